@@ -1,0 +1,89 @@
+// swift-tools-version:6.2
+import PackageDescription
+
+let strict: [SwiftSetting] = [.swiftLanguageMode(.v6)]
+
+/// Settings of a module that holds kernels of one instruction set. `-Ounchecked` also in debug builds: a kernel that is not
+/// optimised is of no use to anyone, and its operands are checked by the operator that calls it.
+func kernels(_ march: [String]) -> [SwiftSetting] {
+  strict + [.unsafeFlags(["-Ounchecked"] + march.flatMap { ["-Xcc", $0] })]
+}
+
+/// The machine that will run the product, which `#if arch` here would not tell when cross-compiling.
+let isARM: Bool = {
+  if Context.environment["ARM64_CROSS"] != nil { return true }
+  #if arch(arm64)
+    return true
+  #else
+    return false
+  #endif
+}()
+
+let kernelTargets: [Target] = isARM ? [] : [
+  .target(
+    name: "KernelsAVX2", dependencies: ["Kernels", "CIntrinsics"],
+    swiftSettings: kernels(["-march=x86-64-v3"])),
+  .target(
+    name: "KernelsAVX512", dependencies: ["Kernels", "CIntrinsics"],
+    swiftSettings: kernels(["-march=x86-64-v4", "-mavx512vnni"])),
+]
+
+func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []) -> Target {
+  .testTarget(name: name, dependencies: dependencies, resources: resources, swiftSettings: strict)
+}
+
+let package = Package(
+  name: "slowfast",
+  products: [
+    .library(name: "SlowFast", targets: ["SlowFast"]),
+  ],
+  targets: [
+    // C: headers and system libraries only.
+    .systemLibrary(name: "CIntrinsics"),
+    .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+    .systemLibrary(name: "CXXHash", providers: [.apt(["libxxhash-dev"])]),
+    .systemLibrary(
+      name: "CLibAV", pkgConfig: "libavformat libavcodec libswscale libavutil",
+      providers: [.apt(["libavformat-dev", "libavcodec-dev", "libswscale-dev", "libavutil-dev"])]),
+
+    // Computing.
+    .target(name: "Parallel", swiftSettings: strict),
+    .target(name: "Kernels", swiftSettings: strict),
+    .target(name: "KernelsPortable", dependencies: ["Kernels", "CIntrinsics"], swiftSettings: kernels([])),
+    .target(
+      name: "Compute",
+      dependencies: ["Parallel", "Kernels", "KernelsPortable"] + kernelTargets.map { .byName(name: $0.name) },
+      swiftSettings: strict),
+
+    // What comes from outside.
+    .target(name: "Tokenizer", swiftSettings: strict),
+    .target(name: "Video", dependencies: ["CLibAV"], swiftSettings: strict),
+    .target(name: "Checkpoint", swiftSettings: strict),
+
+    // The model's shape, the file, and the way from a checkpoint to it.
+    .target(name: "Architecture", swiftSettings: strict),
+    .target(name: "ModelFile", dependencies: ["Parallel", "CZstd", "CXXHash"], swiftSettings: strict),
+    .target(name: "Quantization", dependencies: ["Parallel"], swiftSettings: strict),
+    .target(
+      name: "Conversion",
+      dependencies: ["Architecture", "Checkpoint", "ModelFile", "Parallel", "Quantization", "Tokenizer"],
+      swiftSettings: strict),
+
+    // What others import.
+    .target(
+      name: "SlowFast",
+      dependencies: ["Architecture", "Checkpoint", "Compute", "Conversion", "ModelFile", "Parallel", "Tokenizer", "Video"],
+      swiftSettings: strict),
+
+    tests("ParallelTests", ["Parallel"]),
+    tests("KernelTests", ["Kernels", "KernelsPortable", "Compute", "Quantization"]),
+    tests("ComputeTests", ["Compute", "Quantization"]),
+    tests("TokenizerTests", ["Tokenizer"]),
+    tests("VideoTests", ["Video"]),
+    tests("CheckpointTests", ["Checkpoint", "Architecture"]),
+    tests("ModelFileTests", ["ModelFile", "Parallel"]),
+    tests("QuantizationTests", ["Quantization"]),
+    tests("ConversionTests", ["Conversion", "ModelFile", "Checkpoint"]),
+    tests("SlowFastTests", ["SlowFast"]),
+  ] + kernelTargets
+)

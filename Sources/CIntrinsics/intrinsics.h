@@ -1,0 +1,10 @@
+// Single instructions that Swift's SIMD types do not reach, as functions that inline to them.
+#ifndef SLOWFAST_INTRINSICS_H
+#define SLOWFAST_INTRINSICS_H
+#include <stdint.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+#endif

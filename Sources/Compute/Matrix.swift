@@ -1,0 +1,80 @@
+import Parallel
+
+/// Rows of floats in memory that the matrix, or a larger one that it is a part of, owns. A reference: copies share their values.
+///
+/// The shape of every matrix of the model stands beside its declaration, as `[rows, columns]`.
+public struct Matrix: @unchecked Sendable {
+  public let rows: Int
+  public let columns: Int
+  /// Floats from one row to the next.
+  public let stride: Int
+  public let pointer: UnsafeMutablePointer<Float>
+  private let owner: AnyObject
+
+  /// Zeros. Throws when memory is out.
+  public init(rows: Int, columns: Int) throws(ComputeError) {
+    let bytes = max(1, rows * columns) * MemoryLayout<Float>.stride
+    guard let memory = AlignedMemory(byteCount: bytes) else { throw .outOfMemory(bytes: bytes) }
+    self.init(rows: rows, columns: columns, stride: columns, pointer: memory.base.assumingMemoryBound(to: Float.self), owner: memory)
+  }
+
+  /// A view of memory that `owner` keeps alive.
+  public init(rows: Int, columns: Int, stride: Int, pointer: UnsafeMutablePointer<Float>, owner: AnyObject) {
+    self.rows = rows
+    self.columns = columns
+    self.stride = stride
+    self.pointer = pointer
+    self.owner = owner
+  }
+
+  /// A copy of `values`, one row after the other.
+  public init(rows: Int, columns: Int, values: [Float]) throws(ComputeError) {
+    precondition(values.count == rows * columns)
+    try self.init(rows: rows, columns: columns)
+    values.withUnsafeBufferPointer { source in
+      if let base = source.baseAddress { pointer.update(from: base, count: source.count) }
+    }
+  }
+
+  /// One row's values.
+  public func row(_ index: Int) -> UnsafeMutablePointer<Float> { pointer + index * stride }
+
+  /// Some of the rows; shares memory.
+  public subscript(rows range: Range<Int>) -> Matrix {
+    precondition(range.lowerBound >= 0 && range.upperBound <= rows)
+    return Matrix(rows: range.count, columns: columns, stride: stride, pointer: pointer + range.lowerBound * stride, owner: owner)
+  }
+
+  /// Some of the columns; shares memory.
+  public subscript(columns range: Range<Int>) -> Matrix {
+    precondition(range.lowerBound >= 0 && range.upperBound <= columns)
+    return Matrix(rows: rows, columns: range.count, stride: stride, pointer: pointer + range.lowerBound, owner: owner)
+  }
+
+  /// The same memory as another shape; the rows must follow each other without a gap.
+  public func reshaped(rows: Int, columns: Int) -> Matrix {
+    precondition(stride == self.columns && rows * columns <= self.rows * self.columns)
+    return Matrix(rows: rows, columns: columns, stride: columns, pointer: pointer, owner: owner)
+  }
+
+  /// All values, row by row.
+  public var values: [Float] {
+    var result: [Float] = []
+    result.reserveCapacity(rows * columns)
+    for index in 0..<rows { result.append(contentsOf: UnsafeBufferPointer(start: row(index), count: columns)) }
+    return result
+  }
+
+  /// Takes the values of a matrix of the same shape.
+  public func copy(from other: Matrix) {
+    precondition(other.rows == rows && other.columns == columns)
+    for index in 0..<rows { row(index).update(from: other.row(index), count: columns) }
+  }
+}
+
+/// How a computation can fail before it starts.
+public enum ComputeError: Error, Equatable, Sendable {
+  case outOfMemory(bytes: Int)
+  /// `SLOWFAST_KERNELS` names an instruction set that is unknown or that this machine lacks.
+  case noSuchKernels(name: String, available: [String])
+}

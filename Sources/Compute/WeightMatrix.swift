@@ -1,0 +1,25 @@
+import Kernels
+
+/// The weight of a linear layer: `rows` outputs by `columns` inputs, in the form it is stored in.
+public struct WeightMatrix: @unchecked Sendable {
+  public enum Storage {
+    /// Row-major, as in a checkpoint.
+    case float(FloatType, UnsafeRawPointer)
+    /// Panels of 32 rows as in a model file, rows padded to 32 and columns to the group: see `QuantizedPanel`.
+    /// `minima` is nil where codes are symmetric.
+    case quantized(bits: Int, group: Int, codes: UnsafeRawPointer, scales: UnsafePointer<UInt16>, minima: UnsafePointer<UInt16>?)
+  }
+
+  public let rows: Int
+  public let columns: Int
+  public let storage: Storage
+  /// Keeps the memory alive.
+  private let owner: AnyObject
+
+  public init(rows: Int, columns: Int, storage: Storage, owner: AnyObject) {
+    self.rows = rows
+    self.columns = columns
+    self.storage = storage
+    self.owner = owner
+  }
+}

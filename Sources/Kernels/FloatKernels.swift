@@ -1,0 +1,117 @@
+/// Loops over 32-bit floats. One source for all instruction sets (`SharedKernels`), compiled once for each.
+public struct FloatKernels: Sendable {
+  /// The inner product of matrices: `c[i · cStride + j] (+)= Σ_p a[i · aStride + p] · b[p · bStride + j]` for `i < m`, `j < 32`, `p < k`.
+  /// `accumulate` adds to what `c` holds. Always 32 columns: callers pad.
+  public var multiply: @Sendable (
+    _ m: Int, _ k: Int, _ a: UnsafePointer<Float>, _ aStride: Int, _ b: UnsafePointer<Float>, _ bStride: Int,
+    _ c: UnsafeMutablePointer<Float>, _ cStride: Int, _ accumulate: Bool
+  ) -> Void
+
+  /// `rows ≤ 32` rows of a row-major weight matrix, `columns` values of each, as a `[columns][32]` panel of floats, zero-filled on the right.
+  /// `rowStride` is in values of the stored type.
+  public var packPanel: @Sendable (
+    _ type: FloatType, _ weights: UnsafeRawPointer, _ rowStride: Int, _ rows: Int, _ columns: Int, _ panel: UnsafeMutablePointer<Float>
+  ) -> Void
+
+  /// `output[r] = Σ_k weights[r · rowStride + k] · x[k]` for `r < rows`: one token against a stored matrix, without packing.
+  public var multiplyVector: @Sendable (
+    _ type: FloatType, _ weights: UnsafeRawPointer, _ rowStride: Int, _ rows: Int, _ columns: Int, _ x: UnsafePointer<Float>,
+    _ output: UnsafeMutablePointer<Float>
+  ) -> Void
+
+  /// `count` stored values to floats.
+  public var toFloat: @Sendable (_ type: FloatType, _ from: UnsafeRawPointer, _ count: Int, _ to: UnsafeMutablePointer<Float>) -> Void
+  /// `count` floats to float16, rounded to nearest even.
+  public var toHalf: @Sendable (_ from: UnsafePointer<Float>, _ count: Int, _ to: UnsafeMutablePointer<UInt16>) -> Void
+
+  /// `y = (x − mean) / √(variance + epsilon) · weight + bias` over `count` values; `y` may be `x`.
+  public var layerNorm: @Sendable (
+    _ x: UnsafePointer<Float>, _ count: Int, _ weight: UnsafePointer<Float>, _ bias: UnsafePointer<Float>, _ epsilon: Float,
+    _ y: UnsafeMutablePointer<Float>
+  ) -> Void
+  /// `y = x / √(mean(x²) + epsilon) · weight` over `count` values; `y` may be `x`.
+  public var rmsNorm: @Sendable (
+    _ x: UnsafePointer<Float>, _ count: Int, _ weight: UnsafePointer<Float>, _ epsilon: Float, _ y: UnsafeMutablePointer<Float>
+  ) -> Void
+
+  /// `x = GELU(x + bias)`, the exact erf form (error ≤ 1e-6 absolute), in place; `bias` may be nil.
+  public var gelu: @Sendable (_ x: UnsafeMutablePointer<Float>, _ bias: UnsafePointer<Float>?, _ count: Int) -> Void
+  /// `y = silu(gate) · up`; `y` may be either.
+  public var gatedSilu: @Sendable (
+    _ gate: UnsafePointer<Float>, _ up: UnsafePointer<Float>, _ count: Int, _ y: UnsafeMutablePointer<Float>
+  ) -> Void
+
+  /// `y += scale · (x + bias)` elementwise; nil scale is 1, nil bias is 0.
+  public var addScaled: @Sendable (
+    _ x: UnsafePointer<Float>, _ bias: UnsafePointer<Float>?, _ scale: UnsafePointer<Float>?, _ count: Int, _ y: UnsafeMutablePointer<Float>
+  ) -> Void
+  /// `y += a · x`.
+  public var addMultiple: @Sendable (_ a: Float, _ x: UnsafePointer<Float>, _ count: Int, _ y: UnsafeMutablePointer<Float>) -> Void
+  /// `x *= a` in place.
+  public var scale: @Sendable (_ x: UnsafeMutablePointer<Float>, _ a: Float, _ count: Int) -> Void
+  /// The greatest of `count ≥ 1` values.
+  public var maximum: @Sendable (_ x: UnsafePointer<Float>, _ count: Int) -> Float
+  /// `x = exp(x − maximum)` in place (relative error ≤ 1e-6; 0 below −87); returns the sum.
+  public var exponentiate: @Sendable (_ x: UnsafeMutablePointer<Float>, _ maximum: Float, _ count: Int) -> Float
+
+  /// Rotary embedding of `heads` heads of `2 · half` values in place, by rotating halves:
+  /// `(x[i], x[i + half]) → (x[i]·cos[i] − x[i+half]·sin[i], x[i+half]·cos[i] + x[i]·sin[i])`.
+  public var rotate: @Sendable (
+    _ x: UnsafeMutablePointer<Float>, _ heads: Int, _ half: Int, _ cos: UnsafePointer<Float>, _ sin: UnsafePointer<Float>
+  ) -> Void
+
+  /// One output row of a depthwise 7×7 convolution, padded by 3 with zeros, over a channels-last map:
+  /// `output[x][c] = bias[c] + Σ_{i,j} input[y + i − 3][x + j − 3][c] · weights[7·i + j][c]`.
+  /// `input` `[height][width][channels]`, `weights` `[49][channels]`, `output` `[width][channels]`.
+  public var depthwise7x7Row: @Sendable (
+    _ input: UnsafePointer<Float>, _ height: Int, _ width: Int, _ channels: Int, _ y: Int, _ weights: UnsafePointer<Float>,
+    _ bias: UnsafePointer<Float>, _ output: UnsafeMutablePointer<Float>
+  ) -> Void
+
+  @inlinable
+  public init(
+    multiply: @escaping @Sendable (
+      Int, Int, UnsafePointer<Float>, Int, UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>, Int, Bool
+    ) -> Void,
+    packPanel: @escaping @Sendable (FloatType, UnsafeRawPointer, Int, Int, Int, UnsafeMutablePointer<Float>) -> Void,
+    multiplyVector: @escaping @Sendable (
+      FloatType, UnsafeRawPointer, Int, Int, Int, UnsafePointer<Float>, UnsafeMutablePointer<Float>
+    ) -> Void,
+    toFloat: @escaping @Sendable (FloatType, UnsafeRawPointer, Int, UnsafeMutablePointer<Float>) -> Void,
+    toHalf: @escaping @Sendable (UnsafePointer<Float>, Int, UnsafeMutablePointer<UInt16>) -> Void,
+    layerNorm: @escaping @Sendable (
+      UnsafePointer<Float>, Int, UnsafePointer<Float>, UnsafePointer<Float>, Float, UnsafeMutablePointer<Float>
+    ) -> Void,
+    rmsNorm: @escaping @Sendable (UnsafePointer<Float>, Int, UnsafePointer<Float>, Float, UnsafeMutablePointer<Float>) -> Void,
+    gelu: @escaping @Sendable (UnsafeMutablePointer<Float>, UnsafePointer<Float>?, Int) -> Void,
+    gatedSilu: @escaping @Sendable (UnsafePointer<Float>, UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>) -> Void,
+    addScaled: @escaping @Sendable (
+      UnsafePointer<Float>, UnsafePointer<Float>?, UnsafePointer<Float>?, Int, UnsafeMutablePointer<Float>
+    ) -> Void,
+    addMultiple: @escaping @Sendable (Float, UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>) -> Void,
+    scale: @escaping @Sendable (UnsafeMutablePointer<Float>, Float, Int) -> Void,
+    maximum: @escaping @Sendable (UnsafePointer<Float>, Int) -> Float,
+    exponentiate: @escaping @Sendable (UnsafeMutablePointer<Float>, Float, Int) -> Float,
+    rotate: @escaping @Sendable (UnsafeMutablePointer<Float>, Int, Int, UnsafePointer<Float>, UnsafePointer<Float>) -> Void,
+    depthwise7x7Row: @escaping @Sendable (
+      UnsafePointer<Float>, Int, Int, Int, Int, UnsafePointer<Float>, UnsafePointer<Float>, UnsafeMutablePointer<Float>
+    ) -> Void
+  ) {
+    self.multiply = multiply
+    self.packPanel = packPanel
+    self.multiplyVector = multiplyVector
+    self.toFloat = toFloat
+    self.toHalf = toHalf
+    self.layerNorm = layerNorm
+    self.rmsNorm = rmsNorm
+    self.gelu = gelu
+    self.gatedSilu = gatedSilu
+    self.addScaled = addScaled
+    self.addMultiple = addMultiple
+    self.scale = scale
+    self.maximum = maximum
+    self.exponentiate = exponentiate
+    self.rotate = rotate
+    self.depthwise7x7Row = depthwise7x7Row
+  }
+}
