@@ -15,6 +15,8 @@ final class Generator {
   let embedding: any EmbeddingTable
   let caches: DecoderCaches
   let slowAttention: SlowAttention
+  /// Tokens that the caches hold at most.
+  let capacity: Int
   private let config: ModelConfig
   private let engine: Engine
   private let workspace: HybridDecoder.Workspace
@@ -37,8 +39,9 @@ final class Generator {
     self.embedding = embedding
     self.slowAttention = slowAttention
     self.engine = engine
-    config = decoder.config
-    let config = self.config
+    let config = decoder.config
+    self.config = config
+    self.capacity = capacity
     let tokens = min(Self.chunk, capacity)
     (caches, workspace, x, logits) = try compute { () throws(ComputeError) in
       var caches = try DecoderCaches(config: config, capacity: capacity, type: cacheType)
