@@ -2,6 +2,7 @@ import Architecture
 import Checkpoint
 import Compute
 import Conversion
+import Diagnostics
 import Kernels
 import Parallel
 
@@ -40,7 +41,7 @@ final class CheckpointSource: WeightSource {
   func matrix(_ name: String) throws(SlowFastError) -> WeightMatrix {
     let tensor = try tensor(name)
     let type = try floatType(of: tensor)
-    guard let requirement = requirements[name] else { throw .badModel(path: checkpoint.directory, reason: "no tensor \(escaped(name))") }
+    guard let requirement = requirements[name] else { throw .badModel(path: checkpoint.directory, reason: "no tensor \(name.escaped())") }
     let shape = requirement.storedShape
     let mapped = try map(tensor)
     let address = mapped.withUnsafeBytes { $0.baseAddress }
@@ -55,7 +56,7 @@ final class CheckpointSource: WeightSource {
   func vector(_ name: String) throws(SlowFastError) -> Matrix {
     let tensor = try tensor(name)
     let type = try floatType(of: tensor)
-    guard let requirement = requirements[name] else { throw .badModel(path: checkpoint.directory, reason: "no tensor \(escaped(name))") }
+    guard let requirement = requirements[name] else { throw .badModel(path: checkpoint.directory, reason: "no tensor \(name.escaped())") }
     let stored = requirement.storedShape
     let values = TensorValues(bytes: try map(tensor), type: type)
     let shape = stored.count == 1 ? [1, stored[0]] : stored

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Diagnostics
 import SlowFast
 
 struct TokenizeCommand: ParsableCommand {
@@ -40,7 +41,7 @@ struct TokenizeCommand: ParsableCommand {
     if json {
       try Display.printJSON(["ids": ids])
     } else if pieces {
-      for id in ids { print("\(id)\t\(escaped(tokenizer.decode([id])))") }
+      for id in ids { print("\(id)\t\(tokenizer.decode([id]).escaped())") }
     } else {
       print(ids.map(String.init).joined(separator: " "))
     }
