@@ -33,7 +33,7 @@ struct FrameFeed {
 
   /// Calls `body` for each frame in order. Returns what sampling reports.
   func forEach(
-    times: inout StageTimes, isCancelled: @escaping () -> Bool,
+    times: inout StageTimes, isCancelled: @escaping @Sendable () -> Bool,
     body: (Frame, inout StageTimes) throws(SlowFastError) -> Void
   ) throws(SlowFastError) -> SamplingReport {
     let size = imageSize
@@ -65,7 +65,7 @@ struct FrameFeed {
 
   /// Time between frames is the decoder's; time inside `body` is counted by whoever spends it.
   private func sample(
-    _ visual: VisualSource, times: inout StageTimes, isCancelled: @escaping () -> Bool,
+    _ visual: VisualSource, times: inout StageTimes, isCancelled: @escaping @Sendable () -> Bool,
     body: (SampledFrame, inout StageTimes) throws(SlowFastError) -> Void
   ) throws(SlowFastError) -> SamplingReport {
     var inner = times

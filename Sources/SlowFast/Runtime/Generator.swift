@@ -29,7 +29,7 @@ final class Generator {
   /// What tracing wants to see: `x` before the first layer and after each one (`layer` 0 …), for the rows from `position` on.
   var observer: ((_ layer: Int, _ position: Int, _ x: Matrix) -> Void)?
   /// Asked after each layer.
-  var isCancelled: () -> Bool = { false }
+  var isCancelled: @Sendable () -> Bool = { false }
 
   init(
     decoder: HybridDecoder, embedding: any EmbeddingTable, slow: Matrix?, capacity: Int, cacheType: FloatType,
@@ -109,10 +109,4 @@ final class Generator {
     }
     return UnsafeBufferPointer(start: logits.pointer, count: logits.columns)
   }
-}
-
-/// Rows of the embedding table, fetched as they are needed.
-protocol EmbeddingTable: AnyObject {
-  /// `output` `[ids.count, hidden]`; ids are below the vocabulary's size.
-  func gather(_ ids: [Int32], to output: Matrix, on engine: Engine) throws(SlowFastError)
 }

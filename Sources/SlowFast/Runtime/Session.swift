@@ -27,6 +27,8 @@ public enum Progress: Sendable, Equatable {
   case prefilling(token: Int, of: Int)
 }
 
+public typealias ProgressHandler = @Sendable (Progress) -> Void
+
 /// One clip, or several, and a conversation about them. Not for two threads at once.
 public final class Session {
   public let model: VideoLanguageModel
@@ -63,14 +65,14 @@ public final class Session {
 
   /// Encodes clips; forgets what was there before. The tower is loaded for it and given back at the end.
   public func watch(
-    _ sources: [ClipSource], sampling: SamplingRequest, progress: (Progress) -> Void = { _ in },
-    isCancelled: @escaping () -> Bool = { false }
+    _ sources: [ClipSource], sampling: SamplingRequest, progress: @escaping ProgressHandler = { _ in },
+    isCancelled: @escaping @Sendable () -> Bool = { false }
   ) throws(SlowFastError) {
     try watch(sources, sampling: sampling, progress: progress, isCancelled: isCancelled, recorder: nil)
   }
 
   func watch(
-    _ sources: [ClipSource], sampling: SamplingRequest, progress: (Progress) -> Void = { _ in }, isCancelled: @escaping () -> Bool,
+    _ sources: [ClipSource], sampling: SamplingRequest, progress: @escaping ProgressHandler = { _ in }, isCancelled: @escaping @Sendable () -> Bool,
     recorder: TraceRecorder?
   ) throws(SlowFastError) {
     clips = []
@@ -119,8 +121,8 @@ public final class Session {
   /// Asks about the clips; a further question continues the conversation. `onText` gets the answer piece by piece, in whole characters,
   /// and says whether to go on. When this throws, the conversation is as it was before.
   public func ask(
-    _ question: String, options: GenerationOptions, progress: (Progress) -> Void = { _ in },
-    isCancelled: @escaping () -> Bool = { false }, onText: (String) -> Bool = { _ in true }
+    _ question: String, options: GenerationOptions, progress: @escaping ProgressHandler = { _ in },
+    isCancelled: @escaping @Sendable () -> Bool = { false }, onText: (String) -> Bool = { _ in true }
   ) throws(SlowFastError) -> Answer {
     try options.validate()
     // With `prompt` attention the published code would read the whole conversation anew, earlier answers as text that reads the slow
@@ -155,7 +157,7 @@ public final class Session {
   }
 
   private func generate(
-    after first: UnsafeBufferPointer<Float>, on generator: Generator, options: GenerationOptions, isCancelled: () -> Bool,
+    after first: UnsafeBufferPointer<Float>, on generator: Generator, options: GenerationOptions, isCancelled: @escaping @Sendable () -> Bool,
     onText: (String) -> Bool
   ) throws(SlowFastError) -> Answer {
     var sampler = Sampler(options)
@@ -204,7 +206,7 @@ public final class Session {
   }
 
   /// The decoder, loaded when the first question comes.
-  fileprivate func readyGenerator(maximumTokens: Int, progress: (Progress) -> Void) throws(SlowFastError) -> Generator {
+  fileprivate func readyGenerator(maximumTokens: Int, progress: @escaping ProgressHandler) throws(SlowFastError) -> Generator {
     if let generator { return generator }
     let source = model.source
     let decoder = try statistics.times.measure(\.loadDecoder) { () throws(SlowFastError) in
@@ -270,7 +272,7 @@ extension Session {
 
   /// The second half of a trace: prompt and answer.
   func trace(
-    _ question: String, generate: Int, recorder: TraceRecorder, isCancelled: @escaping () -> Bool
+    _ question: String, generate: Int, recorder: TraceRecorder, isCancelled: @escaping @Sendable () -> Bool
   ) throws(SlowFastError) -> Trace {
     let prompt = try makePrompt(question, cached: 0)
     guard prompt.tokenCount <= model.config.contextLength else {

@@ -36,7 +36,7 @@ public struct Trace: Sendable {
 extension Session {
   /// Runs a clip and a question and keeps everything on the way; greedy, `generate` tokens without regard to stop tokens.
   public func trace(
-    _ source: ClipSource, sampling: SamplingRequest, question: String, generate: Int = 0, isCancelled: @escaping () -> Bool = { false }
+    _ source: ClipSource, sampling: SamplingRequest, question: String, generate: Int = 0, isCancelled: @escaping @Sendable () -> Bool = { false }
   ) throws(SlowFastError) -> Trace {
     let recorder = TraceRecorder(config: model.config)
     try watch([source], sampling: sampling, isCancelled: isCancelled, recorder: recorder)
