@@ -79,6 +79,7 @@ extension SlowFastError {
     case let error as ArchitectureError: self = .architecture(error)
     case let error as CheckpointError: self = .checkpoint(error)
     case let error as ConversionError: self = .conversion(error)
+    case ModelFileError.cancelled: self = .cancelled
     case let error as ModelFileError: self = .modelFile(error)
     case let error as TokenizerError: self = .tokenizer(error)
     default: self = .notAModel(path: path, reason: "\(error)")

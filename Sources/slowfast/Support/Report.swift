@@ -1,3 +1,4 @@
+import Diagnostics
 import SlowFast
 
 /// Tables for people.
@@ -55,4 +56,40 @@ enum Report {
 
 extension String {
   func padding(to width: Int) -> String { self + String(repeating: " ", count: max(0, width - count)) }
+}
+
+extension Report {
+  static func summary(_ summary: ModelSummary) -> String {
+    let total = summary.total
+    var lines = [
+      "\(summary.path.escaped()): .sfq \(summary.formatVersion), \(formatBytes(summary.fileBytes))",
+      "  parameters   \(Display.fixed(Double(summary.parameters) / 1e6, 1)) M, \(Display.fixed(total.bitsPerWeight, 2)) bits a weight in memory, "
+        + "\(Display.fixed(total.storedBitsPerWeight, 2)) in the file",
+      "  tower        \(summary.imageSize)×\(summary.imageSize) pixels, depths \(summary.towerDepths), widths \(summary.towerWidths)",
+      "  decoder      \(summary.decoderLayers) layers of \(summary.hiddenSize), hybrid \(summary.hybridLayers), "
+        + "vocabulary \(summary.vocabularySize)",
+      "  frames       \(summary.defaultFrames) by default",
+      "",
+      "  part          tensors   parameters     in memory       in file   bits",
+    ]
+    for part in summary.parts + [total] {
+      lines.append(
+        "  " + part.name.padding(to: 12) + left("\(part.tensors)", 9) + left("\(part.parameters)", 13) + left(formatBytes(part.bytes), 14)
+          + left(formatBytes(part.storedBytes), 14) + left(Display.fixed(part.bitsPerWeight, 2), 7))
+    }
+    if let provenance = summary.provenance { lines += ["", provenance.escaped(limit: 4000).replacing("\\n", with: "\n")] }
+    return lines.joined(separator: "\n")
+  }
+
+  static func tensors(_ summary: ModelSummary) -> String {
+    let width = summary.tensors.map(\.name.count).max() ?? 0
+    return summary.tensors.map { tensor in
+      tensor.name.escaped().padding(to: width) + "  " + tensor.encoding.padding(to: 18) + left(formatBytes(tensor.bytes), 11) + "  "
+        + tensor.shape.map(String.init).joined(separator: "×")
+    }.joined(separator: "\n")
+  }
+
+  private static func left(_ text: String, _ width: Int) -> String {
+    String(repeating: " ", count: max(0, width - text.count)) + text
+  }
 }
