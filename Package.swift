@@ -47,12 +47,12 @@ let package = Package(
       providers: [.apt(["libavformat-dev", "libavcodec-dev", "libswscale-dev", "libavutil-dev"])]),
 
     // Computing.
-    .target(name: "Parallel", swiftSettings: strict),
+    .target(name: "Parallel", dependencies: ["CIntrinsics"], swiftSettings: strict),
     .target(name: "Kernels", swiftSettings: strict),
     .target(name: "KernelsPortable", dependencies: ["Kernels", "CIntrinsics"], swiftSettings: kernels([])),
     .target(
       name: "Compute",
-      dependencies: ["Parallel", "Kernels", "KernelsPortable"] + kernelTargets.map { .byName(name: $0.name) },
+      dependencies: ["CIntrinsics", "Parallel", "Kernels", "KernelsPortable"] + kernelTargets.map { .byName(name: $0.name) },
       swiftSettings: strict),
 
     // What comes from outside.
@@ -77,7 +77,7 @@ let package = Package(
 
     tests("ParallelTests", ["Parallel"]),
     tests("KernelTests", ["Kernels", "KernelsPortable", "Compute", "Quantization"]),
-    tests("ComputeTests", ["Compute", "Quantization"]),
+    tests("ComputeTests", ["Compute", "Kernels", "Parallel", "Quantization"]),
     tests("TokenizerTests", ["Tokenizer"]),
     tests("VideoTests", ["Video"]),
     tests("CheckpointTests", ["Checkpoint", "Architecture"]),
