@@ -38,8 +38,10 @@ extension Engine {
     for case .quantized(_, let group, _, _, _) in stages.flatMap(\.weights).map(\.storage) where !groups.contains(group) {
       groups.append(group)
     }
-    let rowBytes = groups.reduce(0) { $0 + QuantizedInput.bytesPerRow(columns: input.columns, group: $1) }
-    let rowsAtOnce = min(input.rows, rowBytes == 0 ? input.rows : max(64, Engine.inputBytes / rowBytes))
+    let tileBytes = groups.reduce(0) {
+      $0 + QuantizedRows.byteCount(count: tileTokens, groups: QuantizedRows.groups(columns: input.columns, group: $1), group: $1)
+    }
+    let rowsAtOnce = tileBytes == 0 ? input.rows : max(8, Engine.inputBytes / tileBytes) * tileTokens
     var first = 0
     while first < input.rows {
       let rows = first..<min(input.rows, first + rowsAtOnce)
@@ -48,7 +50,7 @@ extension Engine {
       let loops = stages.map { stage in
         PanelLoop(products: stage.weights.map { PanelProduct($0, part, inputs, kernels) }, output: stage.finish, firstToken: first)
       }
-      try run(loops, tokens: rows.count, bytesPerToken: rowBytes == 0 ? input.columns * 4 : rowBytes)
+      try run(loops, tokens: rows.count, bytesPerToken: tileBytes == 0 ? input.columns * 4 : tileBytes / tileTokens)
       first = rows.upperBound
     }
   }
@@ -56,13 +58,15 @@ extension Engine {
   /// One parallel loop over blocks of tokens and, within each, the panels of all products: a block of the input stays in a core's L2
   /// cache while the weights pass by.
   private func run(_ loops: [PanelLoop], tokens: Int, bytesPerToken: Int) throws(ComputeError) {
-    let most = max(48, Engine.blockBytes / max(1, bytesPerToken)) / 12 * 12
-    let blocks = (tokens + most - 1) / most
-    // Blocks of one size, in multiples of 12 tokens.
-    let block = min(tokens, ((tokens + blocks - 1) / blocks + 11) / 12 * 12)
+    // Blocks of about one size, in whole tiles of tokens.
+    let tiles = (tokens + tileTokens - 1) / tileTokens
+    let most = max(4, Engine.blockBytes / max(1, bytesPerToken * tileTokens))
+    let parts = (tiles + most - 1) / most
+    let block = min(tokens, (tiles + parts - 1) / parts * tileTokens)
+    let blocks = (tokens + block - 1) / block
     let tileCount = block * panelRows
     var layout = ScratchLayout()
-    let tiles = layout.add(2 * tileCount, of: Float.self)
+    let products = layout.add(2 * tileCount, of: Float.self)
     let kernelScratch = layout.add(loops.reduce(0) { max($0, $1.scratchBytes) }, of: UInt8.self)
     let scratch = try workerScratch.reserve(layout.byteCount, workers: pool.threadCount)
 
@@ -81,7 +85,7 @@ extension Engine {
       let loop = chunksBefore.lastIndex { $0 <= chunk } ?? 0
       let memory = scratch[worker]
       loops[loop].compute(
-        chunk: chunk - chunksBefore[loop], bytes: chunkBytes, tokens: tokens, tiles: memory.values(tiles, of: Float.self),
+        chunk: chunk - chunksBefore[loop], bytes: chunkBytes, tokens: tokens, tiles: memory.values(products, of: Float.self),
         tileCount: tileCount, scratch: memory + kernelScratch)
     }
   }

@@ -8,10 +8,10 @@ struct PanelProduct {
   let weight: WeightMatrix
   let input: Matrix
   /// The input as int8; nil where the weight is in floats.
-  let quantized: QuantizedInput?
+  let quantized: QuantizedRows?
   let kernels: KernelTable
 
-  init(_ weight: WeightMatrix, _ input: Matrix, _ inputs: [QuantizedInput], _ kernels: KernelTable) {
+  init(_ weight: WeightMatrix, _ input: Matrix, _ inputs: [QuantizedRows], _ kernels: KernelTable) {
     self.weight = weight
     self.input = input
     self.kernels = kernels
@@ -34,7 +34,7 @@ struct PanelProduct {
 
   /// Bytes of scratch that `compute` needs.
   var scratchBytes: Int {
-    if let quantized { return kernels.quantized.scratchBytes(quantized.paddedColumns) }
+    if quantized != nil { return kernels.quantized.scratchBytes }
     return PanelProduct.floatBlock * panelRows * MemoryLayout<Float>.stride
   }
 
@@ -45,10 +45,10 @@ struct PanelProduct {
       guard let quantized else { preconditionFailure("the input was not quantized for this group") }
       let groups = quantized.groups
       let operand = QuantizedPanel(
-        codes: codes + panel * (quantized.paddedColumns * panelRows * bits / 8), scales: scales + panel * groups * panelRows,
+        codes: codes + panel * (quantized.columns * panelRows * bits / 8), scales: scales + panel * groups * panelRows,
         minima: minima.map { $0 + panel * groups * panelRows }, groups: groups, group: group)
       let multiply = bits == 4 ? kernels.quantized.multiply4 : kernels.quantized.multiply8
-      multiply(operand, quantized.rows(tokens), tile, panelRows, scratch)
+      multiply(operand, quantized.tokens(tokens), tile, panelRows, scratch)
     case .float(let type, let base):
       let rows = min(panelRows, weight.rows - panel * panelRows)
       let weights = base + panel * panelRows * weight.columns * type.size

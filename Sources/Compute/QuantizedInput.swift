@@ -1,56 +1,36 @@
 import Kernels
 
-/// The rows of a linear layer's input as int8, for one group size.
-struct QuantizedInput {
-  let group: Int
-  let paddedColumns: Int
-  let values: UnsafeMutablePointer<Int8>
-  let scales: UnsafeMutablePointer<Float>
-  let sums: UnsafeMutablePointer<Int32>
+extension QuantizedRows {
+  /// Groups of an input of so many columns.
+  static func groups(columns: Int, group: Int) -> Int { (columns + group - 1) / group }
 
-  var groups: Int { paddedColumns / group }
-
-  /// Some of the rows, as the kernels take them.
-  func rows(_ range: Range<Int>) -> QuantizedRows {
-    QuantizedRows(
-      values: values + range.lowerBound * paddedColumns, scales: scales + range.lowerBound * groups,
-      sums: sums + range.lowerBound * groups, count: range.count)
-  }
-
-  /// Bytes of a row, for a block of tokens that shall fit a cache.
-  static func bytesPerRow(columns: Int, group: Int) -> Int {
-    let padded = (columns + group - 1) / group * group
-    return padded + padded / group * 8
+  /// The tiles that hold the tokens of `range`, which begins with a tile.
+  func tokens(_ range: Range<Int>) -> QuantizedRows {
+    tiles(range.lowerBound / tileTokens..<(range.upperBound + tileTokens - 1) / tileTokens)
   }
 }
 
 extension Engine {
-  /// Quantizes rows of `input` for each of the group sizes; the result lives in the shared scratch until its next use.
-  func quantize(_ input: Matrix, groups: [Int]) throws(ComputeError) -> [QuantizedInput] {
+  /// Quantizes the rows of `input` for each of the group sizes; the results live in the shared scratch until its next use.
+  func quantize(_ input: Matrix, groups: [Int]) throws(ComputeError) -> [QuantizedRows] {
     if groups.isEmpty { return [] }
     var layout = ScratchLayout()
-    var offsets: [(group: Int, padded: Int, values: Int, scales: Int, sums: Int)] = []
+    var offsets: [Int] = []
     for group in groups {
-      let padded = (input.columns + group - 1) / group * group
-      offsets.append(
-        (
-          group, padded, layout.add(input.rows * padded, of: Int8.self), layout.add(input.rows * (padded / group), of: Float.self),
-          layout.add(input.rows * (padded / group), of: Int32.self)
-        ))
+      let count = QuantizedRows.groups(columns: input.columns, group: group)
+      offsets.append(layout.add(QuantizedRows.byteCount(count: input.rows, groups: count, group: group), of: UInt8.self))
     }
     let base = try sharedScratch.reserve(layout.byteCount)
-    let results = offsets.map {
-      QuantizedInput(
-        group: $0.group, paddedColumns: $0.padded, values: base.values($0.values, of: Int8.self),
-        scales: base.values($0.scales, of: Float.self), sums: base.values($0.sums, of: Int32.self))
+    let results = zip(groups, offsets).map { group, offset in
+      QuantizedRows(
+        memory: base + offset, count: input.rows, groups: QuantizedRows.groups(columns: input.columns, group: group), group: group)
     }
     let quantizeRow = kernels.quantized.quantizeRow
-    forEachRows(input.rows, columns: input.columns) { rows in
+    // Whole tiles of tokens: their rows share cache lines.
+    forEachRows((input.rows + tileTokens - 1) / tileTokens, columns: input.columns * tileTokens) { tiles in
       for result in results {
-        for row in rows {
-          quantizeRow(
-            input.row(row), input.columns, result.paddedColumns, result.group, result.values + row * result.paddedColumns,
-            result.scales + row * result.groups, result.sums + row * result.groups)
+        for row in tiles.lowerBound * tileTokens..<min(input.rows, tiles.upperBound * tileTokens) {
+          quantizeRow(input.row(row), input.columns, result, row)
         }
       }
     }

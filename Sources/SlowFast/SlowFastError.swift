@@ -2,6 +2,7 @@ import Architecture
 import Checkpoint
 import Compute
 import Conversion
+import Diagnostics
 import ModelFile
 import Tokenizer
 import Video
@@ -38,14 +39,14 @@ extension SlowFastError: CustomStringConvertible {
     case .modelFile(let error): "\(error)"
     case .tokenizer(let error): "\(error)"
     case .video(let error): "\(error)"
-    case .notAModel(let path, let reason): "\(escaped(path)): \(reason)"
-    case .badModel(let path, let reason): "\(escaped(path)): \(reason)"
+    case .notAModel(let path, let reason): "\(path.escaped()): \(reason)"
+    case .badModel(let path, let reason): "\(path.escaped()): \(reason)"
     case .promptTooLong(let tokens, let limit):
       "the prompt takes \(tokens) tokens, the model's context has \(limit): ask a shorter question or take fewer frames"
     case .notEnoughMemory(let needed, let available, let plan):
       "the run needs \(formatBytes(needed)), \(formatBytes(available)) are available (\(plan)); take fewer frames or a smaller model file"
-    case .badOption(let name, let found, let expected): "\(name) is \(escaped(found)), expected \(expected)"
-    case .missingToken(let token): "the tokenizer has no token \(escaped(token))"
+    case .badOption(let name, let found, let expected): "\(name) is \(found.escaped()), expected \(expected)"
+    case .missingToken(let token): "the tokenizer has no token \(token.escaped())"
     case .cancelled: "interrupted"
     }
   }

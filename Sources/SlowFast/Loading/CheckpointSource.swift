@@ -2,6 +2,7 @@ import Architecture
 import Checkpoint
 import Compute
 import Conversion
+import Diagnostics
 import Kernels
 import Parallel
 
@@ -27,7 +28,7 @@ final class CheckpointSource: WeightSource {
   }
 
   // The system reads mapped files as they are used.
-  func preload(_ names: [String], pool: ThreadPool, progress: (Int, Int) -> Void) throws(SlowFastError) {}
+  func preload(_ names: [String], pool: ThreadPool, progress: @escaping @Sendable (Int, Int) -> Void) throws(SlowFastError) {}
 
   func residentBytes(_ names: [String]) -> Int { names.reduce(0) { $0 + (tensors[$1]?.byteCount ?? 0) } }
   /// Only the rows of the prompt's and the answer's tokens are ever read.
@@ -40,7 +41,7 @@ final class CheckpointSource: WeightSource {
   func matrix(_ name: String) throws(SlowFastError) -> WeightMatrix {
     let tensor = try tensor(name)
     let type = try floatType(of: tensor)
-    guard let requirement = requirements[name] else { throw .badModel(path: checkpoint.directory, reason: "no tensor \(escaped(name))") }
+    guard let requirement = requirements[name] else { throw .badModel(path: checkpoint.directory, reason: "no tensor \(name.escaped())") }
     let shape = requirement.storedShape
     let mapped = try map(tensor)
     let address = mapped.withUnsafeBytes { $0.baseAddress }
@@ -55,12 +56,14 @@ final class CheckpointSource: WeightSource {
   func vector(_ name: String) throws(SlowFastError) -> Matrix {
     let tensor = try tensor(name)
     let type = try floatType(of: tensor)
-    guard let requirement = requirements[name] else { throw .badModel(path: checkpoint.directory, reason: "no tensor \(escaped(name))") }
+    guard let requirement = requirements[name] else { throw .badModel(path: checkpoint.directory, reason: "no tensor \(name.escaped())") }
     let stored = requirement.storedShape
-    let values = TensorValues(bytes: try map(tensor), type: type)
     let shape = stored.count == 1 ? [1, stored[0]] : stored
     let result = try compute { () throws(ComputeError) in try Matrix(rows: shape[0], columns: shape[1]) }
-    requirement.forEachStoredIndex { target, source in result.pointer[target] = values[source] }
+    try map(tensor).withUnsafeBytes { bytes in
+      let values = StoredFloats(bytes, type: type)
+      requirement.forEachStoredIndex { target, source in result.pointer[target] = values[source] }
+    }
     return result
   }
 
@@ -81,29 +84,6 @@ final class CheckpointSource: WeightSource {
     default:
       let file = checkpoint.shards[tensor.shard].file.path
       throw .checkpoint(.wrongType(file: file, tensor: tensor.name, type: tensor.type, expected: "F32, F16 or BF16"))
-    }
-  }
-}
-
-/// An embedding table that is in memory or mapped as a whole.
-final class MatrixEmbedding: EmbeddingTable {
-  private let table: WeightMatrix
-  init(table: WeightMatrix) { self.table = table }
-  func gather(_ ids: [Int32], to output: Matrix, on engine: Engine) { engine.gatherRows(ids, of: table, to: output) }
-}
-
-/// A small tensor's values one by one, whatever type they are stored in and however they are aligned.
-private struct TensorValues {
-  let bytes: MappedTensor
-  let type: FloatType
-
-  subscript(index: Int) -> Float {
-    bytes.withUnsafeBytes { buffer in
-      switch type {
-      case .float32: Float(bitPattern: buffer.loadUnaligned(fromByteOffset: 4 * index, as: UInt32.self))
-      case .bfloat16: Float(bitPattern: UInt32(buffer.loadUnaligned(fromByteOffset: 2 * index, as: UInt16.self)) << 16)
-      case .float16: Float(Float16(bitPattern: buffer.loadUnaligned(fromByteOffset: 2 * index, as: UInt16.self)))
-      }
     }
   }
 }

@@ -17,7 +17,7 @@ protocol WeightSource: AnyObject, Sendable {
   func makeEmbeddingTable() throws(SlowFastError) -> any EmbeddingTable
 
   /// Brings tensors into memory together, which is faster than one by one; `progress` gets bytes done and bytes in all.
-  func preload(_ names: [String], pool: ThreadPool, progress: (Int, Int) -> Void) throws(SlowFastError)
+  func preload(_ names: [String], pool: ThreadPool, progress: @escaping @Sendable (Int, Int) -> Void) throws(SlowFastError)
   /// A linear layer's weight in its stored form.
   func matrix(_ name: String) throws(SlowFastError) -> WeightMatrix
   /// A small tensor as floats: `[1, n]`, or `[rows, columns]` of its stored shape.

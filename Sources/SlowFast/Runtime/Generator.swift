@@ -15,6 +15,8 @@ final class Generator {
   let embedding: any EmbeddingTable
   let caches: DecoderCaches
   let slowAttention: SlowAttention
+  /// Tokens that the caches hold at most.
+  let capacity: Int
   private let config: ModelConfig
   private let engine: Engine
   private let workspace: HybridDecoder.Workspace
@@ -27,7 +29,7 @@ final class Generator {
   /// What tracing wants to see: `x` before the first layer and after each one (`layer` 0 …), for the rows from `position` on.
   var observer: ((_ layer: Int, _ position: Int, _ x: Matrix) -> Void)?
   /// Asked after each layer.
-  var isCancelled: () -> Bool = { false }
+  var isCancelled: @Sendable () -> Bool = { false }
 
   init(
     decoder: HybridDecoder, embedding: any EmbeddingTable, slow: Matrix?, capacity: Int, cacheType: FloatType,
@@ -37,8 +39,9 @@ final class Generator {
     self.embedding = embedding
     self.slowAttention = slowAttention
     self.engine = engine
-    config = decoder.config
-    let config = self.config
+    let config = decoder.config
+    self.config = config
+    self.capacity = capacity
     let tokens = min(Self.chunk, capacity)
     (caches, workspace, x, logits) = try compute { () throws(ComputeError) in
       var caches = try DecoderCaches(config: config, capacity: capacity, type: cacheType)
@@ -106,10 +109,4 @@ final class Generator {
     }
     return UnsafeBufferPointer(start: logits.pointer, count: logits.columns)
   }
-}
-
-/// Rows of the embedding table, fetched as they are needed.
-protocol EmbeddingTable: AnyObject {
-  /// `output` `[ids.count, hidden]`; ids are below the vocabulary's size.
-  func gather(_ ids: [Int32], to output: Matrix, on engine: Engine) throws(SlowFastError)
 }

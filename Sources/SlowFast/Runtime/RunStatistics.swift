@@ -15,11 +15,14 @@ public struct StageTimes: Sendable, Codable {
   public init() {}
 
   mutating func measure<T, E: Error>(_ stage: WritableKeyPath<StageTimes, Double>, _ body: () throws(E) -> T) throws(E) -> T {
-    let start = DispatchTime.now().uptimeNanoseconds
+    let start = Self.now
     let result = try body()
-    self[keyPath: stage] += Double(DispatchTime.now().uptimeNanoseconds - start) * 1e-9
+    self[keyPath: stage] += Self.now - start
     return result
   }
+
+  /// Seconds on a clock that only goes forward.
+  static var now: Double { Double(DispatchTime.now().uptimeNanoseconds) * 1e-9 }
 }
 
 /// What a run did and what it took.

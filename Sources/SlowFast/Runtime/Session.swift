@@ -27,6 +27,8 @@ public enum Progress: Sendable, Equatable {
   case prefilling(token: Int, of: Int)
 }
 
+public typealias ProgressHandler = @Sendable (Progress) -> Void
+
 /// One clip, or several, and a conversation about them. Not for two threads at once.
 public final class Session {
   public let model: VideoLanguageModel
@@ -63,7 +65,15 @@ public final class Session {
 
   /// Encodes clips; forgets what was there before. The tower is loaded for it and given back at the end.
   public func watch(
-    _ sources: [VisualSource], sampling: SamplingRequest, progress: (Progress) -> Void = { _ in }, isCancelled: @escaping () -> Bool = { false }
+    _ sources: [ClipSource], sampling: SamplingRequest, progress: @escaping ProgressHandler = { _ in },
+    isCancelled: @escaping @Sendable () -> Bool = { false }
+  ) throws(SlowFastError) {
+    try watch(sources, sampling: sampling, progress: progress, isCancelled: isCancelled, recorder: nil)
+  }
+
+  func watch(
+    _ sources: [ClipSource], sampling: SamplingRequest, progress: @escaping ProgressHandler = { _ in }, isCancelled: @escaping @Sendable () -> Bool,
+    recorder: TraceRecorder?
   ) throws(SlowFastError) {
     clips = []
     samplingReports = []
@@ -72,19 +82,24 @@ public final class Session {
     guard !sources.isEmpty else { return }
     let weights = model.source
     try statistics.times.measure(\.loadVision) { () throws(SlowFastError) in
-      try weights.preload(model.source.schema.visionNames, pool: pool) { progress(.loading($0, of: $1)) }
+      try weights.preload(weights.schema.visionNames, pool: pool) { progress(.loading($0, of: $1)) }
     }
     let vision = try VisionModel(weights)
-    let total = sources.reduce(0) { $0 + ($1.isImage ? 1 : sampling.frames) }
+    let total = sources.reduce(0) { $0 + $1.frameCount(sampling) }
     var done = 0
     for source in sources {
-      let feed = FrameFeed(source: source, sampling: sampling, imageSize: model.config.imageSize)
-      let encoder = try ClipEncoder(vision, frames: feed.frameCount, engine: engine)
+      let encoder = try ClipEncoder(vision, frames: source.frameCount(sampling), engine: engine)
+      if let recorder { encoder.observer = recorder.add(features:projected:) }
+      let feed = FrameFeed(source: source, sampling: sampling, imageSize: model.config.imageSize, threads: pool.threadCount)
       let report = try feed.forEach(times: &statistics.times, isCancelled: isCancelled) { (frame, times) throws(SlowFastError) in
         progress(.decoding(frame: done + 1, of: total))
         switch frame {
-        case .pixels(let pixels): try encoder.encode(pixels, times: &times, isCancelled: isCancelled)
-        case .repeated: encoder.repeatFrame()
+        case .pixels(let pixels):
+          recorder?.add(pixels: pixels)
+          try encoder.encode(pixels, times: &times, isCancelled: isCancelled)
+        case .repeated:
+          recorder?.repeatFrame()
+          encoder.repeatFrame()
         }
         done += 1
         progress(.encoding(frame: done, of: total))
@@ -92,7 +107,9 @@ public final class Session {
       samplingReports.append(report)
       statistics.decodedFrames += report.decodedFrames
       statistics.warnings += report.warnings
-      clips.append(try encoder.finish())
+      let tokens = try encoder.finish()
+      recorder?.finishClip(tokens)
+      clips.append(tokens)
     }
     statistics.frames = total
     statistics.fastTokens = clips.reduce(0) { $0 + $1.fast.rows }
@@ -104,8 +121,8 @@ public final class Session {
   /// Asks about the clips; a further question continues the conversation. `onText` gets the answer piece by piece, in whole characters,
   /// and says whether to go on. When this throws, the conversation is as it was before.
   public func ask(
-    _ question: String, options: GenerationOptions, progress: (Progress) -> Void = { _ in },
-    isCancelled: @escaping () -> Bool = { false }, onText: (String) -> Bool = { _ in true }
+    _ question: String, options: GenerationOptions, progress: @escaping ProgressHandler = { _ in },
+    isCancelled: @escaping @Sendable () -> Bool = { false }, onText: (String) -> Bool = { _ in true }
   ) throws(SlowFastError) -> Answer {
     try options.validate()
     // With `prompt` attention the published code would read the whole conversation anew, earlier answers as text that reads the slow
@@ -140,7 +157,7 @@ public final class Session {
   }
 
   private func generate(
-    after first: UnsafeBufferPointer<Float>, on generator: Generator, options: GenerationOptions, isCancelled: () -> Bool,
+    after first: UnsafeBufferPointer<Float>, on generator: Generator, options: GenerationOptions, isCancelled: @escaping @Sendable () -> Bool,
     onText: (String) -> Bool
   ) throws(SlowFastError) -> Answer {
     var sampler = Sampler(options)
@@ -172,7 +189,7 @@ public final class Session {
 
   /// The tokens that the next question adds: the whole prompt at first, later the last answer's end and the new turn.
   /// `cached` tokens of that answer are in the cache already.
-  private func makePrompt(_ question: String, cached: Int) throws(SlowFastError) -> Prompt {
+  fileprivate func makePrompt(_ question: String, cached: Int) throws(SlowFastError) -> Prompt {
     let chat = ChatTemplate(tokenizer: model.tokenizer, usesImageStartEnd: model.config.usesImageStartEnd)
     guard let answer = conversation.answer else {
       var fast = clips.map(\.fast).makeIterator()
@@ -189,7 +206,7 @@ public final class Session {
   }
 
   /// The decoder, loaded when the first question comes.
-  private func readyGenerator(maximumTokens: Int, progress: (Progress) -> Void) throws(SlowFastError) -> Generator {
+  fileprivate func readyGenerator(maximumTokens: Int, progress: @escaping ProgressHandler) throws(SlowFastError) -> Generator {
     if let generator { return generator }
     let source = model.source
     let decoder = try statistics.times.measure(\.loadDecoder) { () throws(SlowFastError) in
@@ -231,4 +248,54 @@ public struct Answer: Sendable, Equatable {
   /// Without the stop token.
   public var tokens: [Int32] = []
   public var endReason = EndReason.maximumTokens
+}
+
+extension Session {
+  /// What a run of these clips and this question will need.
+  public func plan(
+    _ sources: [ClipSource], sampling: SamplingRequest, question: String, maximumTokens: Int
+  ) -> MemoryPlan {
+    let chat = ChatTemplate(tokenizer: model.tokenizer, usesImageStartEnd: model.config.usesImageStartEnd)
+    let text = chat.opening(question: question, images: sources.count).reduce(0) { sum, piece in
+      if case .tokens(let ids) = piece { sum + ids.count } else { sum }
+    }
+    return MemoryPlan(
+      source: model.source, clips: sources.map { $0.frameCount(sampling) }, textTokens: text, maximumAnswerTokens: maximumTokens,
+      cacheType: model.cacheType, threads: pool.threadCount)
+  }
+
+  /// Throws when the plan exceeds the memory there is.
+  public func checkMemory(_ plan: MemoryPlan) throws(SlowFastError) {
+    guard let available = MemoryPlan.availableBytes(), plan.peakBytes > available else { return }
+    throw .notEnoughMemory(needed: plan.peakBytes, available: available, plan: plan.summary)
+  }
+
+  /// The second half of a trace: prompt and answer.
+  func trace(
+    _ question: String, generate: Int, recorder: TraceRecorder, isCancelled: @escaping @Sendable () -> Bool
+  ) throws(SlowFastError) -> Trace {
+    let prompt = try makePrompt(question, cached: 0)
+    guard prompt.tokenCount <= model.config.contextLength else {
+      throw .promptTooLong(tokens: prompt.tokenCount, limit: model.config.contextLength)
+    }
+    let generator = try readyGenerator(maximumTokens: generate, progress: { _ in })
+    generator.isCancelled = isCancelled
+    generator.observer = { layer, _, x in recorder.add(layer: layer, x) }
+    var logits = try generator.prefill(prompt)
+    generator.observer = nil
+    var greedy = Sampler(GenerationOptions())
+    var generated: [Int32] = []
+    while generated.count < generate {
+      generated.append(greedy.next(logits))
+      if generated.count < generate { logits = try generator.step(generated[generated.count - 1]) }
+    }
+    try recorder.finishPrompt(generator, engine: engine)
+    var trace = recorder.trace
+    trace.integers["prompt_ids"] = prompt.pieces.flatMap { piece in
+      if case .text(let ids) = piece { ids } else { [Trace.imageToken] }
+    }
+    if generate > 0 { trace.integers["generated"] = generated }
+    trace.metadata = ["question": question, "slow_attention": options.slowAttention.rawValue, "kernels": engine.kernels.name]
+    return trace
+  }
 }

@@ -1,5 +1,6 @@
 import Foundation
 import SlowFast
+import Synchronization
 
 /// Text for people: progress on the error stream and only where that is a terminal, so that output can be piped.
 enum Display {
@@ -48,11 +49,14 @@ enum Display {
 }
 
 /// One line that follows a session's progress, with an estimate of the time left for the long stage.
-final class ProgressLine {
-  private var stageStart = Date()
-  private var stage = ""
+final class ProgressLine: Sendable {
+  private struct Stage {
+    var name = ""
+    var start = Date()
+  }
+  private let stage = Mutex(Stage())
 
-  func show(_ progress: Progress) {
+  @Sendable func show(_ progress: Progress) {
     switch progress {
     case .loading(let done, let total): line("loading", done, total, "\(formatBytes(done)) of \(formatBytes(total))")
     case .decoding(let frame, let total): line("encoding", frame - 1, total, "frame \(frame) of \(total)")
@@ -61,13 +65,13 @@ final class ProgressLine {
     }
   }
 
-  private func line(_ name: String, _ done: Int, _ total: Int, _ text: String) {
-    if name != stage {
-      stage = name
-      stageStart = Date()
+  /// `done` of `total` units of work called `name`.
+  func line(_ name: String, _ done: Int, _ total: Int, _ text: String) {
+    stage.withLock { stage in
+      if name != stage.name { stage = Stage(name: name) }
+      let elapsed = Date().timeIntervalSince(stage.start)
+      let left = done > 0 && done < total && elapsed > 2 ? ", \(Display.seconds(elapsed / Double(done) * Double(total - done))) left" : ""
+      Display.showProgress("\(name) \(Display.bar(done, of: total)) \(text)\(left)")
     }
-    let elapsed = Date().timeIntervalSince(stageStart)
-    let left = done > 0 && done < total && elapsed > 2 ? ", \(Display.seconds(elapsed / Double(done) * Double(total - done))) left" : ""
-    Display.showProgress("\(name) \(Display.bar(done, of: total)) \(text)\(left)")
   }
 }
