@@ -1,3 +1,5 @@
+import Diagnostics
+
 /// How a configuration or a set of tensors can fail to be a model that this project knows.
 public enum ArchitectureError: Error, Equatable, Sendable {
   /// `config.json` is not a JSON object, or a field has another type than it must.
@@ -16,26 +18,13 @@ extension ArchitectureError: CustomStringConvertible {
     switch self {
     case .configUnreadable(let reason): "config.json: \(reason)"
     case .configMissing(let field): "config.json: no field \"\(field)\""
-    case .configValue(let field, let found, let expected): "config.json: \"\(field)\" is \(escaped(found)), expected \(expected)"
+    case .configValue(let field, let found, let expected): "config.json: \"\(field)\" is \(found.escaped()), expected \(expected)"
     case .missingTensors(let names):
-      "the checkpoint lacks \(names.count == 1 ? "the tensor" : "\(names.count) tensors:") \(escaped(names.prefix(4).joined(separator: ", ")))"
+      "the checkpoint lacks \(names.count == 1 ? "the tensor" : "\(names.count) tensors:") \(names.prefix(4).joined(separator: ", ").escaped())"
         + (names.count > 4 ? ", …" : "")
     case .wrongShape(let tensor, let expected, let found):
-      "tensor \(escaped(tensor)): shape \(found), expected \(expected)"
-    case .towerShape(let tensor, let found, let expected): "tensor \(escaped(tensor)): shape \(found), expected \(expected)"
+      "tensor \(tensor.escaped()): shape \(found), expected \(expected)"
+    case .towerShape(let tensor, let found, let expected): "tensor \(tensor.escaped()): shape \(found), expected \(expected)"
     }
   }
-}
-
-/// `text` with control characters as `\u{…}`: names from files must not move a terminal's cursor.
-public func escaped(_ text: String) -> String {
-  var result = ""
-  for scalar in text.unicodeScalars {
-    switch scalar.properties.generalCategory {
-    case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .privateUse, .unassigned:
-      result += "\\u{\(String(scalar.value, radix: 16))}"
-    default: result.unicodeScalars.append(scalar)
-    }
-  }
-  return result
 }

@@ -56,8 +56,8 @@ extension ModelConfig {
       spatialStride: try fields.integer("fast_token_spatial_stride", in: 1...64, default: 1),
       minimumFrames: try fields.integer("min_fast_frames", in: 1...4096, default: 1))
 
-    let positions = try fields.integer("max_position_embeddings", in: 1...(1 << 24), default: 32768)
-    contextLength = try fields.optionalInteger("tokenizer_model_max_length", in: 1...(1 << 24)) ?? positions
+    maximumPositions = try fields.integer("max_position_embeddings", in: 1...(1 << 24), default: 32768)
+    contextLength = min(maximumPositions, try fields.optionalInteger("tokenizer_model_max_length", in: 1...(1 << 24)) ?? maximumPositions)
     usesImageStartEnd = try fields.optionalBool("mm_use_im_start_end") ?? false
     frameCount = try fields.optionalInteger("video_frames", in: 1...65536)
   }

@@ -23,8 +23,10 @@ public struct ModelConfig: Sendable, Equatable {
   public var fastTokens: FastTokenConfig
 
   // Prompt.
-  /// Positions of a sequence, visual tokens included; longer ones are refused.
+  /// Positions that a prompt may have, visual tokens included (`tokenizer_model_max_length`).
   public var contextLength: Int
+  /// Positions of prompt and answer together (`max_position_embeddings`).
+  public var maximumPositions: Int
   public var usesImageStartEnd: Bool
 
   /// Frames of a clip, where the config says so.

@@ -96,3 +96,21 @@ public struct TensorSchema: Sendable {
     try self.init(config: config, shapes: shapes)
   }
 }
+
+extension TensorSchema {
+  /// The tensor that the head's products are made with.
+  public var headName: String {
+    requirements.contains { $0.role == .head } ? "lm_head.weight" : "model.embed_tokens.weight"
+  }
+
+  /// Names of the tensors that turn frames into tokens: not needed once a clip is encoded.
+  public var visionNames: [String] {
+    requirements.map(\.name).filter { $0.hasPrefix(TowerShape.prefix) || $0.hasPrefix("model.mm_projector") }
+  }
+
+  /// Names of the tensors that turn tokens into text, the embedding table left out.
+  public var decoderNames: [String] {
+    let vision = Set(visionNames)
+    return requirements.map(\.name).filter { !vision.contains($0) && ($0 != "model.embed_tokens.weight" || $0 == headName) }
+  }
+}

@@ -1,7 +1,7 @@
 extension String {
   /// The text with everything escaped that could move a terminal's cursor, hide text or break a line: control and format
   /// characters, line separators, the replacement character; and cut after `limit` characters. For names that come from outside.
-  package func escaped(limit: Int = 200) -> String {
+  public func escaped(limit: Int = 200) -> String {
     var result = ""
     var count = 0
     for scalar in unicodeScalars {
@@ -22,5 +22,5 @@ extension String {
   }
 
   /// `escaped()` between quotation marks.
-  package var quoted: String { "\"\(escaped())\"" }
+  public var quoted: String { "\"\(escaped())\"" }
 }
