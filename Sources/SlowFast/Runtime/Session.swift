@@ -91,15 +91,20 @@ public final class Session {
       let encoder = try ClipEncoder(vision, frames: source.frameCount(sampling), engine: engine)
       if let recorder { encoder.observer = recorder.add(features:projected:) }
       let feed = FrameFeed(source: source, sampling: sampling, imageSize: model.config.imageSize, threads: pool.threadCount)
-      let report = try feed.forEach(times: &statistics.times, isCancelled: isCancelled) { (frame, times) throws(SlowFastError) in
-        progress(.decoding(frame: done + 1, of: total))
+      let report = try feed.forEach(times: &statistics.times, isCancelled: isCancelled) { (frame: FrameFeed.Event, times: inout StageTimes) throws(SlowFastError) in
         switch frame {
         case .pixels(let pixels):
+          progress(.decoding(frame: done + 1, of: total))
           recorder?.add(pixels: pixels)
           try encoder.encode(pixels, times: &times, isCancelled: isCancelled)
         case .repeated:
           recorder?.repeatFrame()
           encoder.repeatFrame()
+        case .restart:
+          recorder?.restart()
+          done -= encoder.encodedFrames
+          encoder.restart()
+          return
         }
         done += 1
         progress(.encoding(frame: done, of: total))
@@ -161,7 +166,7 @@ public final class Session {
     onText: (String) -> Bool
   ) throws(SlowFastError) -> Answer {
     var sampler = Sampler(options)
-    var decoder = Tokenizer.StreamDecoder(model.tokenizer, skipSpecial: true)
+    var decoder = StreamDecoder(model.tokenizer, skipSpecial: true)
     var answer = Answer()
     var logits = first
     let room = min(options.maximumTokens, generator.capacity - generator.position, model.config.maximumPositions - generator.position)

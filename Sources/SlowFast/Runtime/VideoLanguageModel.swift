@@ -55,7 +55,7 @@ public final class VideoLanguageModel: Sendable {
       let source = try CheckpointSource(checkpoint)
       return Opened(
         source: source, tokenizer: try Tokenizer(checkpoint: path), generationConfig: checkpoint.generationConfig,
-        frameCount: Preprocessing(config: source.config, checkpointName: checkpoint.name).frames)
+        frameCount: PreprocessingRecord(config: source.config, checkpointName: checkpoint.name).frames)
     } catch { throw SlowFastError(error, path: path) }
   }
 
@@ -66,7 +66,7 @@ public final class VideoLanguageModel: Sendable {
       return Opened(
         source: source, tokenizer: try Tokenizer(serialized: try file.section("tokenizer")),
         generationConfig: file.sections.contains { $0.name == "generation_config.json" } ? try file.section("generation_config.json") : nil,
-        frameCount: try Preprocessing(json: try file.section("preprocessing")).frames)
+        frameCount: try PreprocessingRecord(json: try file.section("preprocessing")).frames)
     } catch { throw SlowFastError(error, path: path) }
   }
 }
