@@ -36,6 +36,10 @@ let package = Package(
   name: "slowfast",
   products: [
     .library(name: "SlowFast", targets: ["SlowFast"]),
+    .executable(name: "slowfast", targets: ["slowfast"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
   ],
   targets: [
     // C: headers and system libraries only.
@@ -80,6 +84,11 @@ let package = Package(
       ],
       swiftSettings: strict),
 
+    .executableTarget(
+      name: "slowfast",
+      dependencies: ["Diagnostics", "SlowFast", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      swiftSettings: strict),
+
     tests("ParallelTests", ["Parallel"]),
     tests("KernelTests", ["Kernels", "KernelsPortable", "Compute", "Quantization"] + kernelTargets.map { .byName(name: $0.name) }),
     tests("ComputeTests", ["Compute", "Kernels", "Parallel", "Quantization"]),
@@ -89,6 +98,6 @@ let package = Package(
     tests("ModelFileTests", ["ModelFile", "Parallel"]),
     tests("QuantizationTests", ["Quantization"]),
     tests("ConversionTests", ["Conversion", "ModelFile", "Checkpoint"]),
-    tests("SlowFastTests", ["SlowFast"]),
+    tests("SlowFastTests", ["SlowFast", "Checkpoint"]),
   ] + kernelTargets
 )

@@ -9,15 +9,15 @@ import Video
 public struct SessionOptions: Sendable {
   /// nil: as many threads as processors.
   public var threads: Int?
+  /// The instruction set by name, `portable`, `avx2`, …; nil takes the best, or what `SLOWFAST_KERNELS` names.
+  public var kernels: String?
   public var slowAttention: SlowAttention = .prompt
-  /// Refuse a run that does not fit in the memory there is.
-  public var checksMemory = true
 
   public init() {}
 }
 
 /// What a session is doing, for progress displays.
-public enum Progress: Sendable, Equatable {
+public enum SessionProgress: Sendable, Equatable {
   /// Reading weights: bytes done and bytes in all.
   case loading(Int, of: Int)
   /// A frame has been decoded.
@@ -27,7 +27,7 @@ public enum Progress: Sendable, Equatable {
   case prefilling(token: Int, of: Int)
 }
 
-public typealias ProgressHandler = @Sendable (Progress) -> Void
+public typealias ProgressHandler = @Sendable (SessionProgress) -> Void
 
 /// One clip, or several, and a conversation about them. Not for two threads at once.
 public final class Session {
@@ -56,7 +56,9 @@ public final class Session {
     self.options = options
     let pool = ThreadPool(threadCount: options.threads)
     self.pool = pool
-    engine = try compute { () throws(ComputeError) in try Engine(pool: pool) }
+    engine = try compute { () throws(ComputeError) in
+      try Engine(pool: pool, kernels: try options.kernels.map { name throws(ComputeError) in try KernelChoice.kernels(named: name) })
+    }
     statistics.kernels = engine.kernels.name
     statistics.threads = pool.threadCount
   }

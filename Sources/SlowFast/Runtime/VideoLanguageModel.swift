@@ -5,6 +5,7 @@ import Foundation
 import Kernels
 import ModelFile
 import Tokenizer
+import Video
 
 /// A slow-fast video language model: an `.sfq` file, or a checkpoint directory whose weights are used as they are.
 /// Opening one reads its tables and its tokenizer; weights are read when a session needs them. Sessions may share a model.
@@ -82,6 +83,7 @@ extension SlowFastError {
     case ModelFileError.cancelled: self = .cancelled
     case let error as ModelFileError: self = .modelFile(error)
     case let error as TokenizerError: self = .tokenizer(error)
+    case let error as VideoError: self = .video(error)
     default: self = .notAModel(path: path, reason: "\(error)")
     }
   }

@@ -27,7 +27,7 @@ struct ChatCommand: ParsableCommand {
     let model = try VideoLanguageModel(path: model)
     let options = generation.options(defaults: model.generationDefaults)
     try options.validate()
-    let sources = try inputs.map { try VisualSource(opening: $0) }
+    let sources = try inputs.map { try ClipSource(path: $0) }
     let request = sampling.request(defaultFrames: model.defaultFrameCount)
     let session = try Session(model, options: session.options)
     try session.checkMemory(session.plan(sources, sampling: request, question: "", maximumTokens: options.maximumTokens))

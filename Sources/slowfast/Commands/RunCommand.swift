@@ -35,7 +35,7 @@ struct RunCommand: ParsableCommand {
     let model = try VideoLanguageModel(path: model)
     let options = generation.options(defaults: model.generationDefaults)
     try options.validate()
-    let sources = try inputs.map { try VisualSource(opening: $0) }
+    let sources = try inputs.map { try ClipSource(path: $0) }
     let request = sampling.request(defaultFrames: model.defaultFrameCount)
     let session = try Session(model, options: session.options)
     let plan = try session.plan(sources, sampling: request, question: question, maximumTokens: options.maximumTokens)

@@ -56,7 +56,7 @@ final class ProgressLine: Sendable {
   }
   private let stage = Mutex(Stage())
 
-  @Sendable func show(_ progress: Progress) {
+  @Sendable func show(_ progress: SessionProgress) {
     switch progress {
     case .loading(let done, let total): line("loading", done, total, "\(formatBytes(done)) of \(formatBytes(total))")
     case .decoding(let frame, let total): line("encoding", frame - 1, total, "frame \(frame) of \(total)")
