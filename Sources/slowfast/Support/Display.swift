@@ -75,3 +75,20 @@ final class ProgressLine: Sendable {
     }
   }
 }
+
+/// Streams an answer to standard output, in place of the progress line.
+final class AnswerPrinter {
+  private let isSilent: Bool
+  private var hasBegun = false
+
+  init(isSilent: Bool = false) { self.isSilent = isSilent }
+
+  /// Takes the next piece; the answer always goes on.
+  func print(_ text: String) -> Bool {
+    if isSilent { return true }
+    if !hasBegun { Display.clearLine() }
+    hasBegun = true
+    Display.stream(text)
+    return true
+  }
+}
