@@ -78,7 +78,7 @@ let package = Package(
     tests("ParallelTests", ["Parallel"]),
     tests("KernelTests", ["Kernels", "KernelsPortable", "Compute", "Quantization"]),
     tests("ComputeTests", ["Compute", "Quantization"]),
-    tests("TokenizerTests", ["Tokenizer"]),
+    tests("TokenizerTests", ["Tokenizer"], resources: [.copy("Data")]),
     tests("VideoTests", ["Video"]),
     tests("CheckpointTests", ["Checkpoint", "Architecture"]),
     tests("ModelFileTests", ["ModelFile", "Parallel"]),
