@@ -92,7 +92,7 @@ let package = Package(
     tests("ParallelTests", ["Parallel"]),
     tests("KernelTests", ["Kernels", "KernelsPortable", "Compute", "Quantization"] + kernelTargets.map { .byName(name: $0.name) }),
     tests("ComputeTests", ["Compute", "Kernels", "Parallel", "Quantization"]),
-    tests("TokenizerTests", ["Tokenizer"]),
+    tests("TokenizerTests", ["Tokenizer"], resources: [.copy("Data")]),
     tests("VideoTests", ["Video"]),
     tests("CheckpointTests", ["Checkpoint", "Architecture"]),
     tests("ModelFileTests", ["ModelFile", "Parallel"]),

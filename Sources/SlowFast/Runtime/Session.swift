@@ -197,10 +197,10 @@ public final class Session {
   /// The tokens that the next question adds: the whole prompt at first, later the last answer's end and the new turn.
   /// `cached` tokens of that answer are in the cache already.
   fileprivate func makePrompt(_ question: String, cached: Int) throws(SlowFastError) -> Prompt {
-    let chat = ChatTemplate(tokenizer: model.tokenizer, usesImageStartEnd: model.config.usesImageStartEnd)
+    let chat = ChatPrompt(marksImages: model.config.usesImageStartEnd)
     guard let answer = conversation.answer else {
       var fast = clips.map(\.fast).makeIterator()
-      let pieces = chat.opening(question: question, images: clips.count).map { piece in
+      let pieces = chat.adding(user: question, images: clips.count).pieces(model.tokenizer).map { piece in
         switch piece {
         case .tokens(let ids): Prompt.Piece.text(ids)
         case .image: fast.next().map(Prompt.Piece.visual) ?? .text([])
@@ -208,7 +208,8 @@ public final class Session {
       }
       return Prompt(pieces: pieces)
     }
-    let ids = Array(answer.dropFirst(cached)) + chat.continuation(question: question)
+    var ids = Array(answer.dropFirst(cached))
+    for case .tokens(let further) in chat.piecesForFurtherQuestion(question, model.tokenizer) { ids += further }
     return Prompt(pieces: [.text(ids)], followsVisual: !clips.isEmpty)
   }
 
@@ -262,8 +263,8 @@ extension Session {
   public func plan(
     _ sources: [ClipSource], sampling: SamplingRequest, question: String, maximumTokens: Int
   ) -> MemoryPlan {
-    let chat = ChatTemplate(tokenizer: model.tokenizer, usesImageStartEnd: model.config.usesImageStartEnd)
-    let text = chat.opening(question: question, images: sources.count).reduce(0) { sum, piece in
+    let chat = ChatPrompt(marksImages: model.config.usesImageStartEnd).adding(user: question, images: sources.count)
+    let text = chat.pieces(model.tokenizer).reduce(0) { sum, piece in
       if case .tokens(let ids) = piece { sum + ids.count } else { sum }
     }
     return MemoryPlan(
