@@ -40,6 +40,7 @@ let package = Package(
   targets: [
     // C: headers and system libraries only.
     .systemLibrary(name: "CIntrinsics"),
+    .systemLibrary(name: "CPixels"),
     .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
     .systemLibrary(name: "CXXHash", providers: [.apt(["libxxhash-dev"])]),
     .systemLibrary(
@@ -57,7 +58,7 @@ let package = Package(
 
     // What comes from outside.
     .target(name: "Tokenizer", swiftSettings: strict),
-    .target(name: "Video", dependencies: ["CLibAV"], swiftSettings: strict),
+    .target(name: "Video", dependencies: ["CLibAV", "CPixels"], swiftSettings: strict),
     .target(name: "Checkpoint", swiftSettings: strict),
 
     // The model's shape, the file, and the way from a checkpoint to it.
