@@ -44,6 +44,7 @@ let package = Package(
   targets: [
     // C: headers and system libraries only.
     .systemLibrary(name: "CIntrinsics"),
+    .systemLibrary(name: "CPixels"),
     .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
     .systemLibrary(name: "CXXHash", providers: [.apt(["libxxhash-dev"])]),
     .systemLibrary(
@@ -64,7 +65,7 @@ let package = Package(
 
     // What comes from outside.
     .target(name: "Tokenizer", dependencies: ["Diagnostics"], swiftSettings: strict),
-    .target(name: "Video", dependencies: ["CLibAV", "Diagnostics"], swiftSettings: strict),
+    .target(name: "Video", dependencies: ["CLibAV", "CPixels", "Diagnostics"], swiftSettings: strict),
     .target(name: "Checkpoint", dependencies: ["Diagnostics"], swiftSettings: strict),
 
     // The model's shape, the file, and the way from a checkpoint to it.
