@@ -75,8 +75,13 @@ let package = Package(
       dependencies: ["Architecture", "Checkpoint", "Compute", "Conversion", "ModelFile", "Parallel", "Tokenizer", "Video"],
       swiftSettings: strict),
 
+    // Measures the kernels beside the machine's limits; not part of the product.
+    .executableTarget(
+      name: "kernel-bench", dependencies: ["Kernels", "KernelsPortable", "Parallel"] + kernelTargets.map { .byName(name: $0.name) },
+      path: "benchmarks/kernels", swiftSettings: strict),
+
     tests("ParallelTests", ["Parallel"]),
-    tests("KernelTests", ["Kernels", "KernelsPortable", "Compute", "Quantization"] + kernelTargets.map(\.name)),
+    tests("KernelTests", ["Kernels", "KernelsPortable", "Compute", "Quantization"] + kernelTargets.map { .byName(name: $0.name) }),
     tests("ComputeTests", ["Compute", "Quantization"]),
     tests("TokenizerTests", ["Tokenizer"]),
     tests("VideoTests", ["Video"]),
