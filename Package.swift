@@ -90,6 +90,11 @@ let package = Package(
       dependencies: ["Diagnostics", "SlowFast", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       swiftSettings: strict),
 
+    // Measures the kernels beside the machine's limits; not part of the product.
+    .executableTarget(
+      name: "kernel-bench", dependencies: ["CIntrinsics", "Compute", "Kernels", "Parallel"],
+      path: "benchmarks/kernels", swiftSettings: strict),
+
     tests("ParallelTests", ["Parallel"]),
     tests("KernelTests", ["Kernels", "KernelsPortable", "Compute", "Quantization"] + kernelTargets.map { .byName(name: $0.name) }),
     tests("ComputeTests", ["Compute", "Kernels", "Parallel", "Quantization"]),
