@@ -1,8 +1,8 @@
 /// Unicode's normalization form C, as the tokenizers' own library computes it (see `UnicodeTables`). In linear time but for the
 /// sorting of long runs of marks; texts that are in the form already, which is nearly all, cost one pass and no copy.
-enum NFC {
+package enum NFC {
   /// The normalized `range` of the valid UTF-8 `bytes`, or nil if it is in the form already.
-  static func normalize(_ bytes: [UInt8], _ range: Range<Int>) -> [UInt8]? {
+  package static func normalize(_ bytes: [UInt8], _ range: Range<Int>) -> [UInt8]? {
     let properties = ScalarProperties.shared
     var result: [UInt8] = []
     /// Up to here the text is in `result`.
