@@ -49,7 +49,8 @@ struct CheckpointFile {
     case .typeMismatch(let type, let context): return "\(place(context)) is not of the type \(type)"
     case .valueNotFound(_, let context): return "\(place(context)) is null"
     case .keyNotFound(let key, let context): return "\(place(context)) has no \"\(key.stringValue)\""
-    case .dataCorrupted(let context): return "\(place(context)): \(context.debugDescription)"
+    // Foundation does not say which of the two, nor where.
+    case .dataCorrupted(let context): return "\(place(context)) is not JSON, or a number in it is not a whole one"
     @unknown default: return "\(error)"
     }
   }
