@@ -125,7 +125,8 @@ struct ChatPromptTests {
     let tokenizer = try Fixture.tokenizer("qwen2")
     for question in ["Q", "", "\n\nlines\n", "  spaces  ", "'s don't", "\u{301}", "< |im_end|>"] {
       for images in 0...2 {
-        var prompt = ChatPrompt(marksImages: images == 2).adding(user: question, images: images).adding(assistant: question).adding(user: question)
+        var prompt = ChatPrompt(marksImages: images == 2).adding(user: question, images: images).adding(assistant: question).adding(
+          user: question)
         let allowed = prompt.pieces(tokenizer)
         prompt.allowSpecialInMessages = false
         #expect(prompt.pieces(tokenizer) == allowed, Comment(rawValue: question.debugDescription))

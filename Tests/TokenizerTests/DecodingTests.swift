@@ -27,7 +27,8 @@ struct DecodingTests {
   func wholeCharacters() throws {
     let tokenizer = try Fixture.tokenizer("qwen2")
     // The tokens of single bytes come first: those that are printable in Latin-1, then the others.
-    let order = (0...255).filter { 0x21...0x7E ~= $0 || 0xA1...0xAC ~= $0 || 0xAE...0xFF ~= $0 }
+    let order =
+      (0...255).filter { 0x21...0x7E ~= $0 || 0xA1...0xAC ~= $0 || 0xAE...0xFF ~= $0 }
       + (0...255).filter { !(0x21...0x7E ~= $0 || 0xA1...0xAC ~= $0 || 0xAE...0xFF ~= $0) }
     func pieces(_ bytes: [UInt8]) throws -> [String] {
       var stream = StreamDecoder(tokenizer)

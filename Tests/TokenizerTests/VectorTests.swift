@@ -55,7 +55,8 @@ struct VectorTests {
       var ids: [Int32]
       var decoded: String
     }
-    let cases = try JSONDecoder().decode([Case].self, from: Data(contentsOf: FullTokenizer.directory.appendingPathComponent("vectors.json")))
+    let cases = try JSONDecoder().decode(
+      [Case].self, from: Data(contentsOf: FullTokenizer.directory.appendingPathComponent("vectors.json")))
     let tokenizer = try Tokenizer(checkpoint: FullTokenizer.directory.path)
     #expect(tokenizer.vocabularySize == 151_646)
     #expect(cases.count > 20)

@@ -16,7 +16,9 @@ struct CheckpointFile {
   func read() throws(TokenizerError) -> Data {
     do {
       let attributes = try FileManager.default.attributesOfItem(atPath: URL(fileURLWithPath: path).resolvingSymlinksInPath().path)
-      guard attributes[.type] as? FileAttributeType == .typeRegular else { throw TokenizerError.unreadable(file: path, reason: "not a file") }
+      guard attributes[.type] as? FileAttributeType == .typeRegular else {
+        throw TokenizerError.unreadable(file: path, reason: "not a file")
+      }
       let length = (attributes[.size] as? NSNumber)?.intValue ?? 0
       guard length <= Self.maximumLength else {
         throw TokenizerError.unreadable(file: path, reason: "\(length) bytes, at most \(Self.maximumLength) are possible")

@@ -97,7 +97,8 @@ package enum NFC {
         let scalar = UInt32(entry & Decomposition.mask)
         // A scalar is blocked from the starter by one between them of its own class or a higher one.
         if let starter, last.map({ $0 < combiningClass }) ?? true,
-          let composite = Hangul.composite(output[starter], scalar) ?? properties.composite(output[starter], scalar) {
+          let composite = Hangul.composite(output[starter], scalar) ?? properties.composite(output[starter], scalar)
+        {
           output[starter] = composite
           continue
         }
