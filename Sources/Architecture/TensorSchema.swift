@@ -57,15 +57,20 @@ public struct TensorSchema: Sendable {
   /// In the order in which the model uses them.
   public var requirements: [TensorRequirement]
 
-  /// For a config and the shapes of the tensors there are (canonical names). Throws for missing tensors and for other shapes.
-  public init(config: ModelConfig, shapes: [String: [Int]]) throws(ArchitectureError) {
+  /// What a model of that config needs, whether it is there or not; `shapes` of the tensors there are (canonical names) tell the tower's
+  /// measures and whether there is a head.
+  public init(needed config: ModelConfig, shapes: [String: [Int]]) throws(ArchitectureError) {
     tower = try TowerShape(shapes: shapes)
     var list = RequirementList()
     list.addTower(tower)
     list.addProjector(config, width: tower.outputWidth)
     list.addDecoder(config, hasHead: shapes["lm_head.weight"] != nil)
     requirements = list.requirements
+  }
 
+  /// For a config and the shapes of the tensors there are (canonical names). Throws for missing tensors and for other shapes.
+  public init(config: ModelConfig, shapes: [String: [Int]]) throws(ArchitectureError) {
+    try self.init(needed: config, shapes: shapes)
     let missing = requirements.filter { shapes[$0.name] == nil }.map(\.name)
     guard missing.isEmpty else { throw .missingTensors(missing) }
     for requirement in requirements {

@@ -1,4 +1,5 @@
 import Diagnostics
+
 /// One way in which a checkpoint directory or a safetensors file can be wrong. `file` is the path as it was given.
 public enum CheckpointError: Error, Equatable {
   // The file system.

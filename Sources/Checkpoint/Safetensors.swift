@@ -71,6 +71,9 @@ public struct MappedTensor: @unchecked Sendable {  // The memory is read only an
 
   public var byteCount: Int { range.count }
 
+  /// Whoever holds this may use the bytes outside of `withUnsafeBytes` too.
+  public var owner: AnyObject { file }
+
   /// The bytes are valid only inside the call.
   public func withUnsafeBytes<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {
     withExtendedLifetime(file) { body(memory) }
