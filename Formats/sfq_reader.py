@@ -6,6 +6,7 @@
     sfq_reader.py verify FILE                  every byte; exit status 1 and one line for each damage
     sfq_reader.py section FILE NAME            a section's bytes to standard output
     sfq_reader.py dump FILE TENSOR OUT.npy     a tensor's values as float32
+    sfq_reader.py contents FILE                checksums of all raw planes and values, as JSON like the manifest's
     sfq_reader.py conformance MANIFEST.json    the conformance files: all must be read, or refused, as the manifest says
 
 As a module: `File(path)`, then `.tensors`, `.sections`, `.values(name)`, `.plane_bytes(plane)`, `.verify()`.
