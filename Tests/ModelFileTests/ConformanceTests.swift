@@ -20,14 +20,14 @@ private struct Manifest: Decodable {
 }
 
 /// What a file holds, as checksums.
-struct Contents: Decodable {
-  struct Tensor: Decodable, Equatable {
+struct Contents: Codable {
+  struct Tensor: Codable, Equatable {
     var name: String
     var shape: [Int]
     var encoding: String
     var planes: [String]
   }
-  struct Section: Decodable, Equatable {
+  struct Section: Codable, Equatable {
     var name: String
     var checksum: String
   }

@@ -1,5 +1,6 @@
 import Foundation
 import ModelFile
+import Parallel
 import Testing
 
 /// The independent reader in `Formats/` on what this module writes, and on the conformance files.
@@ -76,5 +77,40 @@ struct PythonReaderTests {
   private func floatOfHalf(_ bits: UInt16) -> Float {
     let value = Float(1024 + Int(bits & 0x3FF)) * exp2(Float(Int(bits >> 10 & 31) - 25))
     return bits >> 15 == 1 ? -value : value
+  }
+}
+
+extension PythonReaderTests {
+  @Test func theReadmeExplainsTheSmallestFile() throws {
+    let (status, output) = try Python.reader("explain", "\(formats)/conformance/smallest.sfq")
+    let readme = try String(contentsOfFile: "\(formats)/conformance/README.md", encoding: .utf8)
+    #expect(status == 0 && output.count > 1000)
+    #expect(readme.contains(String(decoding: output, as: UTF8.self)))
+  }
+
+  /// Two readers that share nothing but the specification agree about files that are changed at random.
+  @Test func bothReadersAgreeAboutChangedFiles() throws {
+    let folder = try TemporaryFolder()
+    var numbers = SeededNumbers(77)
+    var entries: [[String: Any]] = []
+    for index in 0..<300 {
+      var content = Mutation.apply(to: try #require(Mutation.seeds.randomElement(using: &numbers)), &numbers)
+      content.mendChecksums()
+      try put(content, at: folder("\(index).sfq"))
+      var entry: [String: Any] = ["file": "\(index).sfq"]
+      do {
+        let reader = try ModelFileReader(path: folder("\(index).sfq"))
+        let contents = try Contents(of: reader)
+        if try reader.verify(pool: ThreadPool(threadCount: 1)).isEmpty {
+          entry["contents"] = try JSONSerialization.jsonObject(with: JSONEncoder().encode(contents))
+        }
+      } catch {}
+      if entry["contents"] == nil { entry["refuse"] = "any rule" }
+      entries.append(entry)
+    }
+    #expect((5..<290).contains(entries.count { $0["refuse"] == nil }))
+    try put([UInt8](JSONSerialization.data(withJSONObject: ["files": entries])), at: folder("manifest.json"))
+    let (status, output) = try Python.reader("conformance", folder("manifest.json"))
+    #expect(status == 0, "\(String(decoding: output, as: UTF8.self))")
   }
 }
