@@ -81,7 +81,7 @@ let package = Package(
       swiftSettings: strict),
 
     tests("ParallelTests", ["Parallel"]),
-    tests("KernelTests", ["Kernels", "KernelsPortable", "Compute", "Quantization"] + kernelTargets.map(\.name)),
+    tests("KernelTests", ["Kernels", "KernelsPortable", "Compute", "Quantization"] + kernelTargets.map { .byName(name: $0.name) }),
     tests("ComputeTests", ["Compute", "Quantization"]),
     tests("TokenizerTests", ["Tokenizer"]),
     tests("VideoTests", ["Video"]),
