@@ -50,12 +50,12 @@ let package = Package(
     .target(name: "Diagnostics", swiftSettings: strict),
 
     // Computing.
-    .target(name: "Parallel", swiftSettings: strict),
+    .target(name: "Parallel", dependencies: ["CIntrinsics"], swiftSettings: strict),
     .target(name: "Kernels", swiftSettings: strict),
     .target(name: "KernelsPortable", dependencies: ["Kernels", "CIntrinsics"], swiftSettings: kernels([])),
     .target(
       name: "Compute",
-      dependencies: ["Parallel", "Kernels", "KernelsPortable"] + kernelTargets.map { .byName(name: $0.name) },
+      dependencies: ["CIntrinsics", "Parallel", "Kernels", "KernelsPortable"] + kernelTargets.map { .byName(name: $0.name) },
       swiftSettings: strict),
 
     // What comes from outside.
@@ -82,13 +82,13 @@ let package = Package(
 
     tests("ParallelTests", ["Parallel"]),
     tests("KernelTests", ["Kernels", "KernelsPortable", "Compute", "Quantization"] + kernelTargets.map { .byName(name: $0.name) }),
-    tests("ComputeTests", ["Compute", "Quantization"]),
+    tests("ComputeTests", ["Compute", "Kernels", "Parallel", "Quantization"]),
     tests("TokenizerTests", ["Tokenizer"]),
     tests("VideoTests", ["Video"]),
-    tests("CheckpointTests", ["Checkpoint", "Architecture"]),
+    tests("CheckpointTests", ["Checkpoint"]),
     tests("ModelFileTests", ["ModelFile", "Parallel"]),
     tests("QuantizationTests", ["Quantization"]),
-    tests("ConversionTests", ["Conversion", "ModelFile", "Checkpoint"]),
+    tests("ConversionTests", ["Architecture", "Checkpoint", "Conversion", "ModelFile", "Parallel", "Tokenizer"]),
     tests("SlowFastTests", ["SlowFast"]),
   ] + kernelTargets
 )
