@@ -63,7 +63,7 @@ public struct Converter: Sendable {
         try writer.finish()
       } catch { throw .modelFile(error) }
       return ConversionResult(
-        plan: plan, fileByteCount: writer.byteCount, resumedTensorCount: writer.resumed.count, nonfiniteTensors: nonfinite)
+        plan: plan, fileByteCount: try length(of: path), resumedTensorCount: writer.resumed.count, nonfiniteTensors: nonfinite)
     } catch {
       if case .cancelled = error { throw error }
       writer.abort()
@@ -128,6 +128,10 @@ public struct Converter: Sendable {
       }
     }
     return store.nonfiniteTensors
+  }
+
+  private func length(of path: String) throws(ConversionError) -> Int {
+    do throws(CheckpointError) { return try SourceFile(path: path).byteCount } catch { throw .checkpoint(error) }
   }
 
   /// Before any work is done; the writer looks again.
