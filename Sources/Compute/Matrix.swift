@@ -9,7 +9,7 @@ public struct Matrix: @unchecked Sendable {
   /// Floats from one row to the next.
   public let stride: Int
   public let pointer: UnsafeMutablePointer<Float>
-  private let owner: AnyObject
+  let owner: AnyObject
 
   /// Zeros. Throws when memory is out, also where there are more values than can be counted.
   public init(rows: Int, columns: Int) throws(ComputeError) {

@@ -48,7 +48,7 @@ struct PanelProduct {
         codes: codes + panel * (quantized.columns * panelRows * bits / 8), scales: scales + panel * groups * panelRows,
         minima: minima.map { $0 + panel * groups * panelRows }, groups: groups, group: group)
       let multiply = bits == 4 ? kernels.quantized.multiply4 : kernels.quantized.multiply8
-      multiply(operand, quantized.tokens(tokens), tile, panelRows, scratch)
+      multiply(operand, quantized.tokens(tokens), tile, scratch)
     case .float(let type, let base):
       let rows = min(panelRows, weight.rows - panel * panelRows)
       let weights = base + panel * panelRows * weight.columns * type.size

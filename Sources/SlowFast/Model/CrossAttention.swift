@@ -1,6 +1,7 @@
 import Architecture
 import Compute
 import Foundation
+import Kernels
 
 /// What a hybrid layer has beyond a Qwen2 layer: text reads the slow tokens.
 ///

@@ -1,5 +1,6 @@
 import Architecture
 import Compute
+import Kernels
 
 /// Which tokens read the slow tokens while an answer is made.
 public enum SlowAttention: String, Sendable, CaseIterable, Codable {

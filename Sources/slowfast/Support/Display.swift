@@ -56,7 +56,7 @@ final class ProgressLine: Sendable {
   }
   private let stage = Mutex(Stage())
 
-  @Sendable func show(_ progress: Progress) {
+  @Sendable func show(_ progress: SessionProgress) {
     switch progress {
     case .loading(let done, let total): line("loading", done, total, "\(formatBytes(done)) of \(formatBytes(total))")
     case .decoding(let frame, let total): line("encoding", frame - 1, total, "frame \(frame) of \(total)")
@@ -73,5 +73,22 @@ final class ProgressLine: Sendable {
       let left = done > 0 && done < total && elapsed > 2 ? ", \(Display.seconds(elapsed / Double(done) * Double(total - done))) left" : ""
       Display.showProgress("\(name) \(Display.bar(done, of: total)) \(text)\(left)")
     }
+  }
+}
+
+/// Streams an answer to standard output, in place of the progress line.
+final class AnswerPrinter {
+  private let isSilent: Bool
+  private var hasBegun = false
+
+  init(isSilent: Bool = false) { self.isSilent = isSilent }
+
+  /// Takes the next piece; the answer always goes on.
+  func print(_ text: String) -> Bool {
+    if isSilent { return true }
+    if !hasBegun { Display.clearLine() }
+    hasBegun = true
+    Display.stream(text)
+    return true
   }
 }
