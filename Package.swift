@@ -100,10 +100,10 @@ let package = Package(
     tests("ComputeTests", ["Compute", "Kernels", "Parallel", "Quantization"]),
     tests("TokenizerTests", ["Tokenizer"], resources: [.copy("Data")]),
     tests("VideoTests", ["Video"]),
-    tests("CheckpointTests", ["Checkpoint", "Architecture"]),
+    tests("CheckpointTests", ["Checkpoint"]),
     tests("ModelFileTests", ["ModelFile", "Parallel"]),
     tests("QuantizationTests", ["Quantization"]),
-    tests("ConversionTests", ["Conversion", "ModelFile", "Checkpoint"]),
-    tests("SlowFastTests", ["SlowFast", "Checkpoint"]),
+    tests("ConversionTests", ["Architecture", "Checkpoint", "Conversion", "ModelFile", "Parallel", "Tokenizer"]),
+    tests("SlowFastTests", ["SlowFast"]),
   ] + kernelTargets
 )
