@@ -50,7 +50,7 @@ extension Engine {
       let loops = stages.map { stage in
         PanelLoop(products: stage.weights.map { PanelProduct($0, part, inputs, kernels) }, output: stage.finish, firstToken: first)
       }
-      try run(loops, tokens: rows.count, bytesPerToken: tileBytes == 0 ? input.columns * 4 : tileBytes / tileTokens)
+      try run(loops, tokens: rows.count, bytesPerToken: max(tileBytes / tileTokens, PanelProduct.floatBlock * MemoryLayout<Float>.stride))
       first = rows.upperBound
     }
   }
