@@ -28,8 +28,8 @@ let kernelTargets: [Target] = isARM ? [] : [
     swiftSettings: kernels(["-march=x86-64-v4", "-mavx512vnni"])),
 ]
 
-func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []) -> Target {
-  .testTarget(name: name, dependencies: dependencies, resources: resources, swiftSettings: strict)
+func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = [], resources: [Resource] = []) -> Target {
+  .testTarget(name: name, dependencies: dependencies, exclude: exclude, resources: resources, swiftSettings: strict)
 }
 
 let package = Package(
@@ -99,11 +99,11 @@ let package = Package(
     tests("KernelTests", ["Kernels", "KernelsPortable", "Compute", "Quantization"] + kernelTargets.map { .byName(name: $0.name) }),
     tests("ComputeTests", ["Compute", "Kernels", "Parallel", "Quantization"]),
     tests("TokenizerTests", ["Tokenizer"], resources: [.copy("Data")]),
-    tests("VideoTests", ["Video"]),
-    tests("CheckpointTests", ["Checkpoint", "Architecture"]),
+    tests("VideoTests", ["Video"], exclude: ["Data"]),
+    tests("CheckpointTests", ["Checkpoint"]),
     tests("ModelFileTests", ["ModelFile", "Parallel"]),
     tests("QuantizationTests", ["Quantization"]),
-    tests("ConversionTests", ["Conversion", "ModelFile", "Checkpoint"]),
-    tests("SlowFastTests", ["SlowFast", "Checkpoint"]),
+    tests("ConversionTests", ["Architecture", "Checkpoint", "Conversion", "ModelFile", "Parallel", "Tokenizer"]),
+    tests("SlowFastTests", ["SlowFast"]),
   ] + kernelTargets
 )

@@ -230,6 +230,8 @@ def small_quantized(**wrong):
 
 
 def write_good():
+    values = np.arange(24, dtype=np.uint8).view("<f4")
+    good("smallest.sfq", "one tensor of 2 × 3 float32 and one section", [(small(), values)], [CONFIG])
     good(
         "floats.sfq", "a single number, three float types, a plane of two chunks, a section",
         [
@@ -313,7 +315,7 @@ def write_bad():
     bad("table-range", "offset + length overflows", build([small()], table_offset=2**64 - 64, table_length=128), "-overflow")
     bad("table-range", "the table ends before the file does", build([small()], table_length=16), "-short")
     bad("table-range", "the table lies in the prelude", build([small()], table_offset=0), "-prelude")
-    bad("table-checksum", "one bit of the table flipped", build([small()], table_checksum=1))
+    bad("table-checksum", "another checksum than the table's", build([small()], table_checksum=1))
     bad("chunk-size", "0", build([small()], chunk_size=0), "-zero")
     bad("chunk-size", "5000", build([small()], chunk_size=5000), "-odd")
     bad("chunk-size", "8 MiB", build([small()], chunk_size=8 << 20), "-large")

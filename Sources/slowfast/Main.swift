@@ -49,7 +49,7 @@ struct SlowFastCommand: ParsableCommand {
       """,
     version: SlowFastVersion.current,
     subcommands: [
-      RunCommand.self, ChatCommand.self, FramesCommand.self, TraceCommand.self, TokenizeCommand.self,
+      ConvertCommand.self, RunCommand.self, ChatCommand.self, FramesCommand.self, TraceCommand.self, TokenizeCommand.self,
       InspectCommand.self, VerifyCommand.self, UnpackCommand.self, PackCommand.self,
     ])
 }

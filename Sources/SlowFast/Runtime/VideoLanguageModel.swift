@@ -80,7 +80,7 @@ extension SlowFastError {
     case let error as ArchitectureError: self = .architecture(error)
     case let error as CheckpointError: self = .checkpoint(error)
     case let error as ConversionError: self = .conversion(error)
-    case ModelFileError.cancelled: self = .cancelled
+    case ModelFileError.cancelled, ConversionError.cancelled, VideoError.cancelled: self = .cancelled
     case let error as ModelFileError: self = .modelFile(error)
     case let error as TokenizerError: self = .tokenizer(error)
     case let error as VideoError: self = .video(error)

@@ -65,6 +65,20 @@ final class ProgressLine: Sendable {
     }
   }
 
+  /// `done` of `total` bytes, with their rate; those done `before` this run do not count for it.
+  func rate(_ name: String, _ done: Int, _ total: Int, before: Int, _ text: String) {
+    let start = stage.withLock { stage in
+      if name != stage.name { stage = Stage(name: name) }
+      return stage.start
+    }
+    let elapsed = Date().timeIntervalSince(start)
+    let rate = elapsed > 0.5 ? Double(done - before) / elapsed : 0
+    let left = rate > 0 && elapsed > 2 ? ", \(Display.seconds(Double(total - done) / rate)) left" : ""
+    Display.showProgress(
+      "\(name) \(Display.bar(done, of: total)) \(text), \(formatBytes(done)) of \(formatBytes(total)), "
+        + "\(Display.fixed(rate / 1e6, 0)) MB/s\(left)")
+  }
+
   /// `done` of `total` units of work called `name`.
   func line(_ name: String, _ done: Int, _ total: Int, _ text: String) {
     stage.withLock { stage in

@@ -11,8 +11,9 @@ import copy
 import json
 import sys
 from pathlib import Path
+from random import Random
 
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, normalizers
 
 MERGES = 3000
 here = Path(__file__).parent
@@ -160,3 +161,17 @@ for _ in range(200):
         sequence.append(high[(state >> 33) % len(high)] if state >> 62 else (state >> 33) % (len(vocab) + 5))
     sequences.append(sequence)
 write(here / "qwen2/decoding.json", [{"ids": s, "decoded": tokenizer.decode(s, skip_special_tokens=False)} for s in sequences])
+
+# NFC: random texts of letters, marks and jamo, and digests over whole blocks of scalars.
+nfc = normalizers.NFC().normalize_str
+pool = [int(x, 16) for x in """20 61 65 6f 71 75 c5 e9 1b0 1ea1 300 301 302 307 308 30a 316 31b 323 327 328 334 338 340 344 345 3b1 3b9 5d0 5b0 5c1 627 653 654 915
+    93c 9c7 9be bc6 bbe dd9 dcf dca f71 f72 f73 f74 1025 102e 1100 1112 1161 1175 11a7 11a8 11c2 11c3 ac00 ac01 d788 212b 2126 2adc 3046 3099 309a 30cf
+    4e2d f900 fb2a 110a5 110ba 11131 11127 1d15e 1d165 1d16e 1f600 2f800 7fd 1df6 11935 11930""".split()]
+random = Random(9)
+texts = ["".join(chr(random.choice(pool)) for _ in range(random.randint(1, 12))) for _ in range(600)]
+blocks = []
+for start in [0, 0x1000, 0x2000, 0x3000, 0xA000, 0xC000, 0xF000, 0x10000, 0x11000, 0x16000, 0x1B000, 0x1D000, 0x1E000, 0x2F000]:
+    scalars = [chr(c) for c in range(start, start + 0x1000)]
+    units = (u for c in scalars for t in (c, f"a{c}\u0301", f"q\u0345{c}\u0334", f"{c}\u0327\u0301") for u in nfc(t).encode())
+    blocks.append({"start": start, "digest": digest(units)})
+write(here / "unicode/nfc.json", {"texts": [{"text": t, "normalized": nfc(t)} for t in texts], "blocks": blocks})
