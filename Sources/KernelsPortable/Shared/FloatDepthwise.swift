@@ -152,15 +152,14 @@ private struct Outputs {
   var row = input
   var tap = taps
   for _ in 0..<7 {
-    sums.add(row, load(tap), count: count)
-    sums.add(row + laneCount, load(tap + laneCount), count: count)
-    sums.add(row + 2 * laneCount, load(tap + 2 * laneCount), count: count)
-    sums.add(row + 3 * laneCount, load(tap + 3 * laneCount), count: count)
-    sums.add(row + 4 * laneCount, load(tap + 4 * laneCount), count: count)
-    sums.add(row + 5 * laneCount, load(tap + 5 * laneCount), count: count)
-    sums.add(row + 6 * laneCount, load(tap + 6 * laneCount), count: count)
+    // A loop, not seven copies: in those the compiler would load each input once for all seven taps, and run out of registers.
+    var from = row
+    for _ in 0..<7 {
+      sums.add(from, load(tap), count: count)
+      from += laneCount
+      tap += laneCount
+    }
     row += planeWidth * laneCount
-    tap += 7 * laneCount
   }
   sums.store(output, channels, part, count: count)
 }
