@@ -23,7 +23,7 @@ def features(tower: ConvNeXt, frames: np.ndarray, device: str) -> np.ndarray:
     """Clips [n, 16, S, S, 3] u8 → [n, 16, positions, C] f16."""
     out = []
     for at in range(0, len(frames), 16):
-        x = torch.from_numpy(np.ascontiguousarray(frames[at : at + 16])).to(device)
+        x = torch.from_numpy(np.array(frames[at : at + 16])).to(device)
         x = (x.flatten(0, 1).float() / 255 - MEAN.to(device)) / DEVIATION.to(device)
         got = tower(x.permute(0, 3, 1, 2))
         out.append(got.view(-1, frames.shape[1], *got.shape[1:]).half().cpu().numpy())

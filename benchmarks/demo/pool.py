@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 import os
 import pickle
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,7 @@ from world import FRAMES, Scene, sample_scene
 NATIVE = 128  # the side that clips are drawn and encoded at
 
 
-def draw_shard(folder: Path, index: int, side: int, clips: int, seed: int) -> None:
+def draw_shard(folder: Path, index: int, side: int, clips: int, seed: int) -> int:
     rng = np.random.default_rng([seed, index])
     digits = digit_split(test=False)
     scenes = [sample_scene(rng, digits) for _ in range(clips)]
@@ -32,6 +34,7 @@ def draw_shard(folder: Path, index: int, side: int, clips: int, seed: int) -> No
     (folder / f"{index:04}.pickle").write_bytes(pickle.dumps(scenes))
     np.save(folder / f"{index:04}.part.npy", frames)
     os.replace(folder / f"{index:04}.part.npy", folder / f"{index:04}.npy")
+    return index
 
 
 def shards(folder: Path) -> list[int]:
@@ -52,10 +55,12 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=1000, help="clips a shard")
     parser.add_argument("--side", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
-    for index in range(options.first, options.first + options.shards):
-        if not (options.dir / f"{index:04}.npy").exists():
-            draw_shard(options.dir, index, options.side, options.clips, options.seed)
+    missing = [i for i in range(options.first, options.first + options.shards) if not (options.dir / f"{i:04}.npy").exists()]
+    with ProcessPoolExecutor(options.workers) as workers:
+        draw = partial(draw_shard, options.dir, side=options.side, clips=options.clips, seed=options.seed)
+        for index in workers.map(draw, missing):
             print(f"shard {index}", flush=True)
 
 

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import torch
+from torch.utils.data import DataLoader, Dataset, Subset
 
 
 class Muon(torch.optim.Optimizer):
@@ -91,6 +92,12 @@ class Run:
         with open(self.folder / "log.jsonl", "a") as file:
             file.write(json.dumps(line) + "\n")
         print(line, flush=True)
+
+
+def loader(batches: Dataset, first: int, workers: int) -> DataLoader:
+    """The batches of an epoch from the `first` on, in order, prepared by so many processes (0: this one)."""
+    rest = Subset(batches, range(first, len(batches)))
+    return DataLoader(rest, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None)
 
 
 def course(step: int, steps: int, warm: int = 100, last: float = 0.3) -> float:

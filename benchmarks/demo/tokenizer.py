@@ -84,12 +84,16 @@ class Prompts:
     """The prompt's pieces as token ids: what stands before the image, and from the image to the answer."""
 
     def __init__(self, tokenizer: Tokenizer):
-        self.tokenizer = tokenizer
+        self.tokenizer, self.known = tokenizer, {}
         self.before = self.ids(BEFORE)
         self.end = tokenizer.token_to_id("<|im_end|>")
 
     def ids(self, text: str) -> list[int]:
-        return self.tokenizer.encode(text, add_special_tokens=False).ids
+        if text not in self.known:
+            if len(self.known) > 100_000:
+                self.known.clear()
+            self.known[text] = self.tokenizer.encode(text, add_special_tokens=False).ids
+        return self.known[text]
 
     def question(self, text: str) -> list[int]:
         return self.ids(AFTER.format(text))

@@ -11,17 +11,19 @@ from __future__ import annotations
 import argparse
 import time
 from collections import defaultdict
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer
+from torch.utils.data import Dataset
 
-from batch import answers, collate, row
+from batch import Batch, answers, collate, row
 from pool import load_shard
 from questions import OPEN, questions
-from resume import Optimizers, Run, course
+from resume import Optimizers, Run, course, loader
 from settings import FAST, build
 from tokenizer import Prompts, write
 
@@ -34,17 +36,30 @@ def clips(pool: Path, index: int) -> tuple[np.ndarray, list]:
     return np.load(pool / f"{index:04}.features.npy", mmap_mode="r"), load_shard(pool, index)[1]
 
 
-def batches(pool: Path, epoch: int, size: int, prompts: Prompts, held: int):
-    """(batch, features [B, 16, n, C], items) over all shards but the held one, with other questions every epoch."""
-    rng = np.random.default_rng([epoch, 5])
-    for index in rng.permutation([i for i in feature_shards(pool) if i != held]):
-        stored, scenes = clips(pool, int(index))
-        order = rng.permutation(len(scenes))
-        for at in range(0, len(order) - size + 1, size):
-            chosen = order[at : at + size]
-            items = [questions(scenes[i], rng) for i in chosen]
-            yield collate([row(prompts, FAST, asked) for asked in items]), torch.from_numpy(stored[np.sort(chosen)]).float()[
-                torch.from_numpy(np.argsort(np.argsort(chosen)))], items
+class Clips(Dataset):
+    """The batches of one epoch: questions and features [B, 16, n, C], from all shards but the held one. A batch follows from
+    its epoch and number alone, so clips have other questions in every epoch."""
+
+    def __init__(self, pool: Path, epoch: int, size: int, prompts: Prompts, held: int):
+        self.pool, self.epoch, self.size, self.prompts = pool, epoch, size, prompts
+        self.order = np.random.default_rng([epoch, 5]).permutation([i for i in feature_shards(pool) if i != held])
+        self.each = len(clips(pool, held)[1]) // size
+        self.shard = lru_cache(maxsize=2)(self._shard)
+
+    def __len__(self) -> int:
+        return len(self.order) * self.each
+
+    def _shard(self, n: int):
+        stored, scenes = clips(self.pool, int(self.order[n]))
+        return stored, scenes, np.random.default_rng([self.epoch, 6, n]).permutation(len(scenes))
+
+    def __getitem__(self, batch: int) -> tuple[Batch, torch.Tensor]:
+        stored, scenes, order = self.shard(batch // self.each)
+        rng = np.random.default_rng([self.epoch, 7, batch])
+        at = batch % self.each * self.size
+        chosen = order[at : at + self.size]
+        rows = [row(self.prompts, FAST, questions(scenes[i], rng)) for i in chosen]
+        return collate(rows), torch.from_numpy(stored[chosen])
 
 
 @torch.no_grad()
@@ -93,9 +108,11 @@ def main() -> None:
     parser.add_argument("--report", type=int, default=50)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=0, help="processes that prepare batches")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(1)
+    torch.set_float32_matmul_precision("high")
     tokenizer = options.work / "tokenizer"
     if not (tokenizer / "tokenizer.json").exists():
         write(tokenizer)
@@ -116,10 +133,9 @@ def main() -> None:
 
     within = skip
     while step < options.steps:
-        for within, (batch, features, _) in enumerate(batches(options.pool, epoch, options.batch, prompts, held), 1):
-            if within <= skip:
-                continue
-            logits, targets = answers(model, batch.to(options.device), features.to(options.device))
+        batches = Clips(options.pool, epoch, options.batch, prompts, held)
+        for within, (batch, features) in enumerate(loader(batches, skip, options.workers), skip + 1):
+            logits, targets = answers(model, batch.to(options.device), features.to(options.device).float())
             loss = F.cross_entropy(logits, targets)
             loss.backward()
             optimizer.step(options.rate * course(step, options.steps))
@@ -137,7 +153,6 @@ def main() -> None:
             epoch, within = epoch + 1, 0
         skip = 0
     run.save(state(within), force=True)
-    torch.save(model.state_dict(), options.work / "model.pt")
 
 
 if __name__ == "__main__":

@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import argparse
 import time
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+from torch.utils.data import Dataset
 
 from model import DEVIATION, MEAN
 from pool import load_shard, shards
-from resume import Optimizers, Run, course
+from resume import Optimizers, Run, course, loader
 from tower import ConvNeXt
 from world import COLOURS, FRAMES, KINDS, SIZES, Scene
 
@@ -68,22 +70,35 @@ class Readout(nn.Module):
         return loss, right
 
 
-def batches(pool: Path, epoch: int, size: int):
-    """Frames [size, S, S, 3] u8 and labels, shard by shard in random order; a shard that appears later joins next epoch."""
-    rng = np.random.default_rng([epoch, 77])
-    for index in rng.permutation(shards(pool)):
-        frames, scenes = load_shard(pool, int(index))
-        picks = []
+class Frames(Dataset):
+    """The batches of one epoch: frames [size, S, S, 3] u8 and labels, shard by shard, all in random order. A batch follows
+    from its epoch and number alone; shards that appear later join in the next epoch."""
+
+    def __init__(self, pool: Path, epoch: int, size: int):
+        self.pool, self.epoch, self.size = pool, epoch, size
+        self.order = np.random.default_rng([epoch, 77]).permutation(shards(pool))
+        self.each = len(load_shard(pool, int(self.order[0]))[1]) * PICKED // size
+        self.shard = lru_cache(maxsize=2)(self._shard)
+
+    def __len__(self) -> int:
+        return len(self.order) * self.each
+
+    def _shard(self, n: int):
+        frames, scenes = load_shard(self.pool, int(self.order[n]))
+        rng, picks = np.random.default_rng([self.epoch, 78, n]), []
         for clip, scene in enumerate(scenes):
             flashing = [flash.frame for flash in scene.flashes]
             others = rng.permutation([f for f in range(FRAMES) if f not in flashing])[: PICKED - len(flashing)]
             picks += [(clip, int(frame)) for frame in (*flashing, *others)]
-        order = rng.permutation(len(picks))
-        for at in range(0, len(order) - size + 1, size):
-            chosen = [picks[i] for i in order[at : at + size]]
-            yield (
-                torch.from_numpy(np.stack([frames[clip, frame] for clip, frame in chosen])),
-                torch.from_numpy(np.stack([labels(scenes[clip], frame) for clip, frame in chosen])))
+        return frames, scenes, [picks[i] for i in rng.permutation(len(picks))]
+
+    def __getitem__(self, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
+        frames, scenes, picks = self.shard(batch // self.each)
+        at = batch % self.each * self.size
+        chosen = picks[at : at + self.size]
+        return (
+            torch.from_numpy(np.stack([frames[clip, frame] for clip, frame in chosen])),
+            torch.from_numpy(np.stack([labels(scenes[clip], frame) for clip, frame in chosen])))
 
 
 def main() -> None:
@@ -95,13 +110,15 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=0, help="processes that prepare batches")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
+    torch.set_float32_matmul_precision("high")
     tower = ConvNeXt(DEPTHS, WIDTHS).to(options.device, memory_format=torch.channels_last)
     readout = Readout(WIDTHS[-1]).to(options.device)
     optimizer = Optimizers([], [*tower.parameters(), *readout.parameters()], options.rate)
-    run, step, epoch, started = Run(options.work), 0, 0, time.monotonic()
+    run, step, epoch, started = Run(options.work / "tower"), 0, 0, time.monotonic()
     if state := run.load(options.device):
         tower.load_state_dict(state["tower"])
         readout.load_state_dict(state["readout"])
@@ -116,7 +133,7 @@ def main() -> None:
 
     while step < options.steps:
         epoch += 1
-        for frames, target in batches(options.pool, epoch, options.batch):
+        for frames, target in loader(Frames(options.pool, epoch, options.batch), 0, options.workers):
             x = (frames.to(options.device).float() / 255 - mean) / std
             loss, right = readout(tower(x.permute(0, 3, 1, 2)), target.to(options.device))
             loss.backward()
