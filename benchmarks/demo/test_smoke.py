@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 from batch import IMAGE, answers, collate, row  # noqa: E402
-from check_golden import decode  # noqa: E402
+from check_golden import check, decode  # noqa: E402
 from draw import digit_split, draw, sampled_times  # noqa: E402
 from model import SlowFast, load  # noqa: E402
 from questions import CLOSED, OPEN, Item, questions  # noqa: E402
@@ -149,3 +149,11 @@ def test_dense_depthwise_has_the_convolutions_values_and_gradients():
 def test_checkpoint_loads_as_any_other(work: Path):
     run("export.py", work / "work", work / "again")
     assert isinstance(load(work / "again"), SlowFast)
+
+
+GOLDEN = sorted({path.parent for root in ("Tests", "../shared") for path in (HERE.parents[1] / root).rglob("golden.safetensors")})
+
+
+@pytest.mark.parametrize("folder", GOLDEN or [pytest.param(None, marks=pytest.mark.skip("no recorded tensors here"))])
+def test_every_stage_equals_the_published_implementation(folder: Path):
+    assert check(folder)
