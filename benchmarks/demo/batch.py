@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model import causal
 from questions import Item
 from tokenizer import Prompts
 
@@ -44,10 +45,15 @@ def row(prompts: Prompts, fast: int, items: list[Item]) -> Row:
 class Batch:
     ids: Tensor  # [B, L]
     positions: Tensor
-    mask: Tensor  # [B, 1, L, L]
     targets: Tensor  # [B, L], −1: none
     groups: Tensor  # [B, L], −1: padding
     answered: Tensor
+
+    @property
+    def mask(self) -> Tensor:
+        """[B, 1, L, L]: what comes earlier, if shared or of the same question."""
+        same = (self.groups[:, :, None] == self.groups[:, None, :]) | (self.groups[:, None, :] == 0)
+        return (same & causal(self.groups.shape[1], self.groups.device)[0])[:, None]
 
     def to(self, device: str) -> "Batch":
         return Batch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
@@ -59,10 +65,7 @@ def collate(rows: list[Row]) -> Batch:
     def padded(name: str, value) -> Tensor:
         return torch.from_numpy(np.array([[*getattr(one, name), *([value] * (length - len(one.ids)))] for one in rows]))
 
-    groups = padded("groups", -1)
-    same = (groups[:, :, None] == groups[:, None, :]) | (groups[:, None, :] == 0)
-    mask = same & torch.ones(length, length, dtype=torch.bool).tril()
-    return Batch(padded("ids", 0), padded("positions", 0), mask[:, None], padded("targets", -1), groups, padded("answered", False))
+    return Batch(padded("ids", 0), padded("positions", 0), padded("targets", -1), padded("groups", -1), padded("answered", False))
 
 
 def embed(model, batch: Batch, fast: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from world import COLOURS, FRAMES, KINDS, Object, Scene
+from world import COLOURS, KINDS, Scene
 
 CLOSED = (
     "colour", "shape", "size", "count", "exists", "choice", "motion", "order", "place", "event",

@@ -22,7 +22,6 @@ sys.path.insert(0, str(HERE))
 from batch import IMAGE, answers, collate, row  # noqa: E402
 from check_golden import check, decode  # noqa: E402
 from draw import digit_split, draw, sampled_times  # noqa: E402
-from model import SlowFast, load  # noqa: E402
 from questions import CLOSED, OPEN, Item, questions  # noqa: E402
 from settings import FAST, build, round_weights, settings  # noqa: E402
 from tokenizer import AFTER, BEFORE, VOCABULARY, Prompts, write  # noqa: E402
@@ -144,11 +143,6 @@ def test_dense_depthwise_has_the_convolutions_values_and_gradients():
         found.append((y, *torch.autograd.grad(y, (x, conv.weight, conv.bias), g)))
     for a, b in zip(*found):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
-
-
-def test_checkpoint_loads_as_any_other(work: Path):
-    run("export.py", work / "work", work / "again")
-    assert isinstance(load(work / "again"), SlowFast)
 
 
 GOLDEN = sorted({path.parent for root in ("Tests", "../shared") for path in (HERE.parents[1] / root).rglob("golden.safetensors")})

@@ -30,12 +30,12 @@ GENERAL = (
     "the a an of and to in is it that for on with as at by from this which who how why when where there their then than")
 
 
-def corpus(scenes: int = 4000):
+def corpus(scenes: int = 1500):
     rng = np.random.default_rng(20)
     digits = digit_split(test=False)
     for text in (BEFORE + AFTER).split("<|im_"):
         yield from [text.split("|>")[-1]] * 3000  # the template in as few tokens as its words
-    yield from [GENERAL] * 20
+    yield from [GENERAL] * 5
     for _ in range(scenes):
         for item in questions(sample_scene(rng, digits), rng):
             yield item.question

@@ -118,7 +118,7 @@ def main() -> None:
         write(tokenizer)
     prompts = Prompts(Tokenizer.from_file(str(tokenizer / "tokenizer.json")))
     model = build()
-    model.tower.load_state_dict(torch.load(options.work / "tower.pt", weights_only=True))
+    model.tower.load_state_dict(torch.load(options.work / "tower.pt", map_location="cpu", weights_only=True))
     model.to(options.device)
     optimizer = optimizer_of(model, options.rate)
     run, step, epoch, skip = Run(options.work / "decoder"), 0, 0, 0

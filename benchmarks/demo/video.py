@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from av.video.reformatter import ColorRange, Colorspace
 
-from check_golden import preprocess
+from preprocess import preprocess
 
 RATE = 15  # frames a second
 
