@@ -50,15 +50,37 @@ func multiply8(
 }
 
 func multiplyInRegisters(_ iterations: Int) -> Int {
-  var sums = InlineArray<12, __m256i>(repeating: avx2_fill32(0))
-  var codes = avx2_fill8(1)
+  var sums = zeros12()
+  var left = avx2_fill8(1)
+  var right = avx2_fill8(2)
   let values = avx2_fill8(1)
   for _ in 0..<iterations {
-    for index in 0..<12 {
-      codes = avx2_opaque(codes)
-      sums[unchecked: index] = avx2_add16(sums[unchecked: index], avx2_multiply_pairs8(codes, values))
+    for token in 0..<6 {
+      left = avx2_opaque(left)
+      right = avx2_opaque(right)
+      sums[unchecked: 2 * token] = avx2_add16(sums[unchecked: 2 * token], avx2_multiply_pairs8(left, values))
+      sums[unchecked: 2 * token + 1] = avx2_add16(sums[unchecked: 2 * token + 1], avx2_multiply_pairs8(right, values))
     }
   }
   for index in 0..<12 { _ = avx2_opaque(sums[unchecked: index]) }
   return iterations * 12 * 32
+}
+
+// Written out: `InlineArray(repeating:)` may stay a call to a copy of a generic function, which a kernel module may not hold, and the
+// accumulators would be memory.
+
+@inline(__always)
+func zeros8() -> InlineArray<8, __m256i> {
+  let zero = avx2_fill32(0)
+  return [
+    zero, zero, zero, zero, zero, zero, zero, zero,
+  ]
+}
+
+@inline(__always)
+func zeros12() -> InlineArray<12, __m256i> {
+  let zero = avx2_fill32(0)
+  return [
+    zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero,
+  ]
 }

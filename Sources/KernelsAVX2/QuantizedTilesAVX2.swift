@@ -148,7 +148,7 @@ func multiplyTokens(_ digits: Int, _ tokens: Int, isLong: Bool, _ tile: Quantize
   let output = tile.output + first * panelRows + part * vectors * 8
   var row = part * vectors * 8
   for group in 0..<tile.groups {
-    var sums = InlineArray<12, __m256i>(repeating: avx2_fill32(0))
+    var sums = zeros12()
     if isLong {
       // Sums of the earlier stretches wait in memory: they are needed once in 64 inputs, and registers are all taken.
       accumulate(tokens, lanes16Inputs, &place, &sums)

@@ -71,15 +71,38 @@ func prefetch(_ from: UnsafeRawPointer, _ bytes: Int) {
 }
 
 func multiplyInRegisters(_ iterations: Int) -> Int {
-  var sums = InlineArray<24, __m512i>(repeating: avx512_fill32(0))
-  var codes = avx512_fill8(1)
+  var sums = zeros24()
+  var upper = avx512_fill8(1)
+  var lower = avx512_fill8(2)
   let values = avx512_fill8(1)
   for _ in 0..<iterations {
-    for index in 0..<24 {
-      codes = avx512_opaque(codes)
-      sums[unchecked: index] = avx512_dot(sums[unchecked: index], codes, values)
+    for token in 0..<12 {
+      upper = avx512_opaque(upper)
+      lower = avx512_opaque(lower)
+      sums[unchecked: 2 * token] = avx512_dot(sums[unchecked: 2 * token], upper, values)
+      sums[unchecked: 2 * token + 1] = avx512_dot(sums[unchecked: 2 * token + 1], lower, values)
     }
   }
   for index in 0..<24 { _ = avx512_opaque(sums[unchecked: index]) }
   return iterations * 24 * 64
+}
+
+// Written out: `InlineArray(repeating:)` may stay a call to a copy of a generic function, which a kernel module may not hold, and the
+// accumulators would be memory.
+
+@inline(__always)
+func zeros8() -> InlineArray<8, __m512i> {
+  let zero = avx512_fill32(0)
+  return [
+    zero, zero, zero, zero, zero, zero, zero, zero,
+  ]
+}
+
+@inline(__always)
+func zeros24() -> InlineArray<24, __m512i> {
+  let zero = avx512_fill32(0)
+  return [
+    zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero,
+    zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero,
+  ]
 }

@@ -109,7 +109,7 @@ func halfToFloat(_ half: UInt16) -> Float {
 }
 
 func multiplyInRegisters(_ iterations: Int) -> Int {
-  var sums = InlineArray<8, SIMD4<Int32>>(repeating: SIMD4<Int32>())
+  var sums = zeros8()
   var codes = portable_broadcast([1, 1])
   for _ in 0..<iterations {
     for index in 0..<8 {
@@ -119,4 +119,15 @@ func multiplyInRegisters(_ iterations: Int) -> Int {
   }
   for index in 0..<8 { _ = portable_opaque(unsafeBitCast(sums[unchecked: index], to: SIMD8<Int16>.self)) }
   return iterations * 8 * 8
+}
+
+// Written out: `InlineArray(repeating:)` may stay a call to a copy of a generic function, which a kernel module may not hold, and the
+// accumulators would be memory.
+
+@inline(__always)
+func zeros8() -> InlineArray<8, SIMD4<Int32>> {
+  let zero = SIMD4<Int32>()
+  return [
+    zero, zero, zero, zero, zero, zero, zero, zero,
+  ]
 }
