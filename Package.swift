@@ -28,62 +28,82 @@ let kernelTargets: [Target] = isARM ? [] : [
     swiftSettings: kernels(["-march=x86-64-v4", "-mavx512vnni"])),
 ]
 
-func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []) -> Target {
-  .testTarget(name: name, dependencies: dependencies, resources: resources, swiftSettings: strict)
+func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = [], resources: [Resource] = []) -> Target {
+  .testTarget(name: name, dependencies: dependencies, exclude: exclude, resources: resources, swiftSettings: strict)
 }
 
 let package = Package(
   name: "slowfast",
   products: [
     .library(name: "SlowFast", targets: ["SlowFast"]),
+    .executable(name: "slowfast", targets: ["slowfast"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
   ],
   targets: [
     // C: headers and system libraries only.
     .systemLibrary(name: "CIntrinsics"),
+    .systemLibrary(name: "CPixels"),
     .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
     .systemLibrary(name: "CXXHash", providers: [.apt(["libxxhash-dev"])]),
     .systemLibrary(
       name: "CLibAV", pkgConfig: "libavformat libavcodec libswscale libavutil",
       providers: [.apt(["libavformat-dev", "libavcodec-dev", "libswscale-dev", "libavutil-dev"])]),
 
+    // Text of messages.
+    .target(name: "Diagnostics", swiftSettings: strict),
+
     // Computing.
-    .target(name: "Parallel", swiftSettings: strict),
+    .target(name: "Parallel", dependencies: ["CIntrinsics"], swiftSettings: strict),
     .target(name: "Kernels", swiftSettings: strict),
     .target(name: "KernelsPortable", dependencies: ["Kernels", "CIntrinsics"], swiftSettings: kernels([])),
     .target(
       name: "Compute",
-      dependencies: ["Parallel", "Kernels", "KernelsPortable"] + kernelTargets.map { .byName(name: $0.name) },
+      dependencies: ["CIntrinsics", "Parallel", "Kernels", "KernelsPortable"] + kernelTargets.map { .byName(name: $0.name) },
       swiftSettings: strict),
 
     // What comes from outside.
-    .target(name: "Tokenizer", swiftSettings: strict),
-    .target(name: "Video", dependencies: ["CLibAV"], swiftSettings: strict),
-    .target(name: "Checkpoint", swiftSettings: strict),
+    .target(name: "Tokenizer", dependencies: ["Diagnostics"], swiftSettings: strict),
+    .target(name: "Video", dependencies: ["CLibAV", "CPixels", "Diagnostics"], swiftSettings: strict),
+    .target(name: "Checkpoint", dependencies: ["Diagnostics"], swiftSettings: strict),
 
     // The model's shape, the file, and the way from a checkpoint to it.
-    .target(name: "Architecture", swiftSettings: strict),
-    .target(name: "ModelFile", dependencies: ["Parallel", "CZstd", "CXXHash"], swiftSettings: strict),
+    .target(name: "Architecture", dependencies: ["Diagnostics"], swiftSettings: strict),
+    .target(name: "ModelFile", dependencies: ["Diagnostics", "Parallel", "CZstd", "CXXHash"], swiftSettings: strict),
     .target(name: "Quantization", dependencies: ["Parallel"], swiftSettings: strict),
     .target(
       name: "Conversion",
-      dependencies: ["Architecture", "Checkpoint", "ModelFile", "Parallel", "Quantization", "Tokenizer"],
+      dependencies: ["Architecture", "Checkpoint", "Diagnostics", "ModelFile", "Parallel", "Quantization", "Tokenizer"],
       swiftSettings: strict),
 
     // What others import.
     .target(
       name: "SlowFast",
-      dependencies: ["Architecture", "Checkpoint", "Compute", "Conversion", "ModelFile", "Parallel", "Tokenizer", "Video"],
+      dependencies: [
+        "Architecture", "Checkpoint", "Compute", "Conversion", "Diagnostics", "Kernels", "ModelFile", "Parallel", "Tokenizer", "Video",
+      ],
       swiftSettings: strict),
 
+    .executableTarget(
+      name: "slowfast",
+      dependencies: ["Diagnostics", "SlowFast", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      swiftSettings: strict),
+
+    // Measures the kernels beside the machine's limits; not part of the product.
+    .executableTarget(
+      name: "kernel-bench", dependencies: ["CIntrinsics", "Compute", "Kernels", "Parallel"],
+      path: "benchmarks/kernels", swiftSettings: strict),
+
     tests("ParallelTests", ["Parallel"]),
-    tests("KernelTests", ["Kernels", "KernelsPortable", "Compute", "Quantization"]),
-    tests("ComputeTests", ["Compute", "Quantization"]),
-    tests("TokenizerTests", ["Tokenizer"]),
-    tests("VideoTests", ["Video"]),
-    tests("CheckpointTests", ["Checkpoint", "Architecture"]),
+    tests("KernelTests", ["Kernels", "KernelsPortable", "Compute", "Quantization"] + kernelTargets.map { .byName(name: $0.name) }),
+    tests("ComputeTests", ["Compute", "Kernels", "Parallel", "Quantization"]),
+    tests("TokenizerTests", ["Tokenizer"], resources: [.copy("Data")]),
+    tests("VideoTests", ["Video"], exclude: ["Data"]),
+    tests("CheckpointTests", ["Checkpoint"]),
     tests("ModelFileTests", ["ModelFile", "Parallel"]),
     tests("QuantizationTests", ["Quantization"]),
-    tests("ConversionTests", ["Conversion", "ModelFile", "Checkpoint"]),
+    tests("ConversionTests", ["Architecture", "Checkpoint", "Conversion", "ModelFile", "Parallel", "Tokenizer"]),
     tests("SlowFastTests", ["SlowFast"]),
   ] + kernelTargets
 )

@@ -1,1 +1,125 @@
-// The Checkpoint module.
+import Diagnostics
+import Foundation
+
+/// A tensor of a checkpoint: what its file says about it, and which file that is.
+public struct CheckpointTensor: Sendable, Equatable {
+  public var info: TensorInfo
+  /// Its place in `Checkpoint.shards`.
+  public var shard: Int
+
+  public var name: String { info.name }
+  public var type: TensorType { info.type }
+  public var shape: [Int] { info.shape }
+  public var byteCount: Int { info.bytes.count }
+}
+
+/// A checkpoint directory as HuggingFace lays it out, opened and checked: configuration and tokenizer files as bytes, tensors on demand.
+///
+/// Knows nothing of any model. Opening reads the headers and the small files only.
+public struct Checkpoint: Sendable {
+  /// As it was given.
+  public let directory: String
+  /// `config.json`.
+  public let config: [UInt8]
+  /// `generation_config.json`; nil when there is none.
+  public let generationConfig: [UInt8]?
+  /// The safetensors files, by name.
+  public let shards: [Safetensors]
+  public let tensors: [String: CheckpointTensor]
+
+  static let smallFileLimit = 64 << 20
+
+  /// The last component of the directory's path, symbolic links not followed: usually the model's name.
+  public var name: String { URL(fileURLWithPath: directory).standardizedFileURL.lastPathComponent }
+
+  public init(directory: String) throws(CheckpointError) {
+    var isDirectory: ObjCBool = false
+    guard FileManager.default.fileExists(atPath: directory, isDirectory: &isDirectory) else {
+      throw .cannotOpen(file: directory, reason: "No such file or directory")
+    }
+    guard isDirectory.boolValue else { throw .notADirectory(path: directory) }
+    self.directory = directory
+    // The weights first: a directory without any is better described by that than by its missing config.json.
+    shards = try Self.openShards(directory)
+    config = try SourceFile(path: directory + "/config.json").contents(limit: Self.smallFileLimit)
+    generationConfig = try Self.optionalFile("generation_config.json", in: directory)
+
+    var tensors: [String: CheckpointTensor] = [:]
+    for (index, shard) in shards.enumerated() {
+      for tensor in shard.tensors { tensors[tensor.name] = CheckpointTensor(info: tensor, shard: index) }
+    }
+    self.tensors = tensors
+  }
+
+  /// The contents of another small file of the directory, such as `tokenizer.json`; nil when there is none.
+  public func file(_ name: String) throws(CheckpointError) -> [UInt8]? { try Self.optionalFile(name, in: directory) }
+
+  /// The tensor of that name, or an error that says that there is none.
+  public func tensor(_ name: String) throws(CheckpointError) -> CheckpointTensor {
+    guard let tensor = tensors[name] else { throw .noSuchTensor(file: directory, tensor: name) }
+    return tensor
+  }
+
+  /// Copies `buffer.count` bytes of the tensor, from its byte `offset` on, into `buffer`. Several threads may read at once.
+  public func read(_ tensor: CheckpointTensor, at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(CheckpointError) {
+    try shards[tensor.shard].read(tensor.name, at: offset, into: buffer)
+  }
+
+  /// The tensor's bytes, mapped, not copied, for as long as the value is kept.
+  public func mapped(_ tensor: CheckpointTensor) throws(CheckpointError) -> MappedTensor {
+    try shards[tensor.shard].mappedTensor(tensor.name)
+  }
+
+  /// Tells the system that this tensor will be read soon.
+  public func willRead(_ tensor: CheckpointTensor) { shards[tensor.shard].file.willRead(tensor.info.bytes) }
+
+  // MARK: Opening
+
+  private static func optionalFile(_ name: String, in directory: String) throws(CheckpointError) -> [UInt8]? {
+    let path = directory + "/" + name
+    guard FileManager.default.fileExists(atPath: path) else { return nil }
+    return try SourceFile(path: path).contents(limit: smallFileLimit)
+  }
+
+  /// One file if there is one, as the original's loader does; otherwise the shards that the index names.
+  private static func openShards(_ directory: String) throws(CheckpointError) -> [Safetensors] {
+    let single = directory + "/model.safetensors"
+    if FileManager.default.fileExists(atPath: single) { return [try Safetensors(path: single)] }
+
+    let files: [String]
+    do { files = try FileManager.default.contentsOfDirectory(atPath: directory).sorted() } catch {
+      throw .cannotRead(file: directory, reason: "the directory cannot be listed")
+    }
+    let indexName = "model.safetensors.index.json"
+    guard files.contains(indexName) else { throw .noWeights(directory: directory, hint: hint(files)) }
+    let indexPath = directory + "/" + indexName
+    let index = try ShardIndex(json: SourceFile(path: indexPath).contents(limit: ShardIndex.lengthLimit), file: indexPath)
+    let names = index.shardNames
+    if let stray = files.first(where: { isShardName($0) && !names.contains($0) }) {
+      throw .shardNotInIndex(index: indexPath, shard: stray)
+    }
+    var shards: [(name: String, file: Safetensors)] = []
+    for name in names {
+      let path = directory + "/" + name
+      guard FileManager.default.fileExists(atPath: path) else { throw .shardMissing(index: indexPath, shard: name) }
+      shards.append((name, try Safetensors(path: path)))
+    }
+    try index.check(against: shards, index: indexPath)
+    return shards.map(\.file)
+  }
+
+  /// `model-00001-of-00004.safetensors`.
+  private static func isShardName(_ name: String) -> Bool { name.hasPrefix("model-") && name.hasSuffix(".safetensors") }
+
+  /// What a directory without weights seems to be.
+  private static func hint(_ files: [String]) -> String {
+    if files.contains("adapter_model.safetensors") || files.contains("adapter_config.json") {
+      return "it holds an adapter; merge it into its base model first"
+    }
+    if files.contains(where: isShardName) { return "there are shards without an index" }
+    if let other = files.first(where: { $0.hasSuffix(".bin") || $0.hasSuffix(".pt") || $0.hasSuffix(".pth") || $0.hasSuffix(".gguf") }) {
+      return "\(other.quoted) is in another format; expected safetensors"
+    }
+    return ""
+  }
+}

@@ -8,12 +8,16 @@ public struct Matrix: @unchecked Sendable {
   public let columns: Int
   /// Floats from one row to the next.
   public let stride: Int
+  /// The first value. It is good for as long as somebody holds the matrix: never take it from a temporary one.
   public let pointer: UnsafeMutablePointer<Float>
-  private let owner: AnyObject
+  let owner: AnyObject
 
-  /// Zeros. Throws when memory is out.
+  /// Zeros. Throws when memory is out, also where there are more values than can be counted.
   public init(rows: Int, columns: Int) throws(ComputeError) {
-    let bytes = max(1, rows * columns) * MemoryLayout<Float>.stride
+    precondition(rows >= 0 && columns >= 0)
+    let (count, overflow) = rows.multipliedReportingOverflow(by: columns)
+    let (bytes, tooMany) = max(1, count).multipliedReportingOverflow(by: MemoryLayout<Float>.stride)
+    if overflow || tooMany { throw .outOfMemory(bytes: .max) }
     guard let memory = AlignedMemory(byteCount: bytes) else { throw .outOfMemory(bytes: bytes) }
     self.init(rows: rows, columns: columns, stride: columns, pointer: memory.base.assumingMemoryBound(to: Float.self), owner: memory)
   }
@@ -70,11 +74,4 @@ public struct Matrix: @unchecked Sendable {
     precondition(other.rows == rows && other.columns == columns)
     for index in 0..<rows { row(index).update(from: other.row(index), count: columns) }
   }
-}
-
-/// How a computation can fail before it starts.
-public enum ComputeError: Error, Equatable, Sendable {
-  case outOfMemory(bytes: Int)
-  /// `SLOWFAST_KERNELS` names an instruction set that is unknown or that this machine lacks.
-  case noSuchKernels(name: String, available: [String])
 }

@@ -1,4 +1,4 @@
-/// Loops over 32-bit floats. One source for all instruction sets (`SharedKernels`), compiled once for each.
+/// Loops over 32-bit floats. One source for all instruction sets (`KernelsPortable/Shared`), compiled once for each.
 public struct FloatKernels: Sendable {
   /// The inner product of matrices: `c[i · cStride + j] (+)= Σ_p a[i · aStride + p] · b[p · bStride + j]` for `i < m`, `j < 32`, `p < k`.
   /// `accumulate` adds to what `c` holds. Always 32 columns: callers pad.
@@ -60,12 +60,20 @@ public struct FloatKernels: Sendable {
     _ x: UnsafeMutablePointer<Float>, _ heads: Int, _ half: Int, _ cos: UnsafePointer<Float>, _ sin: UnsafePointer<Float>
   ) -> Void
 
-  /// One output row of a depthwise 7×7 convolution, padded by 3 with zeros, over a channels-last map:
-  /// `output[x][c] = bias[c] + Σ_{i,j} input[y + i − 3][x + j − 3][c] · weights[7·i + j][c]`.
-  /// `input` `[height][width][channels]`, `weights` `[49][channels]`, `output` `[width][channels]`.
-  public var depthwise7x7Row: @Sendable (
-    _ input: UnsafePointer<Float>, _ height: Int, _ width: Int, _ channels: Int, _ y: Int, _ weights: UnsafePointer<Float>,
-    _ bias: UnsafePointer<Float>, _ output: UnsafeMutablePointer<Float>
+  /// A depthwise 7×7 convolution, padded by 3 with zeros: `rows` output rows from `firstRow` on, for the `depthwiseBlockChannels` channels from
+  /// `firstChannel` on (fewer where the map ends):
+  /// `output[y][x][c] = bias[c] + Σ_{i,j} map[y + i − 3][x + j − 3][c] · weights[7·i + j][c]`.
+  /// `weights` `[49][channels]`, `bias` `[channels]`, `output` `[height][width][channels]`; `scratch` as `depthwiseScratchCount` says.
+  public var depthwise7x7: @Sendable (
+    _ map: ChannelsLastMap, _ firstRow: Int, _ rows: Int, _ firstChannel: Int, _ weights: UnsafePointer<Float>, _ bias: UnsafePointer<Float>,
+    _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutablePointer<Float>
+  ) -> Void
+
+  /// What happens to a tile of products `[tokens][32]` on its way to memory: `p = tile + bias`, then `output = p`, `output = GELU(p)` or
+  /// `output += scale · p`, for `columns ≤ 32` columns; nil bias is 0, nil scale is 1. `stride` is the output's.
+  public var finishTile: @Sendable (
+    _ finish: TileFinish, _ tile: UnsafePointer<Float>, _ tokens: Int, _ columns: Int, _ bias: UnsafePointer<Float>?,
+    _ scale: UnsafePointer<Float>?, _ output: UnsafeMutablePointer<Float>, _ stride: Int
   ) -> Void
 
   @inlinable
@@ -93,8 +101,11 @@ public struct FloatKernels: Sendable {
     maximum: @escaping @Sendable (UnsafePointer<Float>, Int) -> Float,
     exponentiate: @escaping @Sendable (UnsafeMutablePointer<Float>, Float, Int) -> Float,
     rotate: @escaping @Sendable (UnsafeMutablePointer<Float>, Int, Int, UnsafePointer<Float>, UnsafePointer<Float>) -> Void,
-    depthwise7x7Row: @escaping @Sendable (
-      UnsafePointer<Float>, Int, Int, Int, Int, UnsafePointer<Float>, UnsafePointer<Float>, UnsafeMutablePointer<Float>
+    depthwise7x7: @escaping @Sendable (
+      ChannelsLastMap, Int, Int, Int, UnsafePointer<Float>, UnsafePointer<Float>, UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>
+    ) -> Void,
+    finishTile: @escaping @Sendable (
+      TileFinish, UnsafePointer<Float>, Int, Int, UnsafePointer<Float>?, UnsafePointer<Float>?, UnsafeMutablePointer<Float>, Int
     ) -> Void
   ) {
     self.multiply = multiply
@@ -112,6 +123,39 @@ public struct FloatKernels: Sendable {
     self.maximum = maximum
     self.exponentiate = exponentiate
     self.rotate = rotate
-    self.depthwise7x7Row = depthwise7x7Row
+    self.depthwise7x7 = depthwise7x7
+    self.finishTile = finishTile
   }
+}
+
+/// `[height][width][channels]` floats.
+public struct ChannelsLastMap {
+  public var values: UnsafePointer<Float>
+  public var height: Int
+  public var width: Int
+  public var channels: Int
+
+  @inlinable
+  public init(values: UnsafePointer<Float>, height: Int, width: Int, channels: Int) {
+    self.values = values
+    self.height = height
+    self.width = width
+    self.channels = channels
+  }
+}
+
+/// Channels that one call of `depthwise7x7` covers: a cache line of them.
+@inlinable @inline(__always)
+public var depthwiseBlockChannels: Int { 16 }
+
+/// Floats of scratch that `depthwise7x7` needs for `rows` rows of a map of this width.
+public func depthwiseScratchCount(rows: Int, width: Int) -> Int {
+  ((rows + 6) * (width + 6) + 49) * depthwiseBlockChannels
+}
+
+/// See `FloatKernels.finishTile`.
+public enum TileFinish: UInt8, Sendable {
+  case store
+  case gelu
+  case addTo
 }

@@ -14,26 +14,30 @@ public final class AlignedMemory: @unchecked Sendable {
   public let byteCount: Int
   private let isMapped: Bool
 
-  /// `nil` when the system has no more memory.
+  /// Room for one full vector beyond the end: a kernel may load, never store, there.
+  private static let margin = 64
+
+  /// `nil` when the system has no more memory, or where the count is no number of bytes.
   public init?(byteCount: Int) {
+    guard byteCount >= 0, byteCount <= Int.max - AlignedMemory.margin else { return nil }
     self.byteCount = byteCount
+    let size = byteCount + AlignedMemory.margin
     isMapped = byteCount >= 1 << 20
     if isMapped {
       guard
-        let mapped = mmap(nil, byteCount, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), mapped != MAP_FAILED
+        let mapped = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), mapped != MAP_FAILED
       else { return nil }
-      madvise(mapped, byteCount, 14 /* MADV_HUGEPAGE */)
+      madvise(mapped, size, 14 /* MADV_HUGEPAGE */)
       base = mapped
     } else {
       var pointer: UnsafeMutableRawPointer?
-      // Room for one full vector beyond the end: a kernel may load, never store, there.
-      guard posix_memalign(&pointer, 64, byteCount + 64) == 0, let pointer else { return nil }
-      memset(pointer, 0, byteCount + 64)
+      guard posix_memalign(&pointer, 64, size) == 0, let pointer else { return nil }
+      memset(pointer, 0, size)
       base = pointer
     }
   }
 
   deinit {
-    if isMapped { munmap(base, byteCount) } else { free(base) }
+    if isMapped { munmap(base, byteCount + AlignedMemory.margin) } else { free(base) }
   }
 }

@@ -1,0 +1,70 @@
+/// What `config.json` says of the model. The tower's depths and widths are in no config: `TowerShape` reads them off the tensors.
+public struct ModelConfig: Sendable, Equatable {
+  // Decoder: Qwen2.
+  public var hiddenSize: Int
+  public var intermediateSize: Int
+  public var layerCount: Int
+  public var headCount: Int
+  public var keyValueHeadCount: Int
+  public var headDimension: Int
+  public var vocabularySize: Int
+  public var rmsNormEpsilon: Float
+  public var ropeTheta: Float
+  public var tiesWordEmbeddings: Bool
+  /// The type that the published implementation computes in (`torch_dtype`). This runtime computes in floats all the same, but takes
+  /// over what the type does to constants: the rotary embedding's inverse frequencies are rounded to it.
+  public var computeType: ComputeType
+
+  /// nil: a plain LLaVA-Qwen2 without slow tokens.
+  public var hybrid: HybridConfig?
+
+  // Vision.
+  /// Side in pixels of the square that the tower sees.
+  public var imageSize: Int
+  public var projector: ProjectorType
+  public var poolingStride: Int
+  public var fastTokens: FastTokenConfig
+
+  // Prompt.
+  /// Positions that a prompt may have, visual tokens included (`tokenizer_model_max_length`).
+  public var contextLength: Int
+  /// Positions of prompt and answer together (`max_position_embeddings`).
+  public var maximumPositions: Int
+  public var usesImageStartEnd: Bool
+
+  /// Frames of a clip, where the config says so.
+  public var frameCount: Int?
+}
+
+/// A floating-point type by the name that `torch_dtype` has for it.
+public enum ComputeType: String, Sendable {
+  case float32, float16, bfloat16
+}
+
+/// The layers that also read the slow tokens.
+public struct HybridConfig: Sendable, Equatable {
+  public var layers: [Int]
+  /// Only text tokens cross-attend; otherwise (`vanilla`) every position does, and the warm-up factor is the raw parameter.
+  public var isTextOnly: Bool
+  /// Text before the first visual token does not cross-attend.
+  public var masksSystem: Bool
+  /// The gate passes through tanh.
+  public var gateHasTanh: Bool
+  /// The gate has a second, learned factor.
+  public var gateHasWarmUp: Bool
+}
+
+/// How a clip's pooled features become fast tokens.
+public struct FastTokenConfig: Sendable, Equatable {
+  public var samplingStride: Int
+  public var temporalStride: Int
+  public var spatialStride: Int
+  public var minimumFrames: Int
+}
+
+public enum ProjectorType: Sendable, Equatable {
+  case identity
+  case linear
+  /// `mlpNx_gelu`: N linear layers with GELU between.
+  case mlp(depth: Int)
+}

@@ -1,0 +1,121 @@
+/// What a tensor is for: decides the type that it may be stored in.
+public enum TensorRole: String, Sendable, CaseIterable {
+  case embedding, head, attention, crossAttention, mlp, projector
+  case towerLinear, towerDownsample, towerStem, towerDepthwise
+  case norm, bias, layerScale, gate
+
+  /// The part of the model for tables and options: `tower`, `projector`, `attention`, …
+  public var part: String {
+    switch self {
+    case .towerLinear, .towerDownsample, .towerStem, .towerDepthwise: "tower"
+    case .norm, .bias, .layerScale, .gate: "vectors"
+    case .crossAttention: "cross"
+    default: rawValue
+    }
+  }
+
+  /// A matrix that is multiplied with many activations, and so may be quantized.
+  public var isMatrix: Bool {
+    switch self {
+    case .embedding, .head, .attention, .crossAttention, .mlp, .projector, .towerLinear, .towerDownsample: true
+    default: false
+    }
+  }
+}
+
+/// How a checkpoint's tensor is laid out in a model file and in memory.
+public enum TensorLayout: Sendable, Equatable {
+  case asStored
+  /// A convolution `[out, in, height, width]` as the matrix `[out, height · width · in]` that channels-last patches are multiplied with.
+  case patchMatrix
+  /// A depthwise convolution `[channels, 1, height, width]` as `[height · width, channels]`.
+  case depthwise
+}
+
+/// One tensor that the model cannot do without.
+public struct TensorRequirement: Sendable, Equatable {
+  /// As in the published checkpoints.
+  public var name: String
+  /// As in the published checkpoints.
+  public var shape: [Int]
+  public var role: TensorRole
+  public var layout: TensorLayout
+
+  /// The shape in a model file: what `layout` makes of `shape`.
+  public var storedShape: [Int] {
+    switch layout {
+    case .asStored: shape
+    case .patchMatrix: [shape[0], shape[1] * shape[2] * shape[3]]
+    case .depthwise: [shape[2] * shape[3], shape[0]]
+    }
+  }
+}
+
+/// All tensors of a model: the one list that conversion and runtime go by.
+public struct TensorSchema: Sendable {
+  public var tower: TowerShape
+  /// In the order in which the model uses them.
+  public var requirements: [TensorRequirement]
+
+  /// What a model of that config needs, whether it is there or not; `shapes` of the tensors there are (canonical names) tell the tower's
+  /// measures and whether there is a head.
+  public init(needed config: ModelConfig, shapes: [String: [Int]]) throws(ArchitectureError) {
+    tower = try TowerShape(shapes: shapes)
+    var list = RequirementList()
+    list.addTower(tower)
+    list.addProjector(config, width: tower.outputWidth)
+    list.addDecoder(config, hasHead: shapes["lm_head.weight"] != nil)
+    requirements = list.requirements
+  }
+
+  /// For a config and the shapes of the tensors there are (canonical names). Throws for missing tensors and for other shapes.
+  public init(config: ModelConfig, shapes: [String: [Int]]) throws(ArchitectureError) {
+    try self.init(needed: config, shapes: shapes)
+    let missing = requirements.filter { shapes[$0.name] == nil }.map(\.name)
+    guard missing.isEmpty else { throw .missingTensors(missing) }
+    for requirement in requirements {
+      let found = shapes[requirement.name] ?? []
+      guard found == requirement.shape else {
+        throw .wrongShape(tensor: requirement.name, expected: requirement.shape, found: found)
+      }
+    }
+  }
+
+  /// The requirements of a model file, whose tensors have their stored shapes already.
+  public init(config: ModelConfig, storedShapes: [String: [Int]]) throws(ArchitectureError) {
+    // A patch matrix forgets its kernel's side; the stem's is found again from the three colours, the others are always 2 × 2.
+    var shapes = storedShapes
+    let stem = TowerShape.prefix + "stem.0.weight"
+    if let stored = storedShapes[stem], stored.count == 2 {
+      let side = (1...16).first { $0 * $0 * 3 == stored[1] } ?? 0
+      shapes[stem] = [stored[0], 3, side, side]
+    }
+    for (name, shape) in storedShapes where name.hasPrefix(TowerShape.prefix) && shape.count == 2 {
+      if name.hasSuffix("conv_dw.weight") {
+        let side = (1...15).first { $0 * $0 == shape[0] } ?? 0
+        shapes[name] = [shape[1], 1, side, side]
+      } else if name.hasSuffix("downsample.1.weight") {
+        shapes[name] = [shape[0], shape[1] / 4, 2, 2]
+      }
+    }
+    try self.init(config: config, shapes: shapes)
+  }
+}
+
+extension TensorSchema {
+  /// The tensor that the head's products are made with.
+  public var headName: String {
+    requirements.contains { $0.role == .head } ? "lm_head.weight" : "model.embed_tokens.weight"
+  }
+
+  /// Names of the tensors that turn frames into tokens: not needed once a clip is encoded.
+  public var visionNames: [String] {
+    requirements.map(\.name).filter { $0.hasPrefix(TowerShape.prefix) || $0.hasPrefix("model.mm_projector") }
+  }
+
+  /// Names of the tensors that turn tokens into text, the embedding table left out.
+  public var decoderNames: [String] {
+    let vision = Set(visionNames)
+    return requirements.map(\.name).filter { !vision.contains($0) && ($0 != "model.embed_tokens.weight" || $0 == headName) }
+  }
+}

@@ -1,0 +1,118 @@
+/// One tensor of a safetensors file.
+public struct TensorInfo: Sendable, Equatable {
+  public var name: String
+  public var type: TensorType
+  /// Sizes of the dimensions, slowest first; empty for a single value.
+  public var shape: [Int]
+  /// Where its bytes lie, counted from the file's first byte. Inside the file, and `valueCount · type.size` long: checked.
+  public var bytes: Range<Int>
+
+  /// The product of `shape`.
+  public var valueCount: Int { bytes.count / type.size }
+}
+
+/// The header of a safetensors file, checked against the specification and against the file's length.
+///
+/// Source: the format section of huggingface/safetensors' README and `Metadata::validate` in its safetensors/src/tensor.rs.
+struct SafetensorsHeader {
+  /// In the order of their bytes in the file.
+  var tensors: [TensorInfo] = []
+  var metadata: [String: String] = [:]
+
+  /// The longest header that the specification allows.
+  static let lengthLimit = 100_000_000
+  /// More than any framework makes: a bound so that a hostile shape stays small.
+  static let dimensionLimit = 64
+
+  /// The length of the header that follows the file's first eight bytes, little-endian.
+  static func length(prefix: UInt64, fileBytes: Int, file: String) throws(CheckpointError) -> Int {
+    guard prefix <= lengthLimit else { throw .headerTooLong(file: file, length: prefix, limit: lengthLimit) }
+    guard Int(prefix) <= fileBytes - 8 else { throw .headerBeyondEnd(file: file, length: prefix, fileBytes: fileBytes) }
+    return Int(prefix)
+  }
+
+  /// Parses and checks the header's JSON text; `fileBytes` is the length of the whole file.
+  init(json: [UInt8], fileBytes: Int, file: String) throws(CheckpointError) {
+    guard json.first == UInt8(ascii: "{") else { throw .headerNotAnObject(file: file) }
+    let dataStart = 8 + json.count
+    let dataBytes = fileBytes - dataStart
+
+    var scanner = JSONScanner(json, file: file)
+    var tensors: [TensorInfo] = []
+    var metadata: [String: String] = [:]
+    try scanner.object { (scanner: inout JSONScanner, name: String) throws(CheckpointError) in
+      if name == "__metadata__" {
+        try scanner.object { (scanner: inout JSONScanner, key: String) throws(CheckpointError) in metadata[key] = try scanner.string() }
+      } else {
+        try tensors.append(Self.tensor(name, &scanner, dataStart: dataStart, dataBytes: dataBytes, file: file))
+      }
+    }
+    try scanner.end()
+
+    // An empty tensor shares its offset with the next one and comes before it.
+    tensors.sort { ($0.bytes.lowerBound, $0.bytes.upperBound) < ($1.bytes.lowerBound, $1.bytes.upperBound) }
+    try Self.checkCoverage(tensors, dataStart: dataStart, fileBytes: fileBytes, file: file)
+    self.tensors = tensors
+    self.metadata = metadata
+  }
+
+  private static func tensor(
+    _ name: String, _ scanner: inout JSONScanner, dataStart: Int, dataBytes: Int, file: String
+  ) throws(CheckpointError) -> TensorInfo {
+    var typeName: String?
+    var shape: [Int]?
+    var offsets: [Int]?
+    try scanner.object { (scanner: inout JSONScanner, key: String) throws(CheckpointError) in
+      switch key {
+      case "dtype": typeName = try scanner.string()
+      case "shape": shape = try counts(&scanner, limit: dimensionLimit, tensor: name, file: file)
+      case "data_offsets": offsets = try counts(&scanner, limit: 2, tensor: name, file: file)
+      default: try scanner.skipValue()
+      }
+    }
+    guard let typeName else { throw .tensorWithout(file: file, tensor: name, field: "dtype") }
+    guard let shape else { throw .tensorWithout(file: file, tensor: name, field: "shape") }
+    guard let offsets, offsets.count == 2 else { throw .tensorWithout(file: file, tensor: name, field: "data_offsets") }
+    guard let type = TensorType(rawValue: typeName) else {
+      if TensorType.subByte.contains(typeName) { throw .subByteType(file: file, tensor: name, type: typeName) }
+      throw .unknownType(file: file, tensor: name, type: typeName)
+    }
+
+    var expected = type.size
+    for size in shape {
+      let (product, overflows) = expected.multipliedReportingOverflow(by: size)
+      guard !overflows else { throw .sizeOverflows(file: file, tensor: name, shape: shape) }
+      expected = product
+    }
+    let (begin, end) = (offsets[0], offsets[1])
+    guard begin <= end else { throw .offsetsReversed(file: file, tensor: name, begin: begin, end: end) }
+    guard end - begin == expected else { throw .offsetsDoNotMatchShape(file: file, tensor: name, bytes: end - begin, expected: expected) }
+    guard end <= dataBytes else { throw .dataBeyondEnd(file: file, tensor: name, end: end, dataBytes: dataBytes) }
+    return TensorInfo(name: name, type: type, shape: shape, bytes: dataStart + begin..<dataStart + end)
+  }
+
+  private static func counts(
+    _ scanner: inout JSONScanner, limit: Int, tensor: String, file: String
+  ) throws(CheckpointError) -> [Int] {
+    var values: [Int] = []
+    try scanner.array { (scanner: inout JSONScanner) throws(CheckpointError) in
+      guard values.count < limit else { throw .tooManyDimensions(file: file, tensor: tensor, limit: limit) }
+      try values.append(scanner.count())
+    }
+    return values
+  }
+
+  /// The tensors' bytes must follow one another without overlap or hole up to the file's end.
+  private static func checkCoverage(_ tensors: [TensorInfo], dataStart: Int, fileBytes: Int, file: String) throws(CheckpointError) {
+    var end = dataStart
+    var previous = ""
+    for tensor in tensors {
+      let begin = tensor.bytes.lowerBound
+      if begin < end { throw .overlap(file: file, first: previous, second: tensor.name) }
+      if begin > end { throw .hole(file: file, before: tensor.name, begin: end - dataStart, end: begin - dataStart) }
+      end = tensor.bytes.upperBound
+      previous = tensor.name
+    }
+    guard end == fileBytes else { throw .trailingBytes(file: file, bytes: fileBytes - end) }
+  }
+}

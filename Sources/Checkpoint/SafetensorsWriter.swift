@@ -1,0 +1,132 @@
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#endif
+
+/// Collects tensors and writes them as one safetensors file.
+public struct SafetensorsWriter {
+  private enum Values {
+    case float32([Float])
+    case int32([Int32])
+    case uint8([UInt8])
+  }
+
+  private var tensors: [(name: String, shape: [Int], values: Values)] = []
+  private let metadata: [String: String]
+
+  public init(metadata: [String: String] = [:]) { self.metadata = metadata }
+
+  /// Adds an F32 tensor, row-major. An earlier one of the same name is an error.
+  public mutating func add(_ name: String, shape: [Int], _ values: [Float]) throws(CheckpointError) {
+    try add(name, shape, .float32(values), values.count)
+  }
+
+  /// Adds an I32 tensor, row-major.
+  public mutating func add(_ name: String, shape: [Int], _ values: [Int32]) throws(CheckpointError) {
+    try add(name, shape, .int32(values), values.count)
+  }
+
+  /// Adds a U8 tensor, row-major.
+  public mutating func add(_ name: String, shape: [Int], _ values: [UInt8]) throws(CheckpointError) {
+    try add(name, shape, .uint8(values), values.count)
+  }
+
+  private mutating func add(_ name: String, _ shape: [Int], _ values: Values, _ count: Int) throws(CheckpointError) {
+    guard !shape.contains(where: { $0 < 0 }), shape.reduce(1, { $0.multipliedReportingOverflow(by: $1).partialValue }) == count else {
+      throw .countDoesNotMatchShape(tensor: name, count: count, shape: shape)
+    }
+    guard name != "__metadata__", !tensors.contains(where: { $0.name == name }) else { throw .duplicateKey(file: "", key: name) }
+    tensors.append((name, shape, values))
+  }
+
+  /// Writes the file under a temporary name beside `path` and renames it when it is whole. A file that is there already is replaced
+  /// only if `replacing`.
+  public func write(to path: String, replacing: Bool = true) throws(CheckpointError) {
+    guard replacing || access(path, F_OK) != 0 else { throw .exists(file: path) }
+    let temporary = "\(path).\(getpid()).partial"
+    let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o666)
+    guard descriptor >= 0 else { throw .cannotWrite(file: path, reason: systemError(errno)) }
+    do throws(CheckpointError) {
+      defer { close(descriptor) }
+      let header = header()
+      var prefix = UInt64(header.count).littleEndian
+      try withUnsafeBytes(of: &prefix) { Self.write($0, to: descriptor) }.check(path)
+      try header.withUnsafeBytes { Self.write($0, to: descriptor) }.check(path)
+      for tensor in tensors {
+        switch tensor.values {
+        case .float32(let values): try values.withUnsafeBytes { Self.write($0, to: descriptor) }.check(path)
+        case .int32(let values): try values.withUnsafeBytes { Self.write($0, to: descriptor) }.check(path)
+        case .uint8(let values): try values.withUnsafeBytes { Self.write($0, to: descriptor) }.check(path)
+        }
+      }
+      guard fsync(descriptor) == 0, rename(temporary, path) == 0 else { throw .cannotWrite(file: path, reason: systemError(errno)) }
+    } catch {
+      unlink(temporary)
+      throw error
+    }
+  }
+
+  /// The JSON text, padded with spaces so that the data begins at a multiple of 8.
+  private func header() -> [UInt8] {
+    var entries: [String] = []
+    if !metadata.isEmpty {
+      let pairs = metadata.sorted { $0.key < $1.key }.map { "\(json($0.key)):\(json($0.value))" }
+      entries.append("\"__metadata__\":{\(pairs.joined(separator: ","))}")
+    }
+    var offset = 0
+    for tensor in tensors {
+      let (type, bytes) =
+        switch tensor.values {
+        case .float32(let values): (TensorType.float32, values.count * 4)
+        case .int32(let values): (TensorType.int32, values.count * 4)
+        case .uint8(let values): (TensorType.uint8, values.count)
+        }
+      let shape = tensor.shape.map(String.init).joined(separator: ",")
+      let fields = "\"dtype\":\"\(type.rawValue)\",\"shape\":[\(shape)],\"data_offsets\":[\(offset),\(offset + bytes)]"
+      entries.append("\(json(tensor.name)):{\(fields)}")
+      offset += bytes
+    }
+    var text = Array("{\(entries.joined(separator: ","))}".utf8)
+    while text.count % 8 != 0 { text.append(0x20) }
+    return text
+  }
+
+  private func json(_ text: String) -> String {
+    var result = "\""
+    for scalar in text.unicodeScalars {
+      switch scalar {
+      case "\"": result += "\\\""
+      case "\\": result += "\\\\"
+      case _ where scalar.value < 0x20:
+        let digits = String(scalar.value, radix: 16)
+        result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+      default: result.unicodeScalars.append(scalar)
+      }
+    }
+    return result + "\""
+  }
+
+  /// The result of writing all of `bytes`.
+  private static func write(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32) -> WriteResult {
+    var done = 0
+    while done < bytes.count {
+      guard let base = bytes.baseAddress else { break }
+      // Linux writes at most 2 GiB at once.
+      let count = systemWrite(descriptor, base + done, min(bytes.count - done, 1 << 30))
+      if count >= 0 { done += count } else if errno != EINTR { return WriteResult(error: errno) }
+    }
+    return WriteResult(error: 0)
+  }
+
+  /// An error number that turns into an error outside of the closure that met it.
+  private struct WriteResult {
+    let error: Int32
+    func check(_ path: String) throws(CheckpointError) {
+      if error != 0 { throw .cannotWrite(file: path, reason: systemError(error)) }
+    }
+  }
+}
+
+/// `write(2)` under a name that the methods above do not hide.
+private func systemWrite(_ descriptor: Int32, _ bytes: UnsafeRawPointer, _ count: Int) -> Int { write(descriptor, bytes, count) }

@@ -1,0 +1,150 @@
+import Kernels
+
+/// Some tokens' queries of all heads that share one key head: the rows of the products below, token by token, head by head.
+struct AttentionTile {
+  /// Rows that a tile aims at: a multiple of what kernels multiply at once, also with seven heads to a key head, and three buffers of so
+  /// many rows in an L2 cache.
+  static let rows = 168
+  /// Entries of a task where the context is split.
+  static let split = 512
+  /// Entries between two looks at the greatest score.
+  static let chunk = 128
+
+  private let operands: AttentionOperands
+  private let head: Int
+  private let tokens: Range<Int>
+  /// `[rows][headDimension]`, scaled.
+  private let queries: UnsafeMutablePointer<Float>
+  /// `[rows][chunk]`.
+  private let scores: UnsafeMutablePointer<Float>
+  /// A block of keys or a slice of values as floats.
+  private let unpacked: UnsafeMutablePointer<Float>
+
+  struct Layout {
+    let queries: Int
+    let scores: Int
+    let unpacked: Int
+
+    init(rows: Int, cache: KeyValueCache, in layout: inout ScratchLayout) {
+      queries = layout.add(rows * cache.headDimension, of: Float.self)
+      scores = layout.add(rows * AttentionTile.chunk, of: Float.self)
+      unpacked = layout.add(KeyValueCache.block * max(cache.headDimension, AttentionTile.chunk), of: Float.self)
+    }
+  }
+
+  init(_ operands: AttentionOperands, head: Int, tokens: Range<Int>, _ layout: Layout, _ memory: UnsafeMutableRawPointer) {
+    self.operands = operands
+    self.head = head
+    self.tokens = tokens
+    queries = memory.values(layout.queries, of: Float.self)
+    scores = memory.values(layout.scores, of: Float.self)
+    unpacked = memory.values(layout.unpacked, of: Float.self)
+  }
+
+  private var kernels: FloatKernels { operands.kernels }
+  private var cache: KeyValueCache { operands.cache }
+  private var rowCount: Int { tokens.count * operands.group }
+  private var width: Int { cache.slices * KeyValueCache.block }
+
+  /// Starts `state` and takes `entries` into it.
+  func compute(entries: Range<Int>, into state: AttentionState) {
+    state.sums.update(repeating: 0, count: rowCount * width)
+    state.weights.update(repeating: 0, count: rowCount)
+    state.greatest.update(repeating: -.infinity, count: rowCount)
+    copyQueries()
+    let end = min(entries.upperBound, operands.limit(token: tokens.upperBound - 1))
+    var first = entries.lowerBound
+    while first < end {
+      let chunk = first..<min(end, first + AttentionTile.chunk)
+      computeScores(chunk)
+      softmax(chunk, state)
+      addValues(chunk, state)
+      first = chunk.upperBound
+    }
+  }
+
+  private func copyQueries() {
+    let dimension = cache.headDimension
+    let columns = operands.group * dimension
+    for (index, token) in tokens.enumerated() {
+      (queries + index * columns).update(from: operands.queries.row(token) + head * columns, count: columns)
+    }
+    kernels.scale(queries, 1 / Float(dimension).squareRoot(), rowCount * dimension)
+  }
+
+  private func computeScores(_ entries: Range<Int>) {
+    let block = KeyValueCache.block
+    let dimension = cache.headDimension
+    for first in stride(from: entries.lowerBound, to: entries.upperBound, by: block) {
+      let keys = floats(cache.keys(head: head, block: first / block), count: dimension * block)
+      kernels.multiply(
+        rowCount, dimension, queries, dimension, keys, block, scores + (first - entries.lowerBound), AttentionTile.chunk, false)
+    }
+  }
+
+  /// Scores become weights; zeros where a row does not see the entry.
+  private func softmax(_ entries: Range<Int>, _ state: AttentionState) {
+    for row in 0..<rowCount {
+      let visible = max(0, min(entries.upperBound, operands.limit(token: tokens.lowerBound + row / operands.group)) - entries.lowerBound)
+      let rowScores = scores + row * AttentionTile.chunk
+      if visible > 0 {
+        let greatest = max(state.greatest[row], kernels.maximum(rowScores, visible))
+        if greatest > state.greatest[row] {
+          rescale(row, state, by: state.greatest[row] - greatest)
+          state.greatest[row] = greatest
+        }
+        state.weights[row] += kernels.exponentiate(rowScores, greatest, visible)
+      }
+      if visible < entries.count { (rowScores + visible).update(repeating: 0, count: entries.count - visible) }
+    }
+  }
+
+  private func rescale(_ row: Int, _ state: AttentionState, by exponent: Float) {
+    if state.weights[row] == 0 { return }
+    var factor = exponent
+    _ = kernels.exponentiate(&factor, 0, 1)
+    state.weights[row] *= factor
+    kernels.scale(state.sums + row * width, factor, width)
+  }
+
+  private func addValues(_ entries: Range<Int>, _ state: AttentionState) {
+    let block = KeyValueCache.block
+    for slice in 0..<cache.slices {
+      let values = floats(cache.values(head: head, slice: slice, position: entries.lowerBound), count: entries.count * block)
+      kernels.multiply(rowCount, entries.count, scores, AttentionTile.chunk, values, block, state.sums + slice * block, width, true)
+    }
+  }
+
+  private func floats(_ stored: UnsafeMutableRawPointer, count: Int) -> UnsafePointer<Float> {
+    if cache.type == .float32 { return UnsafePointer(stored.assumingMemoryBound(to: Float.self)) }
+    kernels.toFloat(cache.type, stored, count, unpacked)
+    return UnsafePointer(unpacked)
+  }
+
+  /// Adds what `other` has of the same rows and other entries.
+  func merge(_ other: AttentionState, into state: AttentionState) {
+    for row in 0..<rowCount where other.weights[row] != 0 {
+      let greatest = max(state.greatest[row], other.greatest[row])
+      if greatest > state.greatest[row] {
+        rescale(row, state, by: state.greatest[row] - greatest)
+        state.greatest[row] = greatest
+      }
+      if greatest > other.greatest[row] { rescale(row, other, by: other.greatest[row] - greatest) }
+      state.weights[row] += other.weights[row]
+      kernels.addMultiple(1, other.sums + row * width, width, state.sums + row * width)
+    }
+  }
+
+  /// The output's rows: the weighted sums over the weights' sum.
+  func write(_ state: AttentionState) {
+    let dimension = cache.headDimension
+    for row in 0..<rowCount {
+      let (token, member) = row.quotientAndRemainder(dividingBy: operands.group)
+      let target = operands.output.row(tokens.lowerBound + token) + (head * operands.group + member) * dimension
+      let sums = state.sums + row * width
+      // No entry seen: zeros. A weight that is not a number passes.
+      if state.weights[row] != 0 { kernels.scale(sums, 1 / state.weights[row], width) }
+      target.update(from: sums, count: dimension)
+    }
+  }
+}

@@ -1,0 +1,31 @@
+import Kernels
+
+extension Engine {
+  /// Depthwise 7×7 over a channels-last map, padded by 3 with zeros: `input`, `output` `[height · width, channels]` without gaps between
+  /// rows, `weights` `[49, channels]`, `bias` `[1, channels]`. `output` may not be `input`.
+  public func depthwise7x7(
+    _ input: Matrix, height: Int, width: Int, weights: Matrix, bias: Matrix, to output: Matrix
+  ) throws(ComputeError) {
+    let channels = input.columns
+    precondition(input.rows == height * width && output.rows == input.rows && output.columns == channels)
+    precondition(input.stride == channels && output.stride == channels && weights.stride == channels)
+    precondition(weights.rows == 49 && weights.columns == channels && bias.columns == channels)
+    let channelBlocks = (channels + depthwiseBlockChannels - 1) / depthwiseBlockChannels
+    let map = ChannelsLastMap(values: input.pointer, height: height, width: width, channels: channels)
+
+    // Each strip of rows copies six rows more than it computes; a strip's plane should stay in the L2 cache.
+    let most = max(8, 3072 / (width + 6))
+    let strips = (height + most - 1) / most
+    if strips == 0 { return }
+    let rows = (height + strips - 1) / strips
+    let scratchBytes = depthwiseScratchCount(rows: rows, width: width) * MemoryLayout<Float>.stride
+    let scratch = try workerScratch.reserve(scratchBytes, workers: pool.threadCount)
+    let depthwise = kernels.float.depthwise7x7
+    pool.forEach(strips * channelBlocks) { index, worker in
+      let first = index / channelBlocks * rows
+      depthwise(
+        map, first, min(rows, height - first), index % channelBlocks * depthwiseBlockChannels, weights.pointer, bias.pointer,
+        output.pointer, scratch[worker].assumingMemoryBound(to: Float.self))
+    }
+  }
+}

@@ -1,0 +1,45 @@
+import CIntrinsics
+import Foundation
+import Kernels
+import KernelsPortable
+
+#if arch(x86_64)
+  import KernelsAVX2
+  import KernelsAVX512
+#endif
+
+/// The kernel tables of this program, and the one to use on this machine.
+public enum KernelChoice {
+  /// The environment variable that names the kernels to use instead of the best.
+  public static let environmentVariable = "SLOWFAST_KERNELS"
+
+  /// The tables that this machine runs, best first. The last is `portable`.
+  public static let available: [KernelTable] = {
+    var tables: [KernelTable] = []
+    #if arch(x86_64)
+      if cpu_has_x86_64_v4_vnni() != 0 {
+        tables.append(KernelTable(name: "avx512", quantized: quantizedKernelsAVX512, float: KernelsAVX512.floatKernels))
+      }
+      if cpu_has_x86_64_v3() != 0 {
+        tables.append(KernelTable(name: "avx2", quantized: quantizedKernelsAVX2, float: KernelsAVX2.floatKernels))
+      }
+    #endif
+    tables.append(KernelTable(name: "portable", quantized: quantizedKernelsPortable, float: KernelsPortable.floatKernels))
+    return tables
+  }()
+
+  /// The table of that name; nil takes the best.
+  public static func kernels(named name: String?) throws(ComputeError) -> KernelTable {
+    guard let name else { return available[0] }
+    guard let table = available.first(where: { $0.name == name }) else {
+      throw .noSuchKernels(name: name, available: available.map(\.name))
+    }
+    return table
+  }
+
+  /// What the environment names, or the best.
+  public static func kernelsFromEnvironment() throws(ComputeError) -> KernelTable {
+    let name = ProcessInfo.processInfo.environment[environmentVariable] ?? ""
+    return try kernels(named: name.isEmpty ? nil : name)
+  }
+}

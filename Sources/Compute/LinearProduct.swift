@@ -1,0 +1,25 @@
+/// What happens to a product before it reaches memory. `bias` always comes first.
+public enum Epilogue {
+  case store
+  /// Exact GELU.
+  case gelu
+  /// `output += scale · product`; nil scale is 1: a residual connection with or without layer scale. `scale` is `[1, rows of the weight]`.
+  case addTo(scale: Matrix?)
+}
+
+/// One of the products that share an input.
+public struct LinearProduct {
+  public var weight: WeightMatrix
+  /// `[1, weight.rows]`.
+  public var bias: Matrix?
+  public var epilogue: Epilogue
+  /// `[tokens, weight.rows]`.
+  public var output: Matrix
+
+  public init(_ weight: WeightMatrix, bias: Matrix? = nil, _ epilogue: Epilogue = .store, to output: Matrix) {
+    self.weight = weight
+    self.bias = bias
+    self.epilogue = epilogue
+    self.output = output
+  }
+}

@@ -1,0 +1,82 @@
+import Architecture
+import Checkpoint
+import Diagnostics
+import ModelFile
+import Tokenizer
+
+/// One way in which a checkpoint cannot become a model file.
+public enum ConversionError: Error {
+  case checkpoint(CheckpointError)
+  case architecture(ArchitectureError)
+  case modelFile(ModelFileError)
+  case tokenizer(TokenizerError)
+
+  // Options.
+  case invalidBits(Int)
+  case invalidGroup(Int)
+  case invalidKeepRule(String)
+  /// No matrix has such a name, and no part is called so.
+  case keepRuleMatchesNothing(pattern: String)
+
+  // Tensors.
+  case adapterNotMerged(tensor: String)
+  case sameTensorTwice(name: String, first: String, second: String)
+  case missingTensors([String])
+  case wrongShape(tensor: String, expected: [Int], found: [Int])
+  case unknownTensors([ConversionPlan.Unknown])
+  case unsupportedType(tensor: String, type: TensorType)
+  case headDiffersFromEmbedding(head: String, embedding: String)
+
+  // Weights.
+  case nonFinite(tensor: String, index: [Int], value: Float)
+  case weightTooLarge(tensor: String, index: [Int], value: Float, limit: Float, encoding: TensorEncoding)
+
+  case vocabularyTooSmall(tokens: Int, rows: Int)
+  case notEncodable(String)
+  case outOfMemory(bytes: Int)
+  case cancelled
+}
+
+extension ConversionError: CustomStringConvertible {
+  public var description: String {
+    switch self {
+    case .checkpoint(let error): error.description
+    case .architecture(let error): error.description
+    case .modelFile(let error): error.description
+    case .tokenizer(let error): error.description
+
+    case .invalidBits(let bits): "bits: \(bits), expected 4, 8, 16 or 32"
+    case .invalidGroup(let group): "group: \(group), expected 32, 64 or 128"
+    case .invalidKeepRule(let text): "\(text.quoted): expected PATTERN=BITS with 4, 8, 16 or 32 bits, such as \"*.down_proj.weight=8\" or \"tower=4\""
+    case .keepRuleMatchesNothing(let pattern):
+      "\(pattern.quoted) is the name of no matrix and of no part; parts are \(ConversionPlan.matrixParts.joined(separator: ", "))"
+
+    case .adapterNotMerged(let tensor):
+      "tensor \(tensor.quoted) belongs to an adapter that is not merged; merge it into its base model first"
+    case .sameTensorTwice(let name, let first, let second): "tensors \(first.quoted) and \(second.quoted) are both \(name.quoted)"
+    case .missingTensors(let names):
+      "the checkpoint lacks \(names.count == 1 ? "the tensor" : "\(names.count) tensors:") \(Self.list(names.map(\.quoted)))"
+    case .wrongShape(let tensor, let expected, let found): "tensor \(tensor.quoted) has the shape \(found), expected \(expected)"
+    case .unknownTensors(let unknown):
+      "the model has no place for \(unknown.count == 1 ? "the tensor" : "\(unknown.count) tensors:") "
+        + Self.list(unknown.map { $0.name.quoted + ($0.nearest.map { " (nearest known name: \($0.quoted))" } ?? "") })
+    case .unsupportedType(let tensor, let type): "tensor \(tensor.quoted) has the type \(type.rawValue), expected BF16, F16 or F32"
+    case .headDiffersFromEmbedding(let head, let embedding):
+      "config.json ties the head to the embedding, but tensor \(head.quoted) differs from \(embedding.quoted)"
+
+    case .nonFinite(let tensor, let index, let value): "tensor \(tensor.quoted) holds \(value) at \(index)"
+    case .weightTooLarge(let tensor, let index, let value, let limit, let encoding):
+      "tensor \(tensor.quoted) holds \(value) at \(index), beyond \(limit), the largest that \(encoding) can hold; keep more bits for it"
+
+    case .vocabularyTooSmall(let tokens, let rows):
+      "the tokenizer has \(tokens) tokens, but the embedding only \(rows) rows"
+    case .notEncodable(let reason): "cannot be written as JSON: \(reason.escaped())"
+    case .outOfMemory(let bytes): "no memory left for \(bytes) bytes"
+    case .cancelled: "interrupted"
+    }
+  }
+
+  private static func list(_ items: [String]) -> String {
+    items.prefix(4).joined(separator: ", ") + (items.count > 4 ? ", …" : "")
+  }
+}

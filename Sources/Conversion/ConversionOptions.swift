@@ -1,0 +1,90 @@
+import ModelFile
+
+/// How a checkpoint is to be stored.
+public struct ConversionOptions: Sendable, Equatable {
+  /// Of the matrices: 4 or 8 (quantized), 16 (as stored, or bfloat16 where the checkpoint has float32), 32 (float32).
+  /// With 4, some parts keep 8: see `StorageDefaults`.
+  public var bits: Int
+  /// Inputs that share a scale: 32, 64 or 128; nil chooses for each matrix.
+  public var group: Int?
+  /// Codes with a minimum for each group, instead of codes about zero.
+  public var isAsymmetric: Bool
+  /// The first rule that fits a matrix decides its bits.
+  public var keep: [KeepRule]
+  public var compression: ChunkCompression
+  /// nil: all processors.
+  public var threadCount: Int?
+  /// Replace a file that is there already.
+  public var replacesOutput: Bool
+  /// Take NaN and infinities: they stay what they are in matrices of floats and in vectors, and count as 0 in quantized matrices.
+  public var allowsNonfinite: Bool
+  /// Leave out tensors that the model has no place for instead of refusing them.
+  public var ignoresUnknown: Bool
+
+  public init(
+    bits: Int = 4, group: Int? = nil, isAsymmetric: Bool = false, keep: [KeepRule] = [], compression: ChunkCompression = .standard,
+    threadCount: Int? = nil, replacesOutput: Bool = false, allowsNonfinite: Bool = false, ignoresUnknown: Bool = false
+  ) {
+    self.bits = bits
+    self.group = group
+    self.isAsymmetric = isAsymmetric
+    self.keep = keep
+    self.compression = compression
+    self.threadCount = threadCount
+    self.replacesOutput = replacesOutput
+    self.allowsNonfinite = allowsNonfinite
+    self.ignoresUnknown = ignoresUnknown
+  }
+
+  static let allowedBits = [4, 8, 16, 32]
+  static let allowedGroups = [32, 64, 128]
+
+  func validate() throws(ConversionError) {
+    guard Self.allowedBits.contains(bits) else { throw .invalidBits(bits) }
+    if let group, !Self.allowedGroups.contains(group) { throw .invalidGroup(group) }
+    for rule in keep where !Self.allowedBits.contains(rule.bits) { throw .invalidBits(rule.bits) }
+  }
+}
+
+/// `PATTERN=BITS`: matrices whose canonical name the pattern fits, or that belong to the part of that name, are stored with so many bits.
+public struct KeepRule: Sendable, Equatable {
+  /// A tensor's name in which `*` stands for any text and `?` for any character, or the name of a part: `tower`, `mlp`, …
+  public var pattern: String
+  public var bits: Int
+
+  public init(pattern: String, bits: Int) {
+    self.pattern = pattern
+    self.bits = bits
+  }
+
+  /// Reads `PATTERN=BITS`.
+  public init(_ text: String) throws(ConversionError) {
+    guard let separator = text.lastIndex(of: "="), separator > text.startIndex,
+      let bits = Int(text[text.index(after: separator)...]), ConversionOptions.allowedBits.contains(bits)
+    else { throw .invalidKeepRule(text) }
+    self.init(pattern: String(text[..<separator]), bits: bits)
+  }
+
+  func matches(name: String, part: String) -> Bool { pattern == part || Self.glob(Array(pattern.utf8)[...], Array(name.utf8)[...]) }
+
+  /// Linear in memory, quadratic in time: on a mismatch only the last `*` takes one more byte.
+  private static func glob(_ pattern: ArraySlice<UInt8>, _ text: ArraySlice<UInt8>) -> Bool {
+    var (p, t) = (pattern.startIndex, text.startIndex)
+    var retry: (pattern: Int, text: Int)?
+    while t < text.endIndex {
+      if p < pattern.endIndex, pattern[p] == UInt8(ascii: "*") {
+        p += 1
+        retry = (p, t)
+      } else if p < pattern.endIndex, pattern[p] == UInt8(ascii: "?") || pattern[p] == text[t] {
+        p += 1
+        t += 1
+      } else if let last = retry {
+        (p, t) = (last.pattern, last.text + 1)
+        retry = (p, t)
+      } else {
+        return false
+      }
+    }
+    return pattern[p...].allSatisfy { $0 == UInt8(ascii: "*") }
+  }
+}

@@ -1,0 +1,26 @@
+extension String {
+  /// The text with everything escaped that could move a terminal's cursor, hide text or break a line: control and format
+  /// characters, line separators, the replacement character; and cut after `limit` characters. For names that come from outside.
+  public func escaped(limit: Int = 200) -> String {
+    var result = ""
+    var count = 0
+    for scalar in unicodeScalars {
+      if count == limit { return result + "…" }
+      count += 1
+      switch scalar.properties.generalCategory {
+      case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .privateUse, .unassigned:
+        switch scalar {
+        case "\n": result += "\\n"
+        case "\r": result += "\\r"
+        case "\t": result += "\\t"
+        default: result += "\\u{\(String(scalar.value, radix: 16))}"
+        }
+      default: result.unicodeScalars.append(scalar)
+      }
+    }
+    return result
+  }
+
+  /// `escaped()` between quotation marks.
+  public var quoted: String { "\"\(escaped())\"" }
+}

@@ -1,0 +1,116 @@
+import CIntrinsics
+import Kernels
+
+// Values as they are stored: float32, float16 or bfloat16.
+
+/// `part` stored values from index `i` on. `type` is a constant where this is inlined.
+@inline(__always) private func load(_ type: FloatType, _ values: UnsafeRawPointer, _ i: Int, _ part: Int) -> Lanes {
+  switch type {
+  case .float32:
+    return load(values.assumingMemoryBound(to: Float.self) + i, part)
+  case .float16:
+    return part == laneCount ? lanes_load_half(values + 2 * i) : lanes_load_part_half(values + 2 * i, part)
+  case .bfloat16:
+    return part == laneCount ? lanes_load_bfloat(values + 2 * i) : lanes_load_part_bfloat(values + 2 * i, part)
+  }
+}
+
+/// Calls `body` with the type as a constant.
+@inline(__always) private func withConstant(_ type: FloatType, _ body: (FloatType) -> Void) {
+  switch type {
+  case .float32: body(.float32)
+  case .float16: body(.float16)
+  case .bfloat16: body(.bfloat16)
+  }
+}
+
+func toFloat(_ type: FloatType, _ from: UnsafeRawPointer, _ count: Int, _ to: UnsafeMutablePointer<Float>) {
+  withConstant(type) { type in
+    eachVector(count) { i, part in store(load(type, from, i, part), to + i, part) }
+  }
+}
+
+func toHalf(_ from: UnsafePointer<Float>, _ count: Int, _ to: UnsafeMutablePointer<UInt16>) {
+  eachVector(count) { i, part in
+    let value = load(from + i, part)
+    if part == laneCount { lanes_store_half(to + i, value) } else { lanes_store_part_half(to + i, value, part) }
+  }
+}
+
+/// Squares of `laneCount` rows and columns are transposed in registers: each of log₂(laneCount) rounds interleaves vector i with
+/// vector i + laneCount / 2.
+func packPanel(
+  _ type: FloatType, _ weights: UnsafeRawPointer, _ rowStride: Int, _ rows: Int, _ columns: Int, _ panel: UnsafeMutablePointer<Float>
+) {
+  withConstant(type) { type in
+    var firstRow = 0
+    while firstRow < 32 {
+      let present = rows - firstRow
+      eachVector(columns) { column, part in
+        transposeSquare(part, panel + column * 32 + firstRow) { r in
+          r < present ? load(type, weights, (firstRow + r) * rowStride + column, part) : Lanes(repeating: 0)
+        }
+      }
+      firstRow += laneCount
+    }
+  }
+}
+
+/// Stores column j of the vectors `row(0)`, `row(1)` … at `output + 32 · j`, for `j < columns`.
+@inline(__always) private func transposeSquare(_ columns: Int, _ output: UnsafeMutablePointer<Float>, _ row: (Int) -> Lanes) {
+  withUnsafeTemporaryAllocation(of: Lanes.self, capacity: laneCount) { from in
+    withUnsafeTemporaryAllocation(of: Lanes.self, capacity: laneCount) { to in
+      for r in 0..<laneCount { from[r] = row(r) }
+      for _ in 0..<laneCount.trailingZeroBitCount {
+        for i in 0..<(laneCount / 2) {
+          to[2 * i] = lanes_zip_low(from[i], from[i + laneCount / 2])
+          to[2 * i + 1] = lanes_zip_high(from[i], from[i + laneCount / 2])
+        }
+        for i in 0..<laneCount { from[i] = to[i] }
+      }
+      for j in 0..<columns { lanes_store(output + 32 * j, from[j]) }
+    }
+  }
+}
+
+/// Four rows share each load of `x`.
+func multiplyVector(
+  _ type: FloatType, _ weights: UnsafeRawPointer, _ rowStride: Int, _ rows: Int, _ columns: Int, _ x: UnsafePointer<Float>,
+  _ output: UnsafeMutablePointer<Float>
+) {
+  withConstant(type) { type in
+    var row = 0
+    while row + 4 <= rows {
+      dotProducts(4, type, weights + row * rowStride * type.size, rowStride, columns, x, output + row)
+      row += 4
+    }
+    while row < rows {
+      dotProducts(1, type, weights + row * rowStride * type.size, rowStride, columns, x, output + row)
+      row += 1
+    }
+  }
+}
+
+@inline(__always) private func dotProducts(
+  _ rows: Int, _ type: FloatType, _ weights: UnsafeRawPointer, _ rowStride: Int, _ columns: Int, _ x: UnsafePointer<Float>,
+  _ output: UnsafeMutablePointer<Float>
+) {
+  withUnsafeTemporaryAllocation(of: Lanes.self, capacity: 2 * rows) { sums in
+    for i in 0..<(2 * rows) { sums[i] = Lanes(repeating: 0) }
+    var i = 0
+    while i + 2 * laneCount <= columns {
+      let x0 = load(x + i)
+      let x1 = load(x + i + laneCount)
+      for r in 0..<rows {
+        sums[2 * r] = multiplyAdd(load(type, weights, r * rowStride + i, laneCount), x0, sums[2 * r])
+        sums[2 * r + 1] = multiplyAdd(load(type, weights, r * rowStride + i + laneCount, laneCount), x1, sums[2 * r + 1])
+      }
+      i += 2 * laneCount
+    }
+    eachVector(columns - i) { j, part in
+      let value = load(x + i + j, part)
+      for r in 0..<rows { sums[2 * r] = multiplyAdd(load(type, weights, r * rowStride + i + j, part), value, sums[2 * r]) }
+    }
+    for r in 0..<rows { output[r] = lanes_sum(sums[2 * r] + sums[2 * r + 1]) }
+  }
+}

@@ -1,0 +1,78 @@
+import Parallel
+import Synchronization
+
+/// An open model file. Opening reads and checks the prelude and the table, and nothing else; every chunk is checked before its bytes
+/// are handed out.
+///
+/// The file must not be changed while it is open. Files that are replaced by renaming, as the writer does it, are safe.
+public final class ModelFileReader: Sendable {
+  public let path: String
+  public let version: (major: Int, minor: Int)
+  /// Bytes of the whole file.
+  public let byteCount: Int
+  /// In the order they have in the file.
+  public let tensors: [StoredTensor]
+  public let sections: [StoredSection]
+  /// Raw bytes of a chunk.
+  public let chunkSize: Int
+  /// Of the table, which holds every chunk's checksum: two files with the same one hold the same.
+  public let tableChecksum: UInt64
+
+  let file: SystemFile
+  let tableOffset: Int
+  let verified: VerifiedChunks
+  private let tensorIndex: [[UInt8]: Int]
+
+  public init(path: String) throws(ModelFileError) {
+    self.path = path
+    file = try SystemFile(reading: path)
+    let prelude = try Prelude(of: file)
+    let bytes = try file.read(prelude.tableLength, at: prelude.tableOffset)
+    let found = checksum(bytes)
+    guard found == prelude.tableChecksum else { throw .tableChecksum(path: path, expected: prelude.tableChecksum, found: found) }
+    let table = try TableParser.parse(bytes, at: prelude.tableOffset, isNewer: prelude.isNewer, path: path)
+    version = (Int(prelude.major), Int(prelude.minor))
+    byteCount = prelude.fileLength
+    tableOffset = prelude.tableOffset
+    tableChecksum = prelude.tableChecksum
+    tensors = table.tensors
+    sections = table.sections
+    chunkSize = table.chunkSize
+    verified = VerifiedChunks(count: table.chunkCount)
+    tensorIndex = Dictionary(table.tensors.enumerated().map { (Array($1.name.utf8), $0) }, uniquingKeysWith: { first, _ in first })
+  }
+
+  /// nil where there is none of that name.
+  public func tensor(_ name: String) -> StoredTensor? {
+    tensorIndex[Array(name.utf8)].map { tensors[$0] }
+  }
+
+  public func hasSection(_ name: String) -> Bool { sections.contains { $0.name == name } }
+
+  /// A section's bytes, checked.
+  public func section(_ name: String) throws(ModelFileError) -> [UInt8] {
+    guard let section = sections.first(where: { $0.name == name }) else { throw .noSuchSection(path: path, section: name) }
+    let fetcher = ChunkFetcher(file, workers: 1)
+    var bytes: [UInt8] = []
+    for chunk in section.plane.chunks {
+      // Grows with what was found to be there, not with what the table says.
+      bytes.append(contentsOf: try fetcher.fetch(chunk, of: section.plane.part, worker: 0))
+    }
+    return bytes
+  }
+
+  func found(_ name: String) throws(ModelFileError) -> StoredTensor {
+    guard let tensor = tensor(name) else { throw .noSuchTensor(path: path, tensor: name) }
+    return tensor
+  }
+}
+
+/// Which chunks of the file's own pages were checked since it was opened.
+final class VerifiedChunks: Sendable {
+  private let words: Mutex<[UInt64]>
+
+  init(count: Int) { words = Mutex([UInt64](repeating: 0, count: (count + 63) / 64)) }
+
+  func contains(_ chunk: Int) -> Bool { words.withLock { $0[chunk / 64] >> UInt64(chunk % 64) & 1 == 1 } }
+  func insert(_ chunk: Int) { words.withLock { $0[chunk / 64] |= 1 << UInt64(chunk % 64) } }
+}

@@ -1,0 +1,67 @@
+import Parallel
+
+/// Makes one model file out of another.
+public enum ModelFileTransform {
+  /// Writes the same tensors and sections with all chunks raw (`.none`: the file can be mapped and used as it is) or packed.
+  /// Streams a few chunks at a time; the output appears when it is whole, and an interrupted run can be repeated.
+  /// `progress` counts raw bytes of tensors.
+  public static func rewrite(
+    from source: String, to output: String, compression: ChunkCompression, overwrite: Bool = false, pool: ThreadPool,
+    progress: ModelFileProgress? = nil
+  ) throws(ModelFileError) {
+    let reader = try ModelFileReader(path: source)
+    let writer = try ModelFileWriter(
+      path: output, fingerprint: "rewrite \(reader.tableChecksum) \(compression)", compression: compression,
+      chunkSize: reader.chunkSize, overwrite: overwrite, pool: pool)
+    let copier = try ChunkCopier(reader, writer, pool)
+    let meter = ProgressMeter(progress, total: reader.tensors.reduce(0) { $0 + $1.rawByteCount }, path: output)
+    for (index, tensor) in reader.tensors.enumerated() {
+      if index >= writer.resumed.count {
+        try writer.beginTensor(tensor.descriptor)
+        for (kind, plane) in zip(tensor.descriptor.encoding.planes, tensor.planes) { try copier.copy(plane, as: kind, meter) }
+        try writer.endTensor()
+      } else {
+        try meter.add(tensor.rawByteCount)
+      }
+    }
+    for section in reader.sections { try writer.addSection(section.name, reader.section(section.name)) }
+    try writer.finish()
+  }
+}
+
+/// Unpacks a few chunks at a time and hands them to a writer.
+private final class ChunkCopier {
+  private let reader: ModelFileReader
+  private let writer: ModelFileWriter
+  private let pool: ThreadPool
+  private let fetcher: ChunkFetcher
+  private let memory: AlignedMemory
+  private let batch: Int
+
+  init(_ reader: ModelFileReader, _ writer: ModelFileWriter, _ pool: ThreadPool) throws(ModelFileError) {
+    self.reader = reader
+    self.writer = writer
+    self.pool = pool
+    fetcher = ChunkFetcher(reader.file, workers: pool.threadCount)
+    batch = 2 * pool.threadCount
+    guard let memory = AlignedMemory(byteCount: batch * reader.chunkSize) else {
+      throw .outOfMemory(path: reader.path, byteCount: batch * reader.chunkSize)
+    }
+    self.memory = memory
+  }
+
+  func copy(_ plane: StoredPlane, as kind: PlaneKind, _ meter: ProgressMeter) throws(ModelFileError) {
+    var start = 0
+    while start < plane.chunks.count {
+      let chunks = plane.chunks[start..<min(start + batch, plane.chunks.count)]
+      try pool.forEach(throwing: chunks.count) { index, worker throws(ModelFileError) in
+        try fetcher.fetch(
+          chunks[chunks.startIndex + index], of: plane.part, to: memory.base + index * reader.chunkSize, worker: worker)
+      }
+      let count = chunks.reduce(0) { $0 + $1.rawByteCount }
+      try writer.write(kind, UnsafeRawBufferPointer(start: memory.base, count: count))
+      try meter.add(count)
+      start += chunks.count
+    }
+  }
+}

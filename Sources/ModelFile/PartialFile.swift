@@ -1,0 +1,91 @@
+import Parallel
+
+/// A model file in the making, under its temporary name beside the output and locked against other processes.
+final class PartialFile {
+  let file: SystemFile
+  /// Whole tensors, in order.
+  private(set) var tensors: [StoredTensor] = []
+  /// Where the last of them ends, or the prelude.
+  private(set) var end = Format.preludeLength
+
+  private let journal: SystemFile
+  private let journalPath: String
+  private var journalEnd = 0
+
+  /// Takes up what an earlier run of the same setup left, each tensor checked; whatever else is there goes.
+  init(at path: String, setup: Journal.Setup, pool: ThreadPool) throws(ModelFileError) {
+    file = try PartialFile.lock(path)
+    journalPath = path + ".journal"
+    journal = try SystemFile(writing: journalPath)
+    let found = try journal.read(min(journal.status().byteCount, Format.maximumTableLength), at: 0)
+    let dataLength = try file.status().byteCount
+    if let entries = Journal.entries(found, setup: setup, dataLength: dataLength, path: journalPath) {
+      let whole = try PartialFile.wholeCount(entries.map(\.tensor), file, pool)
+      tensors = entries.prefix(whole).map(\.tensor)
+      end = tensors.last?.planes.last?.end ?? end
+      journalEnd = whole > 0 ? entries[whole - 1].end : setup.header.count
+      try journal.truncate(to: journalEnd)
+    } else {
+      try journal.truncate(to: 0)
+      try journal.write(setup.header, at: 0)
+      journalEnd = setup.header.count
+    }
+    // What follows the last whole tensor goes, and so does the prelude of a run that was interrupted at its very end: gaps are zeros.
+    try file.truncate(to: end == Format.preludeLength ? 0 : end)
+    try file.write([UInt8](repeating: 0, count: Format.preludeLength), at: 0)
+  }
+
+  /// Notes that a tensor is whole.
+  func add(_ tensor: StoredTensor) throws(ModelFileError) {
+    let entry = Journal.entry(tensor)
+    try journal.write(entry, at: journalEnd)
+    journalEnd += entry.count
+    tensors.append(tensor)
+    end = tensor.planes.last?.end ?? end
+  }
+
+  /// Gives the file, whole and durable, its name; the journal goes.
+  func publish(as path: String, overwrite: Bool) throws(ModelFileError) {
+    try file.synchronize()
+    try Publication.publish(file.path, as: path, overwrite: overwrite)
+    Publication.remove(journalPath)
+  }
+
+  func remove() {
+    Publication.remove(journalPath)
+    Publication.remove(file.path)
+  }
+
+  private static func lock(_ path: String) throws(ModelFileError) -> SystemFile {
+    while true {
+      let file = try SystemFile(writing: path)
+      guard try file.lock() else { throw .locked(path: path) }
+      // Between opening and locking, the process that held it may have renamed or removed it.
+      let status = try file.status()
+      guard let named = SystemFile.status(of: path), named.device == status.device, named.inode == status.inode else { continue }
+      if status.links == 1 { return file }
+      // A run that ended between linking its output and unlinking this name: the file is the output, and not to be touched.
+      Publication.remove(path)
+    }
+  }
+
+  /// How many tensors from the first on have all their checksums right.
+  private static func wholeCount(_ tensors: [StoredTensor], _ file: SystemFile, _ pool: ThreadPool) throws(ModelFileError) -> Int {
+    let chunks = tensors.enumerated().flatMap { index, tensor in
+      tensor.planes.flatMap { plane in plane.chunks.map { (tensor: index, part: plane.part, chunk: $0) } }
+    }
+    let fetcher = ChunkFetcher(file, workers: pool.threadCount)
+    let damaged = FirstIndex()
+    try pool.forEach(throwing: chunks.count) { index, worker throws(ModelFileError) in
+      do throws(ModelFileError) {
+        _ = try fetcher.stored(chunks[index].chunk, of: chunks[index].part, worker: worker)
+      } catch {
+        switch error {
+        case .chunkChecksum, .endedEarly: damaged.note(chunks[index].tensor)
+        default: throw error
+        }
+      }
+    }
+    return damaged.value ?? tensors.count
+  }
+}

@@ -1,0 +1,149 @@
+/// How the values of a tensor are stored.
+public enum TensorEncoding: Hashable, Sendable, CustomStringConvertible {
+  /// Row-major little-endian values, one plane.
+  case float32, float16, bfloat16
+  /// Codes of 4 or 8 bits in panels of 32 rows, with a float16 scale for each row and `group` inputs, and a float16 minimum too where
+  /// the codes are not symmetric about zero. `group` is a multiple of 32, at most 65536.
+  case quantized(bits: Int, group: Int, symmetric: Bool)
+
+  /// The planes, in the order they have in the file.
+  public var planes: [PlaneKind] {
+    switch self {
+    case .float32, .float16, .bfloat16: [.values]
+    case .quantized(_, _, true): [.codes, .scales]
+    case .quantized(_, _, false): [.codes, .scales, .minima]
+    }
+  }
+
+  /// Bytes of a value; nil where values are not stored one by one.
+  public var valueSize: Int? {
+    switch self {
+    case .float32: 4
+    case .float16, .bfloat16: 2
+    case .quantized: nil
+    }
+  }
+
+  public var description: String {
+    switch self {
+    case .float32: "float32"
+    case .float16: "float16"
+    case .bfloat16: "bfloat16"
+    case .quantized(let bits, let group, let symmetric): "int\(bits)/\(group)\(symmetric ? "" : " asymmetric")"
+    }
+  }
+}
+
+/// A run of a tensor's bytes.
+public enum PlaneKind: UInt8, Hashable, Sendable, CaseIterable, CustomStringConvertible {
+  case values, codes, scales, minima
+
+  public var description: String {
+    switch self {
+    case .values: "values"
+    case .codes: "codes"
+    case .scales: "scales"
+    case .minima: "minima"
+    }
+  }
+}
+
+/// A tensor's name, shape and encoding: all that its planes' lengths follow from.
+public struct TensorDescriptor: Hashable, Sendable {
+  /// As in the checkpoint. 1 to 512 bytes of UTF-8, told apart byte by byte.
+  public let name: String
+  /// At most 8 dimensions, each at least 1; none for a single number.
+  public let shape: [Int]
+  public let encoding: TensorEncoding
+
+  public init(name: String, shape: [Int], encoding: TensorEncoding) {
+    self.name = name
+    self.shape = shape
+    self.encoding = encoding
+  }
+
+  /// Values of the shape, without padding.
+  public var elementCount: Int { product(shape) ?? Int.max }
+
+  /// As a matrix: the first dimension. 1 for a single number.
+  public var rows: Int { shape.first ?? 1 }
+
+  /// As a matrix: all dimensions but the first.
+  public var columns: Int { product(shape.dropFirst()) ?? Int.max }
+
+  /// The layout of a quantized tensor; nil for other encodings, and where the shape or the group is not allowed.
+  public var quantizedLayout: QuantizedLayout? {
+    guard case .quantized(let bits, let group, let symmetric) = encoding else { return nil }
+    return QuantizedLayout(rows: rows, columns: columns, bits: bits, group: group, symmetric: symmetric)
+  }
+}
+
+/// Where the parts of a quantized matrix stand: panels of 32 rows, rows padded to 32 and columns to the group.
+///
+/// codes `[panels][groups][group · bits / 32][32 rows][4 bytes]`, scales and minima `[panels][groups][32 rows]` float16.
+public struct QuantizedLayout: Hashable, Sendable {
+  public let bits: Int
+  public let group: Int
+  public let symmetric: Bool
+  public let panels: Int
+  /// Groups along the columns.
+  public let groups: Int
+
+  public static let panelRows = 32
+
+  public var paddedRows: Int { panels * Self.panelRows }
+  public var paddedColumns: Int { groups * group }
+  /// Bytes of the codes plane, and of one panel of it.
+  public var codesByteCount: Int { panels * codesPerPanel }
+  public var codesPerPanel: Int { Self.panelRows * paddedColumns * bits / 8 }
+  /// Bytes of the scales plane, the same as of the minima plane, and of one panel of it.
+  public var scalesByteCount: Int { panels * scalesPerPanel }
+  public var scalesPerPanel: Int { groups * Self.panelRows * 2 }
+  /// The code of padding: what stands for 0 where codes are symmetric, else 0.
+  public var paddingCode: Int { symmetric ? 1 << (bits - 1) : 0 }
+
+  /// nil where bits, group or shape are not allowed.
+  public init?(rows: Int, columns: Int, bits: Int, group: Int, symmetric: Bool) {
+    guard bits == 4 || bits == 8, Format.groups.contains(group), group % 32 == 0 else { return nil }
+    guard (1...Format.maximumElements).contains(rows), (1...Format.maximumElements).contains(columns) else { return nil }
+    panels = (rows + Self.panelRows - 1) / Self.panelRows
+    groups = (columns + group - 1) / group
+    let (elements, overflow) = (panels * Self.panelRows).multipliedReportingOverflow(by: groups * group)
+    guard !overflow, elements <= Format.maximumElements else { return nil }
+    self.bits = bits
+    self.group = group
+    self.symmetric = symmetric
+  }
+}
+
+extension TensorDescriptor {
+  /// The raw lengths of the planes, in order, after all that can be wrong with a name, a shape and an encoding was checked.
+  func planeLengths(path: String) throws(ModelFileError) -> [Int] {
+    guard (1...Format.maximumTensorName).contains(name.utf8.count) else { throw .tensorName(path: path, name: Array(name.utf8.prefix(64))) }
+    let isQuantized = encoding.valueSize == nil
+    let ranks = (isQuantized ? 2 : 0)...Format.maximumRank
+    guard ranks.contains(shape.count) else { throw .invalidRank(path: path, tensor: name, rank: shape.count, allowed: ranks) }
+    for (axis, size) in shape.enumerated() where size < 1 {
+      throw .invalidDimension(path: path, tensor: name, axis: axis, found: UInt64(bitPattern: Int64(size)))
+    }
+    guard let elements = product(shape), elements <= Format.maximumElements else {
+      throw .tooManyElements(path: path, tensor: name, limit: Format.maximumElements)
+    }
+    guard case .quantized(let bits, let group, let symmetric) = encoding else { return [elements * (encoding.valueSize ?? 0)] }
+    guard bits == 4 || bits == 8 else { throw .unsupportedBits(path: path, tensor: name, bits: bits) }
+    guard Format.groups.contains(group), group % 32 == 0 else { throw .invalidGroup(path: path, tensor: name, group: group) }
+    guard let layout = quantizedLayout else { throw .tooManyElements(path: path, tensor: name, limit: Format.maximumElements) }
+    return [layout.codesByteCount, layout.scalesByteCount] + (symmetric ? [] : [layout.scalesByteCount])
+  }
+}
+
+/// nil when it is beyond the largest integer.
+private func product(_ factors: some Sequence<Int>) -> Int? {
+  var result = 1
+  for factor in factors {
+    let (next, overflow) = result.multipliedReportingOverflow(by: factor)
+    if overflow { return nil }
+    result = next
+  }
+  return result
+}

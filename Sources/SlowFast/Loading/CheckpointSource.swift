@@ -1,0 +1,93 @@
+import Architecture
+import Checkpoint
+import Compute
+import Conversion
+import Diagnostics
+import Kernels
+import Parallel
+
+/// A checkpoint's tensors as they are: matrices used straight from the mapped files, small tensors as floats.
+final class CheckpointSource: WeightSource {
+  let config: ModelConfig
+  let schema: TensorSchema
+  let isQuantized = false
+  private let checkpoint: Checkpoint
+  /// Canonical names to the checkpoint's tensors.
+  private let tensors: [String: CheckpointTensor]
+  private let requirements: [String: TensorRequirement]
+
+  init(_ checkpoint: Checkpoint) throws(SlowFastError) {
+    self.checkpoint = checkpoint
+    do throws(ArchitectureError) {
+      config = try ModelConfig(json: checkpoint.config)
+      tensors = CanonicalNames(checkpoint).tensors
+      schema = try TensorSchema(config: config, shapes: tensors.mapValues(\.shape))
+    } catch { throw .architecture(error) }
+    requirements = Dictionary(uniqueKeysWithValues: schema.requirements.map { ($0.name, $0) })
+    for requirement in schema.requirements { _ = try floatType(of: try tensor(requirement.name)) }
+  }
+
+  // The system reads mapped files as they are used.
+  func preload(_ names: [String], pool: ThreadPool, progress: @escaping @Sendable (Int, Int) -> Void) throws(SlowFastError) {}
+
+  func residentBytes(_ names: [String]) -> Int { names.reduce(0) { $0 + (tensors[$1]?.byteCount ?? 0) } }
+  /// Only the rows of the prompt's and the answer's tokens are ever read.
+  var embeddingBytes: Int { 0 }
+
+  func makeEmbeddingTable() throws(SlowFastError) -> any EmbeddingTable {
+    MatrixEmbedding(table: try matrix("model.embed_tokens.weight"))
+  }
+
+  func matrix(_ name: String) throws(SlowFastError) -> WeightMatrix {
+    let tensor = try tensor(name)
+    let type = try floatType(of: tensor)
+    guard let requirement = requirements[name] else { throw .badModel(path: checkpoint.directory, reason: "no tensor \(name.escaped())") }
+    let shape = requirement.storedShape
+    let mapped = try map(tensor)
+    let address = mapped.withUnsafeBytes { $0.baseAddress }
+    if requirement.layout == .asStored, let address, Int(bitPattern: address) % type.size == 0 {
+      return WeightMatrix(rows: shape[0], columns: shape[1], storage: .float(type, address), owner: Kept(mapped))
+    }
+    return WeightMatrix(try vector(name))
+  }
+
+  func vector(_ name: String) throws(SlowFastError) -> Matrix {
+    let tensor = try tensor(name)
+    let type = try floatType(of: tensor)
+    guard let requirement = requirements[name] else { throw .badModel(path: checkpoint.directory, reason: "no tensor \(name.escaped())") }
+    let stored = requirement.storedShape
+    let shape = stored.count == 1 ? [1, stored[0]] : stored
+    let result = try compute { () throws(ComputeError) in try Matrix(rows: shape[0], columns: shape[1]) }
+    try map(tensor).withUnsafeBytes { bytes in
+      let values = StoredFloats(bytes, type: type)
+      requirement.forEachStoredIndex { target, source in result.pointer[target] = values[source] }
+    }
+    return result
+  }
+
+  private func tensor(_ name: String) throws(SlowFastError) -> CheckpointTensor {
+    guard let tensor = tensors[name] else { throw .architecture(.missingTensors([name])) }
+    return tensor
+  }
+
+  private func map(_ tensor: CheckpointTensor) throws(SlowFastError) -> MappedTensor {
+    do throws(CheckpointError) { return try checkpoint.mapped(tensor) } catch { throw .checkpoint(error) }
+  }
+
+  private func floatType(of tensor: CheckpointTensor) throws(SlowFastError) -> FloatType {
+    switch tensor.type {
+    case .float32: return .float32
+    case .float16: return .float16
+    case .bfloat16: return .bfloat16
+    default:
+      let file = checkpoint.shards[tensor.shard].file.path
+      throw .checkpoint(.wrongType(file: file, tensor: tensor.name, type: tensor.type, expected: "F32, F16 or BF16"))
+    }
+  }
+}
+
+/// A value as an object, to keep alive what it holds.
+private final class Kept<Value: Sendable>: Sendable {
+  let value: Value
+  init(_ value: Value) { self.value = value }
+}

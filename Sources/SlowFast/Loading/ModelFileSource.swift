@@ -1,0 +1,117 @@
+import Architecture
+import Compute
+import Kernels
+import ModelFile
+import Parallel
+import Synchronization
+
+/// The tensors of an `.sfq` file. What `preload` brought in is handed out once and belongs to the model part that took it.
+final class ModelFileSource: WeightSource {
+  let config: ModelConfig
+  let schema: TensorSchema
+  let isQuantized: Bool
+  private let file: ModelFileReader
+  private let loaded = Mutex<[String: LoadedTensor]>([:])
+
+  init(_ file: ModelFileReader) throws(SlowFastError) {
+    self.file = file
+    do {
+      config = try ModelConfig(json: try file.section("config.json"))
+      var shapes: [String: [Int]] = [:]
+      for tensor in file.tensors { shapes[tensor.name] = tensor.descriptor.shape }
+      schema = try TensorSchema(config: config, storedShapes: shapes)
+    } catch { throw SlowFastError(error, path: file.path) }
+    var isQuantized = false
+    for requirement in schema.requirements {
+      guard case .quantized(_, let group, _)? = file.tensor(requirement.name)?.descriptor.encoding else { continue }
+      isQuantized = true
+      guard requirement.role.isMatrix else {
+        throw .badModel(path: file.path, reason: "tensor \(requirement.name.escaped()) is quantized, expected floats")
+      }
+      guard group <= largestGroup else {
+        throw .badModel(
+          path: file.path, reason: "tensor \(requirement.name.escaped()): groups of \(group), this runtime takes at most \(largestGroup)")
+      }
+    }
+    self.isQuantized = isQuantized
+  }
+
+  func preload(_ names: [String], pool: ThreadPool, progress: @escaping @Sendable (Int, Int) -> Void) throws(SlowFastError) {
+    let tensors = try fromFile { () throws(ModelFileError) in
+      try file.loadAll(of: names, pool: pool) { done, total in
+        progress(done, total)
+        return true
+      }
+    }
+    loaded.withLock { loaded in for tensor in tensors { loaded[tensor.name] = tensor } }
+  }
+
+  func residentBytes(_ names: [String]) -> Int { names.reduce(0) { $0 + (file.tensor($1)?.rawByteCount ?? 0) } }
+
+  func matrix(_ name: String) throws(SlowFastError) -> WeightMatrix {
+    let tensor = try take(name)
+    let descriptor = tensor.descriptor
+    let storage: WeightMatrix.Storage
+    switch descriptor.encoding {
+    case .float32, .float16, .bfloat16:
+      guard let type = FloatType(descriptor.encoding), let values = tensor[.values] else { throw .architecture(.missingTensors([name])) }
+      storage = .float(type, values.pointer)
+    case .quantized(let bits, let group, _):
+      guard let codes = tensor[.codes], let scales = tensor[.scales] else { throw .architecture(.missingTensors([name])) }
+      storage = .quantized(
+        bits: bits, group: group, codes: codes.pointer, scales: scales.pointer.assumingMemoryBound(to: UInt16.self),
+        minima: tensor[.minima]?.pointer.assumingMemoryBound(to: UInt16.self))
+    }
+    return WeightMatrix(rows: descriptor.rows, columns: descriptor.columns, storage: storage, owner: tensor)
+  }
+
+  func vector(_ name: String) throws(SlowFastError) -> Matrix {
+    let tensor = try take(name)
+    let descriptor = tensor.descriptor
+    guard let type = FloatType(descriptor.encoding), let values = tensor[.values] else {
+      throw .badModel(path: file.path, reason: "tensor \(name.escaped()) is quantized, expected floats")
+    }
+    let isVector = descriptor.shape.count < 2
+    let result = try compute { () throws(ComputeError) in
+      try Matrix(rows: isVector ? 1 : descriptor.rows, columns: isVector ? descriptor.elementCount : descriptor.columns)
+    }
+    StoredFloats(values.bytes, type: type).copy(to: result.pointer)
+    return result
+  }
+
+  func makeEmbeddingTable() throws(SlowFastError) -> any EmbeddingTable {
+    guard let tensor = file.tensor(Self.embeddingName), let type = FloatType(tensor.descriptor.encoding) else {
+      return MatrixEmbedding(table: try matrix(Self.embeddingName))
+    }
+    let rows = try fromFile { () throws(ModelFileError) in try file.rows(of: Self.embeddingName) }
+    return RowEmbedding(rows: rows, type: type)
+  }
+
+  private static let embeddingName = "model.embed_tokens.weight"
+
+  var embeddingBytes: Int {
+    guard let tensor = file.tensor(Self.embeddingName), FloatType(tensor.descriptor.encoding) == nil else { return 0 }
+    return schema.headName == Self.embeddingName ? 0 : tensor.rawByteCount
+  }
+
+  private func take(_ name: String) throws(SlowFastError) -> LoadedTensor {
+    if let tensor = loaded.withLock({ $0.removeValue(forKey: name) }) { return tensor }
+    return try fromFile { () throws(ModelFileError) in try file.load(name, pool: ThreadPool(threadCount: 1)) }
+  }
+
+  private func fromFile<T>(_ body: () throws(ModelFileError) -> T) throws(SlowFastError) -> T {
+    do throws(ModelFileError) { return try body() } catch { throw .modelFile(error) }
+  }
+}
+
+extension FloatType {
+  /// nil for codes.
+  init?(_ encoding: TensorEncoding) {
+    switch encoding {
+    case .float32: self = .float32
+    case .float16: self = .float16
+    case .bfloat16: self = .bfloat16
+    case .quantized: return nil
+    }
+  }
+}

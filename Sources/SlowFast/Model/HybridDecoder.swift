@@ -1,0 +1,174 @@
+import Architecture
+import Compute
+import Kernels
+
+/// Qwen2 whose hybrid layers also read the slow tokens through cross-attention.
+struct HybridDecoder: Sendable {
+  let layers: [Layer]
+  let norm: Matrix  // model.norm.weight, [1, hidden]
+  let head: WeightMatrix  // lm_head.weight or the tied embedding, [vocabulary, hidden]
+  let config: ModelConfig
+
+  struct Layer: Sendable {
+    let inputNorm: Matrix  // input_layernorm.weight, [1, hidden]
+    let query: Linear  // self_attn.q_proj, [heads · headDimension, hidden]
+    let key: Linear  // self_attn.k_proj, [keyValueHeads · headDimension, hidden]
+    let value: Linear  // self_attn.v_proj
+    let output: Linear  // self_attn.o_proj, no bias
+    let cross: CrossAttention?  // in hybrid layers
+    let postNorm: Matrix  // post_attention_layernorm.weight, [1, hidden]
+    let gate: WeightMatrix  // mlp.gate_proj, [intermediate, hidden]
+    let up: WeightMatrix  // mlp.up_proj
+    let down: Linear  // mlp.down_proj, [hidden, intermediate]
+  }
+
+  init(_ source: any WeightSource) throws(SlowFastError) {
+    config = source.config
+    var layers: [Layer] = []
+    for index in 0..<config.layerCount {
+      let name = "model.layers.\(index)."
+      let isHybrid = config.hybrid?.layers.contains(index) == true
+      layers.append(
+        Layer(
+          inputNorm: try source.vector(name + "input_layernorm.weight"),
+          query: try Linear(source, name + "self_attn.q_proj", hasBias: true),
+          key: try Linear(source, name + "self_attn.k_proj", hasBias: true),
+          value: try Linear(source, name + "self_attn.v_proj", hasBias: true),
+          output: try Linear(source, name + "self_attn.o_proj", hasBias: false),
+          cross: isHybrid ? try CrossAttention(source, name + "self_attn.") : nil,
+          postNorm: try source.vector(name + "post_attention_layernorm.weight"),
+          gate: try source.matrix(name + "mlp.gate_proj.weight"),
+          up: try source.matrix(name + "mlp.up_proj.weight"),
+          down: try Linear(source, name + "mlp.down_proj", hasBias: false)))
+    }
+    self.layers = layers
+    norm = try source.vector("model.norm.weight")
+    head = try source.matrix(source.schema.headName)
+  }
+
+  /// Memory for up to `tokens` tokens on their way through one layer.
+  struct Workspace {
+    let normed: Matrix  // [tokens, hidden]
+    let query: Matrix  // [tokens, heads · headDimension]
+    let key: Matrix  // [tokens, keyValueHeads · headDimension]
+    let value: Matrix
+    let attended: Matrix  // [tokens, heads · headDimension]
+    let cross: Matrix  // [tokens, heads · headDimension]
+    let gates: Matrix  // [tokens, 1]
+    let inner: Matrix  // [tokens, intermediate]
+    var tokens: Int { normed.rows }
+
+    init(config: ModelConfig, tokens: Int) throws(ComputeError) {
+      let queries = config.headCount * config.headDimension
+      let keys = config.keyValueHeadCount * config.headDimension
+      normed = try Matrix(rows: tokens, columns: config.hiddenSize)
+      query = try Matrix(rows: tokens, columns: queries)
+      key = try Matrix(rows: tokens, columns: keys)
+      value = try Matrix(rows: tokens, columns: keys)
+      attended = try Matrix(rows: tokens, columns: queries)
+      cross = try Matrix(rows: config.hybrid == nil ? 0 : tokens, columns: queries)
+      gates = try Matrix(rows: tokens, columns: 1)
+      inner = try Matrix(rows: tokens, columns: config.intermediateSize)
+    }
+
+    static func floats(config: ModelConfig, tokens: Int) -> Int {
+      let queries = config.headCount * config.headDimension
+      let keys = config.keyValueHeadCount * config.headDimension
+      let cross = config.hybrid == nil ? 0 : queries
+      return tokens * (config.hiddenSize + 2 * queries + cross + 2 * keys + 1 + config.intermediateSize)
+    }
+  }
+
+  /// Runs `x` `[tokens, hidden]` (at most the workspace's tokens) through all layers in place; it becomes the last layer's output.
+  /// `crossRanges` are the rows that read the slow tokens; `position` is the first row's. `afterLayer` sees `x` after each layer and
+  /// says whether to go on. False when it said no: the caches of some layers then hold more than the others'.
+  func run(
+    _ x: Matrix, position: Int, caches: DecoderCaches, crossRanges: [Range<Int>], in workspace: Workspace, on engine: Engine,
+    afterLayer: (Int, Matrix) -> Bool
+  ) throws(ComputeError) -> Bool {
+    let rows = 0..<x.rows
+    let normed = workspace.normed[rows: rows]
+    let query = workspace.query[rows: rows]
+    let key = workspace.key[rows: rows]
+    let value = workspace.value[rows: rows]
+    let attended = workspace.attended[rows: rows]
+    let inner = workspace.inner[rows: rows]
+    let headDimension = config.headDimension
+    for (index, layer) in layers.enumerated() {
+      engine.rmsNorm(x, weight: layer.inputNorm, epsilon: config.rmsNormEpsilon, to: normed)
+      try engine.linear(normed, [layer.query.product(to: query), layer.key.product(to: key), layer.value.product(to: value)])
+      for x in [query, key] {
+        try engine.rotate(
+          x, headDimension: headDimension, position: position, theta: config.ropeTheta, frequencyType: FloatType(config.computeType))
+      }
+      let cache = caches.own[index]
+      let past = cache.count
+      cache.append(keys: key, values: value, interleaved: false, using: engine)
+      try engine.attention(query, heads: config.headCount, over: cache, causalOffset: past, to: attended)
+      if let cross = layer.cross, let slow = caches.slow[index] {
+        for range in crossRanges where !range.isEmpty {
+          try cross.add(
+            to: attended[rows: range], query: query[rows: range], slow: slow, scratch: workspace.cross[rows: range],
+            gates: workspace.gates[rows: range], config: config, on: engine)
+        }
+      }
+      try engine.linear(attended, [layer.output.product(.addTo(scale: nil), to: x)])
+      engine.rmsNorm(x, weight: layer.postNorm, epsilon: config.rmsNormEpsilon, to: normed)
+      try engine.gatedLinear(normed, gate: layer.gate, up: layer.up, to: inner)
+      try engine.linear(inner, [layer.down.product(.addTo(scale: nil), to: x)])
+      guard afterLayer(index, x) else { return false }
+    }
+    return true
+  }
+
+  /// Final norm and head: `x` `[tokens, hidden]` → `logits` `[tokens, vocabulary]`; `normed` has `x`'s shape and may be `x`.
+  func readOut(_ x: Matrix, normed: Matrix, logits: Matrix, on engine: Engine) throws(ComputeError) {
+    engine.rmsNorm(x, weight: norm, epsilon: config.rmsNormEpsilon, to: normed)
+    try engine.linear(normed, [LinearProduct(head, to: logits)])
+  }
+}
+
+/// Keys and values that a conversation keeps, one cache a layer.
+struct DecoderCaches: Sendable {
+  /// Of the tokens so far.
+  var own: [KeyValueCache]
+  /// Of the slow tokens; nil in plain layers and where there is no clip.
+  var slow: [KeyValueCache?]
+
+  var count: Int { own.first?.count ?? 0 }
+
+  init(config: ModelConfig, capacity: Int, type: FloatType) throws(ComputeError) {
+    var own: [KeyValueCache] = []
+    for _ in 0..<config.layerCount {
+      own.append(
+        try KeyValueCache(heads: config.keyValueHeadCount, headDimension: config.headDimension, capacity: capacity, type: type))
+    }
+    self.own = own
+    slow = Array(repeating: nil, count: config.layerCount)
+  }
+
+  var hasSlow: Bool { slow.contains { $0 != nil } }
+
+  /// Keys and values of a clip's slow tokens `[count, hidden]` for every hybrid layer.
+  mutating func readSlow(_ tokens: Matrix, decoder: HybridDecoder, type: FloatType, on engine: Engine) throws(ComputeError) {
+    for (index, layer) in decoder.layers.enumerated() {
+      slow[index] = try layer.cross?.makeCache(
+        slow: tokens, inputNorm: layer.inputNorm, config: decoder.config, type: type, on: engine)
+    }
+  }
+
+  /// Forgets all but the first `count` tokens.
+  func truncate(to count: Int) {
+    for cache in own { cache.count = min(cache.count, count) }
+  }
+}
+
+extension FloatType {
+  init(_ type: ComputeType) {
+    switch type {
+    case .float32: self = .float32
+    case .float16: self = .float16
+    case .bfloat16: self = .bfloat16
+    }
+  }
+}

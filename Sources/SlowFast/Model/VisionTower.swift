@@ -1,0 +1,164 @@
+import Architecture
+import Compute
+
+/// ConvNeXt (CLIP's ConvNeXt-XXLarge in the published models) without norm and head: pixels to a map of features.
+struct VisionTower: Sendable {
+  /// `model.vision_tower.vision_tower.stem.0`: 4×4 patches, `[widths[0], 48]`.
+  let stem: Linear
+  let stemNorm: LayerNorm  // stem.1
+  let stages: [Stage]
+  let shape: TowerShape
+  let imageSize: Int
+
+  struct Stage: Sendable {
+    /// `downsample.0`, `downsample.1`: absent in the first stage.
+    let downsampleNorm: LayerNorm?
+    let downsample: Linear?  // [width, 4 · previous width]
+    let blocks: [Block]
+  }
+
+  /// `x + γ · fc2(GELU(fc1(LayerNorm(dwconv7×7(x)))))`.
+  struct Block: Sendable {
+    let depthwise: Matrix  // conv_dw.weight, [49, width]
+    let depthwiseBias: Matrix  // conv_dw.bias
+    let norm: LayerNorm
+    let fc1: Linear  // mlp.fc1, [inner, width]
+    let fc2: Linear  // mlp.fc2, [width, inner]
+    let layerScale: Matrix  // γ: weight, in other exports gamma
+
+    init(_ source: any WeightSource, _ name: String) throws(SlowFastError) {
+      depthwise = try source.vector(name + "conv_dw.weight")
+      depthwiseBias = try source.vector(name + "conv_dw.bias")
+      norm = try LayerNorm(source, name + "norm")
+      fc1 = try Linear(source, name + "mlp.fc1", hasBias: true)
+      fc2 = try Linear(source, name + "mlp.fc2", hasBias: true)
+      layerScale = try source.vector(name + "weight")
+    }
+  }
+
+  init(_ source: any WeightSource) throws(SlowFastError) {
+    let prefix = TowerShape.prefix
+    shape = source.schema.tower
+    imageSize = source.config.imageSize
+    stem = try Linear(source, prefix + "stem.0", hasBias: true)
+    stemNorm = try LayerNorm(source, prefix + "stem.1")
+    var stages: [Stage] = []
+    for (index, depth) in shape.depths.enumerated() {
+      let name = prefix + "stages.\(index)."
+      var blocks: [Block] = []
+      for block in 0..<depth { blocks.append(try Block(source, name + "blocks.\(block).")) }
+      stages.append(
+        Stage(
+          downsampleNorm: index == 0 ? nil : try LayerNorm(source, name + "downsample.0"),
+          downsample: index == 0 ? nil : try Linear(source, name + "downsample.1", hasBias: true),
+          blocks: blocks))
+    }
+    self.stages = stages
+  }
+
+  /// Side of the output map: 18 for 576 pixels.
+  var outputSide: Int { Self.outputSide(imageSize: imageSize, shape: shape) }
+
+  static func outputSide(imageSize: Int, shape: TowerShape) -> Int {
+    (1..<shape.depths.count).reduce(imageSize / shape.patch) { side, _ in side / 2 }
+  }
+
+  /// Memory for one frame on its way through the tower; reused from frame to frame.
+  struct Workspace {
+    /// `[positions · width]` of the largest stage, the first: 144 · 144 · 384 floats.
+    let map: Matrix
+    let scratch: Matrix
+    /// `[blockTokens, inner]`, one block of tokens between fc1 and fc2.
+    let hidden: Matrix
+  }
+
+  /// Tokens that go through a block's two linear layers together: enough to use each weight often, few enough that the
+  /// four times wider inner activations stay near the processor.
+  static let blockTokens = 648
+
+  static func workspaceFloats(imageSize: Int, shape: TowerShape) -> (map: Int, hidden: Int) {
+    var side = imageSize / shape.patch
+    var map = 0
+    var hidden = 0
+    for (stage, width) in shape.widths.enumerated() {
+      if stage > 0 { side /= 2 }
+      map = max(map, side * side * width)
+      hidden = max(hidden, min(blockTokens, side * side) * shape.innerWidths[stage])
+    }
+    let stemColumns = 3 * shape.patch * shape.patch
+    let patches = (imageSize / shape.patch) * (imageSize / shape.patch) * stemColumns
+    return (max(map, patches), hidden)
+  }
+
+  func makeWorkspace() throws(SlowFastError) -> Workspace {
+    let floats = Self.workspaceFloats(imageSize: imageSize, shape: shape)
+    return try compute { () throws(ComputeError) in
+      Workspace(
+        map: try Matrix(rows: 1, columns: floats.map), scratch: try Matrix(rows: 1, columns: floats.map),
+        hidden: try Matrix(rows: 1, columns: floats.hidden))
+    }
+  }
+
+  /// One frame. `pixels` `[imageSize · imageSize, 3]`, normalised → `[outputSide², outputWidth]`, in the workspace's memory.
+  /// `isCancelled` is asked between blocks; nil when it said yes.
+  func encode(
+    _ pixels: Matrix, in workspace: Workspace, on engine: Engine, isCancelled: () -> Bool
+  ) throws(ComputeError) -> Matrix? {
+    var side = imageSize / shape.patch
+    let patches = workspace.scratch.reshaped(rows: side * side, columns: 3 * shape.patch * shape.patch)
+    engine.gatherPatches(pixels, side: imageSize, patch: shape.patch, to: patches)
+    var x = workspace.map.reshaped(rows: side * side, columns: shape.widths[0])
+    try engine.linear(patches, [stem.product(to: x)])
+    stemNorm(x, to: x, on: engine)
+    for (index, stage) in stages.enumerated() {
+      if let norm = stage.downsampleNorm, let downsample = stage.downsample {
+        norm(x, to: x, on: engine)
+        let half = side / 2
+        let patches = workspace.scratch.reshaped(rows: half * half, columns: 4 * x.columns)
+        engine.gatherPatches(x, side: side, patch: 2, to: patches)
+        side = half
+        x = workspace.map.reshaped(rows: side * side, columns: shape.widths[index])
+        try engine.linear(patches, [downsample.product(to: x)])
+      }
+      for block in stage.blocks {
+        if isCancelled() { return nil }
+        try block.run(x, side: side, in: workspace, on: engine)
+      }
+    }
+    return x
+  }
+}
+
+extension VisionTower.Block {
+  /// `x` `[side², width]`, in place.
+  func run(_ x: Matrix, side: Int, in workspace: VisionTower.Workspace, on engine: Engine) throws(ComputeError) {
+    let y = workspace.scratch.reshaped(rows: x.rows, columns: x.columns)
+    try engine.depthwise7x7(x, height: side, width: side, weights: depthwise, bias: depthwiseBias, to: y)
+    for start in stride(from: 0, to: x.rows, by: VisionTower.blockTokens) {
+      let range = start..<min(start + VisionTower.blockTokens, x.rows)
+      let tokens = y[rows: range]
+      let hidden = workspace.hidden.reshaped(rows: range.count, columns: fc1.weight.rows)
+      norm(tokens, to: tokens, on: engine)
+      try engine.linear(tokens, [fc1.product(.gelu, to: hidden)])
+      try engine.linear(hidden, [fc2.product(.addTo(scale: layerScale), to: x[rows: range])])
+    }
+  }
+}
+
+extension Engine {
+  /// Square patches of a channels-last map, side by side: `map` `[side · side, channels]` →
+  /// `[(side / patch)², patch · patch · channels]`, rows and columns beyond a whole patch left out.
+  func gatherPatches(_ map: Matrix, side: Int, patch: Int, to output: Matrix) {
+    let count = side / patch
+    let run = patch * map.columns
+    pool.forEach(count) { row, _ in
+      for column in 0..<count {
+        var target = output.row(row * count + column)
+        for line in 0..<patch {
+          target.update(from: map.row((row * patch + line) * side + column * patch), count: run)
+          target += run
+        }
+      }
+    }
+  }
+}

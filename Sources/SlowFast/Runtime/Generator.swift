@@ -1,0 +1,113 @@
+import Architecture
+import Compute
+import Kernels
+
+/// Which tokens read the slow tokens while an answer is made.
+public enum SlowAttention: String, Sendable, CaseIterable, Codable {
+  /// The prompt's only: what the published inference code does.
+  case prompt
+  /// The answer's too: as in training.
+  case all
+}
+
+/// The decoder at work on one conversation: tokens in, logits out, keys and values kept.
+final class Generator {
+  let decoder: HybridDecoder
+  let embedding: any EmbeddingTable
+  let caches: DecoderCaches
+  let slowAttention: SlowAttention
+  /// Tokens that the caches hold at most.
+  let capacity: Int
+  private let config: ModelConfig
+  private let engine: Engine
+  private let workspace: HybridDecoder.Workspace
+  private let x: Matrix  // [chunk, hidden]
+  private let logits: Matrix  // [1, vocabulary]
+
+  /// Prompt tokens that go through the layers together: enough to use each weight often, few enough to bound memory.
+  static let chunk = 512
+
+  /// What tracing wants to see: `x` before the first layer and after each one (`layer` 0 …), for the rows from `position` on.
+  var observer: ((_ layer: Int, _ position: Int, _ x: Matrix) -> Void)?
+  /// Asked after each layer.
+  var isCancelled: @Sendable () -> Bool = { false }
+
+  init(
+    decoder: HybridDecoder, embedding: any EmbeddingTable, slow: Matrix?, capacity: Int, cacheType: FloatType,
+    slowAttention: SlowAttention, engine: Engine
+  ) throws(SlowFastError) {
+    self.decoder = decoder
+    self.embedding = embedding
+    self.slowAttention = slowAttention
+    self.engine = engine
+    let config = decoder.config
+    self.config = config
+    self.capacity = capacity
+    let tokens = min(Self.chunk, capacity)
+    (caches, workspace, x, logits) = try compute { () throws(ComputeError) in
+      var caches = try DecoderCaches(config: config, capacity: capacity, type: cacheType)
+      if let slow, slow.rows > 0 { try caches.readSlow(slow, decoder: decoder, type: cacheType, on: engine) }
+      return (
+        caches, try HybridDecoder.Workspace(config: config, tokens: tokens),
+        try Matrix(rows: tokens, columns: config.hiddenSize), try Matrix(rows: 1, columns: config.vocabularySize)
+      )
+    }
+  }
+
+  var position: Int { caches.count }
+
+  /// Adds a prompt, a part of a conversation, to the cache. Returns the logits after its last token, valid until the next call.
+  /// `progress` gets the tokens done. When it throws, the cache holds what it held before.
+  func prefill(_ prompt: Prompt, progress: (Int) -> Void = { _ in }) throws(SlowFastError) -> UnsafeBufferPointer<Float> {
+    let crossRanges = prompt.crossRanges(config: config)
+    let tokens = prompt.tokenCount
+    let before = position
+    do throws(SlowFastError) {
+      for start in stride(from: 0, to: tokens, by: x.rows) {
+        let range = start..<min(start + x.rows, tokens)
+        let rows = x[rows: 0..<range.count]
+        try prompt.fill(rows, range, from: embedding, on: engine)
+        try run(rows, crossRanges: crossRanges.map { $0.clamped(to: range) }.map { $0.lowerBound - start..<$0.upperBound - start })
+        progress(range.upperBound)
+      }
+      let last = (tokens - 1) % x.rows
+      return try readOut(x[rows: last..<last + 1])
+    } catch {
+      caches.truncate(to: before)
+      throw error
+    }
+  }
+
+  /// Adds one token of an answer. Returns the logits after it.
+  func step(_ token: Int32) throws(SlowFastError) -> UnsafeBufferPointer<Float> {
+    let before = position
+    let row = x[rows: 0..<1]
+    do throws(SlowFastError) {
+      try embedding.gather([token], to: row, on: engine)
+      try run(row, crossRanges: slowAttention == .all && caches.hasSlow ? [0..<1] : [])
+      return try readOut(row)
+    } catch {
+      caches.truncate(to: before)
+      throw error
+    }
+  }
+
+  private func run(_ rows: Matrix, crossRanges: [Range<Int>]) throws(SlowFastError) {
+    let position = caches.count
+    observer?(0, position, rows)
+    let finished = try compute { () throws(ComputeError) in
+      try decoder.run(rows, position: position, caches: caches, crossRanges: crossRanges, in: workspace, on: engine) { layer, x in
+        observer?(layer + 1, position, x)
+        return !isCancelled()
+      }
+    }
+    if !finished { throw .cancelled }
+  }
+
+  private func readOut(_ row: Matrix) throws(SlowFastError) -> UnsafeBufferPointer<Float> {
+    try compute { () throws(ComputeError) in
+      try decoder.readOut(row, normed: workspace.normed[rows: 0..<1], logits: logits, on: engine)
+    }
+    return UnsafeBufferPointer(start: logits.pointer, count: logits.columns)
+  }
+}

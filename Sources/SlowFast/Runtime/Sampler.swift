@@ -1,0 +1,91 @@
+import Foundation
+
+/// Chooses the next token from logits, in the order of HuggingFace's processors: repetition penalty, temperature, top-k, top-p.
+struct Sampler {
+  let options: GenerationOptions
+  private var generator: SplitMix64
+  private var seen: Set<Int32> = []
+
+  init(_ options: GenerationOptions) {
+    self.options = options
+    generator = SplitMix64(state: options.seed)
+  }
+
+  /// The next token; NaN logits are never chosen. `logits` are left as they are.
+  mutating func next(_ logits: UnsafeBufferPointer<Float>) -> Int32 {
+    let token = options.temperature == 0 ? likeliest(logits) : drawn(logits)
+    seen.insert(token)
+    return token
+  }
+
+  private func penalised(_ logit: Float, _ token: Int32) -> Float {
+    guard options.repetitionPenalty != 1, seen.contains(token) else { return logit }
+    return logit > 0 ? logit / options.repetitionPenalty : logit * options.repetitionPenalty
+  }
+
+  private func likeliest(_ logits: UnsafeBufferPointer<Float>) -> Int32 {
+    var best: Int32 = 0
+    var bestLogit = -Float.infinity
+    for (index, logit) in logits.enumerated() {
+      // The set is only asked about a logit that could win.
+      guard logit > bestLogit || (logit < 0 && options.repetitionPenalty < 1) else { continue }
+      let value = penalised(logit, Int32(index))
+      if value > bestLogit {
+        bestLogit = value
+        best = Int32(index)
+      }
+    }
+    return best
+  }
+
+  private mutating func drawn(_ logits: UnsafeBufferPointer<Float>) -> Int32 {
+    // Tokens e⁻³⁰ times as likely as the best one are never drawn in practice; leaving them out spares sorting a whole vocabulary.
+    var candidates: [(token: Int32, logit: Float)] = []
+    var best = -Float.infinity
+    for (index, logit) in logits.enumerated() where !logit.isNaN {
+      // A penalty of 1 or more only lowers, so the set need not be asked about a logit that is too low without it.
+      if options.repetitionPenalty >= 1, logit / options.temperature < best - 30 { continue }
+      let value = penalised(logit, Int32(index)) / options.temperature
+      best = max(best, value)
+      candidates.append((Int32(index), value))
+    }
+    guard !candidates.isEmpty else { return 0 }
+    candidates.removeAll { $0.logit < best - 30 }
+    // Ties go to the lower token, so that a seed means one answer everywhere.
+    candidates.sort { $0.logit != $1.logit ? $0.logit > $1.logit : $0.token < $1.token }
+    if options.topK > 0, candidates.count > options.topK { candidates.removeLast(candidates.count - options.topK) }
+    var weights = candidates.map { Double(exp($0.logit - candidates[0].logit)) }
+    if options.topP < 1 {
+      let total = weights.reduce(0, +)
+      var sum = 0.0
+      var kept = 0
+      while kept < weights.count, kept == 0 || sum < Double(options.topP) * total {
+        sum += weights[kept]
+        kept += 1
+      }
+      weights.removeLast(weights.count - kept)
+    }
+    var remaining = generator.nextUnit() * weights.reduce(0, +)
+    for (index, weight) in weights.enumerated() {
+      remaining -= weight
+      if remaining < 0 { return candidates[index].token }
+    }
+    return candidates[weights.count - 1].token
+  }
+}
+
+/// Sebastiano Vigna's splitmix64: small, and the same on every machine.
+struct SplitMix64 {
+  var state: UInt64
+
+  mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var z = state
+    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+    return z ^ (z >> 31)
+  }
+
+  /// In 0 ..< 1.
+  mutating func nextUnit() -> Double { Double(next() >> 11) * 0x1p-53 }
+}

@@ -1,0 +1,90 @@
+import Architecture
+import Checkpoint
+import Conversion
+import Foundation
+import Kernels
+import ModelFile
+import Tokenizer
+import Video
+
+/// A slow-fast video language model: an `.sfq` file, or a checkpoint directory whose weights are used as they are.
+/// Opening one reads its tables and its tokenizer; weights are read when a session needs them. Sessions may share a model.
+public final class VideoLanguageModel: Sendable {
+  /// As it was given.
+  public let path: String
+  public let config: ModelConfig
+  public let tokenizer: Tokenizer
+  /// From the model's generation config.
+  public let generationDefaults: GenerationOptions
+  /// Frames of a clip unless the user says otherwise.
+  public let defaultFrameCount: Int
+
+  let source: any WeightSource
+  /// float16 beside quantized weights; float32 where nothing else is rounded either.
+  let cacheType: FloatType
+
+  public init(path: String) throws(SlowFastError) {
+    self.path = path
+    var isDirectory: ObjCBool = false
+    guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else {
+      throw .notAModel(path: path, reason: "no such file or directory")
+    }
+    let opened = isDirectory.boolValue ? try Self.openCheckpoint(path) : try Self.openModelFile(path)
+    source = opened.source
+    config = opened.source.config
+    tokenizer = opened.tokenizer
+    defaultFrameCount = opened.frameCount
+    cacheType = opened.source.isQuantized ? .float16 : .float32
+    var defaults = GenerationOptions(generationConfig: opened.generationConfig ?? [])
+    // A checkpoint without a generation config ends its answers as ChatML does.
+    if defaults.stopTokens.isEmpty {
+      defaults.stopTokens = Set(["<|im_end|>", "<|endoftext|>"].compactMap { opened.tokenizer.id(of: $0) })
+    }
+    generationDefaults = defaults
+  }
+
+  private struct Opened {
+    var source: any WeightSource
+    var tokenizer: Tokenizer
+    var generationConfig: [UInt8]?
+    var frameCount: Int
+  }
+
+  private static func openCheckpoint(_ path: String) throws(SlowFastError) -> Opened {
+    do {
+      let checkpoint = try Checkpoint(directory: path)
+      let source = try CheckpointSource(checkpoint)
+      return Opened(
+        source: source, tokenizer: try Tokenizer(checkpoint: path), generationConfig: checkpoint.generationConfig,
+        frameCount: PreprocessingRecord(config: source.config, checkpointName: checkpoint.name).frames)
+    } catch { throw SlowFastError(error, path: path) }
+  }
+
+  private static func openModelFile(_ path: String) throws(SlowFastError) -> Opened {
+    do {
+      let file = try ModelFileReader(path: path)
+      let source = try ModelFileSource(file)
+      return Opened(
+        source: source, tokenizer: try Tokenizer(serialized: try file.section("tokenizer")),
+        generationConfig: file.sections.contains { $0.name == "generation_config.json" } ? try file.section("generation_config.json") : nil,
+        frameCount: try PreprocessingRecord(json: try file.section("preprocessing")).frames)
+    } catch { throw SlowFastError(error, path: path) }
+  }
+}
+
+extension SlowFastError {
+  /// The error of another module as this module's.
+  init(_ error: any Error, path: String) {
+    switch error {
+    case let error as SlowFastError: self = error
+    case let error as ArchitectureError: self = .architecture(error)
+    case let error as CheckpointError: self = .checkpoint(error)
+    case let error as ConversionError: self = .conversion(error)
+    case ModelFileError.cancelled, ConversionError.cancelled, VideoError.cancelled: self = .cancelled
+    case let error as ModelFileError: self = .modelFile(error)
+    case let error as TokenizerError: self = .tokenizer(error)
+    case let error as VideoError: self = .video(error)
+    default: self = .notAModel(path: path, reason: "\(error)")
+    }
+  }
+}

@@ -1,0 +1,73 @@
+import Architecture
+import Checkpoint
+import Compute
+import Conversion
+import Diagnostics
+import ModelFile
+import Tokenizer
+import Video
+
+/// Everything that can go wrong between a path and an answer. Each description is one line that says what and where.
+public enum SlowFastError: Error, Sendable {
+  case architecture(ArchitectureError)
+  case checkpoint(CheckpointError)
+  case compute(ComputeError)
+  case conversion(ConversionError)
+  case modelFile(ModelFileError)
+  case tokenizer(TokenizerError)
+  case video(VideoError)
+
+  case notAModel(path: String, reason: String)
+  /// A section or a tensor of a model file holds what its name does not promise.
+  case badModel(path: String, reason: String)
+  case promptTooLong(tokens: Int, limit: Int)
+  case notEnoughMemory(needed: Int, available: Int, plan: String)
+  /// A generation option out of range.
+  case badOption(name: String, found: String, expected: String)
+  /// The model has no id for a token that the prompt needs.
+  case missingToken(String)
+  case cancelled
+}
+
+extension SlowFastError: CustomStringConvertible {
+  public var description: String {
+    switch self {
+    case .architecture(let error): "\(error)"
+    case .checkpoint(let error): "\(error)"
+    case .compute(let error): "\(error)"
+    case .conversion(let error): "\(error)"
+    case .modelFile(let error): "\(error)"
+    case .tokenizer(let error): "\(error)"
+    case .video(let error): "\(error)"
+    case .notAModel(let path, let reason): "\(path.escaped()): \(reason)"
+    case .badModel(let path, let reason): "\(path.escaped()): \(reason)"
+    case .promptTooLong(let tokens, let limit):
+      "the prompt takes \(tokens) tokens, the model's context has \(limit): ask a shorter question or take fewer frames"
+    case .notEnoughMemory(let needed, let available, let plan):
+      "the run needs \(formatBytes(needed)), \(formatBytes(available)) are available (\(plan)); take fewer frames or a smaller model file"
+    case .badOption(let name, let found, let expected): "\(name) is \(found.escaped()), expected \(expected)"
+    case .missingToken(let token): "the tokenizer has no token \(token.escaped())"
+    case .cancelled: "interrupted"
+    }
+  }
+}
+
+/// `1536` → `1.5 KiB`.
+public func formatBytes(_ count: Int) -> String {
+  var value = Double(count)
+  for unit in ["bytes", "KiB", "MiB"] {
+    if value < 1024 { return unit == "bytes" ? "\(count) bytes" : "\(rounded(value)) \(unit)" }
+    value /= 1024
+  }
+  return "\(rounded(value)) GiB"
+}
+
+private func rounded(_ value: Double) -> String {
+  let tenths = Int((value * (value < 100 ? 10 : 1)).rounded())
+  return value < 100 ? "\(tenths / 10).\(tenths % 10)" : "\(tenths)"
+}
+
+/// Runs operators, their failures as this module's.
+func compute<T>(_ body: () throws(ComputeError) -> T) throws(SlowFastError) -> T {
+  do throws(ComputeError) { return try body() } catch { throw .compute(error) }
+}

@@ -1,0 +1,42 @@
+import ModelFile
+import Parallel
+
+/// What can be done with `.sfq` files without running them.
+public enum ModelFiles {
+  /// Damage that `verify` found.
+  public struct Finding: Sendable, Codable, CustomStringConvertible {
+    /// The tensor, section or part of the file.
+    public var part: String
+    /// First damaged byte in the file, and the one after the last.
+    public var start: Int
+    public var end: Int
+    public var problem: String
+
+    public var description: String { "\(part), bytes \(start) ..< \(end): \(problem)" }
+  }
+
+  /// Checks every checksum. `progress` gets bytes done and in all, and says whether to go on.
+  public static func verify(
+    _ path: String, threads: Int? = nil, progress: @escaping @Sendable (Int, Int) -> Bool = { _, _ in true }
+  ) throws(SlowFastError) -> [Finding] {
+    do throws(ModelFileError) {
+      let damage = try ModelFileReader(path: path).verify(pool: ThreadPool(threadCount: threads), progress: progress)
+      return damage.map {
+        Finding(
+          part: $0.part.map { "\($0)" } ?? "between chunks", start: $0.range.lowerBound, end: $0.range.upperBound, problem: $0.description)
+      }
+    } catch { throw SlowFastError(error, path: path) }
+  }
+
+  /// Writes the same model with all chunks compressed, or none.
+  public static func rewrite(
+    _ path: String, to output: String, compressed: Bool, force: Bool = false, threads: Int? = nil,
+    progress: @escaping @Sendable (Int, Int) -> Bool = { _, _ in true }
+  ) throws(SlowFastError) {
+    do throws(ModelFileError) {
+      try ModelFileTransform.rewrite(
+        from: path, to: output, compression: compressed ? .standard : .none, overwrite: force,
+        pool: ThreadPool(threadCount: threads), progress: progress)
+    } catch { throw SlowFastError(error, path: path) }
+  }
+}

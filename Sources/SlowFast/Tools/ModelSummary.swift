@@ -1,0 +1,96 @@
+import Architecture
+import Foundation
+import ModelFile
+
+/// What is in an `.sfq` file: what `inspect` prints.
+public struct ModelSummary: Sendable, Codable {
+  public struct Tensor: Sendable, Codable {
+    public var name: String
+    public var shape: [Int]
+    public var encoding: String
+    /// `tower`, `projector`, `attention`, …
+    public var part: String
+    /// In memory.
+    public var bytes: Int
+    /// In the file.
+    public var storedBytes: Int
+  }
+
+  /// Sums over the tensors of a part, or of all.
+  public struct Part: Sendable, Codable {
+    public var name: String
+    public var tensors = 0
+    public var parameters = 0
+    public var bytes = 0
+    public var storedBytes = 0
+
+    public var bitsPerWeight: Double { parameters > 0 ? Double(8 * bytes) / Double(parameters) : 0 }
+    public var storedBitsPerWeight: Double { parameters > 0 ? Double(8 * storedBytes) / Double(parameters) : 0 }
+  }
+
+  public var path: String
+  public var formatVersion: String
+  public var fileBytes: Int
+  public var parameters: Int
+  public var imageSize: Int
+  public var defaultFrames: Int
+  public var towerDepths: [Int]
+  public var towerWidths: [Int]
+  public var decoderLayers: Int
+  public var hybridLayers: [Int]
+  public var hiddenSize: Int
+  public var vocabularySize: Int
+  public var total: Part
+  public var parts: [Part]
+  public var tensors: [Tensor]
+  /// Sections of the file that are no tensors, with their bytes.
+  public var sections: [String: Int]
+  /// How the file was made.
+  public var provenance: String?
+
+  public init(path: String) throws(SlowFastError) {
+    do {
+      let file = try ModelFileReader(path: path)
+      let model = try VideoLanguageModel(path: path)
+      let schema = model.source.schema
+      let parts = Dictionary(schema.requirements.map { ($0.name, $0.role.part) }, uniquingKeysWith: { first, _ in first })
+      self.path = path
+      formatVersion = "\(file.version.major).\(file.version.minor)"
+      fileBytes = file.byteCount
+      imageSize = model.config.imageSize
+      defaultFrames = model.defaultFrameCount
+      towerDepths = schema.tower.depths
+      towerWidths = schema.tower.widths
+      decoderLayers = model.config.layerCount
+      hybridLayers = model.config.hybrid?.layers ?? []
+      hiddenSize = model.config.hiddenSize
+      vocabularySize = model.config.vocabularySize
+      var total = Part(name: "all")
+      var sums: [String: Part] = [:]
+      tensors = []
+      for tensor in file.tensors {
+        let part = parts[tensor.name] ?? "other"
+        tensors.append(
+          Tensor(
+            name: tensor.name, shape: tensor.descriptor.shape, encoding: "\(tensor.descriptor.encoding)", part: part,
+            bytes: tensor.rawByteCount, storedBytes: tensor.storedByteCount))
+        sums[part, default: Part(name: part)].add(tensor)
+        total.add(tensor)
+      }
+      self.total = total
+      parameters = total.parameters
+      self.parts = sums.values.sorted { $0.bytes != $1.bytes ? $0.bytes > $1.bytes : $0.name < $1.name }
+      sections = Dictionary(file.sections.map { ($0.name, $0.byteCount) }, uniquingKeysWith: +)
+      provenance = file.hasSection("provenance") ? String(decoding: try file.section("provenance"), as: UTF8.self) : nil
+    } catch { throw SlowFastError(error, path: path) }
+  }
+}
+
+extension ModelSummary.Part {
+  mutating func add(_ tensor: StoredTensor) {
+    tensors += 1
+    parameters += tensor.descriptor.elementCount
+    bytes += tensor.rawByteCount
+    storedBytes += tensor.storedByteCount
+  }
+}

@@ -1,0 +1,59 @@
+import Foundation
+
+/// A file of a checkpoint's directory.
+struct CheckpointFile {
+  let path: String
+
+  /// Larger than any tokenizer's file; read whole, so bounded.
+  private static let maximumLength = 1 << 29
+
+  init(_ directory: String, _ name: String) {
+    path = directory.hasSuffix("/") ? directory + name : directory + "/" + name
+  }
+
+  var exists: Bool { FileManager.default.fileExists(atPath: path) }
+
+  func read() throws(TokenizerError) -> Data {
+    do {
+      let attributes = try FileManager.default.attributesOfItem(atPath: URL(fileURLWithPath: path).resolvingSymlinksInPath().path)
+      guard attributes[.type] as? FileAttributeType == .typeRegular else {
+        throw TokenizerError.unreadable(file: path, reason: "not a file")
+      }
+      let length = (attributes[.size] as? NSNumber)?.intValue ?? 0
+      guard length <= Self.maximumLength else {
+        throw TokenizerError.unreadable(file: path, reason: "\(length) bytes, at most \(Self.maximumLength) are possible")
+      }
+      return try Data(contentsOf: URL(fileURLWithPath: path))
+    } catch let error as TokenizerError {
+      throw error
+    } catch {
+      throw .unreadable(file: path, reason: error.localizedDescription)
+    }
+  }
+
+  func decode<T: Decodable>(_ type: T.Type) throws(TokenizerError) -> T {
+    let data = try read()
+    do {
+      return try JSONDecoder().decode(type, from: data)
+    } catch let error as DecodingError {
+      throw .malformed(file: path, reason: Self.describe(error))
+    } catch {
+      throw .malformed(file: path, reason: error.localizedDescription)
+    }
+  }
+
+  private static func describe(_ error: DecodingError) -> String {
+    func place(_ context: DecodingError.Context) -> String {
+      let path = context.codingPath.map { key in key.intValue.map { "[\($0)]" } ?? "." + key.stringValue }.joined()
+      return path.isEmpty ? "the file" : String(path.drop { $0 == "." })
+    }
+    switch error {
+    case .typeMismatch(let type, let context): return "\(place(context)) is not of the type \(type)"
+    case .valueNotFound(_, let context): return "\(place(context)) is null"
+    case .keyNotFound(let key, let context): return "\(place(context)) has no \"\(key.stringValue)\""
+    // Foundation does not say which of the two, nor where.
+    case .dataCorrupted(let context): return "\(place(context)) is not JSON, or a number in it is not a whole one"
+    @unknown default: return "\(error)"
+    }
+  }
+}

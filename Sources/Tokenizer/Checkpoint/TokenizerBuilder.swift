@@ -1,0 +1,157 @@
+/// Puts a tokenizer together from what a checkpoint's files say, and checks that it fits together.
+struct TokenizerBuilder {
+  private let file: String
+  private let preTokenizer: PreTokenizer
+  private let usesNFC: Bool
+
+  private var tokens = TokenTable(bytes: [], lengths: [], literals: [])
+  /// The vocabulary's ids by what the tokens stand for, and those of the literal tokens by their text's UTF-8.
+  private var idOfBytes: [[UInt8]: UInt32] = [:]
+  private var idOfLiteral: [[UInt8]: UInt32] = [:]
+  private var merges: [MergeTable.Merge] = []
+  private var added: [Int: AddedToken] = [:]
+  private var idOfAdded: [[UInt8]: Int] = [:]
+  private var endToken: Int32?
+
+  /// `file` is what errors in the vocabulary name.
+  init(file: String, preTokenizer: PreTokenizer, usesNFC: Bool, vocabulary: [String: Int]) throws(TokenizerError) {
+    self.file = file
+    self.preTokenizer = preTokenizer
+    self.usesNFC = usesNFC
+    try setVocabulary(vocabulary)
+  }
+
+  private mutating func setVocabulary(_ vocabulary: [String: Int]) throws(TokenizerError) {
+    let limit = TokenTable.maximumCount
+    for (text, id) in vocabulary where id < 0 || id >= limit {
+      throw .idOutOfRange(file: file, token: text, id: id, limit: limit)
+    }
+    // Ids in no order, and not every one in use. A token without text is as good as none.
+    var texts = [String](repeating: "", count: (vocabulary.values.max() ?? -1) + 1)
+    for (text, id) in vocabulary where !text.isEmpty {
+      guard texts[id].isEmpty else {
+        throw .idOfTwoTokens(file: file, id: id, first: min(texts[id], text), second: max(texts[id], text))
+      }
+      texts[id] = text
+    }
+    var bytes: [UInt8] = []
+    var lengths: [Int] = []
+    var literals: [UInt32] = []
+    idOfBytes.reserveCapacity(vocabulary.count)
+    for (id, text) in texts.enumerated() {
+      let mapped = ByteAlphabet.bytes(of: text)
+      let token = mapped ?? Array(text.utf8)
+      guard token.count <= TokenTable.maximumLength else {
+        throw .tokenTooLong(file: file, id: id, bytes: token.count, limit: TokenTable.maximumLength)
+      }
+      if mapped == nil {
+        literals.append(UInt32(id))
+        idOfLiteral[token] = UInt32(id)
+      } else if !token.isEmpty {
+        idOfBytes[token] = UInt32(id)
+      }
+      bytes += token
+      lengths.append(token.count)
+    }
+    tokens = TokenTable(bytes: bytes, lengths: lengths, literals: literals)
+  }
+
+  /// What to do with bytes that no token stands for is a setting; the only one supported is to leave them out.
+  func requireAllBytes(_ setting: String) throws(TokenizerError) {
+    if let byte = tokens.idOfByte.firstIndex(of: -1) {
+      throw .unsupported(
+        file: file, setting: setting, found: "set, and the vocabulary lacks the byte \(byte)", supported: "a token for every byte")
+    }
+  }
+
+  /// Sets the merges, by rank: `pair` gives the two tokens of each as vocabularies write them.
+  mutating func setMerges(
+    _ count: Int, _ file: String, pair: (Int) throws(TokenizerError) -> (left: String, right: String)
+  ) throws(TokenizerError) {
+    guard count <= MergeTable.maximumCount else {
+      throw .tooMany(file: file, what: "merges", count: count, limit: MergeTable.maximumCount)
+    }
+    merges.removeAll()
+    merges.reserveCapacity(count)
+    for index in 0..<count {
+      let (left, right) = try pair(index)
+      let (leftBytes, rightBytes) = (ByteAlphabet.bytes(of: left), ByteAlphabet.bytes(of: right))
+      guard let leftBytes, let rightBytes else {
+        // Tokens that no text is encoded to may merge as well: there is nothing to do for it.
+        for token in [left, right, left + right] where vocabularyID(of: token) == nil {
+          throw .unknownTokenInMerge(file: file, index: index, token: token)
+        }
+        continue
+      }
+      guard let leftID = idOfBytes[leftBytes] else { throw .unknownTokenInMerge(file: file, index: index, token: left) }
+      guard let rightID = idOfBytes[rightBytes] else { throw .unknownTokenInMerge(file: file, index: index, token: right) }
+      guard let result = idOfBytes[leftBytes + rightBytes] else {
+        throw .unknownTokenInMerge(file: file, index: index, token: left + right)
+      }
+      merges.append(MergeTable.Merge(left: leftID, right: rightID, result: result))
+    }
+  }
+
+  /// Adds a token; what is said last about a token holds, as with HuggingFace. One without text is passed over.
+  mutating func add(_ token: AddedTokenJSON, id: Int, _ file: String) throws(TokenizerError) {
+    if token.content.isEmpty { return }
+    let limit = TokenTable.maximumCount
+    guard id >= 0, id < limit else { throw .idOutOfRange(file: file, token: token.content, id: id, limit: limit) }
+    let length = token.content.utf8.count
+    guard length <= AddedTokens.maximumLength else {
+      throw .tokenTooLong(file: file, id: id, bytes: length, limit: AddedTokens.maximumLength)
+    }
+    if let other = added[id]?.text ?? tokens.text(id), !other.utf8.elementsEqual(token.content.utf8) {
+      throw .idOfTwoTokens(file: file, id: id, first: other, second: token.content)
+    }
+    if let other = self.id(of: token.content), other != id {
+      throw .tokenWithTwoIDs(file: file, token: token.content, first: other, second: id)
+    }
+    added[id] = token.token(id: Int32(id))
+    idOfAdded[Array(token.content.utf8)] = id
+    guard added.count <= AddedTokens.maximumCount else {
+      throw .tooMany(file: file, what: "added tokens", count: added.count, limit: AddedTokens.maximumCount)
+    }
+  }
+
+  private func id(of text: String) -> Int? { idOfAdded[Array(text.utf8)] ?? vocabularyID(of: text) }
+
+  private func vocabularyID(of text: String) -> Int? {
+    let id = if let bytes = ByteAlphabet.bytes(of: text) { idOfBytes[bytes] } else { idOfLiteral[Array(text.utf8)] }
+    return id.map(Int.init)
+  }
+
+  /// What `tokenizer_config.json` adds.
+  mutating func add(_ config: TokenizerConfigJSON, _ file: String) throws(TokenizerError) {
+    if config.addPrefixSpace == true {
+      throw .unsupported(file: file, setting: "add_prefix_space", found: "true", supported: "false")
+    }
+    if config.splitSpecialTokens == true {
+      throw .unsupported(file: file, setting: "split_special_tokens", found: "true", supported: "false")
+    }
+    for (key, token) in (config.addedTokens ?? [:]).sorted(by: { $0.key < $1.key }) {
+      guard let id = Int(key) else { throw .malformed(file: file, reason: "added_tokens_decoder: \"\(key)\" is no id") }
+      try add(token, id: id, file)
+    }
+    if let name = config.endToken?.text {
+      guard let id = id(of: name) else { throw .unknownTokenInRole(file: file, role: "eos_token", token: name) }
+      endToken = Int32(id)
+    }
+  }
+
+  func tokenizer() throws(TokenizerError) -> Tokenizer {
+    // Of two merges of the same pair the later one holds, as with HuggingFace.
+    var last: [UInt64: Int] = [:]
+    last.reserveCapacity(merges.count)
+    for (index, merge) in merges.enumerated() { last[UInt64(merge.left) << 32 | UInt64(merge.right)] = index }
+    let kept = last.count == merges.count ? merges : last.values.sorted().map { merges[$0] }
+    do {
+      return Tokenizer(
+        tokens: tokens, merges: try MergeTable(kept, tokens: tokens), added: Array(added.values), preTokenizer: preTokenizer,
+        usesNFC: usesNFC, endToken: endToken)
+    } catch {
+      let merge = kept[error.rank]
+      throw .malformedMerge(file: file, index: error.rank, found: "\(merge.left) \(merge.right), again")
+    }
+  }
+}

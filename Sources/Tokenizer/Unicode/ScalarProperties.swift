@@ -1,0 +1,150 @@
+/// What the pre-tokenizers' patterns tell apart.
+package enum ScalarClass: UInt8 {
+  case other = 0
+  /// `\p{L}`
+  case letter = 1
+  /// `\p{N}`
+  case number = 2
+  /// `\s` but for the two below
+  case space = 3
+  /// `\r` and `\n`
+  case newline = 4
+
+  var isWhitespace: Bool { self == .space || self == .newline }
+}
+
+/// Look-ups in `UnicodeTables`. Of the Basic Multilingual Plane in one step, beyond it by binary search.
+package struct ScalarProperties: Sendable {
+  package static let shared = ScalarProperties()
+
+  /// Per scalar of the Basic Multilingual Plane: its `ScalarClass`, and `changeable`.
+  private let basicPlane: [UInt8]
+  /// The changeable scalars beyond it, sorted.
+  private let changeableBeyond: [UInt32]
+  /// First scalar << 21 | second, sorted, and what the two compose to.
+  private let compositions: [(pair: UInt64, composite: UInt32)]
+
+  private static let changeable: UInt8 = 0x80
+
+  private init() {
+    var plane = [UInt8](repeating: 0, count: 0x10000)
+    Self.forEachRun(of: UnicodeTables.classes) { range, value in
+      for scalar in range.clamped(to: 0..<0x10000) { plane[Int(scalar)] = value }
+    }
+    var changeable = Array(Hangul.vowels) + Array(Hangul.tails)
+    Self.forEachRun(of: UnicodeTables.combiningClasses) { range, value in
+      if value != 0 { changeable += range }
+    }
+    var compositions: [(pair: UInt64, composite: UInt32)] = []
+    for entry in UnicodeTables.decompositions {
+      let decomposition = Decomposition(entry)
+      if decomposition.composes {
+        compositions.append((entry & ((1 << 42) - 1), decomposition.scalar))
+        changeable.append(decomposition.second)
+      } else {
+        changeable.append(decomposition.scalar)
+      }
+    }
+    for scalar in changeable where scalar < 0x10000 { plane[Int(scalar)] |= Self.changeable }
+    basicPlane = plane
+    changeableBeyond = changeable.filter { $0 >= 0x10000 }.sorted()
+    self.compositions = compositions.sorted { $0.pair < $1.pair }
+  }
+
+  package func scalarClass(_ scalar: UInt32) -> ScalarClass {
+    let value = scalar < 0x10000 ? basicPlane[Int(scalar)] & ~Self.changeable : Self.value(of: scalar, in: UnicodeTables.classes)
+    return ScalarClass(rawValue: value) ?? .other
+  }
+
+  package func combiningClass(_ scalar: UInt32) -> UInt8 {
+    scalar < 0x300 ? 0 : Self.value(of: scalar, in: UnicodeTables.combiningClasses)
+  }
+
+  /// Whether NFC may replace, move or compose the scalar with what stands before it. One that is not is a place to cut a text.
+  func mayChange(_ scalar: UInt32) -> Bool {
+    if scalar < 0x10000 { return basicPlane[Int(scalar)] & Self.changeable != 0 }
+    let index = partitionPoint(changeableBeyond.count) { changeableBeyond[$0] >= scalar }
+    return index < changeableBeyond.count && changeableBeyond[index] == scalar
+  }
+
+  func decomposition(_ scalar: UInt32) -> Decomposition? {
+    let table = UnicodeTables.decompositions
+    let index = partitionPoint(table.count) { Decomposition(table[$0]).scalar >= scalar }
+    guard index < table.count else { return nil }
+    let found = Decomposition(table[index])
+    return found.scalar == scalar ? found : nil
+  }
+
+  /// The scalar that the two compose to, Hangul left out.
+  func composite(_ first: UInt32, _ second: UInt32) -> UInt32? {
+    let pair = UInt64(first) << 21 | UInt64(second)
+    let index = partitionPoint(compositions.count) { compositions[$0].pair >= pair }
+    return index < compositions.count && compositions[index].pair == pair ? compositions[index].composite : nil
+  }
+
+  private static func forEachRun(of table: [UInt32], _ body: (Range<UInt32>, UInt8) -> Void) {
+    for (index, entry) in table.enumerated() {
+      let end = index + 1 < table.count ? table[index + 1] & 0xFFFFFF : 0x110000
+      body(entry & 0xFFFFFF..<end, UInt8(entry >> 24))
+    }
+  }
+
+  private static func value(of scalar: UInt32, in table: [UInt32]) -> UInt8 {
+    let after = partitionPoint(table.count) { table[$0] & 0xFFFFFF > scalar }
+    return UInt8(table[max(after, 1) - 1] >> 24)
+  }
+}
+
+/// An entry of `UnicodeTables.decompositions`.
+struct Decomposition {
+  static let mask: UInt64 = (1 << 21) - 1
+  let scalar: UInt32
+  let first: UInt32
+  /// 0 if the scalar decomposes to `first` alone.
+  let second: UInt32
+  /// Whether NFC composes the two again.
+  let composes: Bool
+
+  init(_ entry: UInt64) {
+    scalar = UInt32(entry >> 42 & Self.mask)
+    first = UInt32(entry >> 21 & Self.mask)
+    second = UInt32(entry & Self.mask)
+    composes = entry >> 63 == 0
+  }
+}
+
+/// The arithmetic of Hangul syllables (Unicode, section 3.12).
+enum Hangul {
+  static let syllables: Range<UInt32> = 0xAC00..<0xAC00 + 11172
+  static let leads: Range<UInt32> = 0x1100..<0x1113
+  static let vowels: Range<UInt32> = 0x1161..<0x1176
+  static let tails: Range<UInt32> = 0x11A8..<0x11C3
+
+  static func composite(_ first: UInt32, _ second: UInt32) -> UInt32? {
+    if leads.contains(first) && vowels.contains(second) {
+      return syllables.lowerBound + ((first - leads.lowerBound) * 21 + second - vowels.lowerBound) * 28
+    }
+    if syllables.contains(first) && (first - syllables.lowerBound) % 28 == 0 && tails.contains(second) {
+      return first + second - tails.lowerBound + 1
+    }
+    return nil
+  }
+
+  static func decompose(_ syllable: UInt32, _ body: (UInt32) -> Void) {
+    let index = syllable - syllables.lowerBound
+    body(leads.lowerBound + index / 588)
+    body(vowels.lowerBound + index % 588 / 28)
+    if index % 28 != 0 { body(tails.lowerBound + index % 28 - 1) }
+  }
+}
+
+/// The first index in `0 ..< count` for which `isAfter` holds, or `count`; it must hold for all that follow.
+func partitionPoint(_ count: Int, _ isAfter: (Int) -> Bool) -> Int {
+  var low = 0
+  var high = count
+  while low < high {
+    let middle = (low + high) / 2
+    if isAfter(middle) { high = middle } else { low = middle + 1 }
+  }
+  return low
+}

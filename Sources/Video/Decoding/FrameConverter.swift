@@ -1,0 +1,156 @@
+import CLibAV
+
+/// Turns decoded pictures of any format into RGB, by the matrix and range that each of them declares.
+///
+/// A YUV picture without a declared matrix is taken for BT.601 and one without a range for the limited one, whatever its size: what
+/// libav's own converter does. Chroma is not interpolated, in keeping with the readers that video models are trained with; pictures of
+/// odd height are, by libav's own choice. Alpha is flattened onto white.
+final class FrameConverter {
+  /// Whether the pictures come from image files: chroma is interpolated, as image libraries do it.
+  private let isStill: Bool
+  private let path: String
+  private var converter: UnsafeMutableRawPointer?
+  private var current: Shape?
+  /// Notices about what cannot be honoured.
+  private(set) var warnings: [String] = []
+
+  private struct Shape: Equatable {
+    var width: Int, height: Int
+    var format: AVPixelFormat, matrix: AVColorSpace
+    var isFullRange: Bool, isLimitedRange: Bool
+  }
+
+  init(path: String, isStill: Bool = false) {
+    self.path = path
+    self.isStill = isStill
+  }
+
+  deinit { lav_converter_close(converter) }
+
+  func image(_ frame: Frame) throws(VideoError) -> RGBImage {
+    let source = frame.pointer.pointee
+    let stored = AVPixelFormat(source.format)
+    let format = stored.withoutRange
+    let shape = Shape(
+      width: Int(source.width), height: Int(source.height), format: format, matrix: source.colorspace,
+      isFullRange: format != stored || source.color_range == AVCOL_RANGE_JPEG, isLimitedRange: source.color_range == AVCOL_RANGE_MPEG)
+    guard shape.width > 0, shape.height > 0, Int64(shape.width) * Int64(shape.height) <= LibAV.pixelLimit else {
+      throw .unsupportedPixels(path: path, format: "\(shape.width)×\(shape.height)")
+    }
+    let hasAlpha = format.hasAlpha
+    if shape != current { try open(shape, to: hasAlpha ? AV_PIX_FMT_RGBA : AV_PIX_FMT_RGB24) }
+    note(source)
+    let channels = hasAlpha ? 4 : 3
+    // libav writes whole vectors: rows start at multiples of 64 bytes, and the last one has room behind it.
+    let stride = (shape.width * channels + 63) & ~63
+    var failure: Int32 = 0
+    if stride == shape.width * 3 {
+      let size = stride * shape.height
+      let pixels = [UInt8](unsafeUninitializedCapacity: size + 64) { buffer, count in
+        failure = lav_converter_run(converter, frame.pointer, buffer.baseAddress, Int32(stride))
+        count = size
+      }
+      try check(failure, shape)
+      return finish(RGBImage(checkedWidth: shape.width, height: shape.height, pixels: pixels), shape)
+    }
+    let padded = [UInt8](unsafeUninitializedCapacity: stride * shape.height + 64) { buffer, count in
+      failure = lav_converter_run(converter, frame.pointer, buffer.baseAddress, Int32(stride))
+      count = stride * shape.height
+    }
+    try check(failure, shape)
+    let pixels = packed(padded, stride: stride, shape.width, shape.height, hasAlpha: hasAlpha)
+    return finish(RGBImage(checkedWidth: shape.width, height: shape.height, pixels: pixels), shape)
+  }
+
+  private func open(_ shape: Shape, to target: AVPixelFormat) throws(VideoError) {
+    lav_converter_close(converter)
+    current = nil
+    let exact = SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT
+    // libav's converter is off by two levels for more than 8 bits unless it is told to be exact.
+    let flags = isStill ? SWS_BILINEAR | exact : shape.format.depth > 8 ? SWS_POINT | exact : SWS_BILINEAR
+    converter = lav_converter_open(
+      Int32(shape.width), Int32(shape.height), shape.format.rawValue, target.rawValue, Int32(flags), Int32(shape.matrix.rawValue),
+      shape.isFullRange ? 1 : 0)
+    guard converter != nil else { throw .unsupportedPixels(path: path, format: shape.format.name) }
+    current = shape
+  }
+
+  private func check(_ rows: Int32, _ shape: Shape) throws(VideoError) {
+    guard rows == Int32(shape.height) else { throw .unsupportedPixels(path: path, format: shape.format.name) }
+  }
+
+  /// Grey that declares the limited range; libav's converter takes all grey for full range.
+  private func finish(_ image: RGBImage, _ shape: Shape) -> RGBImage {
+    guard shape.format.isGray, shape.isLimitedRange else { return image }
+    let levels = (0..<256).map { (level: Int) -> UInt8 in UInt8(clamping: ((level - 16) * 255 + 109) / 219) }
+    return RGBImage(checkedWidth: image.width, height: image.height, pixels: image.pixels.map { levels[Int($0)] })
+  }
+
+  private func note(_ frame: AVFrame) {
+    switch frame.color_trc {
+    case AVCOL_TRC_SMPTE2084, AVCOL_TRC_ARIB_STD_B67: warn("high dynamic range: colours are used as stored, without tone mapping")
+    default: break
+    }
+    let aspect = frame.sample_aspect_ratio
+    if aspect.num > 0, aspect.den > 0, aspect.num != aspect.den {
+      warn("pixels are not square (\(aspect.num):\(aspect.den)): frames are used as stored, not stretched")
+    }
+    if frame.colorspace == AVCOL_SPC_YCGCO { warn("the colour matrix YCgCo is not supported: BT.601 is used instead") }
+  }
+
+  private func warn(_ text: String) {
+    if !warnings.contains(text) { warnings.append(text) }
+  }
+}
+
+/// Rows without padding; RGBA flattened onto white.
+private func packed(_ source: [UInt8], stride: Int, _ width: Int, _ height: Int, hasAlpha: Bool) -> [UInt8] {
+  [UInt8](unsafeUninitializedCapacity: width * height * 3) { target, count in
+    source.withUnsafeBufferPointer { source in
+      guard let from = source.baseAddress, let to = target.baseAddress else { return }
+      for row in 0..<height {
+        let line = from + row * stride, out = to + row * width * 3
+        guard hasAlpha else {
+          out.update(from: line, count: width * 3)
+          continue
+        }
+        for column in 0..<width {
+          let alpha = Int(line[column * 4 + 3])
+          for channel in 0..<3 {
+            out[column * 3 + channel] = UInt8((Int(line[column * 4 + channel]) * alpha + 255 * (255 - alpha) + 127) / 255)
+          }
+        }
+      }
+    }
+    count = width * height * 3
+  }
+}
+
+extension AVPixelFormat {
+  fileprivate var name: String { av_get_pix_fmt_name(self).map { String(cString: $0) } ?? "unknown" }
+
+  /// Bits of a component.
+  fileprivate var depth: Int { av_pix_fmt_desc_get(self).map { Int($0.pointee.comp.0.depth) } ?? 8 }
+
+  private var flags: UInt64 { av_pix_fmt_desc_get(self)?.pointee.flags ?? 0 }
+
+  /// A palette may have transparent colours, so it counts as alpha.
+  fileprivate var hasAlpha: Bool { flags & UInt64(AV_PIX_FMT_FLAG_ALPHA | AV_PIX_FMT_FLAG_PAL) != 0 }
+
+  fileprivate var isGray: Bool {
+    guard let description = av_pix_fmt_desc_get(self) else { return false }
+    return description.pointee.nb_components == 1 && flags & UInt64(AV_PIX_FMT_FLAG_PAL | AV_PIX_FMT_FLAG_BITSTREAM) == 0
+  }
+
+  /// The old formats whose name said “full range”, without that.
+  fileprivate var withoutRange: AVPixelFormat {
+    switch self {
+    case AV_PIX_FMT_YUVJ411P: AV_PIX_FMT_YUV411P
+    case AV_PIX_FMT_YUVJ420P: AV_PIX_FMT_YUV420P
+    case AV_PIX_FMT_YUVJ422P: AV_PIX_FMT_YUV422P
+    case AV_PIX_FMT_YUVJ440P: AV_PIX_FMT_YUV440P
+    case AV_PIX_FMT_YUVJ444P: AV_PIX_FMT_YUV444P
+    default: self
+    }
+  }
+}

@@ -1,0 +1,116 @@
+import CLibAV
+
+/// Decodes a stream from its beginning, frame after frame in the order of presentation.
+///
+/// With `Decoder.Threading.frames` any damage ends it with `distrust`. With `.slices` damage is lived with: what libav can conceal is
+/// used; at a packet that it refuses the decoder is emptied, with the frames that it still held, and goes on at the next key frame,
+/// since all until then is predicted from what is lost.
+final class FrameReader {
+  let stream: VideoStream
+  /// The frame that `next` found.
+  let frame: Frame
+  private(set) var damage = StreamDamage()
+
+  private let container: Container
+  private let decoder: Decoder
+  private let packet: Packet
+  private let toleratesDamage: Bool
+  private var isAtEnd = false
+  private var waitsForKey = false
+
+  init(
+    _ path: String, stream: Int?, threads: Int?, threading: Decoder.Threading, cancelled: @escaping () -> Bool
+  ) throws(VideoError) {
+    container = try Container(path: path, cancelled: cancelled)
+    self.stream = try container.select(stream)
+    decoder = try Decoder(self.stream, path: path, threads: threads, threading: threading)
+    packet = try Packet()
+    frame = try Frame()
+    toleratesDamage = threading == .slices
+  }
+
+  /// Whether there is another frame.
+  func next() throws(AttemptFailure) -> Bool {
+    while true {
+      switch decoder.receive(frame) {
+      case .frame:
+        if frame.isCorrupt { try note(.concealed) }
+        return true
+      case .needsPacket: try feed()
+      case .end: return false
+      case .failed(let code):
+        try note(.refused(code, at: packet.pts))
+        recover()
+      }
+    }
+  }
+
+  private func feed() throws(AttemptFailure) {
+    let reading = try AttemptFailure.passing { () throws(VideoError) in
+      isAtEnd ? .end : try container.read(stream, into: packet)
+    }
+    switch reading {
+    case .packet:
+      if waitsForKey, !packet.isKey { return }
+      waitsForKey = false
+      let code = decoder.send(packet)
+      guard code < 0 else { return }
+      try note(.refused(code, at: packet.pts))
+      recover()
+    case .broken(let code):
+      try note(.cut(code))
+      fallthrough
+    case .end:
+      isAtEnd = true
+      // After damage there is nothing in the decoder that could still come out.
+      _ = decoder.send(nil)
+    }
+  }
+
+  private func recover() {
+    decoder.flush()
+    waitsForKey = true
+  }
+
+  private enum Event {
+    case concealed
+    case refused(Int32, at: Int64)
+    case cut(Int32)
+  }
+
+  private func note(_ event: Event) throws(AttemptFailure) {
+    guard toleratesDamage else { throw .distrust("damage") }
+    switch event {
+    case .concealed: damage.concealed += 1
+    case .refused(let code, let time):
+      damage.refused += 1
+      guard damage.first == nil else { return }
+      damage.first = time == lav_no_timestamp ? LibAV.text(code) : "\(LibAV.text(code)), at \(secondsText(stream.seconds(time, index: 0))) s"
+    case .cut(let code): damage.end = LibAV.text(code)
+    }
+  }
+}
+
+/// What was wrong with a stream, and how often.
+struct StreamDamage {
+  /// Packets that the decoder refused.
+  var refused = 0
+  /// The first refusal, in words.
+  var first: String?
+  /// Frames of which libav had to make up a part.
+  var concealed = 0
+  /// Why the file could not be read to its end.
+  var end: String?
+
+  func warnings(decoded: Int, promised: Int) -> [String] {
+    var warnings: [String] = []
+    if let first {
+      let packets = refused == 1 ? "1 packet does" : "\(refused) packets do"
+      warnings.append("damaged: \(packets) not decode (\(first)); frames from there to the next key frame are left out")
+    }
+    if concealed > 0 { warnings.append("damaged: parts of \(concealed) frame\(concealed == 1 ? " are" : "s are") made up by the decoder") }
+    if let end { warnings.append("damaged: the file cannot be read to its end (\(end))") }
+    if promised > decoded { warnings.append("the header promises \(promised) frames, \(decoded) decode") }
+    return warnings
+  }
+}

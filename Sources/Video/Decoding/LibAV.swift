@@ -1,0 +1,67 @@
+import CLibAV
+
+/// What all uses of libav share.
+enum LibAV {
+  /// libav writes to standard error by itself, for the whole process. It is told to be quiet when the first clip is opened; what went
+  /// wrong is in the errors and warnings of this module.
+  static let silence: Void = av_log_set_level(AV_LOG_QUIET)
+
+  /// Decoders refuse larger pictures: 268 million pixels, 800 MB as RGB.
+  static let pixelLimit: Int64 = 1 << 28
+
+  /// libav's words for one of its error codes.
+  static func text(_ code: Int32) -> String {
+    withUnsafeTemporaryAllocation(of: CChar.self, capacity: 256) { buffer in
+      guard let base = buffer.baseAddress, av_strerror(code, base, 256) == 0 else { return "error \(code)" }
+      return String(cString: base)
+    }
+  }
+}
+
+/// A packet or nothing, freed with its owner.
+final class Packet {
+  let pointer: UnsafeMutablePointer<AVPacket>
+
+  init() throws(VideoError) {
+    guard let packet = av_packet_alloc() else { throw .outOfMemory }
+    pointer = packet
+  }
+
+  deinit {
+    var packet: UnsafeMutablePointer<AVPacket>? = pointer
+    av_packet_free(&packet)
+  }
+
+  var pts: Int64 { pointer.pointee.pts }
+  var dts: Int64 { pointer.pointee.dts }
+  var isKey: Bool { pointer.pointee.flags & AV_PKT_FLAG_KEY != 0 }
+  var isCorrupt: Bool { pointer.pointee.flags & AV_PKT_FLAG_CORRUPT != 0 }
+  /// Decoded because later frames need it, but not shown (an edit list begins behind it).
+  var isDiscarded: Bool { pointer.pointee.flags & AV_PKT_FLAG_DISCARD != 0 }
+
+  var bytes: UnsafeBufferPointer<UInt8> {
+    UnsafeBufferPointer(start: pointer.pointee.data, count: pointer.pointee.data == nil ? 0 : Int(pointer.pointee.size))
+  }
+}
+
+/// A decoded picture or nothing, freed with its owner.
+final class Frame {
+  let pointer: UnsafeMutablePointer<AVFrame>
+
+  init() throws(VideoError) {
+    guard let frame = av_frame_alloc() else { throw .outOfMemory }
+    pointer = frame
+  }
+
+  deinit {
+    var frame: UnsafeMutablePointer<AVFrame>? = pointer
+    av_frame_free(&frame)
+  }
+
+  /// As its packet said.
+  var pts: Int64 { pointer.pointee.pts }
+  /// As libav makes it out where the packet said nothing; it may not know either.
+  var time: Int64 { pts != lav_no_timestamp ? pts : pointer.pointee.best_effort_timestamp }
+  /// The decoder gave a picture but had to make up a part of it.
+  var isCorrupt: Bool { pointer.pointee.flags & AV_FRAME_FLAG_CORRUPT != 0 || pointer.pointee.decode_error_flags != 0 }
+}

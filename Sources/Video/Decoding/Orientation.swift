@@ -1,0 +1,98 @@
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#endif
+
+/// How a stored picture is turned and mirrored to be upright.
+struct Orientation: Equatable {
+  /// Quarter turns clockwise, 0 … 3, done after mirroring.
+  var quarterTurns = 0
+  /// Left and right exchanged, before turning.
+  var isMirrored = false
+  /// The turn in degrees as libav gives it: counterclockwise, −180 … 180.
+  var degrees = 0
+  /// The matrix asked for an angle between two quarter turns, and the nearer one is used.
+  var isRounded = false
+
+  static let upright = Orientation()
+
+  /// Of a stream's display matrix: nine numbers of 16.16 fixed point, of which the left upper 2×2 turn and mirror.
+  init(displayMatrix matrix: UnsafePointer<Int32>?) {
+    guard let matrix else {
+      self.init()
+      return
+    }
+    self.init(a: Double(matrix[0]), b: Double(matrix[1]), c: Double(matrix[3]), d: Double(matrix[4]))
+  }
+
+  /// The point (x, y) goes to (a·x + c·y, b·x + d·y), y downwards.
+  init(a: Double, b: Double, c: Double, d: Double) {
+    guard a * d != b * c else { return }
+    let scaleX = (a * a + c * c).squareRoot(), scaleY = (b * b + d * d).squareRoot()
+    guard scaleX > 0, scaleY > 0 else { return }
+    isMirrored = a * d < b * c
+    // Where the picture's right side points to, after mirroring has been taken out; of the matrix without its scale, as libav does it.
+    let sign: Double = isMirrored ? -1 : 1
+    let angle = atan2(sign * b / scaleY, sign * a / scaleX) * 180 / .pi
+    degrees = -Int(angle.rounded())
+    let turn = angle / 90
+    let nearest = turn.rounded()
+    isRounded = abs(turn - nearest) > 1e-3
+    quarterTurns = (Int(nearest) + 4) % 4
+  }
+
+  init() {}
+
+  /// Of an EXIF orientation tag, 1 … 8; nil for any other number.
+  init?(exif tag: Int) {
+    switch tag {
+    case 1: self.init()
+    case 2: self.init(a: -1, b: 0, c: 0, d: 1)
+    case 3: self.init(a: -1, b: 0, c: 0, d: -1)
+    case 4: self.init(a: 1, b: 0, c: 0, d: -1)
+    case 5: self.init(a: 0, b: 1, c: 1, d: 0)
+    case 6: self.init(a: 0, b: 1, c: -1, d: 0)
+    case 7: self.init(a: 0, b: -1, c: -1, d: 0)
+    case 8: self.init(a: 0, b: -1, c: 1, d: 0)
+    default: return nil
+    }
+  }
+
+  /// The same picture, upright.
+  func upright(_ image: RGBImage) -> RGBImage {
+    guard quarterTurns != 0 || isMirrored else { return image }
+    let width = image.width, height = image.height
+    let isSideways = quarterTurns % 2 == 1
+    let newWidth = isSideways ? height : width, newHeight = isSideways ? width : height
+    // Where the new picture's first pixel comes from, and how far apart its neighbours to the right and below are.
+    let (x0, y0, right, down): (Int, Int, (Int, Int), (Int, Int)) =
+      switch quarterTurns {
+      case 0: (0, 0, (1, 0), (0, 1))
+      case 1: (0, height - 1, (0, -1), (1, 0))
+      case 2: (width - 1, height - 1, (-1, 0), (0, -1))
+      default: (width - 1, 0, (0, 1), (-1, 0))
+      }
+    func offset(_ x: Int, _ y: Int) -> Int { (y * width + x) * 3 }
+    let sign = isMirrored ? -1 : 1
+    let start = offset(isMirrored ? width - 1 - x0 : x0, y0)
+    let stepRight = offset(sign * right.0, right.1), stepDown = offset(sign * down.0, down.1)
+    let pixels = [UInt8](unsafeUninitializedCapacity: image.pixels.count) { target, count in
+      image.pixels.withUnsafeBufferPointer { source in
+        var next = 0
+        for row in 0..<newHeight {
+          var from = start + row * stepDown
+          for _ in 0..<newWidth {
+            target[next] = source[from]
+            target[next + 1] = source[from + 1]
+            target[next + 2] = source[from + 2]
+            next += 3
+            from += stepRight
+          }
+        }
+        count = next
+      }
+    }
+    return RGBImage(checkedWidth: newWidth, height: newHeight, pixels: pixels)
+  }
+}

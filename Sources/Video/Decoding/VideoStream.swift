@@ -1,0 +1,47 @@
+import CLibAV
+
+/// What a container says of one of its video streams. Valid as long as the container.
+struct VideoStream {
+  let index: Int
+  let parameters: UnsafeMutablePointer<AVCodecParameters>
+  let timeBase: AVRational
+  /// The container's number of frames, or zero; not to be relied on.
+  let promisedFrames: Int
+  let orientation: Orientation
+  /// Frames a second, for streams without times.
+  private let rate: Double
+  /// The container's first moment, in seconds: players show it as zero.
+  private let origin: Double
+
+  init(_ stream: UnsafeMutablePointer<AVStream>, format: UnsafeMutablePointer<AVFormatContext>) {
+    index = Int(stream.pointee.index)
+    parameters = stream.pointee.codecpar
+    timeBase = stream.pointee.time_base
+    promisedFrames = max(0, Int(stream.pointee.nb_frames))
+    orientation = Orientation(displayMatrix: lav_display_matrix(stream))
+    let guessed = av_guess_frame_rate(format, stream, nil)
+    rate = guessed.num > 0 && guessed.den > 0 ? Double(guessed.num) / Double(guessed.den) : 25
+    let start = format.pointee.start_time
+    origin = start == lav_no_timestamp ? 0 : Double(start) / Double(AV_TIME_BASE)
+  }
+
+  var codecName: String { String(cString: avcodec_get_name(parameters.pointee.codec_id)) }
+
+  /// Seconds from the clip's start. A frame without a time stands where a constant rate puts it.
+  func seconds(_ timestamp: Int64, index: Int) -> Double {
+    guard timestamp != lav_no_timestamp, timeBase.den > 0 else { return Double(index) / rate }
+    return Double(timestamp) * Double(timeBase.num) / Double(timeBase.den) - origin
+  }
+
+  /// Of so many frames in all; nil beyond any number that matters.
+  func pixelCount(frames: Int) -> Int? {
+    let (area, overflow) = Int(parameters.pointee.width).multipliedReportingOverflow(by: Int(parameters.pointee.height))
+    let (all, overflowToo) = area.multipliedReportingOverflow(by: frames)
+    return overflow || overflowToo || area <= 0 ? nil : all
+  }
+
+  /// The container's own setting-up bytes for the decoder.
+  var setup: UnsafeBufferPointer<UInt8> {
+    UnsafeBufferPointer(start: parameters.pointee.extradata, count: max(0, Int(parameters.pointee.extradata_size)))
+  }
+}

@@ -1,0 +1,94 @@
+/// All sampled frames on one picture, small, each with its index and time.
+public struct ContactSheet {
+  /// Neither side of a sheet is longer, in pixels.
+  public static let sideLimit = 16_384
+
+  private let columns: Int
+  private let rows: Int
+  private let cellWidth: Int
+  private let cellHeight: Int
+  private var pixels: [UInt8]
+  private var lastThumbnail: RGBImage?
+
+  private static let gap = 6
+  private static let labelScale = 2
+  private static let labelHeight = (BitmapFont.height + 2) * labelScale
+  private static let background: UInt8 = 24
+  private static let ink: UInt8 = 230
+
+  /// For `count` frames; thumbnails fit into `thumbnailWidth` pixels and a box of the shape of `first`, the first frame.
+  /// Fails with `invalidFrameCount` when the sheet would become too large.
+  public init(count: Int, first: RGBImage, thumbnailWidth: Int = 240) throws(VideoError) {
+    guard (16...ContactSheet.sideLimit / 4).contains(thumbnailWidth) else {
+      throw .invalidSize(thumbnailWidth, limit: ContactSheet.sideLimit / 4)
+    }
+    // Portraits are as high as landscapes are wide, so that no shape makes a cell larger than a square.
+    let long = max(first.width, first.height)
+    cellWidth = max(1, thumbnailWidth * first.width / long, 16)
+    cellHeight = max(1, thumbnailWidth * first.height / long, 16)
+    let across = cellWidth + ContactSheet.gap, down = cellHeight + ContactSheet.labelHeight + ContactSheet.gap
+    let most = (ContactSheet.sideLimit / across) * (ContactSheet.sideLimit / down)
+    guard (1...most).contains(count) else { throw .invalidFrameCount(count, limit: most) }
+    // As wide as high, nearly.
+    var columns = 1
+    while columns * across < ((count + columns - 1) / columns) * down, columns < min(count, ContactSheet.sideLimit / across) {
+      columns += 1
+    }
+    while (count + columns - 1) / columns > ContactSheet.sideLimit / down { columns += 1 }
+    self.columns = columns
+    rows = (count + columns - 1) / columns
+    let width = columns * across + ContactSheet.gap, height = rows * down + ContactSheet.gap
+    pixels = [UInt8](repeating: ContactSheet.background, count: width * height * 3)
+  }
+
+  private var width: Int { columns * (cellWidth + ContactSheet.gap) + ContactSheet.gap }
+
+  /// Puts a frame at its position; positions beyond the sheet's count are left out.
+  public mutating func add(_ frame: SampledFrame) {
+    guard frame.position < columns * rows else { return }
+    let thumbnail: RGBImage
+    if frame.isRepeat, let lastThumbnail { thumbnail = lastThumbnail } else { thumbnail = self.thumbnail(frame.image) }
+    lastThumbnail = thumbnail
+    let left = ContactSheet.gap + (frame.position % columns) * (cellWidth + ContactSheet.gap)
+    let top = ContactSheet.gap + (frame.position / columns) * (cellHeight + ContactSheet.labelHeight + ContactSheet.gap)
+    draw(thumbnail, left + (cellWidth - thumbnail.width) / 2, top + (cellHeight - thumbnail.height) / 2)
+    draw(label(frame), left, top + cellHeight + ContactSheet.labelScale)
+  }
+
+  public var image: RGBImage { RGBImage(checkedWidth: width, height: pixels.count / 3 / width, pixels: pixels) }
+
+  private func thumbnail(_ image: RGBImage) -> RGBImage {
+    let isWide = image.width * cellHeight > image.height * cellWidth
+    let width = isWide ? cellWidth : max(1, image.width * cellHeight / image.height)
+    let height = isWide ? max(1, image.height * cellWidth / image.width) : cellHeight
+    return image.resized(width: width, height: height, columns: 0..<width, rows: 0..<height)
+  }
+
+  /// The index and the time, or what of them the cell has room for.
+  private func label(_ frame: SampledFrame) -> String {
+    let room = cellWidth / ((BitmapFont.width + 1) * ContactSheet.labelScale)
+    let index = "#\(frame.index)", full = "\(index) \(secondsText(frame.seconds))s"
+    return full.count <= room ? full : String(index.prefix(room))
+  }
+
+  private mutating func draw(_ image: RGBImage, _ left: Int, _ top: Int) {
+    for row in 0..<image.height {
+      let target = ((top + row) * width + left) * 3, source = row * image.width * 3
+      pixels.replaceSubrange(target..<target + image.width * 3, with: image.pixels[source..<source + image.width * 3])
+    }
+  }
+
+  private mutating func draw(_ text: String, _ left: Int, _ top: Int) {
+    let scale = ContactSheet.labelScale
+    for (place, character) in text.enumerated() {
+      guard let glyph = BitmapFont.rows(character) else { continue }
+      let x0 = left + place * (BitmapFont.width + 1) * scale
+      for y in 0..<BitmapFont.height * scale {
+        for x in 0..<BitmapFont.width * scale where glyph[y / scale] >> UInt8(BitmapFont.width - 1 - x / scale) & 1 == 1 {
+          let offset = ((top + y) * width + x0 + x) * 3
+          for channel in 0..<3 { pixels[offset + channel] = ContactSheet.ink }
+        }
+      }
+    }
+  }
+}

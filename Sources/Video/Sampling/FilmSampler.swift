@@ -1,0 +1,60 @@
+/// Samples a file that is a container of streams.
+///
+/// Three ways, from the fastest to the one that copes with everything. The next is taken when the stream turns out not to keep what the
+/// present one relies on.
+struct FilmSampler {
+  let path: String
+  let request: SamplingRequest
+  let threads: Int?
+  let delivery: Delivery
+  let cancelled: () -> Bool
+
+  func run() throws(VideoError) -> SamplingReport {
+    let (orientation, verdict, indexed) = try sampleByIndex()
+    if let indexed { return report(indexed, orientation) }
+    if case .damaged = verdict {} else if let counted = try sampleByCounting(.frames) { return report(counted, orientation) }
+    guard let careful = try sampleByCounting(.slices) else { throw .changedWhileReading(path: path) }
+    return report(careful, orientation)
+  }
+
+  private func sampleByIndex() throws(VideoError) -> (Orientation, PacketIndex.Verdict, AttemptResult?) {
+    let container = try Container(path: path, cancelled: cancelled)
+    let stream = try container.select(request.stream)
+    let index = try PacketIndex(container, stream) { delivery.report($0) }
+    guard index.verdict == .exact else { return (stream.orientation, index.verdict, nil) }
+    let result = try trusted { () throws(AttemptFailure) in
+      var sampler = try AttemptFailure.passing { () throws(VideoError) in
+        try IndexedSampler(container, stream, index, threads: threads, delivery: delivery)
+      }
+      return try sampler.run(request)
+    }
+    return (stream.orientation, index.verdict, result)
+  }
+
+  private func sampleByCounting(_ threading: Decoder.Threading) throws(VideoError) -> AttemptResult? {
+    let sampler = CountingSampler(
+      path: path, request: request, threads: threads, threading: threading, delivery: delivery, cancelled: cancelled)
+    return try trusted(isLast: threading == .slices) { () throws(AttemptFailure) in try sampler.run() }
+  }
+
+  /// nil when another attempt may do better.
+  private func trusted(
+    isLast: Bool = false, _ attempt: () throws(AttemptFailure) -> AttemptResult
+  ) throws(VideoError) -> AttemptResult? {
+    do { return try attempt() } catch {
+      switch error {
+      case .distrust: return nil
+      // A decoder that accepts no damage may refuse already what the container says of the stream.
+      case .failed(.noFrames) where !isLast: return nil
+      case .failed(let error): throw error
+      }
+    }
+  }
+
+  private func report(_ result: AttemptResult, _ orientation: Orientation) -> SamplingReport {
+    var warnings = result.warnings
+    if orientation.isRounded { warnings.append("the display matrix turns by an odd angle: the nearest quarter turn is used") }
+    return SamplingReport(
+      decodedFrames: result.decodedFrames, rotation: orientation.degrees, frames: delivery.delivered, warnings: warnings)
+  }
+}

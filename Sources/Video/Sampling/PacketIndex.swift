@@ -1,0 +1,127 @@
+import CLibAV
+
+/// Every packet of a stream in the order of decoding, read without decoding, and the order in which their pictures are shown.
+struct PacketIndex {
+  /// Per packet, in the order of decoding.
+  private(set) var pts: [Int64] = []
+  private(set) var dts: [Int64] = []
+  private var marks: [Marks] = []
+  /// Packets whose picture is shown, in the order of presentation.
+  private(set) var shown: [Int] = []
+  /// Packets that decoding can begin with, ascending.
+  private(set) var starts: [Int] = []
+  /// Whether the frames that decode are exactly `shown`, as far as packets tell.
+  private(set) var verdict: Verdict = .exact
+
+  enum Verdict: Equatable {
+    case exact
+    /// Only decoding tells the number of frames.
+    case uncertain(String)
+    /// The stream is broken.
+    case damaged(String)
+  }
+
+  private struct Marks: OptionSet {
+    let rawValue: UInt8
+    static let isShown = Marks(rawValue: 1)
+    static let isDisposable = Marks(rawValue: 2)
+  }
+
+  var packetCount: Int { pts.count }
+  var frameCount: Int { shown.count }
+
+  func isShown(_ packet: Int) -> Bool { marks[packet].contains(.isShown) }
+  func isDisposable(_ packet: Int) -> Bool { marks[packet].contains(.isDisposable) }
+
+  /// Reads `container` from where it is to its end.
+  init(
+    _ container: Container, _ stream: VideoStream, progress: (SamplingProgress) -> Void
+  ) throws(VideoError) {
+    var inspector = PacketInspector(stream)
+    let packet = try Packet()
+    var reading = Container.Reading.packet
+    while true {
+      reading = try container.read(stream, into: packet)
+      guard reading == .packet else { break }
+      append(packet, inspector.inspect(packet), promised: stream.promisedFrames)
+      if packetCount % 256 == 0 { progress(.scanning(container.input.fraction)) }
+    }
+    if case .broken(let code) = reading { doubt(.damaged("the file cannot be read to its end: \(LibAV.text(code))")) }
+    if stream.promisedFrames > packetCount {
+      doubt(.uncertain("the header promises \(stream.promisedFrames) frames, there are \(packetCount) packets"))
+    }
+    order()
+  }
+
+  private mutating func append(_ packet: Packet, _ finding: PacketFinding, promised: Int) {
+    var mark: Marks = []
+    switch finding {
+    case .picture(let isStart, let isDisposable):
+      if !packet.isDiscarded { mark.insert(.isShown) }
+      if isDisposable { mark.insert(.isDisposable) }
+      if isStart, !packet.isDiscarded { starts.append(packetCount) }
+    case .hidden: break
+    case .uncertain(let reason): doubt(.uncertain(reason))
+    case .damaged: doubt(.damaged("packet \(packetCount) is damaged"))
+    }
+    marks.append(mark)
+    pts.append(packet.pts)
+    dts.append(packet.dts)
+  }
+
+  /// Damage outweighs uncertainty, and the first of a kind is kept.
+  private mutating func doubt(_ verdict: Verdict) {
+    switch (self.verdict, verdict) {
+    case (.exact, _), (.uncertain, .damaged): self.verdict = verdict
+    default: break
+    }
+  }
+
+  private mutating func order() {
+    guard verdict == .exact else { return }
+    let pts = self.pts
+    shown = pts.indices.filter { marks[$0].contains(.isShown) }
+    guard !shown.isEmpty, shown.allSatisfy({ pts[$0] != lav_no_timestamp }) else {
+      return doubt(.uncertain("packets without times"))
+    }
+    shown.sort { pts[$0] < pts[$1] }
+    for (one, next) in zip(shown, shown.dropFirst()) where pts[one] == pts[next] {
+      return doubt(.uncertain("two packets for one time"))
+    }
+    // What is shown before the first key frame but sent after it needs frames that are not there.
+    guard starts.first == 0, shown[0] == 0 else { return doubt(.uncertain("the stream does not begin with a key frame")) }
+  }
+
+  /// Which shown frame has this time; nil if none has.
+  func frame(at time: Int64) -> Int? {
+    let place = shown.partitioningIndex { pts[$0] >= time }
+    return place < shown.count && pts[shown[place]] == time ? place : nil
+  }
+
+  /// The last packet that decoding can begin with to get a shown frame right.
+  func start(for frame: Int) -> Int {
+    let packet = shown[frame]
+    var place = starts.partitioningIndex { $0 > packet } - 1
+    // Frames shown before a key frame but sent after it are predicted from what was sent before it.
+    while place > 0, pts[starts[place]] > pts[packet] { place -= 1 }
+    return starts[max(0, place)]
+  }
+
+  /// The nearest earlier packet that decoding can begin with.
+  func start(before start: Int) -> Int? {
+    let place = starts.partitioningIndex { $0 >= start } - 1
+    return place >= 0 ? starts[place] : nil
+  }
+}
+
+extension Array {
+  /// The first index from which on `belongs` holds, of an array where it holds for a tail; `count` if for none.
+  fileprivate func partitioningIndex(_ belongs: (Element) -> Bool) -> Int {
+    var low = 0, high = count
+    while low < high {
+      let middle = (low + high) / 2
+      if belongs(self[middle]) { high = middle } else { low = middle + 1 }
+    }
+    return low
+  }
+}

@@ -1,0 +1,93 @@
+import Diagnostics
+
+/// What can be wrong with a clip, with a request for its frames, or with the place that pictures are written to.
+public enum VideoError: Error, Sendable {
+  /// Nothing is there under this name.
+  case notFound(path: String)
+  /// The system refuses to open or to read it.
+  case unreadable(path: String, reason: String)
+  /// A device, a pipe or a socket: sampling reads a file more than once.
+  case notAFile(path: String)
+  /// A file of zero bytes.
+  case empty(path: String)
+  /// Neither a container nor an image format that is known.
+  case notVideo(path: String, reason: String)
+  /// A container, but of sound, subtitles or data only; `found` lists what it has.
+  case noVideoStream(path: String, found: String)
+  /// `--stream` names a stream that is not there or holds no video; `available` are the video streams.
+  case noSuchStream(path: String, stream: Int, available: [Int])
+  /// This build of libav has no decoder for the stream.
+  case unsupportedCodec(path: String, codec: String)
+  /// The decoder's pictures are of a format that cannot be turned into RGB.
+  case unsupportedPixels(path: String, format: String)
+  /// There is a video stream, but not one frame of it decodes.
+  case noFrames(path: String, reason: String)
+  /// No frame lies in `start ..< end`; the clip's own frames lie in `first ... last` (seconds).
+  case noFramesInRange(path: String, start: Double?, end: Double?, first: Double, last: Double)
+  /// A directory without a single image.
+  case noImages(path: String)
+  /// An image file that does not decode.
+  case damagedImage(path: String, reason: String)
+  /// A second reading gave other frames than the first one.
+  case changedWhileReading(path: String)
+  /// Frames to sample: expected `1 ... limit`.
+  case invalidFrameCount(Int, limit: Int)
+  /// A range of time that is not one: not finite, negative, or ending before it begins.
+  case invalidRange(start: Double?, end: Double?)
+  /// Expected a size in `1 ... limit`.
+  case invalidSize(Int, limit: Int)
+  /// Mean and deviation of the pixels: expected three finite numbers each, the deviations above zero.
+  case invalidNormalization
+  /// Sides and bytes do not agree.
+  case invalidImage(width: Int, height: Int, bytes: Int)
+  /// A picture of this size cannot be written.
+  case unwritableImage(path: String, width: Int, height: Int, reason: String)
+  /// The system refuses to write; nothing was left behind under this name.
+  case unwritable(path: String, reason: String)
+  /// libav could not have the memory that it asked for.
+  case outOfMemory
+  /// The caller asked to stop.
+  case cancelled
+  /// The caller's own closure failed with this error.
+  case consumerFailed(any Error)
+}
+
+extension VideoError: CustomStringConvertible {
+  public var description: String {
+    switch self {
+    case .notFound(let path): "\(path.quoted): no such file or directory"
+    case .unreadable(let path, let reason): "\(path.quoted): cannot be read: \(reason.escaped())"
+    case .notAFile(let path): "\(path.quoted): neither a file nor a directory"
+    case .empty(let path): "\(path.quoted): the file is empty"
+    case .notVideo(let path, let reason): "\(path.quoted): not a video or an image: \(reason.escaped())"
+    case .noVideoStream(let path, let found): "\(path.quoted): no video stream in it, only \(found.escaped())"
+    case .noSuchStream(let path, let stream, let available):
+      "\(path.quoted): stream \(stream) is not a video stream; expected one of \(available.map(String.init).joined(separator: ", "))"
+    case .unsupportedCodec(let path, let codec): "\(path.quoted): no decoder for its codec \(codec.quoted)"
+    case .unsupportedPixels(let path, let format): "\(path.quoted): no conversion of its pixel format \(format.quoted) to RGB"
+    case .noFrames(let path, let reason): "\(path.quoted): not one frame decodes: \(reason.escaped())"
+    case .noFramesInRange(let path, let start, let end, let first, let last):
+      "\(path.quoted): no frame in \(rangeText(start, end)); the clip's frames are from \(secondsText(first)) to \(secondsText(last)) s"
+    case .noImages(let path): "\(path.quoted): no image in this directory"
+    case .damagedImage(let path, let reason): "\(path.quoted): the image does not decode: \(reason.escaped())"
+    case .changedWhileReading(let path): "\(path.quoted): a second reading gave other frames; is the file being written?"
+    case .invalidFrameCount(let count, let limit): "frames: expected 1 to \(limit), found \(count)"
+    case .invalidRange(let start, let end):
+      "range of time: expected 0 ≤ start < end in seconds, found \(rangeText(start, end))"
+    case .invalidSize(let size, let limit): "size in pixels: expected 1 to \(limit), found \(size)"
+    case .invalidNormalization: "mean and deviation of pixels: expected three numbers each, deviations above zero"
+    case .invalidImage(let width, let height, let bytes):
+      "image of \(width)×\(height) pixels: expected three bytes a pixel, found \(bytes) bytes"
+    case .unwritableImage(let path, let width, let height, let reason):
+      "\(path.quoted): a picture of \(width)×\(height) pixels cannot be written: \(reason.escaped())"
+    case .unwritable(let path, let reason): "\(path.quoted): cannot be written: \(reason.escaped())"
+    case .outOfMemory: "no memory left for decoding"
+    case .cancelled: "cancelled"
+    case .consumerFailed(let error): "\(error)"
+    }
+  }
+}
+
+private func rangeText(_ start: Double?, _ end: Double?) -> String {
+  "\(start.map(secondsText) ?? "the start") to \(end.map(secondsText) ?? "the end")\(start == nil && end == nil ? "" : " s")"
+}

@@ -1,0 +1,85 @@
+import ArgumentParser
+import Diagnostics
+import SlowFast
+
+struct InspectCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "inspect", abstract: "What is in an .sfq file: measures, sizes, bits per weight, how it was made.")
+
+  @Argument(help: "An .sfq file.")
+  var model: String
+  @Flag(help: "List every tensor.")
+  var tensors = false
+  @Flag(help: "Print one JSON object; it lists the tensors too.")
+  var json = false
+
+  func run() throws {
+    let summary = try ModelSummary(path: model)
+    if json { return try Display.printJSON(summary) }
+    print(Report.summary(summary))
+    if tensors { print("\n" + Report.tensors(summary)) }
+  }
+}
+
+struct VerifyCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "verify",
+    abstract: "Check every checksum of an .sfq file.",
+    discussion: "Names each damaged tensor and its range of bytes in the file. Exit status 1 when there is damage.")
+
+  @Argument(help: "An .sfq file.")
+  var model: String
+  @Flag(help: "Print one JSON object.")
+  var json = false
+
+  func run() throws {
+    let progress = ProgressLine()
+    let damage = try ModelFiles.verify(model) { done, total in
+      progress.line("verifying", done, total, "\(formatBytes(done)) of \(formatBytes(total))")
+      return !Interrupt.isRequested
+    }
+    Display.clearLine()
+    if json {
+      try Display.printJSON(damage)
+    } else if damage.isEmpty {
+      print("\(model.escaped()): every checksum is right")
+    } else {
+      for item in damage { print("\(model.escaped()): \(item.description)") }
+    }
+    if !damage.isEmpty { throw ExitCode(1) }
+  }
+}
+
+struct UnpackCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "unpack",
+    abstract: "Rewrite an .sfq file without compression, to be mapped instead of decompressed at each start.")
+  @OptionGroup var arguments: RewriteArguments
+
+  func run() throws { try arguments.run(compressed: false) }
+}
+
+struct PackCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(commandName: "pack", abstract: "Rewrite an .sfq file with zstd compression.")
+  @OptionGroup var arguments: RewriteArguments
+
+  func run() throws { try arguments.run(compressed: true) }
+}
+
+struct RewriteArguments: ParsableArguments {
+  @Argument(help: "An .sfq file.")
+  var model: String
+  @Argument(help: "The file to write.")
+  var output: String
+  @Flag(help: "Replace the output if it exists.")
+  var force = false
+
+  func run(compressed: Bool) throws {
+    let progress = ProgressLine()
+    try ModelFiles.rewrite(model, to: output, compressed: compressed, force: force) { done, total in
+      progress.line("rewriting", done, total, "\(formatBytes(done)) of \(formatBytes(total))")
+      return !Interrupt.isRequested
+    }
+    Display.clearLine()
+  }
+}

@@ -1,0 +1,46 @@
+import ArgumentParser
+import Diagnostics
+import SlowFast
+
+struct FramesCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "frames",
+    abstract: "The frames that a model would see, as PNG files and as one contact sheet.",
+    discussion: """
+        slowfast frames clip.mp4 -n 16 --sheet sheet.png
+      Frames are taken at int(linspace(0, count - 1, N)) of those that decode.
+      """)
+
+  @Argument(help: "A video, an image or a directory of images.")
+  var video: String
+  @Option(name: [.customShort("n"), .customLong("frames")], help: "Frames to take.")
+  var frames: Int
+  @Option(help: "Start at this many seconds.")
+  var start: Double?
+  @Option(help: "End at this many seconds.")
+  var end: Double?
+  @Option(help: "The video stream to take. Default: the best one.")
+  var stream: Int?
+  @Option(name: [.short, .customLong("output")], help: "Write the frames to this directory, made if it is not there.")
+  var output: String?
+  @Option(help: "Write one picture with all frames, their indices and times.")
+  var sheet: String?
+  @Flag(help: "Print one JSON object.")
+  var json = false
+
+  func validate() throws {
+    if frames < 1 { throw ValidationError("--frames is \(frames), expected at least 1") }
+  }
+
+  func run() throws {
+    let progress = ProgressLine()
+    let total = frames
+    let report = try FrameExport(directory: output, sheet: sheet).run(
+      try VisualSource(opening: video), SamplingRequest(frames: frames, start: start, end: end, stream: stream),
+      progress: { progress.line("decoding", $0, total, "frame \($0) of \(total)") }, isCancelled: { Interrupt.isRequested })
+    Display.clearLine()
+    if json { return try Display.printJSON(report) }
+    for frame in report.frames { print("\(frame.index)\t\(Display.fixed(frame.seconds, 3)) s\t\(frame.width)×\(frame.height)") }
+    for warning in report.warnings { Display.printError("warning: \(warning)") }
+  }
+}

@@ -1,0 +1,42 @@
+import ArgumentParser
+import SlowFast
+
+struct TraceCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "trace",
+    abstract: "Write the tensors of every stage of a run, to compare with another implementation.",
+    discussion: """
+      OUT is a safetensors file with pixel_values, vision_features, projected, slow_tokens, fast_tokens, prompt_ids (-200 marks the
+      clip), hidden_states (embeddings, after each layer, the last after the final norm), logits and, with --generate, generated.
+      """)
+
+  @Argument(help: "An .sfq file or a checkpoint directory.")
+  var model: String
+  @Option(help: "A safetensors file with `frames` [T,H,W,3] u8: all are taken.")
+  var framesFile: String?
+  @Option(help: "A video, an image or a directory of images.")
+  var video: String?
+  @OptionGroup var sampling: SamplingArguments
+  @Option(name: [.short, .long], help: "What to ask.")
+  var question: String
+  @Option(help: "Tokens to generate, always the likeliest, stop tokens included.")
+  var generate = 0
+  @OptionGroup var session: SessionArguments
+  @Option(name: [.short, .long], help: "Where to write.")
+  var output: String
+
+  func validate() throws {
+    if (framesFile == nil) == (video == nil) { throw ValidationError("Give one of --frames-file and --video.") }
+    if !(0...65536).contains(generate) { throw ValidationError("--generate is \(generate), expected 0 to 65536") }
+  }
+
+  func run() throws {
+    let model = try VideoLanguageModel(path: model)
+    let source = if let framesFile { try ClipSource(framesFile: framesFile) } else { try ClipSource(path: video ?? "") }
+    let session = try Session(model, options: session.options)
+    let trace = try session.trace(
+      source, sampling: sampling.request(defaultFrames: model.defaultFrameCount), question: question, generate: generate,
+      isCancelled: { Interrupt.isRequested })
+    try trace.write(to: output)
+  }
+}

@@ -1,0 +1,55 @@
+import ArgumentParser
+import Foundation
+import SlowFast
+
+/// One line and a status for whatever happens: 0 done, 1 bad input, 2 wrong usage, 130 interrupted.
+@main
+struct Main {
+  static func main() {
+    Interrupt.install()
+    do {
+      var command = try SlowFastCommand.parseAsRoot()
+      try command.run()
+    } catch {
+      exit(report(error))
+    }
+  }
+
+  private static func report(_ error: any Error) -> Int32 {
+    switch error {
+    case SlowFastError.cancelled:
+      Display.printError("interrupted")
+      return 130
+    case let error as SlowFastError:
+      Display.printError("error: \(error)")
+      return 1
+    case SlowFastError.badOption: return 2
+    default:
+      let isHelp = SlowFastCommand.exitCode(for: error) == .success
+      let message = SlowFastCommand.fullMessage(for: error)
+      if !message.isEmpty { isHelp ? print(message) : Display.printError(message) }
+      if let code = error as? ExitCode { return code.rawValue }
+      return isHelp ? 0 : 2
+    }
+  }
+}
+
+struct SlowFastCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "slowfast",
+    abstract: "Video language models on small machines: convert a checkpoint to 4 or 8 bits, ask about a video on the CPU.",
+    discussion: """
+      A first session:
+        slowfast convert checkpoint/ model.sfq --bits 4
+        slowfast run model.sfq clip.mp4 -q "What happens in this video?"
+        slowfast chat model.sfq clip.mp4
+
+      The environment variable SLOWFAST_KERNELS (portable, avx2, avx512) forces an instruction set below the machine's best.
+      Exit status: 0 done, 1 bad input, 2 wrong usage, 130 interrupted.
+      """,
+    version: SlowFastVersion.current,
+    subcommands: [
+      ConvertCommand.self, RunCommand.self, ChatCommand.self, FramesCommand.self, TraceCommand.self, TokenizeCommand.self,
+      InspectCommand.self, VerifyCommand.self, UnpackCommand.self, PackCommand.self,
+    ])
+}

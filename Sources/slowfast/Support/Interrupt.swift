@@ -1,0 +1,31 @@
+import Foundation
+import Synchronization
+
+/// Ctrl-C: the first asks the work to stop where it is clean to stop; a second later, or at the next Ctrl-C, the process ends as it is.
+/// Whatever is written is written under a temporary name, so that is safe too.
+enum Interrupt {
+  private static let requested = Atomic<Bool>(false)
+
+  static var isRequested: Bool { requested.load(ordering: .relaxed) }
+
+  static func install() {
+    signal(SIGALRM) { _ in
+      write(STDERR_FILENO, "\n", 1)
+      _exit(130)
+    }
+    let stop: @convention(c) (Int32) -> Void = { _ in
+      if Interrupt.requested.exchange(true, ordering: .relaxed) { _exit(130) }
+      alarm(1)
+    }
+    signal(SIGINT, stop)
+    signal(SIGTERM, stop)
+    // A reader that went away (`slowfast … | head`) is told by write errors, not by a signal.
+    signal(SIGPIPE, SIG_DFL)
+  }
+
+  /// Takes a pending request back: the work it asked to stop has stopped and the process goes on (`chat`).
+  static func clear() {
+    alarm(0)
+    requested.store(false, ordering: .relaxed)
+  }
+}

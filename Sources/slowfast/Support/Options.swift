@@ -1,0 +1,74 @@
+import ArgumentParser
+import Foundation
+import SlowFast
+
+struct SamplingArguments: ParsableArguments {
+  @Option(help: "Frames to take from a video, evenly from the first to the last. Default: the model's own number.")
+  var frames: Int?
+  @Option(help: "Start at this many seconds.")
+  var start: Double?
+  @Option(help: "End at this many seconds.")
+  var end: Double?
+  @Option(help: "The video stream to take. Default: the best one.")
+  var stream: Int?
+
+  func validate() throws {
+    if let frames, frames < 1 { throw ValidationError("--frames is \(frames), expected at least 1") }
+    if let frames, frames > 65536 { throw ValidationError("--frames is \(frames), expected at most 65536") }
+    if let start, let end, end <= start { throw ValidationError("--end is \(end), expected more than --start, \(start)") }
+    if let start, start < 0 { throw ValidationError("--start is \(start), expected 0 or more") }
+  }
+
+  func request(defaultFrames: Int) -> SamplingRequest {
+    SamplingRequest(frames: frames ?? defaultFrames, start: start, end: end, stream: stream)
+  }
+}
+
+struct GenerationArguments: ParsableArguments {
+  @Option(help: "The most tokens of an answer.")
+  var maxTokens: Int?
+  @Option(help: "0 takes the likeliest token always. Default of this and the next four: the model's generation config.")
+  var temperature: Float?
+  @Option(name: .customLong("top-p"), help: "Draw among the likeliest tokens that together have this probability.")
+  var topP: Float?
+  @Option(name: .customLong("top-k"), help: "Draw among this many likeliest tokens; 0 for all.")
+  var topK: Int?
+  @Option(help: "Divides the logits of tokens that the answer has already; 1 for none.")
+  var repetitionPenalty: Float?
+  @Option(help: "Makes a drawn answer repeatable. Default: another one each time.")
+  var seed: UInt64?
+  @Flag(help: "The likeliest token always, no penalty: the same as --temperature 0 --repetition-penalty 1.")
+  var greedy = false
+
+  func options(defaults: GenerationOptions) -> GenerationOptions {
+    var options = defaults
+    options.seed = seed ?? UInt64.random(in: 0...UInt64(UInt32.max))
+    if greedy { options.makeGreedy() }
+    if let maxTokens { options.maximumTokens = maxTokens }
+    if let temperature { options.temperature = temperature }
+    if let topP { options.topP = topP }
+    if let topK { options.topK = topK }
+    if let repetitionPenalty { options.repetitionPenalty = repetitionPenalty }
+    return options
+  }
+}
+
+struct SessionArguments: ParsableArguments {
+  @Option(help: "What reads the slow tokens while answering: the prompt only, as the published code, or all, as in training.")
+  var slowAttention: SlowAttention?
+  @Option(help: "Threads. Default: as many as processors.")
+  var threads: Int?
+
+  func validate() throws {
+    if let threads, !(1...1024).contains(threads) { throw ValidationError("--threads is \(threads), expected 1 to 1024") }
+  }
+
+  var options: SessionOptions {
+    var options = SessionOptions()
+    options.threads = threads
+    options.slowAttention = slowAttention ?? .prompt
+    return options
+  }
+}
+
+extension SlowAttention: ExpressibleByArgument {}

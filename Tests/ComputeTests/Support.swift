@@ -1,0 +1,79 @@
+import Compute
+import Kernels
+import Parallel
+import Testing
+
+/// Numbers that are the same in every run (SplitMix64).
+struct SeededNumbers: RandomNumberGenerator {
+  private var state: UInt64
+
+  init(_ seed: UInt64) { state = seed }
+
+  mutating func next() -> UInt64 {
+    state &+= 0x9e37_79b9_7f4a_7c15
+    var z = state
+    z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+    z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+    return z ^ (z >> 31)
+  }
+
+  mutating func floats(_ count: Int, in range: ClosedRange<Float> = -1...1) -> [Float] {
+    (0..<count).map { _ in Float.random(in: range, using: &self) }
+  }
+}
+
+/// Every instruction set that this machine has.
+let kernelNames = KernelChoice.available.map(\.name)
+
+/// An engine with the named kernels.
+func engine(_ kernels: String, threads: Int = 2) throws -> Engine {
+  try Engine(pool: ThreadPool(threadCount: threads), kernels: KernelChoice.kernels(named: kernels))
+}
+
+extension Matrix {
+  init(_ rows: Int, _ columns: Int, _ numbers: inout SeededNumbers, in range: ClosedRange<Float> = -1...1) throws {
+    try self.init(rows: rows, columns: columns, values: numbers.floats(rows * columns, in: range))
+  }
+
+  /// The same values as the middle columns of a wider matrix, so that rows do not follow each other.
+  func widened(by margin: Int) throws -> Matrix {
+    let wide = try Matrix(rows: rows, columns: columns + 2 * margin)
+    for row in 0..<wide.rows {
+      for column in 0..<wide.columns { wide.row(row)[column] = 1000 }
+    }
+    let middle = wide[columns: margin..<margin + columns]
+    middle.copy(from: self)
+    return middle
+  }
+}
+
+/// The largest distance between the matrix and the reference, with where it is.
+func largestError(_ result: [Float], _ reference: [Double]) -> (error: Double, index: Int) {
+  precondition(result.count == reference.count)
+  var worst = (error: 0.0, index: 0)
+  for (index, (value, expected)) in zip(result, reference).enumerated() {
+    let error = abs(Double(value) - expected)
+    // What is not a number is as far away as can be.
+    if !(error <= worst.error) { worst = (error.isNaN ? .infinity : error, index) }
+  }
+  return worst
+}
+
+func expectClose(
+  _ result: [Float], _ reference: [Double], within tolerance: Double, _ comment: Comment? = nil, sourceLocation: SourceLocation = #_sourceLocation
+) {
+  let worst = largestError(result, reference)
+  #expect(worst.error <= tolerance, comment ?? "at \(worst.index)", sourceLocation: sourceLocation)
+}
+
+/// Memory of a weight, kept alive by the `WeightMatrix` made of it.
+final class Bytes {
+  let base: UnsafeMutableRawPointer
+
+  init<Value: BitwiseCopyable>(_ values: [Value]) {
+    base = .allocate(byteCount: max(1, values.count * MemoryLayout<Value>.stride), alignment: 64)
+    values.withUnsafeBytes { if let from = $0.baseAddress { base.copyMemory(from: from, byteCount: $0.count) } }
+  }
+
+  deinit { base.deallocate() }
+}

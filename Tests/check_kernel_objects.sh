@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Code of a higher instruction set must not be what the linker picks for everyone: the objects of the kernel modules define no weak
+# functions, so nothing in them can stand in for the same function elsewhere.
+set -euo pipefail
+build=${1:?usage: check_kernel_objects.sh BUILD_FOLDER}
+failed=0
+checked=0
+for module in KernelsAVX2 KernelsAVX512; do
+  for object in "$build/$module.build"/*.o; do
+    [ -e "$object" ] || continue
+    checked=$((checked + 1))
+    weak=$(nm "$object" | awk '$2 == "W" || $2 == "V" {print $3}')
+    if [ -n "$weak" ]; then
+      echo "$object defines weak symbols:" "$weak" >&2
+      failed=1
+    fi
+  done
+done
+[ "$checked" -gt 0 ] || { [ "$(uname -m)" != x86_64 ] || { echo "no kernel objects in $build" >&2; exit 1; }; }
+exit $failed
