@@ -28,18 +28,23 @@ let kernelTargets: [Target] = isARM ? [] : [
     swiftSettings: kernels(["-march=x86-64-v4", "-mavx512vnni"])),
 ]
 
-func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []) -> Target {
-  .testTarget(name: name, dependencies: dependencies, resources: resources, swiftSettings: strict)
+func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = [], resources: [Resource] = []) -> Target {
+  .testTarget(name: name, dependencies: dependencies, exclude: exclude, resources: resources, swiftSettings: strict)
 }
 
 let package = Package(
   name: "slowfast",
   products: [
     .library(name: "SlowFast", targets: ["SlowFast"]),
+    .executable(name: "slowfast", targets: ["slowfast"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
   ],
   targets: [
     // C: headers and system libraries only.
     .systemLibrary(name: "CIntrinsics"),
+    .systemLibrary(name: "CPixels"),
     .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
     .systemLibrary(name: "CXXHash", providers: [.apt(["libxxhash-dev"])]),
     .systemLibrary(
@@ -60,7 +65,7 @@ let package = Package(
 
     // What comes from outside.
     .target(name: "Tokenizer", dependencies: ["Diagnostics"], swiftSettings: strict),
-    .target(name: "Video", dependencies: ["CLibAV", "Diagnostics"], swiftSettings: strict),
+    .target(name: "Video", dependencies: ["CLibAV", "CPixels", "Diagnostics"], swiftSettings: strict),
     .target(name: "Checkpoint", dependencies: ["Diagnostics"], swiftSettings: strict),
 
     // The model's shape, the file, and the way from a checkpoint to it.
@@ -81,6 +86,11 @@ let package = Package(
       ],
       swiftSettings: strict),
 
+    .executableTarget(
+      name: "slowfast",
+      dependencies: ["Diagnostics", "SlowFast", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      swiftSettings: strict),
+
     // Measures the kernels beside the machine's limits; not part of the product.
     .executableTarget(
       name: "kernel-bench", dependencies: ["CIntrinsics", "Compute", "Kernels", "Parallel"],
@@ -89,12 +99,12 @@ let package = Package(
     tests("ParallelTests", ["Parallel"]),
     tests("KernelTests", ["Kernels", "KernelsPortable", "Compute", "Quantization"] + kernelTargets.map { .byName(name: $0.name) }),
     tests("ComputeTests", ["Compute", "Kernels", "Parallel", "Quantization"]),
-    tests("TokenizerTests", ["Tokenizer"]),
-    tests("VideoTests", ["Video"]),
-    tests("CheckpointTests", ["Checkpoint", "Architecture"]),
+    tests("TokenizerTests", ["Tokenizer"], resources: [.copy("Data")]),
+    tests("VideoTests", ["Video"], exclude: ["Data"]),
+    tests("CheckpointTests", ["Checkpoint"]),
     tests("ModelFileTests", ["ModelFile", "Parallel"]),
     tests("QuantizationTests", ["Quantization"]),
-    tests("ConversionTests", ["Conversion", "ModelFile", "Checkpoint"]),
+    tests("ConversionTests", ["Architecture", "Checkpoint", "Conversion", "ModelFile", "Parallel", "Tokenizer"]),
     tests("SlowFastTests", ["SlowFast"]),
   ] + kernelTargets
 )

@@ -2,8 +2,9 @@ import Kernels
 
 /// Some tokens' queries of all heads that share one key head: the rows of the products below, token by token, head by head.
 struct AttentionTile {
-  /// Rows that a tile aims at.
-  static let rows = 64
+  /// Rows that a tile aims at: a multiple of what kernels multiply at once, also with seven heads to a key head, and three buffers of so
+  /// many rows in an L2 cache.
+  static let rows = 168
   /// Entries of a task where the context is split.
   static let split = 512
   /// Entries between two looks at the greatest score.

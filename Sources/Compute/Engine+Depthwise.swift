@@ -14,7 +14,7 @@ extension Engine {
     let map = ChannelsLastMap(values: input.pointer, height: height, width: width, channels: channels)
 
     // Each strip of rows copies six rows more than it computes; a strip's plane should stay in the L2 cache.
-    let most = max(8, 8192 / (width + 6))
+    let most = max(8, 3072 / (width + 6))
     let strips = (height + most - 1) / most
     if strips == 0 { return }
     let rows = (height + strips - 1) / strips

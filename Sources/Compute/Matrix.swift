@@ -8,8 +8,9 @@ public struct Matrix: @unchecked Sendable {
   public let columns: Int
   /// Floats from one row to the next.
   public let stride: Int
+  /// The first value. It is good for as long as somebody holds the matrix: never take it from a temporary one.
   public let pointer: UnsafeMutablePointer<Float>
-  private let owner: AnyObject
+  let owner: AnyObject
 
   /// Zeros. Throws when memory is out, also where there are more values than can be counted.
   public init(rows: Int, columns: Int) throws(ComputeError) {

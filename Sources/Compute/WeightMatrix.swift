@@ -22,4 +22,11 @@ public struct WeightMatrix: @unchecked Sendable {
     self.storage = storage
     self.owner = owner
   }
+
+  /// A matrix of floats as a weight; shares memory. Its rows must follow each other without a gap.
+  public init(_ matrix: Matrix) {
+    precondition(matrix.stride == matrix.columns)
+    self.init(
+      rows: matrix.rows, columns: matrix.columns, storage: .float(.float32, UnsafeRawPointer(matrix.pointer)), owner: matrix.owner)
+  }
 }

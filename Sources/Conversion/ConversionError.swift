@@ -2,13 +2,14 @@ import Architecture
 import Checkpoint
 import Diagnostics
 import ModelFile
+import Tokenizer
 
 /// One way in which a checkpoint cannot become a model file.
 public enum ConversionError: Error {
   case checkpoint(CheckpointError)
   case architecture(ArchitectureError)
   case modelFile(ModelFileError)
-  case tokenizer(directory: String, reason: String)
+  case tokenizer(TokenizerError)
 
   // Options.
   case invalidBits(Int)
@@ -30,6 +31,8 @@ public enum ConversionError: Error {
   case nonFinite(tensor: String, index: [Int], value: Float)
   case weightTooLarge(tensor: String, index: [Int], value: Float, limit: Float, encoding: TensorEncoding)
 
+  case vocabularyTooSmall(tokens: Int, rows: Int)
+  case notEncodable(String)
   case outOfMemory(bytes: Int)
   case cancelled
 }
@@ -40,7 +43,7 @@ extension ConversionError: CustomStringConvertible {
     case .checkpoint(let error): error.description
     case .architecture(let error): error.description
     case .modelFile(let error): error.description
-    case .tokenizer(let directory, let reason): "\(directory.escaped()): tokenizer: \(reason)"
+    case .tokenizer(let error): error.description
 
     case .invalidBits(let bits): "bits: \(bits), expected 4, 8, 16 or 32"
     case .invalidGroup(let group): "group: \(group), expected 32, 64 or 128"
@@ -65,6 +68,9 @@ extension ConversionError: CustomStringConvertible {
     case .weightTooLarge(let tensor, let index, let value, let limit, let encoding):
       "tensor \(tensor.quoted) holds \(value) at \(index), beyond \(limit), the largest that \(encoding) can hold; keep more bits for it"
 
+    case .vocabularyTooSmall(let tokens, let rows):
+      "the tokenizer has \(tokens) tokens, but the embedding only \(rows) rows"
+    case .notEncodable(let reason): "cannot be written as JSON: \(reason.escaped())"
     case .outOfMemory(let bytes): "no memory left for \(bytes) bytes"
     case .cancelled: "interrupted"
     }

@@ -144,11 +144,14 @@ public struct ChannelsLastMap {
   }
 }
 
-/// Channels that one call of `depthwise7x7` covers.
-public let depthwiseBlockChannels = 32
+/// Channels that one call of `depthwise7x7` covers: a cache line of them.
+@inlinable @inline(__always)
+public var depthwiseBlockChannels: Int { 16 }
 
 /// Floats of scratch that `depthwise7x7` needs for `rows` rows of a map of this width.
-public func depthwiseScratchCount(rows: Int, width: Int) -> Int { ((rows + 6) * (width + 6) + 49) * 16 }
+public func depthwiseScratchCount(rows: Int, width: Int) -> Int {
+  ((rows + 6) * (width + 6) + 49) * depthwiseBlockChannels
+}
 
 /// See `FloatKernels.finishTile`.
 public enum TileFinish: UInt8, Sendable {

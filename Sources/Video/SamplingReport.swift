@@ -20,6 +20,13 @@ public struct SamplingReport: Sendable, Codable {
     /// Upright, in pixels.
     public let width: Int
     public let height: Int
+
+    public init(index: Int, seconds: Double, width: Int, height: Int) {
+      self.index = index
+      self.seconds = seconds
+      self.width = width
+      self.height = height
+    }
   }
 
   /// Frames of the whole stream that decode, whatever its header says.
@@ -30,6 +37,13 @@ public struct SamplingReport: Sendable, Codable {
   public let frames: [Frame]
   /// Damage, and what could not be honoured; each a sentence.
   public let warnings: [String]
+
+  public init(decodedFrames: Int, rotation: Int, frames: [Frame], warnings: [String]) {
+    self.decodedFrames = decodedFrames
+    self.rotation = rotation
+    self.frames = frames
+    self.warnings = warnings
+  }
 
   private enum CodingKeys: String, CodingKey {
     case decodedFrames = "decoded_frames"

@@ -1,3 +1,5 @@
+import Diagnostics
+
 /// What can be wrong with a clip, with a request for its frames, or with the place that pictures are written to.
 public enum VideoError: Error, Sendable {
   /// Nothing is there under this name.
@@ -54,20 +56,20 @@ extension VideoError: CustomStringConvertible {
   public var description: String {
     switch self {
     case .notFound(let path): "\(path.quoted): no such file or directory"
-    case .unreadable(let path, let reason): "\(path.quoted): cannot be read: \(reason.escaped)"
+    case .unreadable(let path, let reason): "\(path.quoted): cannot be read: \(reason.escaped())"
     case .notAFile(let path): "\(path.quoted): neither a file nor a directory"
     case .empty(let path): "\(path.quoted): the file is empty"
-    case .notVideo(let path, let reason): "\(path.quoted): not a video or an image: \(reason.escaped)"
-    case .noVideoStream(let path, let found): "\(path.quoted): no video stream in it, only \(found.escaped)"
+    case .notVideo(let path, let reason): "\(path.quoted): not a video or an image: \(reason.escaped())"
+    case .noVideoStream(let path, let found): "\(path.quoted): no video stream in it, only \(found.escaped())"
     case .noSuchStream(let path, let stream, let available):
       "\(path.quoted): stream \(stream) is not a video stream; expected one of \(available.map(String.init).joined(separator: ", "))"
     case .unsupportedCodec(let path, let codec): "\(path.quoted): no decoder for its codec \(codec.quoted)"
     case .unsupportedPixels(let path, let format): "\(path.quoted): no conversion of its pixel format \(format.quoted) to RGB"
-    case .noFrames(let path, let reason): "\(path.quoted): not one frame decodes: \(reason.escaped)"
+    case .noFrames(let path, let reason): "\(path.quoted): not one frame decodes: \(reason.escaped())"
     case .noFramesInRange(let path, let start, let end, let first, let last):
       "\(path.quoted): no frame in \(rangeText(start, end)); the clip's frames are from \(secondsText(first)) to \(secondsText(last)) s"
     case .noImages(let path): "\(path.quoted): no image in this directory"
-    case .damagedImage(let path, let reason): "\(path.quoted): the image does not decode: \(reason.escaped)"
+    case .damagedImage(let path, let reason): "\(path.quoted): the image does not decode: \(reason.escaped())"
     case .changedWhileReading(let path): "\(path.quoted): a second reading gave other frames; is the file being written?"
     case .invalidFrameCount(let count, let limit): "frames: expected 1 to \(limit), found \(count)"
     case .invalidRange(let start, let end):
@@ -77,8 +79,8 @@ extension VideoError: CustomStringConvertible {
     case .invalidImage(let width, let height, let bytes):
       "image of \(width)×\(height) pixels: expected three bytes a pixel, found \(bytes) bytes"
     case .unwritableImage(let path, let width, let height, let reason):
-      "\(path.quoted): a picture of \(width)×\(height) pixels cannot be written: \(reason.escaped)"
-    case .unwritable(let path, let reason): "\(path.quoted): cannot be written: \(reason.escaped)"
+      "\(path.quoted): a picture of \(width)×\(height) pixels cannot be written: \(reason.escaped())"
+    case .unwritable(let path, let reason): "\(path.quoted): cannot be written: \(reason.escaped())"
     case .outOfMemory: "no memory left for decoding"
     case .cancelled: "cancelled"
     case .consumerFailed(let error): "\(error)"
@@ -88,22 +90,4 @@ extension VideoError: CustomStringConvertible {
 
 private func rangeText(_ start: Double?, _ end: Double?) -> String {
   "\(start.map(secondsText) ?? "the start") to \(end.map(secondsText) ?? "the end")\(start == nil && end == nil ? "" : " s")"
-}
-
-extension String {
-  /// In quotation marks, control characters written as escapes: for names that come from outside.
-  var quoted: String { "“\(escaped)”" }
-
-  /// Control characters written as escapes, so that text from outside cannot steer a terminal.
-  var escaped: String {
-    var text = ""
-    for scalar in unicodeScalars {
-      switch scalar.properties.generalCategory {
-      case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .unassigned, .privateUse:
-        text += "\\u{\(String(scalar.value, radix: 16))}"
-      default: text.unicodeScalars.append(scalar)
-      }
-    }
-    return text
-  }
 }

@@ -46,11 +46,9 @@ final class CheckpointSource: WeightSource {
     let mapped = try map(tensor)
     let address = mapped.withUnsafeBytes { $0.baseAddress }
     if requirement.layout == .asStored, let address, Int(bitPattern: address) % type.size == 0 {
-      return WeightMatrix(rows: shape[0], columns: shape[1], storage: .float(type, address), owner: mapped.owner)
+      return WeightMatrix(rows: shape[0], columns: shape[1], storage: .float(type, address), owner: Kept(mapped))
     }
-    let floats = try vector(name)
-    return WeightMatrix(
-      rows: shape[0], columns: shape[1], storage: .float(.float32, UnsafeRawPointer(floats.pointer)), owner: floats.owner)
+    return WeightMatrix(try vector(name))
   }
 
   func vector(_ name: String) throws(SlowFastError) -> Matrix {
@@ -86,4 +84,10 @@ final class CheckpointSource: WeightSource {
       throw .checkpoint(.wrongType(file: file, tensor: tensor.name, type: tensor.type, expected: "F32, F16 or BF16"))
     }
   }
+}
+
+/// A value as an object, to keep alive what it holds.
+private final class Kept<Value: Sendable>: Sendable {
+  let value: Value
+  init(_ value: Value) { self.value = value }
 }

@@ -133,7 +133,7 @@ extension VisionTower.Block {
   /// `x` `[side², width]`, in place.
   func run(_ x: Matrix, side: Int, in workspace: VisionTower.Workspace, on engine: Engine) throws(ComputeError) {
     let y = workspace.scratch.reshaped(rows: x.rows, columns: x.columns)
-    engine.depthwise7x7(x, height: side, width: side, weights: depthwise, bias: depthwiseBias, to: y)
+    try engine.depthwise7x7(x, height: side, width: side, weights: depthwise, bias: depthwiseBias, to: y)
     for start in stride(from: 0, to: x.rows, by: VisionTower.blockTokens) {
       let range = start..<min(start + VisionTower.blockTokens, x.rows)
       let tokens = y[rows: range]

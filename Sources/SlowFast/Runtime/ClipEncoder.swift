@@ -58,6 +58,9 @@ final class ClipEncoder {
     encodedFrames += 1
   }
 
+  /// Forgets all frames so far.
+  func restart() { encodedFrames = 0 }
+
   /// When all frames are in.
   func finish() throws(SlowFastError) -> SlowFastTokens {
     let fast = try compute { () throws(ComputeError) in try layout.makeFastTokens(from: slow) }

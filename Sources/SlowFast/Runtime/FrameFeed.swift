@@ -11,7 +11,7 @@ public enum ClipSource: Sendable {
   /// Frames that a sampling of this source gives.
   func frameCount(_ sampling: SamplingRequest) -> Int {
     switch self {
-    case .visual(let source): source.isImage ? 1 : sampling.frames
+    case .visual(let source): source.frameCount(sampling)
     case .frames(let images): images.count
     }
   }
@@ -24,26 +24,27 @@ struct FrameFeed {
   let imageSize: Int
   let threads: Int
 
-  enum Frame {
-    /// `[imageSize², 3]`, valid until the next frame.
+  enum Event {
+    /// `[imageSize², 3]`, valid until the next event.
     case pixels(Matrix)
     /// The same frame as before.
     case repeated
+    /// The stream proved damaged: what came so far is void and the first frame comes next.
+    case restart
   }
 
   /// Calls `body` for each frame in order. Returns what sampling reports.
   func forEach(
     times: inout StageTimes, isCancelled: @escaping @Sendable () -> Bool,
-    body: (Frame, inout StageTimes) throws(SlowFastError) -> Void
+    body: (Event, inout StageTimes) throws(SlowFastError) -> Void
   ) throws(SlowFastError) -> SamplingReport {
     let size = imageSize
     let pixels = try compute { () throws(ComputeError) in try Matrix(rows: size * size, columns: 3) }
-    func take(_ image: RGBImage, _ times: inout StageTimes) throws(SlowFastError) -> Frame {
-      try times.measure(\.resize) { () throws(SlowFastError) in
-        do throws(VideoError) {
-          let square = try image.preprocessed(size: size)
-          square.normalize(into: UnsafeMutableBufferPointer(start: pixels.pointer, count: 3 * size * size))
-        } catch { throw .video(error) }
+    let preprocessing = try video { () throws(VideoError) in try Preprocessing(size: size) }
+    func take(_ image: RGBImage, _ times: inout StageTimes) -> Event {
+      times.measure(\.resize) {
+        preprocessing.normalize(
+          preprocessing.pixels(image), into: UnsafeMutableBufferPointer(start: pixels.pointer, count: 3 * size * size))
       }
       return .pixels(pixels)
     }
@@ -52,40 +53,45 @@ struct FrameFeed {
       var report: [SamplingReport.Frame] = []
       for (index, image) in images.enumerated() {
         if isCancelled() { throw .cancelled }
-        try body(try take(image, &times), &times)
+        try body(take(image, &times), &times)
         report.append(.init(index: index, seconds: 0, width: image.width, height: image.height))
       }
       return SamplingReport(decodedFrames: images.count, rotation: 0, frames: report, warnings: [])
     case .visual(let visual):
-      return try sample(visual, times: &times, isCancelled: isCancelled) { (frame, times) throws(SlowFastError) in
-        try body(frame.isRepeat ? .repeated : try take(frame.image, &times), &times)
-      }
-    }
-  }
-
-  /// Time between frames is the decoder's; time inside `body` is counted by whoever spends it.
-  private func sample(
-    _ visual: VisualSource, times: inout StageTimes, isCancelled: @escaping @Sendable () -> Bool,
-    body: (SampledFrame, inout StageTimes) throws(SlowFastError) -> Void
-  ) throws(SlowFastError) -> SamplingReport {
-    var inner = times
-    var clock = StageTimes.now
-    do throws(VideoError) {
-      let report = try visual.sample(sampling, threads: threads, isCancelled: isCancelled) { frame in
+      // Time between frames is the decoder's; time inside `body` is counted by whoever spends it.
+      var inner = times
+      var clock = StageTimes.now
+      defer { times = inner }
+      do throws(VideoError) {
+        var request = sampling
+        request.frames = visual.frameCount(sampling)
+        let report = try visual.sample(
+          request, threads: threads, cancelled: isCancelled,
+          onRestart: { try body(.restart, &inner) },
+          onFrame: { frame in
+            inner.decode += StageTimes.now - clock
+            defer { clock = StageTimes.now }
+            try body(frame.isRepeat ? .repeated : take(frame.image, &inner), &inner)
+          })
         inner.decode += StageTimes.now - clock
-        defer { clock = StageTimes.now }
-        try body(frame, &inner)
-      }
-      inner.decode += StageTimes.now - clock
-      times = inner
-      return report
-    } catch {
-      times = inner
-      switch error {
-      case .cancelled: throw .cancelled
-      case .consumerFailed(let own as SlowFastError): throw own
-      default: throw .video(error)
+        return report
+      } catch {
+        switch error {
+        case .cancelled: throw .cancelled
+        case .consumerFailed(let own as SlowFastError): throw own
+        default: throw .video(error)
+        }
       }
     }
   }
+}
+
+/// Runs a step of the video module, its failures as this module's.
+func video<T>(_ body: () throws(VideoError) -> T) throws(SlowFastError) -> T {
+  do throws(VideoError) { return try body() } catch { throw .video(error) }
+}
+
+extension VisualSource {
+  /// Frames that a sampling gives: an image is a clip of one.
+  func frameCount(_ sampling: SamplingRequest) -> Int { kind == .image ? 1 : sampling.frames }
 }

@@ -86,6 +86,11 @@ final class TraceRecorder {
     projected += projected.suffix(projectedShape.reduce(1, *))
   }
 
+  func restart() {
+    frames = 0
+    (pixels, features, projected) = ([], [], [])
+  }
+
   func add(layer: Int, _ x: Matrix) {
     hidden[layer] += x.values
     if layer == 0 { rows += x.rows }

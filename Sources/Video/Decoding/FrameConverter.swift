@@ -17,7 +17,7 @@ final class FrameConverter {
   private struct Shape: Equatable {
     var width: Int, height: Int
     var format: AVPixelFormat, matrix: AVColorSpace
-    var isFullRange: Bool
+    var isFullRange: Bool, isLimitedRange: Bool
   }
 
   init(path: String, isStill: Bool = false) {
@@ -33,7 +33,7 @@ final class FrameConverter {
     let format = stored.withoutRange
     let shape = Shape(
       width: Int(source.width), height: Int(source.height), format: format, matrix: source.colorspace,
-      isFullRange: format != stored || source.color_range == AVCOL_RANGE_JPEG)
+      isFullRange: format != stored || source.color_range == AVCOL_RANGE_JPEG, isLimitedRange: source.color_range == AVCOL_RANGE_MPEG)
     guard shape.width > 0, shape.height > 0, Int64(shape.width) * Int64(shape.height) <= LibAV.pixelLimit else {
       throw .unsupportedPixels(path: path, format: "\(shape.width)×\(shape.height)")
     }
@@ -65,9 +65,10 @@ final class FrameConverter {
   private func open(_ shape: Shape, to target: AVPixelFormat) throws(VideoError) {
     lav_converter_close(converter)
     current = nil
-    let flags = isStill ? SWS_BILINEAR | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT : SWS_BILINEAR
+    // libav's converter is off by two levels for more than 8 bits unless it is told to be exact.
+    let flags = isStill ? lav_convert_smooth : shape.format.depth > 8 ? lav_convert_exact : lav_convert_fast
     converter = lav_converter_open(
-      Int32(shape.width), Int32(shape.height), shape.format.rawValue, target.rawValue, Int32(flags), Int32(shape.matrix.rawValue),
+      Int32(shape.width), Int32(shape.height), shape.format.rawValue, target.rawValue, flags, Int32(shape.matrix.rawValue),
       shape.isFullRange ? 1 : 0)
     guard converter != nil else { throw .unsupportedPixels(path: path, format: shape.format.name) }
     current = shape
@@ -77,9 +78,9 @@ final class FrameConverter {
     guard rows == Int32(shape.height) else { throw .unsupportedPixels(path: path, format: shape.format.name) }
   }
 
-  /// Grey of limited range, which libav's converter takes for full range.
+  /// Grey that declares the limited range; libav's converter takes all grey for full range.
   private func finish(_ image: RGBImage, _ shape: Shape) -> RGBImage {
-    guard shape.format.isGray, !shape.isFullRange, !isStill else { return image }
+    guard shape.format.isGray, shape.isLimitedRange else { return image }
     let levels = (0..<256).map { (level: Int) -> UInt8 in UInt8(clamping: ((level - 16) * 255 + 109) / 219) }
     return RGBImage(checkedWidth: image.width, height: image.height, pixels: image.pixels.map { levels[Int($0)] })
   }
@@ -126,6 +127,9 @@ private func packed(_ source: [UInt8], stride: Int, _ width: Int, _ height: Int,
 
 extension AVPixelFormat {
   fileprivate var name: String { av_get_pix_fmt_name(self).map { String(cString: $0) } ?? "unknown" }
+
+  /// Bits of a component.
+  fileprivate var depth: Int { av_pix_fmt_desc_get(self).map { Int($0.pointee.comp.0.depth) } ?? 8 }
 
   private var flags: UInt64 { av_pix_fmt_desc_get(self)?.pointee.flags ?? 0 }
 

@@ -1,4 +1,5 @@
 import CLibAV
+import Diagnostics
 
 /// An image file: one picture, upright.
 struct StillImage {

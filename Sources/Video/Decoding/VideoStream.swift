@@ -33,6 +33,13 @@ struct VideoStream {
     return Double(timestamp) * Double(timeBase.num) / Double(timeBase.den) - origin
   }
 
+  /// Of so many frames in all; nil beyond any number that matters.
+  func pixelCount(frames: Int) -> Int? {
+    let (area, overflow) = Int(parameters.pointee.width).multipliedReportingOverflow(by: Int(parameters.pointee.height))
+    let (all, overflowToo) = area.multipliedReportingOverflow(by: frames)
+    return overflow || overflowToo || area <= 0 ? nil : all
+  }
+
   /// The container's own setting-up bytes for the decoder.
   var setup: UnsafeBufferPointer<UInt8> {
     UnsafeBufferPointer(start: parameters.pointee.extradata, count: max(0, Int(parameters.pointee.extradata_size)))

@@ -13,8 +13,8 @@ struct FilmSampler {
     let (orientation, verdict, indexed) = try sampleByIndex()
     if let indexed { return report(indexed, orientation) }
     if case .damaged = verdict {} else if let counted = try sampleByCounting(.frames) { return report(counted, orientation) }
-    if let careful = try sampleByCounting(.slices) { return report(careful, orientation) }
-    throw .changedWhileReading(path: path)
+    guard let careful = try sampleByCounting(.slices) else { throw .changedWhileReading(path: path) }
+    return report(careful, orientation)
   }
 
   private func sampleByIndex() throws(VideoError) -> (Orientation, PacketIndex.Verdict, AttemptResult?) {
@@ -22,23 +22,30 @@ struct FilmSampler {
     let stream = try container.select(request.stream)
     let index = try PacketIndex(container, stream) { delivery.report($0) }
     guard index.verdict == .exact else { return (stream.orientation, index.verdict, nil) }
-    let converter = FrameConverter(path: path)
-    var sampler = try IndexedSampler(container, stream, index, threads: threads, converter: converter, delivery: delivery)
-    let result = try trusted { () throws(AttemptFailure) in try sampler.run(request) }
+    let result = try trusted { () throws(AttemptFailure) in
+      var sampler = try AttemptFailure.passing { () throws(VideoError) in
+        try IndexedSampler(container, stream, index, threads: threads, delivery: delivery)
+      }
+      return try sampler.run(request)
+    }
     return (stream.orientation, index.verdict, result)
   }
 
   private func sampleByCounting(_ threading: Decoder.Threading) throws(VideoError) -> AttemptResult? {
     let sampler = CountingSampler(
       path: path, request: request, threads: threads, threading: threading, delivery: delivery, cancelled: cancelled)
-    return try trusted { () throws(AttemptFailure) in try sampler.run() }
+    return try trusted(isLast: threading == .slices) { () throws(AttemptFailure) in try sampler.run() }
   }
 
-  /// nil when the attempt ended in distrust.
-  private func trusted(_ attempt: () throws(AttemptFailure) -> AttemptResult) throws(VideoError) -> AttemptResult? {
+  /// nil when another attempt may do better.
+  private func trusted(
+    isLast: Bool = false, _ attempt: () throws(AttemptFailure) -> AttemptResult
+  ) throws(VideoError) -> AttemptResult? {
     do { return try attempt() } catch {
       switch error {
       case .distrust: return nil
+      // A decoder that accepts no damage may refuse already what the container says of the stream.
+      case .failed(.noFrames) where !isLast: return nil
       case .failed(let error): throw error
       }
     }

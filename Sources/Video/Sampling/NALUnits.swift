@@ -5,6 +5,8 @@ struct NALUnits {
     case lengths(Int)
     /// Each unit follows the bytes 0, 0, 1.
     case startCodes
+    /// Where the units lie was found already.
+    case places([Range<Int>])
   }
 
   private let bytes: UnsafeBufferPointer<UInt8>
@@ -15,11 +17,51 @@ struct NALUnits {
     self.framing = framing
   }
 
+  /// The parameter sets of an `avcC` record (ISO/IEC 14496-15, 5.3.3); those that do not fit into it are left out.
+  init(avcSetup setup: UnsafeBufferPointer<UInt8>) {
+    var position = 5, places: [Range<Int>] = []
+    for mask in [UInt8(0x1F), 0xFF] where position < setup.count {
+      let count = Int(setup[position] & mask)
+      position += 1
+      places += NALUnits.places(count, setup, &position)
+    }
+    self.init(setup, .places(places))
+  }
+
+  /// The parameter sets of an `hvcC` record (ISO/IEC 14496-15, 8.3.3).
+  init(hevcSetup setup: UnsafeBufferPointer<UInt8>) {
+    var position = 23, places: [Range<Int>] = []
+    for _ in 0..<(setup.count > 22 ? Int(setup[22]) : 0) where position + 3 <= setup.count {
+      let count = Int(setup[position + 1]) << 8 | Int(setup[position + 2])
+      position += 3
+      places += NALUnits.places(count, setup, &position)
+    }
+    self.init(setup, .places(places))
+  }
+
+  /// `count` units, each behind its length in two bytes.
+  private static func places(_ count: Int, _ setup: UnsafeBufferPointer<UInt8>, _ position: inout Int) -> [Range<Int>] {
+    var places: [Range<Int>] = []
+    for _ in 0..<count where position + 2 <= setup.count {
+      let start = position + 2, end = start + (Int(setup[position]) << 8 | Int(setup[position + 1]))
+      guard start < end, end <= setup.count else {
+        position = setup.count
+        break
+      }
+      places.append(start..<end)
+      position = end
+    }
+    return places
+  }
+
   /// Calls `body` with each unit, none of them empty. False if the lengths do not add up to the packet, or there is no unit.
   func forEach(_ body: (_ unit: UnsafeBufferPointer<UInt8>) -> Void) -> Bool {
     switch framing {
-    case .lengths(let size): forEachByLength(size, body)
-    case .startCodes: forEachByStartCode(body)
+    case .lengths(let size): return forEachByLength(size, body)
+    case .startCodes: return forEachByStartCode(body)
+    case .places(let places):
+      for place in places { body(UnsafeBufferPointer(rebasing: bytes[place])) }
+      return !places.isEmpty
     }
   }
 
@@ -61,56 +103,5 @@ struct NALUnits {
     }
     close(bytes.count)
     return found
-  }
-}
-
-/// Bits of a unit's payload from the highest down, with the bytes that guard against false start codes left out.
-struct UnitBits {
-  private let bytes: UnsafeBufferPointer<UInt8>
-  private var byte: Int
-  private var bit = 0
-  private var zeros = 0
-
-  init(_ bytes: UnsafeBufferPointer<UInt8>, from byte: Int) {
-    self.bytes = bytes
-    self.byte = byte
-  }
-
-  /// nil at the end.
-  mutating func next() -> Int? {
-    if bit == 0, byte < bytes.count, zeros >= 2, bytes[byte] == 3 {
-      byte += 1
-      zeros = 0
-    }
-    guard byte < bytes.count else { return nil }
-    let value = Int(bytes[byte] >> UInt8(7 - bit)) & 1
-    bit += 1
-    if bit == 8 {
-      zeros = bytes[byte] == 0 ? zeros + 1 : 0
-      bit = 0
-      byte += 1
-    }
-    return value
-  }
-
-  mutating func next(_ count: Int) -> Int? {
-    var value = 0
-    for _ in 0..<count {
-      guard let bit = next() else { return nil }
-      value = value << 1 | bit
-    }
-    return value
-  }
-
-  /// An unsigned Exp-Golomb number; nil at the end or beyond 32 bits.
-  mutating func nextGolomb() -> Int? {
-    var zeros = 0
-    while true {
-      guard let bit = next() else { return nil }
-      if bit == 1 { break }
-      zeros += 1
-      if zeros > 31 { return nil }
-    }
-    return next(zeros).map { (1 << zeros) - 1 + $0 }
   }
 }

@@ -37,7 +37,7 @@ struct PacketIndex {
   init(
     _ container: Container, _ stream: VideoStream, progress: (SamplingProgress) -> Void
   ) throws(VideoError) {
-    let inspector = PacketInspector(stream)
+    var inspector = PacketInspector(stream)
     let packet = try Packet()
     var reading = Container.Reading.packet
     while true {

@@ -1,7 +1,7 @@
 // H.264 (ITU-T H.264, 7.3 and 7.4) and H.265 (ITU-T H.265, 7.3 and 7.4): one packet is one access unit.
 
 extension PacketInspector {
-  func inspectH264(_ units: NALUnits, isKey: Bool) -> PacketFinding {
+  mutating func inspectH264(_ units: NALUnits, isKey: Bool) -> PacketFinding {
     var pictures = 0, isStart = false, isReference = false, hasPartitions = false, isMalformed = false, startsLate = false
     let fits = units.forEach { unit in
       let header = unit[0]
@@ -10,10 +10,17 @@ extension PacketInspector {
       case 1, 5:
         if header & 0x60 != 0 { isReference = true }
         if header & 0x1F == 5 { isStart = true }
-        // `first_mb_in_slice`, an Exp-Golomb number: zero is the single bit 1.
-        let isFirst = unit.count > 1 && unit[1] & 0x80 != 0
-        if isFirst { pictures += 1 } else if pictures == 0 { startsLate = true }
+        // The slice begins with its first macroblock, its type and its parameter set.
+        var bits = UnitBits(unit, from: 1)
+        guard let first = bits.nextGolomb(), let type = bits.nextGolomb(), type <= 9, let set = bits.nextGolomb(),
+          pictureSets.isEmpty || pictureSets.contains(set)
+        else {
+          isMalformed = true
+          return
+        }
+        if first == 0 { pictures += 1 } else if pictures == 0 { startsLate = true }
       case 2, 3, 4: hasPartitions = true
+      case 8: notePictureSet(unit, headerBytes: 1)
       case 6: if isKey, isExactRecoveryPoint(unit) { isStart = true }
       default: break
       }
@@ -48,7 +55,7 @@ extension PacketInspector {
     return nil
   }
 
-  func inspectHEVC(_ units: NALUnits, isKey: Bool) -> PacketFinding {
+  mutating func inspectHEVC(_ units: NALUnits, isKey: Bool) -> PacketFinding {
     var pictures = 0, isStart = false, doubt: String?, isMalformed = false
     let fits = units.forEach { unit in
       guard unit.count > 2, unit[0] & 0x80 == 0 else {
@@ -60,14 +67,20 @@ extension PacketInspector {
       // Other layers (a second eye's view) are not decoded.
       guard layer == 0 else { return }
       switch type {
-      case 0...9:
+      case 0...9, 16...21:
         if unit[2] & 0x80 != 0 { pictures += 1 }
-      case 16...21:
-        if unit[2] & 0x80 != 0 { pictures += 1 }
+        // One bit or, in a key frame, two, then the parameter set.
+        var bits = UnitBits(unit, from: 2)
+        guard bits.next(type < 16 ? 1 : 2) != nil, let set = bits.nextGolomb(), pictureSets.isEmpty || pictureSets.contains(set) else {
+          isMalformed = true
+          return
+        }
+        guard type >= 16 else { return }
         isStart = true
         // Broken links and `no_output_of_prior_pics_flag` take pictures away.
         if type <= 18 { doubt = "a broken link" }
         if unit[2] & 0x40 != 0 { doubt = "pictures that are taken back" }
+      case 34: notePictureSet(unit, headerBytes: 2)
       case 36, 37: doubt = "an end of sequence inside the stream"
       default: break
       }
