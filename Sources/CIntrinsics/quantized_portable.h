@@ -53,5 +53,18 @@ PORTABLE portable_floatx4 portable_multiply_add(portable_floatx4 a, portable_flo
 #endif
 }
 
+// The same value, which the compiler cannot see through.
+PORTABLE portable_int16x8 portable_opaque(portable_int16x8 x) {
+#if defined(__SSE2__)
+  __asm__ volatile("" : "+x"(x));
+#elif defined(__aarch64__)
+  __asm__ volatile("" : "+w"(x));
+#endif
+  return x;
+}
+
+// Makes the compiler load again what it has stored or loaded before, in place of keeping it in registers that it does not have.
+PORTABLE void forget_memory(void) { __asm__ volatile("" ::: "memory"); }
+
 #undef PORTABLE
 #endif

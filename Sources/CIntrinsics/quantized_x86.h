@@ -67,6 +67,12 @@ AVX2 int32_t avx2_offset_word(__m256i x) {
 }
 AVX2 void avx2_prefetch(const void *p) { _mm_prefetch((const char *)p, _MM_HINT_T0); }
 
+// The same value, which the compiler cannot see through: what is computed from it is computed each time.
+AVX2 __m256i avx2_opaque(__m256i x) {
+  __asm__ volatile("" : "+x"(x));
+  return x;
+}
+
 // MARK: AVX-512 with VNNI
 
 AVX512 __m512i avx512_load(const void *from) { return _mm512_loadu_si512(from); }
@@ -109,6 +115,11 @@ AVX512 int32_t avx512_sum32(__m512i x) { return _mm512_reduce_add_epi32(x); }
 // Sixteen int32 in −128 … 127 as bytes.
 AVX512 void avx512_store_bytes(void *to, __m512i x) { _mm_storeu_si128((__m128i *)to, _mm512_cvtepi32_epi8(x)); }
 AVX512 void avx512_prefetch(const void *p) { _mm_prefetch((const char *)p, _MM_HINT_T0); }
+// The same value, which the compiler cannot see through.
+AVX512 __m512i avx512_opaque(__m512i x) {
+  __asm__ volatile("" : "+v"(x));
+  return x;
+}
 
 #undef AVX2
 #undef AVX512

@@ -63,7 +63,9 @@ struct BlockEncoder {
         FloatConversion.toBFloat16(floats, count, values)
       }
       let type: SourceType = descriptor.encoding == .float16 ? .float16 : .bfloat16
-      if isFinite && !FloatConversion.areFinite(type, values, count) { try refuseTooLarge(rows, scratch) }
+      if isFinite && !FloatConversion.areFinite(type, values, count) {
+        try refuseTooLarge(rows, limit: type == .float16 ? 65504 : 0x1.fep127, scratch)
+      }
     }
     if !isFinite { try refuseNonfinite(rows, scratch) }
     return isFinite
@@ -74,22 +76,10 @@ struct BlockEncoder {
     throw .nonFinite(tensor: source.tensor.name, index: found.index, value: found.value)
   }
 
-  func refuseTooLarge(_ rows: Range<Int>, _ scratch: ConversionScratch) throws(ConversionError) {
-    let limit = Self.largestValue(descriptor.encoding)
+  /// `limit`: the largest magnitude that can be stored.
+  func refuseTooLarge(_ rows: Range<Int>, limit: Float, _ scratch: ConversionScratch) throws(ConversionError) {
     guard let found = try source.first(in: rows, scratch: scratch, where: { $0.isFinite && abs($0) > limit }) else { return }
     throw .weightTooLarge(
       tensor: source.tensor.name, index: found.index, value: found.value, limit: limit, encoding: descriptor.encoding)
-  }
-
-  /// Beyond it a weight, or its group's scale, would become infinite.
-  private static func largestValue(_ encoding: TensorEncoding) -> Float {
-    let largestHalf = Float(Float16.greatestFiniteMagnitude)
-    switch encoding {
-    case .float32: return .greatestFiniteMagnitude
-    case .bfloat16: return Float(bitPattern: 0x7F7F_0000)
-    case .float16: return largestHalf
-    case .quantized(_, _, false): return largestHalf
-    case .quantized(let bits, _, true): return largestHalf * Float(1 << (bits - 1) - 1)
-    }
   }
 }

@@ -20,7 +20,9 @@ struct Sections {
       throw .vocabularyTooSmall(tokens: tokenizer.vocabularySize, rows: config.vocabularySize)
     }
     entries.append(("tokenizer", tokenizer.serialized()))
-    entries.append(("preprocessing", try encodeJSON(Preprocessing(config: config, checkpointName: checkpoint.name))))
+    do throws(ArchitectureError) {
+      entries.append(("preprocessing", try PreprocessingRecord(config: config, checkpointName: checkpoint.name).json()))
+    } catch { throw .architecture(error) }
   }
 
   mutating func add(_ provenance: Provenance) throws(ConversionError) { entries.append(("provenance", try provenance.json())) }

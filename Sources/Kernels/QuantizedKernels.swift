@@ -60,14 +60,20 @@ public struct QuantizedKernels: Sendable {
   /// Bytes of scratch that a multiplication needs, of any shape.
   public var scratchBytes: Int
 
+  /// Runs the multiply-add instructions of `multiply4` alone, from register to register, `iterations` times, and returns how many products
+  /// that were: the limit that a multiplication is measured against.
+  public var multiplyInRegisters: @Sendable (_ iterations: Int) -> Int
+
   @inlinable
   public init(
     quantizeRow: @escaping @Sendable (UnsafePointer<Float>, Int, QuantizedRows, Int) -> Void,
-    multiply4: @escaping Multiply, multiply8: @escaping Multiply, scratchBytes: Int
+    multiply4: @escaping Multiply, multiply8: @escaping Multiply, scratchBytes: Int,
+    multiplyInRegisters: @escaping @Sendable (Int) -> Int
   ) {
     self.quantizeRow = quantizeRow
     self.multiply4 = multiply4
     self.multiply8 = multiply8
     self.scratchBytes = scratchBytes
+    self.multiplyInRegisters = multiplyInRegisters
   }
 }

@@ -5,6 +5,8 @@ public let blockInputs = 256
 public struct QuantizedTile {
   /// The panel's unpacked codes, in the kernel's own layout.
   public var weights: UnsafeRawPointer
+  /// Where a kernel may put what it has no register for: 1 KiB at a 64-byte boundary.
+  public var scratch: UnsafeMutableRawPointer
   /// `[groups · group / 4][width][4]`.
   public var values: UnsafePointer<Int8>
   /// `[groups][width]`.
@@ -26,12 +28,13 @@ public struct QuantizedTile {
   @inlinable @inline(__always)
   public init(
     _ panel: QuantizedPanel, _ rows: QuantizedRows, tile: Int, first: Int, groups: Int, words: Int, weights: UnsafeRawPointer,
-    output: UnsafeMutablePointer<Float>
+    scratch: UnsafeMutableRawPointer, output: UnsafeMutablePointer<Float>
   ) {
     let token = tile * tileTokens
     let columns = panel.groups * panel.group
     width = smaller(tileTokens, rows.count - token)
     self.weights = weights
+    self.scratch = scratch
     values = UnsafePointer(rows.values + token * columns + first * panel.group * width)
     scales = UnsafePointer(rows.scales + token * panel.groups + first * width)
     sums = UnsafePointer(rows.sums + token * panel.groups + first * width)
@@ -49,7 +52,7 @@ public struct QuantizedTile {
 @inlinable @inline(__always)
 public func multiplyInBlocks(
   _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, words: Int,
-  unpack: (_ first: Int, _ groups: Int) -> UnsafeRawPointer, multiply: (QuantizedTile) -> Void
+  scratch: UnsafeMutableRawPointer, unpack: (_ first: Int, _ groups: Int) -> UnsafeRawPointer, multiply: (QuantizedTile) -> Void
 ) {
   clear(output, rows.count)
   let step = greater(1, blockInputs / panel.group)
@@ -60,7 +63,7 @@ public func multiplyInBlocks(
     for tile in 0..<rows.tiles {
       multiply(
         QuantizedTile(
-          panel, rows, tile: tile, first: first, groups: groups, words: words, weights: weights, output: output))
+          panel, rows, tile: tile, first: first, groups: groups, words: words, weights: weights, scratch: scratch, output: output))
     }
     first += groups
   }

@@ -70,8 +70,8 @@ func multiplyDirectly(
   // Inputs of one 128-byte block of the panel's 32 rows, and accumulators of a token and vector: one for each digit of the codes.
   let inputs = bits == 4 ? 8 : 4
   let digitCount = bits == 4 ? 1 : 2
-  var sums = InlineArray<8, __m256i>(repeating: avx2_fill32(0))
-  var wide = InlineArray<8, __m256i>(repeating: avx2_fill32(0))
+  var sums = zeros8()
+  var wide = zeros8()
   for part in 0..<4 / vectors {
     var codes = panel.codes + part * vectors * 32
     var values = UnsafeRawPointer(rows.values)
@@ -120,6 +120,7 @@ func multiplyDirectly(
         }
         isFirst = false
       }
+      forget_memory()
       let row = 8 * part * vectors
       let place = output + row
       let weightScales = panel.scales + group * panelRows + row

@@ -11,13 +11,14 @@ import Kernels
 /// Limit: `vpdpbusd` alone, in registers; groups of 128 cost at least 6 % on top, of 64 13 %, of 32 25 %, for the two float instructions
 /// share its ports.
 public let quantizedKernelsAVX512 = QuantizedKernels(
-  quantizeRow: quantizeRow, multiply4: multiply4, multiply8: multiply8, scratchBytes: blockInputs * panelRows)
+  quantizeRow: quantizeRow, multiply4: multiply4, multiply8: multiply8, scratchBytes: blockInputs * panelRows,
+  multiplyInRegisters: multiplyInRegisters)
 
 func multiply4(
   _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
 ) {
   if rows.count <= directTokens { return multiplyDirectly4(panel, rows, output) }
-  multiplyInBlocks(panel, rows, output, words: 1) { first, groups in
+  multiplyInBlocks(panel, rows, output, words: 1, scratch: scratch) { first, groups in
     unpack4(panel.codes + first * panel.group * panelRows / 2, groups * panel.group, scratch)
     return UnsafeRawPointer(scratch)
   } multiply: { tile in
@@ -29,7 +30,9 @@ func multiply8(
   _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
 ) {
   if rows.count <= directTokens { return multiplyDirectly8(panel, rows, output) }
-  multiplyInBlocks(panel, rows, output, words: 1) { first, groups in
+  // An argument that is not used would make the compiler emit a second, weak copy of the function.
+  avx512_prefetch(scratch)
+  multiplyInBlocks(panel, rows, output, words: 1, scratch: scratch) { first, groups in
     let codes = panel.codes + first * panel.group * panelRows
     prefetch(codes + groups * panel.group * panelRows, groups * panel.group * panelRows)
     return codes
@@ -65,4 +68,41 @@ func prefetch(_ from: UnsafeRawPointer, _ bytes: Int) {
     avx512_prefetch(from + place)
     place += 64
   }
+}
+
+func multiplyInRegisters(_ iterations: Int) -> Int {
+  var sums = zeros24()
+  var upper = avx512_fill8(1)
+  var lower = avx512_fill8(2)
+  let values = avx512_fill8(1)
+  for _ in 0..<iterations {
+    for token in 0..<12 {
+      upper = avx512_opaque(upper)
+      lower = avx512_opaque(lower)
+      sums[unchecked: 2 * token] = avx512_dot(sums[unchecked: 2 * token], upper, values)
+      sums[unchecked: 2 * token + 1] = avx512_dot(sums[unchecked: 2 * token + 1], lower, values)
+    }
+  }
+  for index in 0..<24 { _ = avx512_opaque(sums[unchecked: index]) }
+  return iterations * 24 * 64
+}
+
+// Written out: `InlineArray(repeating:)` may stay a call to a copy of a generic function, which a kernel module may not hold, and the
+// accumulators would be memory.
+
+@inline(__always)
+func zeros8() -> InlineArray<8, __m512i> {
+  let zero = avx512_fill32(0)
+  return [
+    zero, zero, zero, zero, zero, zero, zero, zero,
+  ]
+}
+
+@inline(__always)
+func zeros24() -> InlineArray<24, __m512i> {
+  let zero = avx512_fill32(0)
+  return [
+    zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero,
+    zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero,
+  ]
 }

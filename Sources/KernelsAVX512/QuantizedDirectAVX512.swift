@@ -69,8 +69,8 @@ func direct8x4(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeM
 func multiplyDirectly(
   bits: Int, _ tokens: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>
 ) {
-  var first = InlineArray<8, __m512i>(repeating: avx512_fill32(0))
-  var last = InlineArray<8, __m512i>(repeating: avx512_fill32(0))
+  var first = zeros8()
+  var last = zeros8()
   var codes = panel.codes
   var values = UnsafeRawPointer(rows.values)
   for group in 0..<panel.groups {
@@ -96,6 +96,7 @@ func multiplyDirectly(
       codes += 32 * bits
       values += 8 * tokens
     }
+    forget_memory()
     let row = group * panelRows
     let upper = avx512_load_halves(panel.scales + row)
     let lower = avx512_load_halves(panel.scales + row + 16)

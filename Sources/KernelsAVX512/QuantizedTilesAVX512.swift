@@ -73,7 +73,7 @@ func tile8x12(_ tile: QuantizedTile) { multiplyTokens(bits: 8, 12, tile) }
 /// All 32 rows by `tokens` (a constant) tokens.
 @inline(__always)
 func multiplyTokens(bits: Int, _ tokens: Int, _ tile: QuantizedTile) {
-  var sums = InlineArray<24, __m512i>(repeating: avx512_fill32(0))
+  var sums = zeros24()
   var weights = tile.weights
   var values = UnsafeRawPointer(tile.values)
   var offsets = tile.offsets

@@ -5,7 +5,8 @@ import Kernels
 /// zero point taken off the codes, and sums of two products added into int32.
 public let quantizedKernelsPortable = QuantizedKernels(
   quantizeRow: quantizeRow, multiply4: multiply4, multiply8: multiply8,
-  scratchBytes: blockInputs * panelRows * 2 + blockInputs * tileTokens * 2 + (blockInputs / 32) * panelRows * 8)
+  scratchBytes: blockInputs * panelRows * 2 + blockInputs * tileTokens * 2 + (blockInputs / 32) * panelRows * 8,
+  multiplyInRegisters: multiplyInRegisters)
 
 func multiply4(
   _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
@@ -28,7 +29,7 @@ func multiply(
   let values = weights + blockInputs * panelRows
   let scales = UnsafeMutableRawPointer(values + blockInputs * tileTokens).assumingMemoryBound(to: Float.self)
   let minima = scales + blockInputs / 32 * panelRows
-  multiplyInBlocks(panel, rows, output, words: 1) { first, groups in
+  multiplyInBlocks(panel, rows, output, words: 1, scratch: scratch) { first, groups in
     let inputs = groups * panel.group
     let codes = (panel.codes + first * panel.group * panelRows * bits / 8).assumingMemoryBound(to: UInt8.self)
     if bits == 4 { unpack4(codes, inputs, weights) } else { unpack8(codes, inputs, weights) }
@@ -105,4 +106,28 @@ func halfToFloat(_ half: UInt16) -> Float {
   let scaled = Float(bitPattern: magnitude) * 0x1p112
   let bits = scaled.bitPattern | (half & 0x7c00 == 0x7c00 ? 0x7f80_0000 : 0) | UInt32(half & 0x8000) << 16
   return Float(bitPattern: bits)
+}
+
+func multiplyInRegisters(_ iterations: Int) -> Int {
+  var sums = zeros8()
+  var codes = portable_broadcast([1, 1])
+  for _ in 0..<iterations {
+    for index in 0..<8 {
+      codes = portable_opaque(codes)
+      sums[unchecked: index] = portable_add_pairs(sums[unchecked: index], codes, codes)
+    }
+  }
+  for index in 0..<8 { _ = portable_opaque(unsafeBitCast(sums[unchecked: index], to: SIMD8<Int16>.self)) }
+  return iterations * 8 * 8
+}
+
+// Written out: `InlineArray(repeating:)` may stay a call to a copy of a generic function, which a kernel module may not hold, and the
+// accumulators would be memory.
+
+@inline(__always)
+func zeros8() -> InlineArray<8, SIMD4<Int32>> {
+  let zero = SIMD4<Int32>()
+  return [
+    zero, zero, zero, zero, zero, zero, zero, zero,
+  ]
 }

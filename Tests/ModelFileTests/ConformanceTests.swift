@@ -26,6 +26,8 @@ struct Contents: Codable {
     var shape: [Int]
     var encoding: String
     var planes: [String]
+    /// Of all values as float32.
+    var values: String
   }
   struct Section: Codable, Equatable {
     var name: String
@@ -40,10 +42,22 @@ struct Contents: Codable {
     tensors = try reader.loadAll(of: reader.tensors.map(\.name), pool: pool).map { tensor in
       Tensor(
         name: tensor.name, shape: tensor.descriptor.shape, encoding: "\(tensor.descriptor.encoding)",
-        planes: tensor.planes.map { hexadecimal(checksum($0.bytes)) })
+        planes: tensor.planes.map { hexadecimal(checksum($0.bytes)) }, values: hexadecimal(try values(of: tensor.name, reader)))
     }
     sections = try reader.sections.map { Section(name: $0.name, checksum: hexadecimal(checksum(try reader.section($0.name)))) }
   }
+}
+
+/// Row by row.
+private func values(of name: String, _ reader: ModelFileReader) throws -> UInt64 {
+  let rows = try reader.rows(of: name)
+  var values = [Float](repeating: .nan, count: rows.rows * rows.columns)
+  for row in 0..<rows.rows {
+    try values.withUnsafeMutableBufferPointer { buffer in
+      try rows.read(row: row, into: #require(buffer.baseAddress) + row * rows.columns)
+    }
+  }
+  return values.withUnsafeBytes { checksum($0) }
 }
 
 private func hexadecimal(_ value: UInt64) -> String {
@@ -89,5 +103,19 @@ private func hexadecimal(_ value: UInt64) -> String {
     let decomposed = try #require(reader.tensor("cafe\u{301}"))
     #expect(composed.planes[0].offset != decomposed.planes[0].offset)
     #expect(reader.tensors[0].planes[0].part.description == #"tensor 'bell\u{7}\u{a}\u{1b}[31m'"#)
+  }
+
+  /// The worked example of the specification, section 6.
+  @Test func theExampleIsTrue() throws {
+    let reader = try ModelFileReader(path: "\(formats)/conformance/quantized4.sfq")
+    let tensor = try reader.load("symmetric", pool: ThreadPool(threadCount: 1))
+    let byte = try #require(tensor[.codes]).bytes[1157]
+    let scale = try #require(tensor[.scales]).bytes.loadUnaligned(fromByteOffset: 130, as: UInt16.self)
+    var row = [Float](repeating: 0, count: 64)
+    try row.withUnsafeMutableBufferPointer { try reader.rows(of: "symmetric").read(row: 33, into: #require($0.baseAddress)) }
+    let sentence = "0x\(String(byte, radix: 16)), so the code is \(byte >> 4); the scale is 0x\(String(scale, radix: 16).uppercased())"
+    let text = try String(contentsOfFile: "\(formats)/sfq.md", encoding: .utf8)
+    #expect(text.contains(sentence), "\(sentence)")
+    #expect(text.contains("= −\(String(format: "%.10g", -row[13]))."), "\(row[13])")
   }
 }

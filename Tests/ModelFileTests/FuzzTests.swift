@@ -17,7 +17,11 @@ import Testing
       guard let tensor = try? reader.load(name, pool: pool) else { continue }
       // Every byte that is handed out can be read.
       for plane in tensor.planes { _ = checksum(plane.bytes) }
-      if let rows = try? reader.rows(of: name) { _ = try? rows.row(rows.rows - 1) }
+      let rows = try reader.rows(of: name)
+      var values = [Float](repeating: 0, count: rows.columns)
+      _ = values.withUnsafeMutableBufferPointer { buffer in
+        buffer.baseAddress.map { try? rows.read(row: rows.rows - 1, into: $0) }
+      }
     }
     return try reader.verify(pool: pool)
   }

@@ -130,7 +130,7 @@ for token in added:
     next_id += token["id"] == next_id
 texts = [
     "zqx", "a zqx.", "szqx zqxs zqx", "zqx_ zqx \u00e9zqx zqx\u0301 zqx\u200d zqx-zqx", "zqxy zqx zqxyzqx", "_zqx \u00b2zqx 5zqx \u24d0zqx \u0301zqx",
-    "zqx\u00b2 zqx\u24d0 zqx\u203f zqx\u0660 zqx\u2160 \U0001f130zqx", "a <L> b", "a \n\u3000<L>b <L> <L>", "a <R> b", "a<R> \u00a0\n b<R>", "x  <B>  y <B> <B>  ", "word", "a word.", "sword words word", "word_ \u00e9word word\u0301 word\u200d word-word",
+    "zqx\u00b2 zqx\u24d0 zqx\u203f zqx\u0660 zqx\u2160 \U0001f130zqx zqx\u1ad3 zqx\U00016ebd", "a <L> b", "a \n\u3000<L>b <L> <L>", "a <R> b", "a<R> \u00a0\n b<R>", "x  <B>  y <B> <B>  ", "word", "a word.", "sword words word", "word_ \u00e9word word\u0301 word\u200d word-word",
     "wordy word wordyword", "<a<a><a>b<a>bb", "n\u00f6rm no\u0308rm xno\u0308rmx", "\u2603 \u00e9 \u2603 e\u0301", "\u00e9\u00e9 e\u0301e\u0301", "x  sp<R> sp", "<N> <L><R> <N>",
     "<R> <L>", "<R> sp", "a  <L>word", "  ", "<a>word", "\u00b2word 5word \u24d0word",
 ]

@@ -1,0 +1,78 @@
+import Foundation
+import Testing
+import Video
+
+/// Broken streams: what decodes is used, and the report says so.
+@Suite struct DamageTests {
+  @Test(arguments: ["cut.mp4", "broken_packet.mp4", "broken_slice.mp4", "broken_blocks.mp4"]) func damageIsReported(_ name: String) throws {
+    let sampled = try Sampled(clip: name, 5)
+    #expect(sampled.report.warnings.contains { $0.hasPrefix("damaged: ") })
+  }
+
+  @Test func soundClipsHaveNoWarning() throws {
+    for name in ["b_frames.mp4", "open_gop.ts", "irregular.mkv", "hidden_vp8.webm", "no_times.h264"] {
+      #expect(try Sampled(clip: name, 5).report.warnings == [])
+    }
+  }
+
+  @Test func theHeaderPromisesMore() throws {
+    #expect(try Sampled(clip: "cut.mp4", 2).report.warnings.contains { $0.contains("promises 40 frames") })
+  }
+
+  /// Damage that only the decoder sees, after frames have been delivered: all begins again, and the second run counts.
+  @Test func samplingBeginsAgain() throws {
+    let sampled = try Sampled(clip: "broken_blocks.mp4", 60)
+    #expect(sampled.restarts == 1)
+    #expect(sampled.frames.map(\.position) == Array(0..<60))
+    #expect(sampled.report.frames.count == 60)
+  }
+
+  /// Damage that the packets show is found before anything is delivered.
+  @Test(arguments: ["cut.mp4", "broken_packet.mp4", "broken_slice.mp4", "hidden_vp8.webm", "two_sizes.ts"])
+  func noRestartWhenPacketsTell(_ name: String) throws {
+    #expect(try Sampled(clip: name, 5).restarts == 0)
+  }
+
+  @Test func notOneFrame() {
+    guard case .noFrames(let path, _)? = videoError({ _ = try Sampled(clip: "no_frames.mp4", 3) }) else {
+      Issue.record("expected noFrames")
+      return
+    }
+    #expect(path.hasSuffix("no_frames.mp4"))
+  }
+
+  /// Whatever is changed or cut, there is a result or an error of this module; never a trap.
+  @Test(arguments: ["b_frames.mp4", "open_gop_hevc.mp4", "hidden_vp9.webm", "hidden_vp8.webm", "motion_jpeg.avi", "open_gop.ts", "av1.mkv"])
+  func anyDamage(_ name: String) throws {
+    let directory = try TemporaryDirectory()
+    let original = [UInt8](try Data(contentsOf: URL(fileURLWithPath: TestClips.path(name))))
+    var random = SplitMix(state: UInt64(name.utf8.count))
+    for round in 0..<12 {
+      var bytes = original
+      if round % 3 == 0 { bytes.removeLast(Int(random.next() % UInt64(bytes.count))) }
+      for _ in 0..<4 {
+        let at = Int(random.next() % UInt64(max(1, bytes.count)))
+        for offset in at..<min(bytes.count, at + Int(random.next() % 40)) { bytes[offset] = UInt8(truncatingIfNeeded: random.next()) }
+      }
+      let path = try directory.write("damaged", bytes)
+      do {
+        let sampled = try Sampled(path, SamplingRequest(frames: 4))
+        #expect(sampled.frames.count == 4)
+      } catch {
+        #expect(error is VideoError)
+      }
+    }
+  }
+}
+
+/// Numbers that are the same in each run.
+struct SplitMix {
+  var state: UInt64
+  mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var z = state
+    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+    return z ^ (z >> 31)
+  }
+}

@@ -1,0 +1,69 @@
+import Foundation
+import Testing
+import Video
+
+/// PNG files and the contact sheet.
+@Suite struct OutputTests {
+  private func noise(_ width: Int, _ height: Int) throws -> RGBImage {
+    var random = SplitMix(state: 7)
+    let pixels = (0..<width * height * 3).map { _ in UInt8(truncatingIfNeeded: random.next()) }
+    return try RGBImage(width: width, height: height, pixels: pixels)
+  }
+
+  @Test(arguments: [(1, 1), (37, 5), (64, 48), (3, 100)]) func pngsReadBack(_ width: Int, _ height: Int) throws {
+    let directory = try TemporaryDirectory()
+    let image = try noise(width, height)
+    try image.writePNG(to: directory.path("a.png"))
+    #expect(try Sampled(directory.path("a.png"), SamplingRequest(frames: 1)).frames[0].image == image)
+    // Nothing else is left there, and a second writing replaces the first.
+    try noise(2, 2).writePNG(to: directory.path("a.png"))
+    #expect(try FileManager.default.contentsOfDirectory(atPath: directory.url.path) == ["a.png"])
+  }
+
+  @Test func whereNothingCanBeWritten() throws {
+    let directory = try TemporaryDirectory()
+    for path in [directory.path("none/a.png"), directory.url.path, ""] {
+      guard case .unwritable(path, _)? = videoError({ try noise(2, 2).writePNG(to: path) }) else {
+        Issue.record("expected unwritable: \(path)")
+        return
+      }
+    }
+    #expect(try FileManager.default.contentsOfDirectory(atPath: directory.url.path) == [])
+  }
+
+  @Test func sheetShowsEveryFrame() throws {
+    let frames = try Sampled(clip: "b_frames.mp4", 7).frames
+    var sheet = try ContactSheet(count: 7, first: frames[0].image, thumbnailWidth: 128)
+    let empty = sheet.image
+    for frame in frames {
+      let before = sheet.image
+      sheet.add(frame)
+      #expect(sheet.image != before)
+    }
+    #expect(sheet.image.width == empty.width && sheet.image.height == empty.height)
+    // The label's ink.
+    #expect(sheet.image.pixels.contains(230))
+  }
+
+  @Test func sheetsStayWithinTheirLimits() throws {
+    let tall = try noise(4, 4000)
+    for count in [1, 2, 63, 1000] {
+      let image = try ContactSheet(count: count, first: tall).image
+      #expect(image.width <= ContactSheet.sideLimit && image.height <= ContactSheet.sideLimit)
+    }
+    for count in [0, -1, Int.max] {
+      guard case .invalidFrameCount? = videoError({ _ = try ContactSheet(count: count, first: tall) }) else {
+        Issue.record("expected invalidFrameCount")
+        return
+      }
+    }
+  }
+
+  /// Frames of another shape than the first fit into its box.
+  @Test func framesOfAnyShape() throws {
+    let frames = try Sampled(clip: "two_sizes.ts", 20).frames
+    var sheet = try ContactSheet(count: 20, first: frames[0].image)
+    for frame in frames { sheet.add(frame) }
+    #expect(Set(frames.map(\.image.width)) == [64, 80])
+  }
+}

@@ -1,0 +1,83 @@
+import Foundation
+import Testing
+import Video
+
+/// Every synthetic clip against a full decoding of it.
+@Suite struct SamplingTests {
+  static let clips: [String: TestClips.Described] = (try? TestClips.described()) ?? [:]
+  static let playable = clips.filter { !$0.value.frames.isEmpty }.keys.sorted()
+
+  @Test func theClipsAreThere() { #expect(SamplingTests.playable.count >= 24) }
+
+  @Test(arguments: playable) func everyFrame(_ name: String) throws {
+    let clip = try #require(SamplingTests.clips[name])
+    try check(name, clip, frames: clip.frames.count)
+  }
+
+  @Test(arguments: playable, [1, 2, 7]) func someFrames(_ name: String, _ frames: Int) throws {
+    try check(name, try #require(SamplingTests.clips[name]), frames: frames)
+  }
+
+  @Test(arguments: playable) func moreFramesThanThereAre(_ name: String) throws {
+    let clip = try #require(SamplingTests.clips[name])
+    try check(name, clip, frames: clip.frames.count * 2 + 3)
+  }
+
+  private func check(_ name: String, _ clip: TestClips.Described, frames: Int) throws {
+    let sampled = try Sampled(clip: name, frames)
+    #expect(sampled.report.decodedFrames == clip.frames.count)
+    #expect(sampled.frames.map(\.position) == Array(0..<frames))
+    let indices = SamplingRequest(frames: frames).indices(of: clip.frames.count)
+    #expect(sampled.frames.map(\.index) == indices)
+    #expect(sampled.report.frames.map(\.index) == indices)
+    var last: Int?
+    for frame in sampled.frames {
+      let expected = clip.frames[frame.index]
+      #expect(abs(frame.seconds - expected.seconds) < 1e-5)
+      #expect(frame.isRepeat == (last == frame.index))
+      last = frame.index
+      let stored = try asStored(frame.image, name)
+      #expect(stored.width == expected.width && stored.height == expected.height)
+      // More than 8 bits: FFmpeg's versions differ by up to three levels.
+      let tolerance = name == "ten_bits.mp4" ? 4.0 : 2.0
+      if stored.width % 2 == 0, stored.height % 2 == 0 {
+        #expect(difference(stored.grid(2), expected.quarters) <= tolerance, "\(name), frame \(frame.index)")
+      }
+    }
+  }
+
+  /// The frame as it was before it was made upright.
+  private func asStored(_ image: RGBImage, _ name: String) throws -> RGBImage {
+    switch name {
+    case "turned.mp4": try image.turned(3)
+    case "mirrored.mp4": try image.mirrored()
+    default: image
+    }
+  }
+
+  @Test func framesAreUpright() throws {
+    let turned = try Sampled(clip: "turned.mp4", 1)
+    #expect(turned.report.rotation == -90)
+    #expect(turned.report.frames[0] == .init(index: 0, seconds: 0, width: 48, height: 64))
+    let mirrored = try Sampled(clip: "mirrored.mp4", 1)
+    #expect(mirrored.report.rotation == 0)
+  }
+
+  /// The number of threads changes nothing.
+  @Test(arguments: ["b_frames.mp4", "open_gop_hevc.mp4", "av1.mkv", "hidden_vp9.webm"]) func threads(_ name: String) throws {
+    let one = try Sampled(TestClips.path(name), SamplingRequest(frames: 9), threads: 1)
+    let four = try Sampled(TestClips.path(name), SamplingRequest(frames: 9), threads: 4)
+    #expect(one.frames.map(\.image) == four.frames.map(\.image))
+  }
+
+  @Test func indicesAreNumPys() {
+    #expect(SamplingRequest(frames: 1).indices(of: 100) == [0])
+    #expect(SamplingRequest(frames: 2).indices(of: 100) == [0, 99])
+    #expect(SamplingRequest(frames: 8).indices(of: 325) == [0, 46, 92, 138, 185, 231, 277, 324])
+    #expect(SamplingRequest(frames: 8).indices(of: 4) == [0, 0, 0, 1, 1, 2, 2, 3])
+    #expect(SamplingRequest(frames: 3).indices(of: 1) == [0, 0, 0])
+    // Where 3 × (49 / 49) is a hair below 3 in doubles, NumPy truncates; these are its own numbers.
+    #expect(SamplingRequest(frames: 50).indices(of: 50).last == 49)
+    #expect(SamplingRequest(frames: 64).indices(of: 14064)[..<5] == [0, 223, 446, 669, 892])
+  }
+}
