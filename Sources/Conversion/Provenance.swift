@@ -12,7 +12,7 @@ struct Provenance: Codable {
   }
 
   struct Recipe: Codable {
-    var method = "round to nearest"
+    var method = "round to nearest, scales of the least squared error"
     var bits: Int
     var group: Int?
     var asymmetric: Bool
