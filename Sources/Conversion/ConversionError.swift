@@ -64,7 +64,8 @@ extension ConversionError: CustomStringConvertible {
     case .headDiffersFromEmbedding(let head, let embedding):
       "config.json ties the head to the embedding, but tensor \(head.quoted) differs from \(embedding.quoted)"
 
-    case .nonFinite(let tensor, let index, let value): "tensor \(tensor.quoted) holds \(value) at \(index)"
+    case .nonFinite(let tensor, let index, let value):
+      "tensor \(tensor.quoted) holds \(value.isNaN ? "NaN" : value < 0 ? "-infinity" : "infinity") at \(index)"
     case .weightTooLarge(let tensor, let index, let value, let limit, let encoding):
       "tensor \(tensor.quoted) holds \(value) at \(index), beyond \(limit), the largest that \(encoding) can hold; keep more bits for it"
 
