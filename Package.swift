@@ -28,14 +28,18 @@ let kernelTargets: [Target] = isARM ? [] : [
     swiftSettings: kernels(["-march=x86-64-v4", "-mavx512vnni"])),
 ]
 
-func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []) -> Target {
-  .testTarget(name: name, dependencies: dependencies, resources: resources, swiftSettings: strict)
+func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = [], resources: [Resource] = []) -> Target {
+  .testTarget(name: name, dependencies: dependencies, exclude: exclude, resources: resources, swiftSettings: strict)
 }
 
 let package = Package(
   name: "slowfast",
   products: [
     .library(name: "SlowFast", targets: ["SlowFast"]),
+    .executable(name: "slowfast", targets: ["slowfast"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
   ],
   targets: [
     // C: headers and system libraries only.
@@ -67,7 +71,8 @@ let package = Package(
     // The model's shape, the file, and the way from a checkpoint to it.
     .target(name: "Architecture", dependencies: ["Diagnostics"], swiftSettings: strict),
     .target(name: "ModelFile", dependencies: ["Diagnostics", "Parallel", "CZstd", "CXXHash"], swiftSettings: strict),
-    .target(name: "Quantization", dependencies: ["Parallel"], swiftSettings: strict),
+    // Optimised in debug builds too: tests quantize whole models.
+    .target(name: "Quantization", dependencies: ["CIntrinsics"], swiftSettings: kernels([])),
     .target(
       name: "Conversion",
       dependencies: ["Architecture", "Checkpoint", "Diagnostics", "ModelFile", "Parallel", "Quantization", "Tokenizer"],
@@ -81,15 +86,25 @@ let package = Package(
       ],
       swiftSettings: strict),
 
+    .executableTarget(
+      name: "slowfast",
+      dependencies: ["Diagnostics", "SlowFast", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      swiftSettings: strict),
+
+    // Measures the kernels beside the machine's limits; not part of the product.
+    .executableTarget(
+      name: "kernel-bench", dependencies: ["CIntrinsics", "Compute", "Kernels", "Parallel"],
+      path: "benchmarks/kernels", swiftSettings: strict),
+
     tests("ParallelTests", ["Parallel"]),
     tests("KernelTests", ["Kernels", "KernelsPortable", "Compute", "Quantization"] + kernelTargets.map { .byName(name: $0.name) }),
     tests("ComputeTests", ["Compute", "Kernels", "Parallel", "Quantization"]),
-    tests("TokenizerTests", ["Tokenizer"]),
-    tests("VideoTests", ["Video"]),
-    tests("CheckpointTests", ["Checkpoint", "Architecture"]),
+    tests("TokenizerTests", ["Tokenizer"], resources: [.copy("Data")]),
+    tests("VideoTests", ["Video"], exclude: ["Data"]),
+    tests("CheckpointTests", ["Checkpoint"]),
     tests("ModelFileTests", ["ModelFile", "Parallel"]),
     tests("QuantizationTests", ["Quantization"]),
-    tests("ConversionTests", ["Conversion", "ModelFile", "Checkpoint"]),
+    tests("ConversionTests", ["Architecture", "Checkpoint", "Conversion", "ModelFile", "Parallel", "Tokenizer"]),
     tests("SlowFastTests", ["SlowFast"]),
   ] + kernelTargets
 )

@@ -1,10 +1,9 @@
-// A vector of floats as wide as the target's registers, and the operations on it that Swift's SIMD types do not turn into single
+// Vectors of floats as wide as the target's registers, and the operations on them that Swift's SIMD types do not turn into single
 // instructions. Plain vector extensions of C: the same text gives AVX-512, AVX2, SSE and NEON code, by the module that includes it.
 #ifndef SLOWFAST_FLOAT_LANES_H
 #define SLOWFAST_FLOAT_LANES_H
 #include <stdint.h>
 
-#ifndef FLOAT_LANES
 #if defined(__AVX512F__)
 #define FLOAT_LANES 16
 #elif defined(__AVX__)
@@ -12,11 +11,10 @@
 #else
 #define FLOAT_LANES 4
 #endif
-#endif
 
-// Accumulators of a matrix product: rows by vectors. They, a vector of b each and a broadcast of a fill the registers there are.
+// Accumulators of a matrix product: rows by vectors. They, a vector of b each and a broadcast of a fit the registers there are.
 #if defined(__AVX512F__)
-#define FLOAT_TILE_ROWS 12
+#define FLOAT_TILE_ROWS 8
 #define FLOAT_TILE_VECTORS 2
 #elif defined(__AVX__)
 #define FLOAT_TILE_ROWS 6
@@ -29,17 +27,7 @@
 #define FLOAT_TILE_VECTORS 4
 #endif
 
-// Neighbouring outputs of a depthwise convolution that are computed together.
-#if defined(__AVX512F__) || defined(__aarch64__)
-#define FLOAT_CONVOLUTION_TILE 18
-#else
-#define FLOAT_CONVOLUTION_TILE 9
-#endif
-
 typedef float float_lanes __attribute__((ext_vector_type(FLOAT_LANES)));
-typedef int32_t int_lanes __attribute__((ext_vector_type(FLOAT_LANES)));
-typedef uint32_t uint_lanes __attribute__((ext_vector_type(FLOAT_LANES)));
-typedef uint16_t half_lanes __attribute__((ext_vector_type(FLOAT_LANES)));
 
 #define LANES static inline __attribute__((always_inline))
 
@@ -54,15 +42,13 @@ LANES float_lanes lanes_load(const float *from) {
 LANES void lanes_store(float *to, float_lanes x) { __builtin_memcpy(to, &x, sizeof x); }
 
 LANES float_lanes lanes_load_part(const float *from, long part) {
-  float values[FLOAT_LANES] = {0};
-  for (long i = 0; i < part; i++) values[i] = from[i];
-  return lanes_load(values);
+  float_lanes x = 0;
+  for (long i = 0; i < part; i++) ((float *)&x)[i] = from[i];
+  return x;
 }
 
 LANES void lanes_store_part(float *to, float_lanes x, long part) {
-  float values[FLOAT_LANES];
-  lanes_store(values, x);
-  for (long i = 0; i < part; i++) to[i] = values[i];
+  for (long i = 0; i < part; i++) to[i] = ((const float *)&x)[i];
 }
 
 // MARK: arithmetic
@@ -75,24 +61,104 @@ LANES float_lanes lanes_multiply_add(float_lanes a, float_lanes b, float_lanes c
 
 // The greater of both; b where either is not a number.
 LANES float_lanes lanes_max(float_lanes a, float_lanes b) {
-  int_lanes mask = a > b;
-  return (float_lanes)(((int_lanes)a & mask) | ((int_lanes)b & ~mask));
+  __typeof__(a > b) mask = a > b;
+  return (float_lanes)(((__typeof__(mask))a & mask) | ((__typeof__(mask))b & ~mask));
 }
 
 // The smaller of both; b where either is not a number.
 LANES float_lanes lanes_min(float_lanes a, float_lanes b) {
-  int_lanes mask = a < b;
-  return (float_lanes)(((int_lanes)a & mask) | ((int_lanes)b & ~mask));
+  __typeof__(a < b) mask = a < b;
+  return (float_lanes)(((__typeof__(mask))a & mask) | ((__typeof__(mask))b & ~mask));
 }
 
-LANES float_lanes lanes_magnitude(float_lanes x) { return (float_lanes)((int_lanes)x & 0x7fffffff); }
+LANES float_lanes lanes_magnitude(float_lanes x) { return (float_lanes)((__typeof__(x < x))x & 0x7fffffff); }
 
 // 0 where a < limit, otherwise x.
-LANES float_lanes lanes_zero_below(float_lanes a, float_lanes limit, float_lanes x) { return (float_lanes)((int_lanes)x & ~(a < limit)); }
+LANES float_lanes lanes_zero_below(float_lanes a, float_lanes limit, float_lanes x) { return (float_lanes)((__typeof__(a < limit))x & ~(a < limit)); }
 
 // 2ⁿ, where `shifted` is n + 1.5 · 2²³ (which leaves n in the low bits); −126 ≤ n ≤ 127.
-LANES float_lanes lanes_power_of_two(float_lanes shifted) { return (float_lanes)(((int_lanes)shifted << 23) + 0x3f800000); }
+LANES float_lanes lanes_power_of_two(float_lanes shifted) { return (float_lanes)(((__typeof__(shifted < shifted))shifted << 23) + 0x3f800000); }
 
+// MARK: 16-bit formats
+
+LANES float_lanes lanes_load_bfloat(const void *from) {
+  typedef uint16_t stored __attribute__((ext_vector_type(FLOAT_LANES)));
+  typedef uint32_t bits __attribute__((ext_vector_type(FLOAT_LANES)));
+  stored x;
+  __builtin_memcpy(&x, from, sizeof x);
+  return (float_lanes)(__builtin_convertvector(x, bits) << 16);
+}
+
+LANES float_lanes lanes_load_half(const void *from) {
+#if defined(__F16C__) || defined(__aarch64__)
+  typedef _Float16 stored __attribute__((ext_vector_type(FLOAT_LANES)));
+  stored x;
+  __builtin_memcpy(&x, from, sizeof x);
+  return __builtin_convertvector(x, float_lanes);
+#else
+  typedef uint16_t stored __attribute__((ext_vector_type(FLOAT_LANES)));
+  typedef uint32_t integers __attribute__((ext_vector_type(FLOAT_LANES)));
+  stored x;
+  __builtin_memcpy(&x, from, sizeof x);
+  // Exponent and fraction to their place, then the exponent's bias by a multiplication, which also gives subnormal values their due.
+  integers bits = __builtin_convertvector(x, integers);
+  integers magnitude = (bits & 0x7fff) << 13;
+  integers scaled = (integers)((float_lanes)magnitude * 0x1p112f);
+  // Infinities and what is not a number keep the greatest exponent.
+  integers special = (integers)(magnitude >= (0x7c00u << 13));
+  return (float_lanes)(scaled | (special & 0x7f800000) | ((bits & 0x8000) << 16));
+#endif
+}
+
+// `part` < FLOAT_LANES values, the others zero.
+LANES float_lanes lanes_load_part_bfloat(const void *from, long part) {
+  uint16_t values[FLOAT_LANES] = {0};
+  for (long i = 0; i < part; i++) values[i] = ((const uint16_t *)from)[i];
+  return lanes_load_bfloat(values);
+}
+
+LANES float_lanes lanes_load_part_half(const void *from, long part) {
+  uint16_t values[FLOAT_LANES] = {0};
+  for (long i = 0; i < part; i++) values[i] = ((const uint16_t *)from)[i];
+  return lanes_load_half(values);
+}
+
+// Rounded to nearest, ties to even.
+LANES void lanes_store_half(void *to, float_lanes x) {
+#if defined(__F16C__) || defined(__aarch64__)
+  typedef _Float16 stored __attribute__((ext_vector_type(FLOAT_LANES)));
+  stored half = __builtin_convertvector(x, stored);
+#else
+  typedef uint16_t stored __attribute__((ext_vector_type(FLOAT_LANES)));
+  typedef uint32_t integers __attribute__((ext_vector_type(FLOAT_LANES)));
+  integers bits = (integers)x;
+  integers magnitude = bits & 0x7fffffff;
+  // Normal results: half of the last place, less one, plus what makes ties even; a carry moves the exponent as it should.
+  integers normal = (magnitude + 0xfff + ((magnitude >> 13) & 1) - (112u << 23)) >> 13;
+  // Subnormal results: adding ½ leaves the value, rounded by the addition, in the last bits.
+  integers subnormal = (integers)((float_lanes)magnitude + 0.5f) - 0x3f000000;
+  integers is_subnormal = (integers)(magnitude < (113u << 23));
+  integers result = (subnormal & is_subnormal) | (normal & ~is_subnormal);
+  integers overflows = (integers)(magnitude >= 0x477ff000);
+  result = (result & ~overflows) | (overflows & 0x7c00);
+  result |= (integers)(magnitude > 0x7f800000) & 0x200;
+  stored half = __builtin_convertvector(result | ((bits >> 16) & 0x8000), stored);
+#endif
+  __builtin_memcpy(to, &half, sizeof half);
+}
+
+LANES void lanes_store_part_half(void *to, float_lanes x, long part) {
+  uint16_t values[FLOAT_LANES];
+  lanes_store_half(values, x);
+  for (long i = 0; i < part; i++) ((uint16_t *)to)[i] = values[i];
+}
+
+// MARK: others
+
+// Asks for the cache line; the address need not be valid.
+LANES void lanes_prefetch(const float *from) { __builtin_prefetch(from); }
+
+// The sum of all lanes.
 LANES float lanes_sum(float_lanes x) {
 #if FLOAT_LANES == 16
   __typeof__(x.lo) y = x.lo + x.hi;
@@ -105,8 +171,14 @@ LANES float lanes_sum(float_lanes x) {
   return (z.x + z.z) + (z.y + z.w);
 }
 
-// MARK: interleaving: a0 b0 a1 b1 … of the lower or the upper halves
+// The greatest of all lanes, none of which is NaN.
+LANES float lanes_greatest(float_lanes x) {
+  float greatest = x[0];
+  for (int i = 1; i < FLOAT_LANES; i++) greatest = x[i] > greatest ? x[i] : greatest;
+  return greatest;
+}
 
+// Interleaving: a0 b0 a1 b1 … of the lower halves.
 LANES float_lanes lanes_zip_low(float_lanes a, float_lanes b) {
 #if FLOAT_LANES == 16
   return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
@@ -117,6 +189,7 @@ LANES float_lanes lanes_zip_low(float_lanes a, float_lanes b) {
 #endif
 }
 
+// The same of the upper halves.
 LANES float_lanes lanes_zip_high(float_lanes a, float_lanes b) {
 #if FLOAT_LANES == 16
   return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
@@ -124,68 +197,6 @@ LANES float_lanes lanes_zip_high(float_lanes a, float_lanes b) {
   return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
 #else
   return __builtin_shufflevector(a, b, 2, 6, 3, 7);
-#endif
-}
-
-// MARK: 16-bit formats
-
-LANES half_lanes lanes_load_16(const void *from) {
-  half_lanes x;
-  __builtin_memcpy(&x, from, sizeof x);
-  return x;
-}
-
-LANES half_lanes lanes_load_part_16(const void *from, long part) {
-  uint16_t values[FLOAT_LANES] = {0};
-  for (long i = 0; i < part; i++) values[i] = ((const uint16_t *)from)[i];
-  return lanes_load_16(values);
-}
-
-LANES void lanes_store_16(void *to, half_lanes x) { __builtin_memcpy(to, &x, sizeof x); }
-
-LANES void lanes_store_part_16(void *to, half_lanes x, long part) {
-  uint16_t values[FLOAT_LANES];
-  lanes_store_16(values, x);
-  for (long i = 0; i < part; i++) ((uint16_t *)to)[i] = values[i];
-}
-
-LANES float_lanes lanes_from_bfloat(half_lanes x) { return (float_lanes)(__builtin_convertvector(x, uint_lanes) << 16); }
-
-LANES float_lanes lanes_from_half(half_lanes x) {
-#if defined(__F16C__) || defined(__aarch64__)
-  typedef _Float16 native __attribute__((ext_vector_type(FLOAT_LANES)));
-  return __builtin_convertvector((native)x, float_lanes);
-#else
-  // Exponent and fraction to their place, then the exponent's bias by a multiplication, which also gives subnormal values their due.
-  uint_lanes bits = __builtin_convertvector(x, uint_lanes);
-  uint_lanes magnitude = (bits & 0x7fff) << 13;
-  uint_lanes scaled = (uint_lanes)((float_lanes)magnitude * 0x1p112f);
-  // Infinities and what is not a number keep the greatest exponent.
-  uint_lanes special = (uint_lanes)(magnitude >= (0x7c00u << 13));
-  return (float_lanes)(scaled | (special & 0x7f800000) | ((bits & 0x8000) << 16));
-#endif
-}
-
-// Rounded to nearest, ties to even.
-LANES half_lanes lanes_to_half(float_lanes x) {
-#if defined(__F16C__) || defined(__aarch64__)
-  typedef _Float16 native __attribute__((ext_vector_type(FLOAT_LANES)));
-  return (half_lanes)__builtin_convertvector(x, native);
-#else
-  uint_lanes bits = (uint_lanes)x;
-  uint_lanes magnitude = bits & 0x7fffffff;
-  uint_lanes sign = (bits >> 16) & 0x8000;
-  // Normal results: half of the last place, less one, plus what makes ties even; a carry moves the exponent as it should.
-  uint_lanes normal = (magnitude + 0xfff + ((magnitude >> 13) & 1) - (112u << 23)) >> 13;
-  // Subnormal results: adding ½ leaves the value, rounded by the addition, in the last bits.
-  uint_lanes subnormal = (uint_lanes)((float_lanes)magnitude + 0.5f) - 0x3f000000;
-  uint_lanes is_subnormal = (uint_lanes)(magnitude < (113u << 23));
-  uint_lanes result = (subnormal & is_subnormal) | (normal & ~is_subnormal);
-  uint_lanes overflows = (uint_lanes)(magnitude >= 0x477ff000);
-  result = (result & ~overflows) | (overflows & 0x7c00);
-  uint_lanes is_nan = (uint_lanes)(magnitude > 0x7f800000);
-  result |= is_nan & 0x200;
-  return __builtin_convertvector(result | sign, half_lanes);
 #endif
 }
 

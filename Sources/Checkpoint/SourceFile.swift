@@ -67,7 +67,7 @@ public final class SourceFile: Sendable {
   }
 
   /// A copy of the bytes in `range`, which must lie inside the file.
-  func bytes(_ range: Range<Int>) throws(CheckpointError) -> [UInt8] {
+  package func bytes(_ range: Range<Int>) throws(CheckpointError) -> [UInt8] {
     var failure: CheckpointError?
     let bytes = [UInt8](unsafeUninitializedCapacity: range.count) { buffer, count in
       do throws(CheckpointError) {

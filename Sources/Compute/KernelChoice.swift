@@ -18,13 +18,13 @@ public enum KernelChoice {
     var tables: [KernelTable] = []
     #if arch(x86_64)
       if cpu_has_x86_64_v4_vnni() != 0 {
-        tables.append(KernelTable(name: "avx512", quantized: plainQuantizedKernels, float: KernelsAVX512.floatKernels))
+        tables.append(KernelTable(name: "avx512", quantized: quantizedKernelsAVX512, float: KernelsAVX512.floatKernels))
       }
       if cpu_has_x86_64_v3() != 0 {
-        tables.append(KernelTable(name: "avx2", quantized: plainQuantizedKernels, float: KernelsAVX2.floatKernels))
+        tables.append(KernelTable(name: "avx2", quantized: quantizedKernelsAVX2, float: KernelsAVX2.floatKernels))
       }
     #endif
-    tables.append(KernelTable(name: "portable", quantized: plainQuantizedKernels, float: KernelsPortable.floatKernels))
+    tables.append(KernelTable(name: "portable", quantized: quantizedKernelsPortable, float: KernelsPortable.floatKernels))
     return tables
   }()
 

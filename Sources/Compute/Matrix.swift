@@ -8,6 +8,7 @@ public struct Matrix: @unchecked Sendable {
   public let columns: Int
   /// Floats from one row to the next.
   public let stride: Int
+  /// The first value. It is good for as long as somebody holds the matrix: never take it from a temporary one.
   public let pointer: UnsafeMutablePointer<Float>
   let owner: AnyObject
 

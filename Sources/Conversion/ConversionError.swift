@@ -2,13 +2,14 @@ import Architecture
 import Checkpoint
 import Diagnostics
 import ModelFile
+import Tokenizer
 
 /// One way in which a checkpoint cannot become a model file.
 public enum ConversionError: Error {
   case checkpoint(CheckpointError)
   case architecture(ArchitectureError)
   case modelFile(ModelFileError)
-  case tokenizer(directory: String, reason: String)
+  case tokenizer(TokenizerError)
 
   // Options.
   case invalidBits(Int)
@@ -30,6 +31,8 @@ public enum ConversionError: Error {
   case nonFinite(tensor: String, index: [Int], value: Float)
   case weightTooLarge(tensor: String, index: [Int], value: Float, limit: Float, encoding: TensorEncoding)
 
+  case vocabularyTooSmall(tokens: Int, rows: Int)
+  case notEncodable(String)
   case outOfMemory(bytes: Int)
   case cancelled
 }
@@ -40,11 +43,12 @@ extension ConversionError: CustomStringConvertible {
     case .checkpoint(let error): error.description
     case .architecture(let error): error.description
     case .modelFile(let error): error.description
-    case .tokenizer(let directory, let reason): "\(directory.escaped()): tokenizer: \(reason)"
+    case .tokenizer(let error): error.description
 
     case .invalidBits(let bits): "bits: \(bits), expected 4, 8, 16 or 32"
     case .invalidGroup(let group): "group: \(group), expected 32, 64 or 128"
-    case .invalidKeepRule(let text): "\(text.quoted): expected PATTERN=BITS with 4, 8, 16 or 32 bits, such as \"*.down_proj.weight=8\" or \"tower=4\""
+    case .invalidKeepRule(let text):
+      "\(text.quoted): expected PATTERN=BITS with 4, 8, 16 or 32 bits, such as \"*.down_proj.weight=8\" or \"tower=4\""
     case .keepRuleMatchesNothing(let pattern):
       "\(pattern.quoted) is the name of no matrix and of no part; parts are \(ConversionPlan.matrixParts.joined(separator: ", "))"
 
@@ -61,10 +65,14 @@ extension ConversionError: CustomStringConvertible {
     case .headDiffersFromEmbedding(let head, let embedding):
       "config.json ties the head to the embedding, but tensor \(head.quoted) differs from \(embedding.quoted)"
 
-    case .nonFinite(let tensor, let index, let value): "tensor \(tensor.quoted) holds \(value) at \(index)"
+    case .nonFinite(let tensor, let index, let value):
+      "tensor \(tensor.quoted) holds \(value.isNaN ? "NaN" : value < 0 ? "-infinity" : "infinity") at \(index)"
     case .weightTooLarge(let tensor, let index, let value, let limit, let encoding):
       "tensor \(tensor.quoted) holds \(value) at \(index), beyond \(limit), the largest that \(encoding) can hold; keep more bits for it"
 
+    case .vocabularyTooSmall(let tokens, let rows):
+      "the tokenizer has \(tokens) tokens, but the embedding only \(rows) rows"
+    case .notEncodable(let reason): "cannot be written as JSON: \(reason.escaped())"
     case .outOfMemory(let bytes): "no memory left for \(bytes) bytes"
     case .cancelled: "interrupted"
     }

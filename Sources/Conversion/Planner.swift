@@ -12,8 +12,8 @@ struct Planner {
   private static let head = "lm_head.weight"
   private static let embedding = "model.embed_tokens.weight"
 
-  /// `sections`: names and lengths of the file's other contents.
-  func plan(sections: [(name: String, byteCount: Int)]) throws(ConversionError) -> ConversionPlan {
+  /// The plan but for the file's length.
+  func plan() throws(ConversionError) -> ConversionPlan {
     let names = CanonicalNames(checkpoint)
     if let adapter = names.adapter { throw .adapterNotMerged(tensor: adapter) }
     if let collision = names.collisions.first {
@@ -38,10 +38,14 @@ struct Planner {
     for requirement in schema.requirements { try add(requirement, tensors[requirement.name], to: &plan) }
     addRest(tensors, known: schema.requirements.map(\.name), to: &plan)
     try checkRules(plan)
+    return plan
+  }
+
+  /// Adds the file's length; `sections`: names and lengths of its other contents.
+  func measure(_ plan: inout ConversionPlan, sections: [(name: String, byteCount: Int)]) throws(ConversionError) {
     do throws(ModelFileError) {
       plan.fileByteCount = try ModelFileWriter.rawFileByteCount(of: plan.stored.map(\.descriptor), sections: sections)
     } catch { throw .modelFile(error) }
-    return plan
   }
 
   static func config(_ checkpoint: Checkpoint) throws(ConversionError) -> ModelConfig {

@@ -44,30 +44,36 @@ public struct QuantizedKernels: Sendable {
   /// 2⁻¹¹⁶ has scale 0 and zeros. A group with a NaN or an infinity has scale NaN and zeros, so that all products with it are NaN.
   public var quantizeRow: @Sendable (_ x: UnsafePointer<Float>, _ columns: Int, _ rows: QuantizedRows, _ token: Int) -> Void
 
-  /// `output[t · stride + r] = Σ_k weight[r][k] · activation[t][k]` for all rows of the panel: 4-bit codes.
+  /// `output[t][r] = Σ_k weight[r][k] · activation[t][k]` for all rows of the panel: 4-bit codes.
   ///
-  /// `output` takes 32 values for each of `rows.count` tokens, and is read and written several times: best is a buffer that stays in cache
-  /// (stride 32, a few hundred tokens). `rows` are those of a `quantizeRow` of the same table, with the panel's groups.
+  /// `output` is `[rows.count][32]`, without gaps, and is read and written several times: a few hundred tokens at a time keep it in cache.
+  /// `rows` are what this table's `quantizeRow` wrote, in the panel's groups.
   /// `scratch` has `scratchBytes` bytes, 64-byte aligned.
   public var multiply4: Multiply
   /// The same for 8-bit codes.
   public var multiply8: Multiply
 
   public typealias Multiply = @Sendable (
-    _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ stride: Int, _ scratch: UnsafeMutableRawPointer
+    _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
   ) -> Void
 
   /// Bytes of scratch that a multiplication needs, of any shape.
   public var scratchBytes: Int
 
+  /// Runs the multiply-add instructions of `multiply4` alone, from register to register, `iterations` times, and returns how many products
+  /// that were: the limit that a multiplication is measured against.
+  public var multiplyInRegisters: @Sendable (_ iterations: Int) -> Int
+
   @inlinable
   public init(
     quantizeRow: @escaping @Sendable (UnsafePointer<Float>, Int, QuantizedRows, Int) -> Void,
-    multiply4: @escaping Multiply, multiply8: @escaping Multiply, scratchBytes: Int
+    multiply4: @escaping Multiply, multiply8: @escaping Multiply, scratchBytes: Int,
+    multiplyInRegisters: @escaping @Sendable (Int) -> Int
   ) {
     self.quantizeRow = quantizeRow
     self.multiply4 = multiply4
     self.multiply8 = multiply8
     self.scratchBytes = scratchBytes
+    self.multiplyInRegisters = multiplyInRegisters
   }
 }

@@ -64,7 +64,17 @@ public struct QuantizedRows: @unchecked Sendable {
     part.scales += first * groups
     part.sums += first * groups
     part.offsets += first * columns / 32
-    part.count = min(range.upperBound * tileTokens, count) - first
+    part.count = smaller(range.upperBound * tileTokens, count) - first
     return part
   }
+}
+
+/// The scale of a group of activations whose greatest magnitude has these bits, and what to multiply its values by: see `quantizeRow`.
+@inlinable @inline(__always)
+public func scaleAndInverse(_ greatest: Int32) -> (scale: Float, inverse: Float) {
+  let magnitude = Float(bitPattern: UInt32(bitPattern: greatest))
+  if !magnitude.isFinite { return (.nan, 0) }
+  // 127 / 2⁻¹¹⁶ is still finite, and the scale still normal.
+  if magnitude < 0x1p-116 { return (0, 0) }
+  return (magnitude / 127, 127 / magnitude)
 }

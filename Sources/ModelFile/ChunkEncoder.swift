@@ -59,7 +59,7 @@ final class ChunkEncoder {
     var start = 0
     while start < raw.count {
       let count = min(slots.count, Format.chunkCount(raw.count - start, chunkSize: chunkSize))
-      try pool.forEach(throwing: count) { index, worker throws(ModelFileError) in
+      try pool.forEach(count) { index, worker throws(ModelFileError) in
         let lower = start + index * chunkSize
         let chunk = UnsafeRawBufferPointer(rebasing: raw[lower..<min(lower + chunkSize, raw.count)])
         slots[index].encoded = try encode(chunk, part, compression, slots[index], packers[worker])

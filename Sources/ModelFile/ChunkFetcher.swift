@@ -90,23 +90,6 @@ final class ChunkFetcher: Sendable {
   }
 }
 
-extension ThreadPool {
-  /// The loop, ending early when a call fails. Of several failures the one with the lowest index is thrown.
-  func forEach(throwing count: Int, _ body: (_ index: Int, _ worker: Int) throws(ModelFileError) -> Void) throws(ModelFileError) {
-    let first = Mutex<(index: Int, error: ModelFileError)?>(nil)
-    let failed = Atomic<Int>(Int.max)
-    forEach(count) { index, worker in
-      // Indices are handed out in order: all below the failed one are under way or done.
-      guard index < failed.load(ordering: .relaxed) else { return }
-      do throws(ModelFileError) { try body(index, worker) } catch {
-        failed.min(index, ordering: .relaxed)
-        first.withLock { if index < $0?.index ?? Int.max { $0 = (index, error) } }
-      }
-    }
-    if let error = first.withLock({ $0?.error }) { throw error }
-  }
-}
-
 /// Told how many bytes are done, of how many; never by two threads at once, and not always by the same. False stops the work.
 public typealias ModelFileProgress = @Sendable (_ done: Int, _ total: Int) -> Bool
 

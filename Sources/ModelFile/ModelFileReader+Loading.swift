@@ -37,7 +37,7 @@ extension ModelFileReader {
     let fetcher = ChunkFetcher(file, workers: pool.threadCount)
     let meter = ProgressMeter(progress, total: wanted.reduce(0) { $0 + $1.rawByteCount }, path: path)
     let order = jobs
-    try pool.forEach(throwing: order.count) { index, worker throws(ModelFileError) in
+    try pool.forEach(order.count) { index, worker throws(ModelFileError) in
       let job = order[index]
       // Far enough ahead that a thread rarely waits for the disk.
       let ahead = index + LoadJob.readAhead

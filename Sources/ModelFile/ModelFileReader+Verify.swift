@@ -20,7 +20,7 @@ extension ModelFileReader {
     let meter = ProgressMeter(progress, total: byteCount, path: path)
     try meter.add(Format.preludeLength + byteCount - tableOffset)
     let damage = Mutex<[Damage]>([])
-    try pool.forEach(throwing: pieces.count) { index, worker throws(ModelFileError) in
+    try pool.forEach(pieces.count) { index, worker throws(ModelFileError) in
       let piece = pieces[index]
       if index + 8 < pieces.count { file.willNeed(pieces[index + 8].range) }
       do throws(ModelFileError) {

@@ -54,7 +54,7 @@ private final class ChunkCopier {
     var start = 0
     while start < plane.chunks.count {
       let chunks = plane.chunks[start..<min(start + batch, plane.chunks.count)]
-      try pool.forEach(throwing: chunks.count) { index, worker throws(ModelFileError) in
+      try pool.forEach(chunks.count) { index, worker throws(ModelFileError) in
         try fetcher.fetch(
           chunks[chunks.startIndex + index], of: plane.part, to: memory.base + index * reader.chunkSize, worker: worker)
       }

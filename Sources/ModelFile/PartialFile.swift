@@ -76,7 +76,7 @@ final class PartialFile {
     }
     let fetcher = ChunkFetcher(file, workers: pool.threadCount)
     let damaged = FirstIndex()
-    try pool.forEach(throwing: chunks.count) { index, worker throws(ModelFileError) in
+    try pool.forEach(chunks.count) { index, worker throws(ModelFileError) in
       do throws(ModelFileError) {
         _ = try fetcher.stored(chunks[index].chunk, of: chunks[index].part, worker: worker)
       } catch {

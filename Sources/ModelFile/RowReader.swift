@@ -1,101 +1,94 @@
-import Parallel
-import Synchronization
-
-/// Rows of a tensor of floats, read one by one: an embedding table without the memory that it would take.
+/// Rows of a tensor, read one by one: an embedding table without the memory that it would take.
 ///
-/// Only chunks that hold a wanted row are touched. A raw chunk is checked when it is first touched, and only the row's bytes are read
-/// after that; a packed one is unpacked, and the last few are kept.
+/// Only the chunks that hold a wanted row are read and checked; of a packed tensor, the last few stay in memory. A row of a raw tensor
+/// costs a read of its bytes (of its panel's, where it is quantized), a row of a packed one may cost the unpacking of a chunk.
 public final class RowReader: Sendable {
   public let descriptor: TensorDescriptor
   /// The first dimension.
   public var rows: Int { descriptor.rows }
-  public let rowByteCount: Int
+  /// Values of a row: the product of the other dimensions.
+  public var columns: Int { descriptor.columns }
 
-  private let reader: ModelFileReader
-  private let plane: StoredPlane
-  private let keptChunks: Int
-  private let state: Mutex<State>
+  private let path: String
+  private let planes: [PlaneReader]
 
-  private struct State {
-    var fetcher: ChunkFetcher
-    /// Unpacked chunks, the last used one last.
-    var kept: [(chunk: Int, bytes: [UInt8])] = []
-  }
-
-  init(_ reader: ModelFileReader, _ tensor: StoredTensor, valueSize: Int, keptChunks: Int) {
-    self.reader = reader
+  init(_ reader: ModelFileReader, _ tensor: StoredTensor, keptChunks: Int) {
+    path = reader.path
     descriptor = tensor.descriptor
-    plane = tensor.planes[0]
-    rowByteCount = tensor.descriptor.columns * valueSize
-    self.keptChunks = max(1, keptChunks)
-    state = Mutex(State(fetcher: ChunkFetcher(reader.file, workers: 1)))
+    planes = tensor.planes.map { PlaneReader($0, of: reader, keptChunks: keptChunks) }
   }
 
-  /// Writes one row's stored values to `destination`, which has room for `rowByteCount` bytes.
-  public func read(row: Int, into destination: UnsafeMutableRawPointer) throws(ModelFileError) {
-    guard row >= 0, row < rows else { throw .noSuchRow(path: reader.path, tensor: descriptor.name, row: row, rows: rows) }
-    var position = row * rowByteCount
-    let end = position + rowByteCount
-    var output = destination
-    while position < end {
-      let chunk = position / reader.chunkSize
-      let start = position % reader.chunkSize
-      let count = min(end - position, reader.chunkSize - start)
-      try copy(start..<start + count, ofChunk: chunk, to: output)
-      position += count
-      output += count
-    }
-  }
-
-  /// One row's stored values.
+  /// One row's values as they are stored, of a tensor of floats.
   public func row(_ row: Int) throws(ModelFileError) -> [UInt8] {
-    var bytes = [UInt8](repeating: 0, count: rowByteCount)
-    try bytes.withMutableBytes { buffer throws(ModelFileError) in
-      if let base = buffer.baseAddress { try read(row: row, into: base) }
+    try require(row)
+    guard let size = descriptor.encoding.valueSize else {
+      throw .noRows(path: path, tensor: descriptor.name, encoding: descriptor.encoding)
     }
-    return bytes
+    return try planes[0].read(from: row * columns * size, count: columns * size)
   }
 
-  private func copy(_ range: Range<Int>, ofChunk index: Int, to output: UnsafeMutableRawPointer) throws(ModelFileError) {
-    let chunk = plane.chunks[index]
-    let number = plane.firstChunk + index
-    if chunk.codec == .raw && reader.verified.contains(number) {
-      let buffer = UnsafeMutableRawBufferPointer(start: output, count: range.count)
-      return try reader.file.read(into: buffer, at: chunk.offset + range.lowerBound)
+  /// One row's `columns` values as floats, of a tensor of any encoding.
+  public func read(row: Int, into output: UnsafeMutablePointer<Float>) throws(ModelFileError) {
+    try require(row)
+    if let layout = descriptor.quantizedLayout {
+      try dequantize(row, layout, into: output)
+    } else {
+      let bytes = try self.row(row)
+      bytes.withUnsafeBytes { widen($0, into: output) }
     }
-    let outcome = state.withLock { state -> Result<Void, ModelFileError> in
-      do throws(ModelFileError) {
-        if let found = state.kept.lastIndex(where: { $0.chunk == index }) {
-          state.kept.append(state.kept.remove(at: found))
-        } else {
-          let raw = try state.fetcher.fetch(chunk, of: plane.part, worker: 0)
-          reader.verified.insert(number)
-          if chunk.codec == .raw {
-            copy(raw[range], to: output)
-            return .success(())
-          }
-          if state.kept.count == keptChunks { state.kept.removeFirst() }
-          state.kept.append((index, Array(raw)))
-        }
-        state.kept[state.kept.count - 1].bytes.withUnsafeBytes { copy($0[range], to: output) }
-        return .success(())
-      } catch { return .failure(error) }
-    }
-    try outcome.get()
   }
 
-  private func copy(_ bytes: Slice<UnsafeRawBufferPointer>, to output: UnsafeMutableRawPointer) {
-    UnsafeMutableRawBufferPointer(start: output, count: bytes.count).copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes))
+  private func require(_ row: Int) throws(ModelFileError) {
+    guard row >= 0, row < rows else { throw .noSuchRow(path: path, tensor: descriptor.name, row: row, rows: rows) }
+  }
+
+  private func widen(_ bytes: UnsafeRawBufferPointer, into output: UnsafeMutablePointer<Float>) {
+    for index in 0..<columns {
+      switch descriptor.encoding {
+      case .float32: output[index] = Float(bitPattern: word(bytes, index))
+      case .bfloat16: output[index] = Float(bitPattern: UInt32(half(bytes, index)) << 16)
+      case .float16, .quantized: output[index] = Float(Float16(bitPattern: half(bytes, index)))
+      }
+    }
+  }
+
+  /// The row out of its panel of 32.
+  private func dequantize(_ row: Int, _ layout: QuantizedLayout, into output: UnsafeMutablePointer<Float>) throws(ModelFileError) {
+    let panel = row / QuantizedLayout.panelRows
+    let lane = row % QuantizedLayout.panelRows
+    let codes = try planes[0].read(from: panel * layout.codesPerPanel, count: layout.codesPerPanel)
+    let scales = try planes[1].read(from: panel * layout.scalesPerPanel, count: layout.scalesPerPanel)
+    let minima = layout.symmetric ? nil : try planes[2].read(from: panel * layout.scalesPerPanel, count: layout.scalesPerPanel)
+    let zero = Float(layout.symmetric ? 1 << (layout.bits - 1) : 0)
+    // Four bytes of each row follow one another: eight codes of 4 bits, the high halves after the low ones, or four of 8.
+    let perBlock = 32 / layout.bits
+    codes.withUnsafeBufferPointer { codes in
+      for column in 0..<columns {
+        let element = column / layout.group * QuantizedLayout.panelRows + lane
+        let byte = codes[(column / perBlock * QuantizedLayout.panelRows + lane) * 4 + column % 4]
+        let code = layout.bits == 8 ? byte : column % 8 < 4 ? byte & 15 : byte >> 4
+        let value = half(scales, element) * (Float(code) - zero)
+        output[column] = minima.map { value + half($0, element) } ?? value
+      }
+    }
+  }
+
+  private func half(_ bytes: [UInt8], _ index: Int) -> Float {
+    Float(Float16(bitPattern: UInt16(bytes[2 * index]) | UInt16(bytes[2 * index + 1]) << 8))
+  }
+
+  private func word(_ bytes: UnsafeRawBufferPointer, _ index: Int) -> UInt32 {
+    UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 4 * index, as: UInt32.self))
+  }
+
+  private func half(_ bytes: UnsafeRawBufferPointer, _ index: Int) -> UInt16 {
+    UInt16(littleEndian: bytes.loadUnaligned(fromByteOffset: 2 * index, as: UInt16.self))
   }
 }
 
 extension ModelFileReader {
-  /// Rows on demand of a tensor of floats with at least one dimension. `keptChunks`: unpacked chunks that stay in memory.
+  /// Rows on demand. `keptChunks`: unpacked chunks of each plane that stay in memory.
   public func rows(of name: String, keptChunks: Int = 8) throws(ModelFileError) -> RowReader {
-    let tensor = try found(name)
-    guard let valueSize = tensor.descriptor.encoding.valueSize, !tensor.descriptor.shape.isEmpty else {
-      throw .noRows(path: path, tensor: name, encoding: tensor.descriptor.encoding)
-    }
-    return RowReader(self, tensor, valueSize: valueSize, keptChunks: keptChunks)
+    RowReader(self, try found(name), keptChunks: keptChunks)
   }
 }

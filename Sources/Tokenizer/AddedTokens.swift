@@ -118,9 +118,9 @@ extension AddedTokens {
       return match.upperBound < range.upperBound && isWord(scalar(at: match.upperBound, of: bytes).value)
     }
 
-    /// `\w`
+    /// `\w` of Unicode 16.
     private func isWord(_ value: UInt32) -> Bool {
-      guard let properties = Unicode.Scalar(value)?.properties else { return false }
+      guard let properties = Unicode.Scalar(value)?.properties, let age = properties.age, age.major <= 16 else { return false }
       switch properties.generalCategory {
       case .nonspacingMark, .spacingMark, .enclosingMark, .decimalNumber, .connectorPunctuation: return true
       default: return properties.isAlphabetic || properties.isJoinControl

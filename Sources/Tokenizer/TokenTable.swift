@@ -59,6 +59,16 @@ struct TokenTable: Sendable {
     }
   }
 
+  /// Whether the merge's result is its left token's bytes and then its right one's.
+  func isJoined(_ merge: MergeTable.Merge) -> Bool {
+    let (left, right, result) = (range(Int(merge.left)), range(Int(merge.right)), range(Int(merge.result)))
+    guard result.count == left.count + right.count else { return false }
+    for offset in 0..<left.count where bytes[result.lowerBound + offset] != bytes[left.lowerBound + offset] { return false }
+    let second = result.lowerBound + left.count
+    for offset in 0..<right.count where bytes[second + offset] != bytes[right.lowerBound + offset] { return false }
+    return true
+  }
+
   private static func contains(_ sorted: [UInt32], _ id: UInt32) -> Bool {
     let index = partitionPoint(sorted.count) { sorted[$0] >= id }
     return index < sorted.count && sorted[index] == id

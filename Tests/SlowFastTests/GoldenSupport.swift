@@ -9,8 +9,12 @@ enum Golden {
 
   static func path(_ name: String) -> String { "\(directory)/\(name)" }
 
-  /// Every one was asked this.
-  static let question = "What happens in this video? Answer with one word."
+  /// What the checkpoint was asked: the user's turn of the prompt in the golden file's metadata, without the clip.
+  static func question(_ name: String) throws -> String {
+    let prompt = try recorded(name).metadata["prompt"] ?? ""
+    let turn = prompt.split(separator: "<image>\n", maxSplits: 1).last ?? ""
+    return String(turn.prefix { $0 != "<" })
+  }
 
   static func recorded(_ name: String) throws -> Safetensors { try Safetensors(path: path(name) + "/golden.safetensors") }
 }
@@ -54,5 +58,5 @@ func trace(
   options.threads = threads
   let source = try ClipSource(framesFile: Golden.path(name) + "/golden.safetensors")
   return try Session(model, options: options).trace(
-    source, sampling: SamplingRequest(frames: 1), question: Golden.question, generate: generate)
+    source, sampling: SamplingRequest(frames: 1), question: try Golden.question(name), generate: generate)
 }

@@ -13,10 +13,10 @@ func finishTile(
   case .addTo:
     if let scale {
       rows(tile, tokens, columns, bias, output, stride) { product, before, i, part in
-        multiplyAdd(load(scale + i, part), product, load(before, part))
+        multiplyAdd(loadWide(scale + i, part), product, loadWide(before, part))
       }
     } else {
-      rows(tile, tokens, columns, bias, output, stride) { product, before, _, part in load(before, part) + product }
+      rows(tile, tokens, columns, bias, output, stride) { product, before, _, part in loadWide(before, part) + product }
     }
   }
 }
@@ -24,15 +24,15 @@ func finishTile(
 /// Calls `body(product + bias, pointer to the output, column, part)` for each vector of the tile and stores what it returns.
 @inline(__always) private func rows(
   _ tile: UnsafePointer<Float>, _ tokens: Int, _ columns: Int, _ bias: UnsafePointer<Float>?,
-  _ output: UnsafeMutablePointer<Float>, _ stride: Int, _ body: (Lanes, UnsafeMutablePointer<Float>, Int, Int) -> Lanes
+  _ output: UnsafeMutablePointer<Float>, _ stride: Int, _ body: (Wide, UnsafeMutablePointer<Float>, Int, Int) -> Wide
 ) {
   for token in 0..<tokens {
     let from = tile + 32 * token
     let to = output + stride * token
-    eachVector(columns) { i, part in
+    eachWide(columns) { i, part in
       // Past `columns` the tile has values too, so the load may be whole; the store may not.
-      var product = lanes_load(from + i)
-      if let bias { product += load(bias + i, part) }
+      var product = loadWide(from + i)
+      if let bias { product += loadWide(bias + i, part) }
       store(body(product, to + i, i, part), to + i, part)
     }
   }

@@ -2,14 +2,18 @@ import CIntrinsics
 
 /// A vector of floats as wide as this module's instruction set has registers.
 typealias Lanes = float_lanes
-
-/// Floats in a vector.
+/// Floats in `Lanes`.
 @inline(__always) var laneCount: Int { Int(FLOAT_LANES) }
 
-/// `part` values at `pointer`; the rest of the vector is zero. Without a branch where `part` is the constant `laneCount`.
+// `part` values, the rest of the vector zero; without a branch where `part` is the constant number of lanes.
+
+@inline(__always) func load(_ pointer: UnsafePointer<Float>) -> Lanes { lanes_load(pointer) }
+
 @inline(__always) func load(_ pointer: UnsafePointer<Float>, _ part: Int) -> Lanes {
   part == laneCount ? lanes_load(pointer) : lanes_load_part(pointer, part)
 }
+
+@inline(__always) func store(_ value: Lanes, _ pointer: UnsafeMutablePointer<Float>) { lanes_store(pointer, value) }
 
 @inline(__always) func store(_ value: Lanes, _ pointer: UnsafeMutablePointer<Float>, _ part: Int) {
   if part == laneCount { lanes_store(pointer, value) } else { lanes_store_part(pointer, value, part) }

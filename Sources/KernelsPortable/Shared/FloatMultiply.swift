@@ -4,6 +4,8 @@ import CIntrinsics
 //
 // A tile of rows × vectors accumulates in registers over all of k: each step loads the tile's vectors of b once, broadcasts one value
 // of a per row, and does rows × vectors fused multiply-adds. Rows are split evenly (7 = 4 + 3 where a tile takes 6).
+// A tile's rows are written out one by one, not as a loop: whether the compiler unrolls a loop of that size depends on its mood, and one
+// that it does not unroll keeps its sums in memory.
 
 @inline(__always) private var tileRows: Int { Int(FLOAT_TILE_ROWS) }
 @inline(__always) private var tileVectors: Int { Int(FLOAT_TILE_VECTORS) }
@@ -18,7 +20,20 @@ func multiply(
     var tiles = (m + tileRows - 1) / tileRows
     while row < m {
       let rows = (m - row + tiles - 1) / tiles
-      multiplyTile(rows, k, a + row * aStride, aStride, b + column, bStride, c + row * cStride + column, cStride, accumulate)
+      let operands = Operands(
+        k: k, a: a + row * aStride, aStride: aStride, b: b + column, bStride: bStride, c: c + row * cStride + column, cStride: cStride,
+        accumulate: accumulate)
+      switch rows {
+      case 1: multiply1(operands)
+      case 2: multiply2(operands)
+      case 3: multiply3(operands)
+      case 4 where tileRows > 3: multiply4(operands)
+      case 5 where tileRows > 3: multiply5(operands)
+      case 6 where tileRows > 3: multiply6(operands)
+      case 7 where tileRows > 6: multiply7(operands)
+      case 8 where tileRows > 6: multiply8(operands)
+      default: break
+      }
       row += rows
       tiles -= 1
     }
@@ -26,52 +41,92 @@ func multiply(
   }
 }
 
-/// One tile of 1 ... `tileRows` rows: a copy of the loop for each number, so that its accumulators are registers.
-@inline(__always) private func multiplyTile(
-  _ rows: Int, _ k: Int, _ a: UnsafePointer<Float>, _ aStride: Int, _ b: UnsafePointer<Float>, _ bStride: Int,
-  _ c: UnsafeMutablePointer<Float>, _ cStride: Int, _ accumulate: Bool
-) {
-  switch rows {
-  case 1: tile(1, k, a, aStride, b, bStride, c, cStride, accumulate)
-  case 2: tile(2, k, a, aStride, b, bStride, c, cStride, accumulate)
-  case 3: tile(3, k, a, aStride, b, bStride, c, cStride, accumulate)
-  case 4 where tileRows > 3: tile(4, k, a, aStride, b, bStride, c, cStride, accumulate)
-  case 5 where tileRows > 3: tile(5, k, a, aStride, b, bStride, c, cStride, accumulate)
-  case 6 where tileRows > 3: tile(6, k, a, aStride, b, bStride, c, cStride, accumulate)
-  case 7 where tileRows > 6: tile(7, k, a, aStride, b, bStride, c, cStride, accumulate)
-  case 8 where tileRows > 6: tile(8, k, a, aStride, b, bStride, c, cStride, accumulate)
-  case 9 where tileRows > 6: tile(9, k, a, aStride, b, bStride, c, cStride, accumulate)
-  case 10 where tileRows > 6: tile(10, k, a, aStride, b, bStride, c, cStride, accumulate)
-  case 11 where tileRows > 6: tile(11, k, a, aStride, b, bStride, c, cStride, accumulate)
-  case 12 where tileRows > 6: tile(12, k, a, aStride, b, bStride, c, cStride, accumulate)
-  default: break
+// One function for each number of rows: the compiler stops inlining, whatever it is told, where a function becomes too large.
+private func multiply1(_ operands: Operands) { operands.multiply(rows: 1) }
+private func multiply2(_ operands: Operands) { operands.multiply(rows: 2) }
+private func multiply3(_ operands: Operands) { operands.multiply(rows: 3) }
+private func multiply4(_ operands: Operands) { operands.multiply(rows: 4) }
+private func multiply5(_ operands: Operands) { operands.multiply(rows: 5) }
+private func multiply6(_ operands: Operands) { operands.multiply(rows: 6) }
+private func multiply7(_ operands: Operands) { operands.multiply(rows: 7) }
+private func multiply8(_ operands: Operands) { operands.multiply(rows: 8) }
+
+/// Consecutive vectors of a row: two or four.
+private struct TileRow {
+  var v0 = Lanes(repeating: 0)
+  var v1 = Lanes(repeating: 0)
+  var v2 = Lanes(repeating: 0)
+  var v3 = Lanes(repeating: 0)
+
+  @inline(__always) init() {}
+
+  @inline(__always) init(_ from: UnsafePointer<Float>) {
+    v0 = load(from)
+    v1 = load(from + laneCount)
+    if tileVectors == 4 {
+      v2 = load(from + 2 * laneCount)
+      v3 = load(from + 3 * laneCount)
+    }
+  }
+
+  /// `self += value · b`.
+  @inline(__always) mutating func add(_ value: Float, _ b: TileRow) {
+    let factor = Lanes(repeating: value)
+    v0 = multiplyAdd(factor, b.v0, v0)
+    v1 = multiplyAdd(factor, b.v1, v1)
+    if tileVectors == 4 {
+      v2 = multiplyAdd(factor, b.v2, v2)
+      v3 = multiplyAdd(factor, b.v3, v3)
+    }
+  }
+
+  @inline(__always) func store(_ to: UnsafeMutablePointer<Float>, accumulate: Bool) {
+    let before = accumulate ? TileRow(to) : TileRow()
+    lanes_store(to, before.v0 + v0)
+    lanes_store(to + laneCount, before.v1 + v1)
+    if tileVectors == 4 {
+      lanes_store(to + 2 * laneCount, before.v2 + v2)
+      lanes_store(to + 3 * laneCount, before.v3 + v3)
+    }
   }
 }
 
-@inline(__always) private func tile(
-  _ rows: Int, _ k: Int, _ a: UnsafePointer<Float>, _ aStride: Int, _ b: UnsafePointer<Float>, _ bStride: Int,
-  _ c: UnsafeMutablePointer<Float>, _ cStride: Int, _ accumulate: Bool
-) {
-  withUnsafeTemporaryAllocation(of: Lanes.self, capacity: rows * tileVectors) { sums in
-    for i in 0..<(rows * tileVectors) { sums[i] = Lanes(repeating: 0) }
-    for p in 0..<k {
-      let bRow = b + p * bStride
-      withUnsafeTemporaryAllocation(of: Lanes.self, capacity: tileVectors) { vectors in
-        for v in 0..<tileVectors { vectors[v] = lanes_load(bRow + v * laneCount) }
-        for r in 0..<rows {
-          let value = Lanes(repeating: a[r * aStride + p])
-          for v in 0..<tileVectors {
-            sums[r * tileVectors + v] = multiplyAdd(value, vectors[v], sums[r * tileVectors + v])
-          }
-        }
-      }
+private struct Operands {
+  let k: Int
+  let a: UnsafePointer<Float>
+  let aStride: Int
+  let b: UnsafePointer<Float>
+  let bStride: Int
+  let c: UnsafeMutablePointer<Float>
+  let cStride: Int
+  let accumulate: Bool
+
+  /// `rows` is a constant where this is inlined: what is beyond it disappears.
+  @inline(__always) func multiply(rows: Int) {
+    var s0 = TileRow(), s1 = TileRow(), s2 = TileRow(), s3 = TileRow()
+    var s4 = TileRow(), s5 = TileRow(), s6 = TileRow(), s7 = TileRow()
+    var a = a
+    var b = b
+    for _ in 0..<k {
+      let vectors = TileRow(b)
+      s0.add(a[0], vectors)
+      if rows > 1 { s1.add(a[aStride], vectors) }
+      if rows > 2 { s2.add(a[2 * aStride], vectors) }
+      if rows > 3 { s3.add(a[3 * aStride], vectors) }
+      if rows > 4 { s4.add(a[4 * aStride], vectors) }
+      if rows > 5 { s5.add(a[5 * aStride], vectors) }
+      if rows > 6 { s6.add(a[6 * aStride], vectors) }
+      if rows > 7 { s7.add(a[7 * aStride], vectors) }
+      a += 1
+      b += bStride
     }
-    for r in 0..<rows {
-      for v in 0..<tileVectors {
-        let target = c + r * cStride + v * laneCount
-        let sum = sums[r * tileVectors + v]
-        lanes_store(target, accumulate ? lanes_load(target) + sum : sum)
-      }
-    }
+    s0.store(c, accumulate: accumulate)
+    if rows > 1 { s1.store(c + cStride, accumulate: accumulate) }
+    if rows > 2 { s2.store(c + 2 * cStride, accumulate: accumulate) }
+    if rows > 3 { s3.store(c + 3 * cStride, accumulate: accumulate) }
+    if rows > 4 { s4.store(c + 4 * cStride, accumulate: accumulate) }
+    if rows > 5 { s5.store(c + 5 * cStride, accumulate: accumulate) }
+    if rows > 6 { s6.store(c + 6 * cStride, accumulate: accumulate) }
+    if rows > 7 { s7.store(c + 7 * cStride, accumulate: accumulate) }
   }
 }

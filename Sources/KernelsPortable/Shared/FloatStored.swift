@@ -9,9 +9,9 @@ import Kernels
   case .float32:
     return load(values.assumingMemoryBound(to: Float.self) + i, part)
   case .float16:
-    return lanes_from_half(part == laneCount ? lanes_load_16(values + 2 * i) : lanes_load_part_16(values + 2 * i, part))
+    return part == laneCount ? lanes_load_half(values + 2 * i) : lanes_load_part_half(values + 2 * i, part)
   case .bfloat16:
-    return lanes_from_bfloat(part == laneCount ? lanes_load_16(values + 2 * i) : lanes_load_part_16(values + 2 * i, part))
+    return part == laneCount ? lanes_load_bfloat(values + 2 * i) : lanes_load_part_bfloat(values + 2 * i, part)
   }
 }
 
@@ -32,8 +32,8 @@ func toFloat(_ type: FloatType, _ from: UnsafeRawPointer, _ count: Int, _ to: Un
 
 func toHalf(_ from: UnsafePointer<Float>, _ count: Int, _ to: UnsafeMutablePointer<UInt16>) {
   eachVector(count) { i, part in
-    let half = lanes_to_half(load(from + i, part))
-    if part == laneCount { lanes_store_16(to + i, half) } else { lanes_store_part_16(to + i, half, part) }
+    let value = load(from + i, part)
+    if part == laneCount { lanes_store_half(to + i, value) } else { lanes_store_part_half(to + i, value, part) }
   }
 }
 
@@ -45,7 +45,7 @@ func packPanel(
   withConstant(type) { type in
     var firstRow = 0
     while firstRow < 32 {
-      let present = min(laneCount, rows - firstRow)
+      let present = rows - firstRow
       eachVector(columns) { column, part in
         transposeSquare(part, panel + column * 32 + firstRow) { r in
           r < present ? load(type, weights, (firstRow + r) * rowStride + column, part) : Lanes(repeating: 0)
@@ -99,8 +99,8 @@ func multiplyVector(
     for i in 0..<(2 * rows) { sums[i] = Lanes(repeating: 0) }
     var i = 0
     while i + 2 * laneCount <= columns {
-      let x0 = lanes_load(x + i)
-      let x1 = lanes_load(x + i + laneCount)
+      let x0 = load(x + i)
+      let x1 = load(x + i + laneCount)
       for r in 0..<rows {
         sums[2 * r] = multiplyAdd(load(type, weights, r * rowStride + i, laneCount), x0, sums[2 * r])
         sums[2 * r + 1] = multiplyAdd(load(type, weights, r * rowStride + i + laneCount, laneCount), x1, sums[2 * r + 1])

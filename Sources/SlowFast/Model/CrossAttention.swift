@@ -20,7 +20,7 @@ struct CrossAttention: Sendable {
     let hybrid = source.config.hybrid
     gateHasTanh = hybrid?.gateHasTanh ?? false
     if hybrid?.gateHasWarmUp == true {
-      let raw = try source.vector(name + "cross_attn_warm_up_gate").pointer[0]
+      let raw = try source.vector(name + "cross_attn_warm_up_gate").values[0]
       // `vanilla` takes the parameter as it is.
       warmUp = hybrid?.isTextOnly == true ? tanh(raw) : raw
     } else {

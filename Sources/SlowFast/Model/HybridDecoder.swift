@@ -97,8 +97,10 @@ struct HybridDecoder: Sendable {
     for (index, layer) in layers.enumerated() {
       engine.rmsNorm(x, weight: layer.inputNorm, epsilon: config.rmsNormEpsilon, to: normed)
       try engine.linear(normed, [layer.query.product(to: query), layer.key.product(to: key), layer.value.product(to: value)])
-      try engine.rotate(query, headDimension: headDimension, position: position, theta: config.ropeTheta)
-      try engine.rotate(key, headDimension: headDimension, position: position, theta: config.ropeTheta)
+      for x in [query, key] {
+        try engine.rotate(
+          x, headDimension: headDimension, position: position, theta: config.ropeTheta, frequencyType: FloatType(config.computeType))
+      }
       let cache = caches.own[index]
       let past = cache.count
       cache.append(keys: key, values: value, interleaved: false, using: engine)
@@ -155,8 +157,23 @@ struct DecoderCaches: Sendable {
     }
   }
 
+  /// Makes room for `capacity` tokens of the conversation.
+  mutating func grow(to capacity: Int) throws(ComputeError) {
+    for index in own.indices { own[index] = try own[index].grown(to: capacity) }
+  }
+
   /// Forgets all but the first `count` tokens.
   func truncate(to count: Int) {
     for cache in own { cache.count = min(cache.count, count) }
+  }
+}
+
+extension FloatType {
+  init(_ type: ComputeType) {
+    switch type {
+    case .float32: self = .float32
+    case .float16: self = .float16
+    case .bfloat16: self = .bfloat16
+    }
   }
 }

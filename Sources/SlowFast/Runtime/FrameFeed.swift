@@ -11,7 +11,7 @@ public enum ClipSource: Sendable {
   /// Frames that a sampling of this source gives.
   func frameCount(_ sampling: SamplingRequest) -> Int {
     switch self {
-    case .visual(let source): source.kind == .image ? 1 : sampling.frames
+    case .visual(let source): source.frameCount(sampling)
     case .frames(let images): images.count
     }
   }
@@ -63,8 +63,10 @@ struct FrameFeed {
       var clock = StageTimes.now
       defer { times = inner }
       do throws(VideoError) {
+        var request = sampling
+        request.frames = visual.frameCount(sampling)
         let report = try visual.sample(
-          sampling, threads: threads, cancelled: isCancelled,
+          request, threads: threads, cancelled: isCancelled,
           onRestart: { try body(.restart, &inner) },
           onFrame: { frame in
             inner.decode += StageTimes.now - clock
@@ -87,4 +89,9 @@ struct FrameFeed {
 /// Runs a step of the video module, its failures as this module's.
 func video<T>(_ body: () throws(VideoError) -> T) throws(SlowFastError) -> T {
   do throws(VideoError) { return try body() } catch { throw .video(error) }
+}
+
+extension VisualSource {
+  /// Frames that a sampling gives: an image is a clip of one.
+  func frameCount(_ sampling: SamplingRequest) -> Int { kind == .image ? 1 : sampling.frames }
 }

@@ -32,7 +32,7 @@ public struct GenerationOptions: Sendable, Equatable {
     func check(_ ok: Bool, _ name: String, _ found: Any, _ expected: String) throws(SlowFastError) {
       if !ok { throw .badOption(name: name, found: "\(found)", expected: expected) }
     }
-    try check(maximumTokens >= 1, "--max-tokens", maximumTokens, "at least 1")
+    try check((1...1 << 24).contains(maximumTokens), "--max-tokens", maximumTokens, "1 to \(1 << 24)")
     try check(temperature >= 0 && temperature.isFinite, "--temperature", temperature, "0 or more")
     try check(topP > 0 && topP <= 1, "--top-p", topP, "more than 0 and at most 1")
     try check(topK >= 0, "--top-k", topK, "0 or more")

@@ -9,15 +9,15 @@ import Video
 public struct SessionOptions: Sendable {
   /// nil: as many threads as processors.
   public var threads: Int?
+  /// The instruction set by name, `portable`, `avx2`, …; nil takes the best, or what `SLOWFAST_KERNELS` names.
+  public var kernels: String?
   public var slowAttention: SlowAttention = .prompt
-  /// Refuse a run that does not fit in the memory there is.
-  public var checksMemory = true
 
   public init() {}
 }
 
 /// What a session is doing, for progress displays.
-public enum Progress: Sendable, Equatable {
+public enum SessionProgress: Sendable, Equatable {
   /// Reading weights: bytes done and bytes in all.
   case loading(Int, of: Int)
   /// A frame has been decoded.
@@ -27,7 +27,7 @@ public enum Progress: Sendable, Equatable {
   case prefilling(token: Int, of: Int)
 }
 
-public typealias ProgressHandler = @Sendable (Progress) -> Void
+public typealias ProgressHandler = @Sendable (SessionProgress) -> Void
 
 /// One clip, or several, and a conversation about them. Not for two threads at once.
 public final class Session {
@@ -56,7 +56,9 @@ public final class Session {
     self.options = options
     let pool = ThreadPool(threadCount: options.threads)
     self.pool = pool
-    engine = try compute { () throws(ComputeError) in try Engine(pool: pool) }
+    engine = try compute { () throws(ComputeError) in
+      try Engine(pool: pool, kernels: try options.kernels.map { name throws(ComputeError) in try KernelChoice.kernels(named: name) })
+    }
     statistics.kernels = engine.kernels.name
     statistics.threads = pool.threadCount
   }
@@ -134,11 +136,13 @@ public final class Session {
     // tokens: so the answer goes out of the cache and into the prompt. With `all` the cache already holds what that would compute.
     let limit = self.options.slowAttention == .prompt ? conversation.settled : generator?.position ?? 0
     let prompt = try makePrompt(question, cached: limit - conversation.settled)
-    let generator = try readyGenerator(maximumTokens: options.maximumTokens, progress: progress)
     let config = model.config
     let total = limit + prompt.tokenCount
     guard total <= config.contextLength else { throw .promptTooLong(tokens: total, limit: config.contextLength) }
-    generator.caches.truncate(to: limit)
+    let room = min(config.maximumPositions, total + options.maximumTokens)
+    let generator = try readyGenerator(capacity: room, progress: progress)
+    try generator.reserve(room)
+    generator.truncate(to: limit)
     generator.isCancelled = isCancelled
     defer { generator.isCancelled = { false } }
 
@@ -152,7 +156,7 @@ public final class Session {
         try generate(after: first, on: generator, options: options, isCancelled: isCancelled, onText: onText)
       }
     } catch {
-      generator.caches.truncate(to: limit)
+      generator.truncate(to: limit)
       throw error
     }
     conversation.settled = total
@@ -195,10 +199,10 @@ public final class Session {
   /// The tokens that the next question adds: the whole prompt at first, later the last answer's end and the new turn.
   /// `cached` tokens of that answer are in the cache already.
   fileprivate func makePrompt(_ question: String, cached: Int) throws(SlowFastError) -> Prompt {
-    let chat = ChatTemplate(tokenizer: model.tokenizer, usesImageStartEnd: model.config.usesImageStartEnd)
+    let chat = ChatPrompt(marksImages: model.config.usesImageStartEnd)
     guard let answer = conversation.answer else {
       var fast = clips.map(\.fast).makeIterator()
-      let pieces = chat.opening(question: question, images: clips.count).map { piece in
+      let pieces = chat.adding(user: question, images: clips.count).pieces(model.tokenizer).map { piece in
         switch piece {
         case .tokens(let ids): Prompt.Piece.text(ids)
         case .image: fast.next().map(Prompt.Piece.visual) ?? .text([])
@@ -206,12 +210,13 @@ public final class Session {
       }
       return Prompt(pieces: pieces)
     }
-    let ids = Array(answer.dropFirst(cached)) + chat.continuation(question: question)
+    var ids = Array(answer.dropFirst(cached))
+    for case .tokens(let further) in chat.piecesForFurtherQuestion(question, model.tokenizer) { ids += further }
     return Prompt(pieces: [.text(ids)], followsVisual: !clips.isEmpty)
   }
 
   /// The decoder, loaded when the first question comes.
-  fileprivate func readyGenerator(maximumTokens: Int, progress: @escaping ProgressHandler) throws(SlowFastError) -> Generator {
+  fileprivate func readyGenerator(capacity: Int, progress: @escaping ProgressHandler) throws(SlowFastError) -> Generator {
     if let generator { return generator }
     let source = model.source
     let decoder = try statistics.times.measure(\.loadDecoder) { () throws(SlowFastError) in
@@ -219,11 +224,9 @@ public final class Session {
       return try HybridDecoder(source)
     }
     let slow = try joinedSlowTokens()
-    let config = model.config
     let generator = try statistics.times.measure(\.crossKeyValues) { () throws(SlowFastError) in
       try Generator(
-        decoder: decoder, embedding: try source.makeEmbeddingTable(), slow: slow,
-        capacity: min(config.maximumPositions, config.contextLength + maximumTokens),
+        decoder: decoder, embedding: try source.makeEmbeddingTable(), slow: slow, capacity: capacity,
         cacheType: model.cacheType, slowAttention: options.slowAttention, engine: engine)
     }
     self.generator = generator
@@ -260,12 +263,13 @@ extension Session {
   public func plan(
     _ sources: [ClipSource], sampling: SamplingRequest, question: String, maximumTokens: Int
   ) -> MemoryPlan {
-    let chat = ChatTemplate(tokenizer: model.tokenizer, usesImageStartEnd: model.config.usesImageStartEnd)
-    let text = chat.opening(question: question, images: sources.count).reduce(0) { sum, piece in
+    let chat = ChatPrompt(marksImages: model.config.usesImageStartEnd).adding(user: question, images: sources.count)
+    let text = chat.pieces(model.tokenizer).reduce(0) { sum, piece in
       if case .tokens(let ids) = piece { sum + ids.count } else { sum }
     }
     return MemoryPlan(
-      source: model.source, clips: sources.map { $0.frameCount(sampling) }, textTokens: text, maximumAnswerTokens: maximumTokens,
+      source: model.source, clips: sources.map { $0.frameCount(sampling) }, textTokens: text,
+      maximumAnswerTokens: min(maximumTokens, model.config.maximumPositions),
       cacheType: model.cacheType, threads: pool.threadCount)
   }
 
@@ -283,7 +287,7 @@ extension Session {
     guard prompt.tokenCount <= model.config.contextLength else {
       throw .promptTooLong(tokens: prompt.tokenCount, limit: model.config.contextLength)
     }
-    let generator = try readyGenerator(maximumTokens: generate, progress: { _ in })
+    let generator = try readyGenerator(capacity: prompt.tokenCount + generate, progress: { _ in })
     generator.isCancelled = isCancelled
     generator.observer = { layer, _, x in recorder.add(layer: layer, x) }
     var logits = try generator.prefill(prompt)

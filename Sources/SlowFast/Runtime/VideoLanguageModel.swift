@@ -5,6 +5,7 @@ import Foundation
 import Kernels
 import ModelFile
 import Tokenizer
+import Video
 
 /// A slow-fast video language model: an `.sfq` file, or a checkpoint directory whose weights are used as they are.
 /// Opening one reads its tables and its tokenizer; weights are read when a session needs them. Sessions may share a model.
@@ -79,9 +80,10 @@ extension SlowFastError {
     case let error as ArchitectureError: self = .architecture(error)
     case let error as CheckpointError: self = .checkpoint(error)
     case let error as ConversionError: self = .conversion(error)
-    case ModelFileError.cancelled: self = .cancelled
+    case ModelFileError.cancelled, ConversionError.cancelled, VideoError.cancelled: self = .cancelled
     case let error as ModelFileError: self = .modelFile(error)
     case let error as TokenizerError: self = .tokenizer(error)
+    case let error as VideoError: self = .video(error)
     default: self = .notAModel(path: path, reason: "\(error)")
     }
   }

@@ -16,7 +16,9 @@ struct CheckpointFile {
   func read() throws(TokenizerError) -> Data {
     do {
       let attributes = try FileManager.default.attributesOfItem(atPath: URL(fileURLWithPath: path).resolvingSymlinksInPath().path)
-      guard attributes[.type] as? FileAttributeType == .typeRegular else { throw TokenizerError.unreadable(file: path, reason: "not a file") }
+      guard attributes[.type] as? FileAttributeType == .typeRegular else {
+        throw TokenizerError.unreadable(file: path, reason: "not a file")
+      }
       let length = (attributes[.size] as? NSNumber)?.intValue ?? 0
       guard length <= Self.maximumLength else {
         throw TokenizerError.unreadable(file: path, reason: "\(length) bytes, at most \(Self.maximumLength) are possible")
@@ -49,7 +51,8 @@ struct CheckpointFile {
     case .typeMismatch(let type, let context): return "\(place(context)) is not of the type \(type)"
     case .valueNotFound(_, let context): return "\(place(context)) is null"
     case .keyNotFound(let key, let context): return "\(place(context)) has no \"\(key.stringValue)\""
-    case .dataCorrupted(let context): return "\(place(context)): \(context.debugDescription)"
+    // Foundation does not say which of the two, nor where.
+    case .dataCorrupted(let context): return "\(place(context)) is not JSON, or a number in it is not a whole one"
     @unknown default: return "\(error)"
     }
   }

@@ -5,10 +5,12 @@ struct TokenizerBuilder {
   private let usesNFC: Bool
 
   private var tokens = TokenTable(bytes: [], lengths: [], literals: [])
-  /// The ids of the vocabulary's tokens but the literal ones.
+  /// The vocabulary's ids by what the tokens stand for, and those of the literal tokens by their text's UTF-8.
   private var idOfBytes: [[UInt8]: UInt32] = [:]
+  private var idOfLiteral: [[UInt8]: UInt32] = [:]
   private var merges: [MergeTable.Merge] = []
   private var added: [Int: AddedToken] = [:]
+  private var idOfAdded: [[UInt8]: Int] = [:]
   private var endToken: Int32?
 
   /// `file` is what errors in the vocabulary name.
@@ -42,7 +44,12 @@ struct TokenizerBuilder {
       guard token.count <= TokenTable.maximumLength else {
         throw .tokenTooLong(file: file, id: id, bytes: token.count, limit: TokenTable.maximumLength)
       }
-      if mapped == nil { literals.append(UInt32(id)) } else if !token.isEmpty { idOfBytes[token] = UInt32(id) }
+      if mapped == nil {
+        literals.append(UInt32(id))
+        idOfLiteral[token] = UInt32(id)
+      } else if !token.isEmpty {
+        idOfBytes[token] = UInt32(id)
+      }
       bytes += token
       lengths.append(token.count)
     }
@@ -69,9 +76,9 @@ struct TokenizerBuilder {
     for index in 0..<count {
       let (left, right) = try pair(index)
       let (leftBytes, rightBytes) = (ByteAlphabet.bytes(of: left), ByteAlphabet.bytes(of: right))
-      guard let leftBytes, let rightBytes, !leftBytes.isEmpty, !rightBytes.isEmpty else {
-        // Tokens that no text has anything to do with may stand in a vocabulary and merge.
-        for token in [left, right, left + right] where tokens.id(of: token) == nil {
+      guard let leftBytes, let rightBytes else {
+        // Tokens that no text is encoded to may merge as well: there is nothing to do for it.
+        for token in [left, right, left + right] where vocabularyID(of: token) == nil {
           throw .unknownTokenInMerge(file: file, index: index, token: token)
         }
         continue
@@ -101,16 +108,17 @@ struct TokenizerBuilder {
       throw .tokenWithTwoIDs(file: file, token: token.content, first: other, second: id)
     }
     added[id] = token.token(id: Int32(id))
-    addedIDs[Array(token.content.utf8)] = id
+    idOfAdded[Array(token.content.utf8)] = id
     guard added.count <= AddedTokens.maximumCount else {
       throw .tooMany(file: file, what: "added tokens", count: added.count, limit: AddedTokens.maximumCount)
     }
   }
 
-  private var addedIDs: [[UInt8]: Int] = [:]
+  private func id(of text: String) -> Int? { idOfAdded[Array(text.utf8)] ?? vocabularyID(of: text) }
 
-  private func id(of text: String) -> Int? {
-    addedIDs[Array(text.utf8)] ?? ByteAlphabet.bytes(of: text).map { idOfBytes[$0].map(Int.init) } ?? tokens.id(of: text)
+  private func vocabularyID(of text: String) -> Int? {
+    let id = if let bytes = ByteAlphabet.bytes(of: text) { idOfBytes[bytes] } else { idOfLiteral[Array(text.utf8)] }
+    return id.map(Int.init)
   }
 
   /// What `tokenizer_config.json` adds.

@@ -52,7 +52,7 @@ struct SerializedReader {
           throw .invalidField(offset: offset, reason: "a merge of the token \(id), which is none that merges")
         }
       }
-      guard isJoined(merge, tokens) else {
+      guard tokens.isJoined(merge) else {
         throw .invalidField(offset: offset, reason: "tokens \(merge.left) and \(merge.right) do not make up token \(merge.result)")
       }
       merges.append(merge)
@@ -62,13 +62,6 @@ struct SerializedReader {
     } catch {
       throw .invalidField(offset: start + error.rank * 12, reason: "a second merge of the same two tokens")
     }
-  }
-
-  private func isJoined(_ merge: MergeTable.Merge, _ tokens: TokenTable) -> Bool {
-    let (left, right, result) = (tokens.range(Int(merge.left)), tokens.range(Int(merge.right)), tokens.range(Int(merge.result)))
-    return result.count == left.count + right.count
-      && tokens.bytes[result].prefix(left.count).elementsEqual(tokens.bytes[left])
-      && tokens.bytes[result].suffix(right.count).elementsEqual(tokens.bytes[right])
   }
 
   mutating func readAddedTokens(_ tokens: TokenTable) throws(TokenizerError) -> [AddedToken] {

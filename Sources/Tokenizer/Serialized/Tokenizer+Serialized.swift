@@ -45,7 +45,7 @@ extension Tokenizer {
     let added = try reader.readAddedTokens(tokens)
     self.init(
       tokens: tokens, merges: merges, added: added, preTokenizer: header.preTokenizer, usesNFC: header.usesNFC,
-      endToken: header.endToken < 0 ? nil : header.endToken)
+      endToken: header.endToken == -1 ? nil : header.endToken)
     if let endToken, token(endToken) == nil { throw .invalidField(offset: 28, reason: "the end token \(endToken) does not exist") }
   }
 }

@@ -1,8 +1,8 @@
 /// Unicode's normalization form C, as the tokenizers' own library computes it (see `UnicodeTables`). In linear time but for the
 /// sorting of long runs of marks; texts that are in the form already, which is nearly all, cost one pass and no copy.
-enum NFC {
+package enum NFC {
   /// The normalized `range` of the valid UTF-8 `bytes`, or nil if it is in the form already.
-  static func normalize(_ bytes: [UInt8], _ range: Range<Int>) -> [UInt8]? {
+  package static func normalize(_ bytes: [UInt8], _ range: Range<Int>) -> [UInt8]? {
     let properties = ScalarProperties.shared
     var result: [UInt8] = []
     /// Up to here the text is in `result`.
@@ -97,7 +97,8 @@ enum NFC {
         let scalar = UInt32(entry & Decomposition.mask)
         // A scalar is blocked from the starter by one between them of its own class or a higher one.
         if let starter, last.map({ $0 < combiningClass }) ?? true,
-          let composite = Hangul.composite(output[starter], scalar) ?? properties.composite(output[starter], scalar) {
+          let composite = Hangul.composite(output[starter], scalar) ?? properties.composite(output[starter], scalar)
+        {
           output[starter] = composite
           continue
         }

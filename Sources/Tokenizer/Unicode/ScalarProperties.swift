@@ -1,5 +1,5 @@
 /// What the pre-tokenizers' patterns tell apart.
-enum ScalarClass: UInt8 {
+package enum ScalarClass: UInt8 {
   case other = 0
   /// `\p{L}`
   case letter = 1
@@ -14,8 +14,8 @@ enum ScalarClass: UInt8 {
 }
 
 /// Look-ups in `UnicodeTables`. Of the Basic Multilingual Plane in one step, beyond it by binary search.
-struct ScalarProperties: Sendable {
-  static let shared = ScalarProperties()
+package struct ScalarProperties: Sendable {
+  package static let shared = ScalarProperties()
 
   /// Per scalar of the Basic Multilingual Plane: its `ScalarClass`, and `changeable`.
   private let basicPlane: [UInt8]
@@ -51,12 +51,12 @@ struct ScalarProperties: Sendable {
     self.compositions = compositions.sorted { $0.pair < $1.pair }
   }
 
-  func scalarClass(_ scalar: UInt32) -> ScalarClass {
+  package func scalarClass(_ scalar: UInt32) -> ScalarClass {
     let value = scalar < 0x10000 ? basicPlane[Int(scalar)] & ~Self.changeable : Self.value(of: scalar, in: UnicodeTables.classes)
     return ScalarClass(rawValue: value) ?? .other
   }
 
-  func combiningClass(_ scalar: UInt32) -> UInt8 {
+  package func combiningClass(_ scalar: UInt32) -> UInt8 {
     scalar < 0x300 ? 0 : Self.value(of: scalar, in: UnicodeTables.combiningClasses)
   }
 

@@ -27,7 +27,7 @@ struct ChatCommand: ParsableCommand {
     let model = try VideoLanguageModel(path: model)
     let options = generation.options(defaults: model.generationDefaults)
     try options.validate()
-    let sources = try inputs.map { try VisualSource(opening: $0) }
+    let sources = try inputs.map { try ClipSource(path: $0) }
     let request = sampling.request(defaultFrames: model.defaultFrameCount)
     let session = try Session(model, options: session.options)
     try session.checkMemory(session.plan(sources, sampling: request, question: "", maximumTokens: options.maximumTokens))
@@ -41,20 +41,25 @@ struct ChatCommand: ParsableCommand {
       if isInteractive { Display.stream("> ") }
       guard let question = readLine(), !question.isEmpty else { break }
       do {
-        _ = try session.ask(question, options: options, progress: progress.show, isCancelled: { Interrupt.isRequested }) { text in
-          Display.clearLine()
-          Display.stream(text)
-          return true
-        }
+        _ = try session.ask(
+          question, options: options, progress: progress.show, isCancelled: { Interrupt.isRequested }, onText: AnswerPrinter().print)
         print()
-      } catch SlowFastError.cancelled where isInteractive {
-        Interrupt.clear()
-        Display.printError("\n(stopped; the question is forgotten)")
-      } catch SlowFastError.promptTooLong(let tokens, let limit) {
-        Display.printError("error: \(SlowFastError.promptTooLong(tokens: tokens, limit: limit))")
-        if !isInteractive { throw ExitCode(1) }
+      } catch {
+        try goOn(after: error, isInteractive: isInteractive)
       }
     }
     if isInteractive { print() }
+  }
+
+  /// At a terminal an answer that was stopped, or a question that is too long, does not end the conversation.
+  private func goOn(after error: SlowFastError, isInteractive: Bool) throws {
+    guard isInteractive else { throw error }
+    switch error {
+    case .cancelled:
+      Interrupt.clear()
+      Display.printError("\n(stopped; the question is forgotten)")
+    case .promptTooLong: Display.printError("error: \(error)")
+    default: throw error
+    }
   }
 }

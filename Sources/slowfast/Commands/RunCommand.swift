@@ -35,10 +35,10 @@ struct RunCommand: ParsableCommand {
     let model = try VideoLanguageModel(path: model)
     let options = generation.options(defaults: model.generationDefaults)
     try options.validate()
-    let sources = try inputs.map { try VisualSource(opening: $0) }
+    let sources = try inputs.map { try ClipSource(path: $0) }
     let request = sampling.request(defaultFrames: model.defaultFrameCount)
     let session = try Session(model, options: session.options)
-    let plan = try session.plan(sources, sampling: request, question: question, maximumTokens: options.maximumTokens)
+    let plan = session.plan(sources, sampling: request, question: question, maximumTokens: options.maximumTokens)
     if self.plan {
       if json { try Display.printJSON(plan) } else { print(Report.plan(plan)) }
       return
@@ -48,13 +48,8 @@ struct RunCommand: ParsableCommand {
     let progress = ProgressLine()
     try session.watch(sources, sampling: request, progress: progress.show, isCancelled: { Interrupt.isRequested })
     for warning in session.statistics.warnings where !json { Display.printError("warning: \(warning)") }
-    var isFirst = true
-    let answer = try session.ask(question, options: options, progress: progress.show, isCancelled: { Interrupt.isRequested }) { text in
-      if isFirst { Display.clearLine() }
-      isFirst = false
-      if !json { Display.stream(text) }
-      return true
-    }
+    let printer = AnswerPrinter(isSilent: json)
+    let answer = try session.ask(question, options: options, progress: progress.show, isCancelled: { Interrupt.isRequested }, onText: printer.print)
     Display.clearLine()
     if json {
       try Display.printJSON(RunOutput(answer: answer, seed: options.seed, plan: plan, statistics: session.statistics))

@@ -23,7 +23,7 @@ struct TokenizeCommand: ParsableCommand {
   var json = false
 
   func run() throws {
-    let tokenizer = try VideoLanguageModel.tokenizer(path: model)
+    let tokenizer = try Tokenizer(model: model)
     if !ids.isEmpty {
       let decoded = try tokenizer.text(of: ids)
       if json { try Display.printJSON(["text": decoded]) } else { print(decoded) }

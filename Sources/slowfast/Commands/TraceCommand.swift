@@ -32,7 +32,7 @@ struct TraceCommand: ParsableCommand {
 
   func run() throws {
     let model = try VideoLanguageModel(path: model)
-    let source = try framesFile.map { try ClipSource(framesFile: $0) } ?? .visual(VisualSource(opening: video ?? ""))
+    let source = if let framesFile { try ClipSource(framesFile: framesFile) } else { try ClipSource(path: video ?? "") }
     let session = try Session(model, options: session.options)
     let trace = try session.trace(
       source, sampling: sampling.request(defaultFrames: model.defaultFrameCount), question: question, generate: generate,

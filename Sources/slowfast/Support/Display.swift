@@ -56,13 +56,27 @@ final class ProgressLine: Sendable {
   }
   private let stage = Mutex(Stage())
 
-  @Sendable func show(_ progress: Progress) {
+  @Sendable func show(_ progress: SessionProgress) {
     switch progress {
     case .loading(let done, let total): line("loading", done, total, "\(formatBytes(done)) of \(formatBytes(total))")
     case .decoding(let frame, let total): line("encoding", frame - 1, total, "frame \(frame) of \(total)")
     case .encoding(let frame, let total): line("encoding", frame, total, "frame \(frame) of \(total)")
     case .prefilling(let token, let total): line("prefilling", token, total, "\(token) of \(total) tokens")
     }
+  }
+
+  /// `done` of `total` bytes, with their rate; those done `before` this run do not count for it.
+  func rate(_ name: String, _ done: Int, _ total: Int, before: Int, _ text: String) {
+    let start = stage.withLock { stage in
+      if name != stage.name { stage = Stage(name: name) }
+      return stage.start
+    }
+    let elapsed = Date().timeIntervalSince(start)
+    let rate = elapsed > 0.5 ? Double(done - before) / elapsed : 0
+    let left = rate > 0 && elapsed > 2 ? ", \(Display.seconds(Double(total - done) / rate)) left" : ""
+    Display.showProgress(
+      "\(name) \(Display.bar(done, of: total)) \(text), \(formatBytes(done)) of \(formatBytes(total)), "
+        + "\(Display.fixed(rate / 1e6, 0)) MB/s\(left)")
   }
 
   /// `done` of `total` units of work called `name`.
@@ -73,5 +87,22 @@ final class ProgressLine: Sendable {
       let left = done > 0 && done < total && elapsed > 2 ? ", \(Display.seconds(elapsed / Double(done) * Double(total - done))) left" : ""
       Display.showProgress("\(name) \(Display.bar(done, of: total)) \(text)\(left)")
     }
+  }
+}
+
+/// Streams an answer to standard output, in place of the progress line.
+final class AnswerPrinter {
+  private let isSilent: Bool
+  private var hasBegun = false
+
+  init(isSilent: Bool = false) { self.isSilent = isSilent }
+
+  /// Takes the next piece; the answer always goes on.
+  func print(_ text: String) -> Bool {
+    if isSilent { return true }
+    if !hasBegun { Display.clearLine() }
+    hasBegun = true
+    Display.stream(text)
+    return true
   }
 }

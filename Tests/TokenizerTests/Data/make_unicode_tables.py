@@ -78,7 +78,7 @@ def runs(values):
 
 def table(name, comment, element, values):
     width = max(len(f"{value:#x}") for value in values)
-    columns = 148 // (width + 2)
+    columns = 136 // (width + 2)
     print(f"\n  /// {comment}\n  static let {name}: [{element}] = [")
     for start in range(0, len(values), columns):
         print("    " + ", ".join(f"{value:#x}" for value in values[start:start + columns]) + ",")
@@ -86,6 +86,7 @@ def table(name, comment, element, values):
 
 
 print("""// Written by Tests/TokenizerTests/Data/make_unicode_tables.py. Do not edit.
+// swift-format-ignore-file
 
 /// The Unicode data that byte-level BPE tokenizers were made with: `\\p{L}`, `\\p{N}` and `\\s` of Unicode 16, NFC of Unicode 9.
 enum UnicodeTables {""", end="")

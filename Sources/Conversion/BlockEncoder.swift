@@ -1,0 +1,95 @@
+import ModelFile
+import Quantization
+
+/// Encodes blocks of rows of one tensor. Several threads may encode different blocks at once.
+struct BlockEncoder {
+  let source: RowSource
+  let descriptor: TensorDescriptor
+  private let allowsNonfinite: Bool
+  /// nil where values are stored one by one.
+  private let layout: PanelLayout?
+
+  /// A plane of a block.
+  struct Plane {
+    var kind: PlaneKind
+    /// Of a whole block.
+    var byteCount: Int
+    /// Where the last block may be short: bytes of a row.
+    var rowByteCount: Int?
+
+    func byteCount(blocks: Int, rows: Int) -> Int { rowByteCount.map { $0 * rows } ?? byteCount * blocks }
+  }
+
+  init(_ source: RowSource, _ descriptor: TensorDescriptor, allowsNonfinite: Bool) {
+    self.source = source
+    self.descriptor = descriptor
+    self.allowsNonfinite = allowsNonfinite
+    layout = descriptor.encoding.scheme.flatMap { PanelLayout(scheme: $0, columns: source.columns) }
+  }
+
+  /// Rows of a block where the encoding prescribes them.
+  var blockRows: Int? { layout == nil ? nil : PanelLayout.rows }
+
+  func planes(rows: Int) -> [Plane] {
+    guard let layout else {
+      let rowByteCount = source.columns * (descriptor.encoding.valueSize ?? 0)
+      return [Plane(kind: .values, byteCount: rows * rowByteCount, rowByteCount: rowByteCount)]
+    }
+    return descriptor.encoding.planes.map { kind in
+      Plane(kind: kind, byteCount: kind == .codes ? layout.codesByteCount : 2 * layout.scaleCount)
+    }
+  }
+
+  /// Encodes `rows` to the planes' places. Returns whether all values were finite; throws if they were not and that is not allowed.
+  func encode(
+    _ rows: Range<Int>, to planes: [UnsafeMutableRawPointer], scratch: ConversionScratch
+  ) throws(ConversionError) -> Bool {
+    if let layout { return try quantize(rows, layout, to: planes, scratch: scratch) }
+    let isFinite: Bool
+    switch (descriptor.encoding, source.type) {
+    case (.float32, .float32) where !source.isTurned, (.float16, .float16) where !source.isTurned,
+      (.bfloat16, .bfloat16) where !source.isTurned:
+      try source.read(rows, into: planes[0])
+      isFinite = FloatConversion.areFinite(source.type, planes[0], rows.count * source.columns)
+    case (.float32, _):
+      let floats = planes[0].assumingMemoryBound(to: Float.self)
+      isFinite = try source.floats(rows, to: floats, stride: source.columns, scratch: scratch)
+    default:
+      let count = rows.count * source.columns
+      let floats = try scratch.block(count: count)
+      isFinite = try source.floats(rows, to: floats, stride: source.columns, scratch: scratch)
+      let values = planes[0].assumingMemoryBound(to: UInt16.self)
+      if descriptor.encoding == .float16 {
+        for index in 0..<count { values[index] = Float16(floats[index]).bitPattern }
+      } else {
+        FloatConversion.toBFloat16(floats, count, values)
+      }
+      let type: SourceType = descriptor.encoding == .float16 ? .float16 : .bfloat16
+      if isFinite && !FloatConversion.areFinite(type, values, count) {
+        try refuseTooLarge(rows, limit: type == .float16 ? 65504 : 0x1.fep127, scratch)
+      }
+    }
+    if !isFinite { try refuseNonfinite(rows, scratch) }
+    return isFinite
+  }
+
+  func refuseNonfinite(_ rows: Range<Int>, _ scratch: ConversionScratch) throws(ConversionError) {
+    guard !allowsNonfinite, let found = try source.first(in: rows, scratch: scratch, where: { !$0.isFinite }) else { return }
+    throw .nonFinite(tensor: source.tensor.name, index: found.index, value: found.value)
+  }
+
+  /// `limit`: the largest magnitude that can be stored.
+  func refuseTooLarge(_ rows: Range<Int>, limit: Float, _ scratch: ConversionScratch) throws(ConversionError) {
+    guard let found = try source.first(in: rows, scratch: scratch, where: { $0.isFinite && abs($0) > limit }) else { return }
+    throw .weightTooLarge(
+      tensor: source.tensor.name, index: found.index, value: found.value, limit: limit, encoding: descriptor.encoding)
+  }
+}
+
+extension TensorEncoding {
+  /// nil where values are stored one by one.
+  fileprivate var scheme: QuantizationScheme? {
+    guard case .quantized(let bits, let group, let symmetric) = self else { return nil }
+    return QuantizationScheme(bits: bits, group: group, isSymmetric: symmetric)
+  }
+}

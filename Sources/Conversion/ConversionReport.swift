@@ -1,0 +1,123 @@
+import Diagnostics
+import ModelFile
+
+/// A plan as a program or a person reads it.
+public struct ConversionReport: Codable, Sendable {
+  public struct Tensor: Codable, Sendable {
+    public var name: String
+    /// Its name in the checkpoint, where that is another.
+    public var renamedFrom: String?
+    /// In the model file.
+    public var shape: [Int]
+    public var part: String
+    /// `int4/128`, `float32`, …
+    public var encoding: String
+    /// Before compression.
+    public var bytes: Int
+  }
+
+  public struct Unused: Codable, Sendable {
+    public var name: String
+    public var reason: String
+  }
+
+  public struct Unknown: Codable, Sendable {
+    public var name: String
+    public var nearest: String?
+  }
+
+  public struct Misshapen: Codable, Sendable {
+    public var name: String
+    public var expected: [Int]
+    public var found: [Int]
+  }
+
+  public struct Unsupported: Codable, Sendable {
+    public var name: String
+    public var type: String
+  }
+
+  public struct Part: Codable, Sendable {
+    public var name: String
+    public var tensors: Int
+    public var weights: Int
+    public var bytes: Int
+    public var bitsPerWeight: Double
+  }
+
+  public var stored: [Tensor]
+  public var unused: [Unused]
+  public var missing: [String]
+  public var misshapen: [Misshapen]
+  public var unknown: [Unknown]
+  public var unsupported: [Unsupported]
+  /// The last is the sum.
+  public var parts: [Part]
+  public var checkpointBytes: Int
+  /// Exactly the file's length where nothing is compressed, its greatest length otherwise.
+  public var fileBytes: Int
+  public var isCompressed: Bool
+  /// Why the checkpoint cannot be converted; nil where it can.
+  public var problem: String?
+}
+
+extension ConversionPlan {
+  public func report(_ options: ConversionOptions) -> ConversionReport {
+    var problem: String?
+    do throws(ConversionError) { try check(ignoringUnknown: options.ignoresUnknown) } catch { problem = error.description }
+    return ConversionReport(
+      stored: stored.map {
+        .init(
+          name: $0.descriptor.name, renamedFrom: $0.isRenamed ? $0.source.name : nil, shape: $0.descriptor.shape,
+          part: $0.requirement.role.part, encoding: $0.descriptor.encoding.description, bytes: $0.byteCount)
+      },
+      unused: unused.map { .init(name: $0.name, reason: $0.reason) },
+      missing: missing,
+      misshapen: misshapen.map { .init(name: $0.name, expected: $0.expected, found: $0.found) },
+      unknown: unknown.map { .init(name: $0.name, nearest: $0.nearest) },
+      unsupported: unsupported.map { .init(name: $0.name, type: $0.type.rawValue) },
+      parts: parts.map {
+        .init(name: $0.name, tensors: $0.tensorCount, weights: $0.weightCount, bytes: $0.byteCount, bitsPerWeight: $0.bitsPerWeight)
+      },
+      checkpointBytes: sourceByteCount, fileBytes: fileByteCount, isCompressed: options.compression != .none, problem: problem)
+  }
+}
+
+extension ConversionReport {
+  /// A line for each tensor, then for each part, then the sizes.
+  public var text: String {
+    var lines: [String] = []
+    let width = min(72, stored.map(\.name.count).max() ?? 0)
+    for tensor in stored {
+      let shape = tensor.shape.map(String.init).joined(separator: "×")
+      let renamed = tensor.renamedFrom.map { "  renamed from \($0.escaped())" } ?? ""
+      lines.append(
+        "\(padded(tensor.name.escaped(), width))  \(padded(shape, 12))  \(padded(tensor.encoding, 20))  \(tensor.bytes)\(renamed)")
+    }
+    lines += unused.map { "unused   \($0.name.escaped()): \($0.reason)" }
+    lines += unknown.map { "unknown  \($0.name.escaped())" + ($0.nearest.map { "; nearest known name: \($0)" } ?? "") }
+    lines += missing.map { "missing  \($0)" }
+    lines += misshapen.map { "shape    \($0.name.escaped()): \($0.found), expected \($0.expected)" }
+    lines += unsupported.map { "type     \($0.name.escaped()): \($0.type), expected BF16, F16 or F32" }
+    lines.append("")
+    for part in parts {
+      lines.append(
+        "\(padded(part.name, 12))\(leftPadded("\(part.tensors)", 6)) tensors  \(leftPadded("\(part.weights)", 12)) weights  "
+          + "\(leftPadded("\(part.bytes)", 12)) bytes  \(leftPadded(decimals(part.bitsPerWeight), 6)) bits per weight")
+    }
+    lines.append("")
+    lines.append("the checkpoint's weights: \(checkpointBytes) bytes")
+    lines.append("the model file: \(fileBytes) bytes\(isCompressed ? " before compression, at most that after it" : "")")
+    if let problem { lines.append("cannot be converted: \(problem)") }
+    return lines.joined(separator: "\n")
+  }
+
+  private func padded(_ text: String, _ width: Int) -> String { text + String(repeating: " ", count: max(0, width - text.count)) }
+  private func leftPadded(_ text: String, _ width: Int) -> String { String(repeating: " ", count: max(0, width - text.count)) + text }
+
+  /// Two decimals.
+  private func decimals(_ value: Double) -> String {
+    let hundredths = Int((value * 100).rounded())
+    return "\(hundredths / 100).\(hundredths % 100 < 10 ? "0" : "")\(hundredths % 100)"
+  }
+}

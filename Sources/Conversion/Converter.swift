@@ -1,0 +1,141 @@
+import Checkpoint
+import Foundation
+import ModelFile
+import Parallel
+
+/// How far a conversion is.
+public struct ConversionProgress: Sendable {
+  /// The tensor that is being stored, as the model file names it.
+  public var tensor: String
+  /// Its place among all, from 0.
+  public var index: Int
+  public var count: Int
+  /// Bytes of the checkpoint that are done, and in all.
+  public var doneByteCount: Int
+  public var totalByteCount: Int
+  /// Of those done, bytes that an interrupted run before this one did: not to be counted for the rate.
+  public var resumedByteCount: Int
+}
+
+/// What a conversion made.
+public struct ConversionResult: Sendable {
+  public var plan: ConversionPlan
+  /// Length of the model file.
+  public var fileByteCount: Int
+  /// Tensors taken over from an interrupted run.
+  public var resumedTensorCount: Int
+  /// Names of tensors of the checkpoint with NaN or infinities, where they were allowed.
+  public var nonfiniteTensors: [String]
+}
+
+/// Turns a checkpoint into a model file.
+public struct Converter: Sendable {
+  public let checkpoint: Checkpoint
+  public let options: ConversionOptions
+
+  public init(checkpoint: Checkpoint, options: ConversionOptions = ConversionOptions()) throws(ConversionError) {
+    try options.validate()
+    self.checkpoint = checkpoint
+    self.options = options
+  }
+
+  /// What `run` would do. Reads headers, the tokenizer and the first bytes of each tensor.
+  public func plan() throws(ConversionError) -> ConversionPlan { try prepare().plan }
+
+  /// Writes the model file under a temporary name, `path` with `.partial`, and renames it when it is whole and on the disk.
+  ///
+  /// A run that `isCancelled` stopped, or that was killed, leaves the temporary file, and the next run with the same checkpoint and
+  /// options goes on after the last whole tensor. After any other error nothing is left. Both closures are called on the caller's
+  /// thread, some times a second.
+  @discardableResult
+  public func run(
+    to path: String, progress: (ConversionProgress) -> Void = { _ in }, isCancelled: () -> Bool = { false }
+  ) throws(ConversionError) -> ConversionResult {
+    if !options.replacesOutput { try refuseExisting(path) }
+    let (plan, sections) = try prepare()
+    try plan.check(ignoringUnknown: options.ignoresUnknown)
+    let pool = ThreadPool(threadCount: options.threadCount)
+    let writer = try openWriter(path, plan, sections, pool)
+    do throws(ConversionError) {
+      let nonfinite = try store(plan, writer, pool, progress, isCancelled)
+      do throws(ModelFileError) {
+        for section in sections.entries { try writer.addSection(section.name, section.bytes) }
+        try writer.finish()
+      } catch { throw .modelFile(error) }
+      return ConversionResult(
+        plan: plan, fileByteCount: try length(of: path), resumedTensorCount: writer.resumed.count, nonfiniteTensors: nonfinite)
+    } catch {
+      if case .cancelled = error { throw error }
+      writer.abort()
+      throw error
+    }
+  }
+
+  /// The plan, and all sections.
+  private func prepare() throws(ConversionError) -> (plan: ConversionPlan, sections: Sections) {
+    var sections = try Sections(checkpoint)
+    var shards: [Provenance.Shard] = []
+    for shard in checkpoint.shards { shards.append(try Provenance.Shard(shard)) }
+    let planner = Planner(checkpoint: checkpoint, options: options)
+    var plan = try planner.plan()
+    try sections.add(Provenance(checkpoint, plan, options, shards: shards))
+    try planner.measure(&plan, sections: sections.lengths)
+    return (plan, sections)
+  }
+
+  /// Everything that the file's bytes depend on, and the checkpoint's times, so that no half is made from another checkpoint's weights.
+  private func fingerprint(_ sections: Sections) -> String {
+    let times = checkpoint.shards.map { "\($0.file.modified)" }
+    let digests = sections.entries.map { "\($0.name) \(checksum($0.bytes))" }
+    return (digests + times).joined(separator: "\n")
+  }
+
+  private func openWriter(
+    _ path: String, _ plan: ConversionPlan, _ sections: Sections, _ pool: ThreadPool
+  ) throws(ConversionError) -> ModelFileWriter {
+    do throws(ModelFileError) {
+      func open() throws(ModelFileError) -> ModelFileWriter {
+        try ModelFileWriter(
+          path: path, fingerprint: fingerprint(sections), compression: options.compression, overwrite: options.replacesOutput, pool: pool)
+      }
+      let writer = try open()
+      if plan.stored.map(\.descriptor).starts(with: writer.resumed.map(\.descriptor)) { return writer }
+      // An earlier version of the program went through the tensors in another way.
+      writer.abort()
+      return try open()
+    } catch { throw .modelFile(error) }
+  }
+
+  /// Returns the names of tensors with NaN or infinities.
+  private func store(
+    _ plan: ConversionPlan, _ writer: ModelFileWriter, _ pool: ThreadPool,
+    _ progress: (ConversionProgress) -> Void, _ isCancelled: () -> Bool
+  ) throws(ConversionError) -> [String] {
+    let store = TensorStore(checkpoint: checkpoint, writer: writer, pool: pool, allowsNonfinite: options.allowsNonfinite)
+    let resumed = writer.resumed.count
+    let resumedBytes = plan.stored.prefix(resumed).reduce(0) { $0 + $1.source.byteCount }
+    var state = ConversionProgress(
+      tensor: "", index: resumed, count: plan.stored.count, doneByteCount: resumedBytes, totalByteCount: plan.sourceByteCount,
+      resumedByteCount: resumedBytes)
+    for (index, tensor) in plan.stored.enumerated().dropFirst(resumed) {
+      state.tensor = tensor.descriptor.name
+      state.index = index
+      let next = index + 1 < plan.stored.count ? plan.stored[index + 1].source : nil
+      try store.store(tensor, next: next) { (byteCount: Int) throws(ConversionError) in
+        state.doneByteCount += byteCount
+        progress(state)
+        if isCancelled() { throw .cancelled }
+      }
+    }
+    return store.nonfiniteTensors
+  }
+
+  private func length(of path: String) throws(ConversionError) -> Int {
+    do throws(CheckpointError) { return try SourceFile(path: path).byteCount } catch { throw .checkpoint(error) }
+  }
+
+  /// Before any work is done; the writer looks again.
+  private func refuseExisting(_ path: String) throws(ConversionError) {
+    if access(path, F_OK) == 0 { throw .modelFile(.outputExists(path: path)) }
+  }
+}

@@ -1,0 +1,127 @@
+import Checkpoint
+import ModelFile
+import Parallel
+import Synchronization
+
+/// Brings tensors from a checkpoint into a model file, a batch of blocks of rows at a time: all threads read and encode the blocks of a
+/// batch, then the writer packs and writes it. Memory is a batch and each thread's block, whatever the tensor's size.
+final class TensorStore {
+  private let checkpoint: Checkpoint
+  private let writer: ModelFileWriter
+  private let pool: ThreadPool
+  private let allowsNonfinite: Bool
+  private let scratch: [ConversionScratch]
+  private var output: AlignedMemory?
+  /// NaN and infinities met so far, where they are allowed.
+  private(set) var nonfiniteTensors: [String] = []
+
+  /// Bytes of the checkpoint in a batch, and in one thread's block where the format does not say: more gains nothing.
+  private static let batchByteCount = 16 << 20
+  private static let blockByteCount = 1 << 20
+  /// How far the system reads ahead.
+  private static let readAhead = 64 << 20
+
+  init(checkpoint: Checkpoint, writer: ModelFileWriter, pool: ThreadPool, allowsNonfinite: Bool) {
+    self.checkpoint = checkpoint
+    self.writer = writer
+    self.pool = pool
+    self.allowsNonfinite = allowsNonfinite
+    scratch = (0..<pool.threadCount).map { _ in ConversionScratch() }
+  }
+
+  /// Stores one tensor. `next` is read ahead towards the end; `advance` gets the bytes of the checkpoint just done and may throw to stop.
+  func store(
+    _ tensor: ConversionPlan.Stored, next: CheckpointTensor?, advance: (Int) throws(ConversionError) -> Void
+  ) throws(ConversionError) {
+    guard let source = RowSource(checkpoint, tensor.source, tensor.requirement) else {
+      throw .unsupportedType(tensor: tensor.source.name, type: tensor.source.type)
+    }
+    let encoder = BlockEncoder(source, tensor.descriptor, allowsNonfinite: allowsNonfinite)
+    let rows = encoder.blockRows ?? max(1, min(source.rows, Self.blockByteCount / max(1, source.rowByteCount)))
+    let blocks = (source.rows + rows - 1) / rows
+    let batch = min(blocks, max(pool.threadCount, Self.batchByteCount / max(1, rows * source.rowByteCount)))
+    let planes = encoder.planes(rows: rows)
+    let buffers = try outputBuffers(planes.map { $0.byteCount * batch })
+
+    try write { () throws(ModelFileError) in try writer.beginTensor(tensor.descriptor) }
+    var isFinite = true
+    for start in stride(from: 0, to: blocks, by: batch) {
+      let count = min(batch, blocks - start)
+      let end = min(source.rows, (start + count) * rows)
+      readAhead(of: source, after: end, next: next)
+      let failure = FirstFailure()
+      pool.forEach(count) { index, worker in
+        guard failure.isBefore(index) else { return }
+        let first = (start + index) * rows
+        let block = first..<min(source.rows, first + rows)
+        do throws(ConversionError) {
+          let places = zip(buffers, planes).map { $0 + index * $1.byteCount }
+          if try !encoder.encode(block, to: places, scratch: scratch[worker]) { failure.noteNonfinite() }
+        } catch { failure.note(error, at: index) }
+      }
+      try failure.check()
+      isFinite = isFinite && !failure.hasNonfinite
+      for (buffer, plane) in zip(buffers, planes) {
+        let bytes = UnsafeRawBufferPointer(start: buffer, count: plane.byteCount(blocks: count, rows: end - start * rows))
+        try write { () throws(ModelFileError) in try writer.write(plane.kind, bytes) }
+      }
+      try advance((end - start * rows) * source.rowByteCount)
+    }
+    try write { () throws(ModelFileError) in try writer.endTensor() }
+    if !isFinite { nonfiniteTensors.append(tensor.source.name) }
+  }
+
+  /// One block of memory for all planes of a batch.
+  private func outputBuffers(_ byteCounts: [Int]) throws(ConversionError) -> [UnsafeMutableRawPointer] {
+    let starts = byteCounts.reduce(into: [0]) { $0.append(($0[$0.count - 1] + $1 + 63) & ~63) }
+    let total = starts[starts.count - 1]
+    if output.map({ $0.byteCount < total }) ?? true {
+      output = nil
+      output = AlignedMemory(byteCount: max(64, total))
+    }
+    guard let base = output?.base else { throw .outOfMemory(bytes: total) }
+    return starts.dropLast().map { base + $0 }
+  }
+
+  private func readAhead(of source: RowSource, after row: Int, next: CheckpointTensor?) {
+    let bytes = source.tensor.info.bytes
+    let position = bytes.lowerBound + row * source.rowByteCount
+    let file = checkpoint.shards[source.tensor.shard].file
+    if position < bytes.upperBound {
+      file.willRead(position..<min(bytes.upperBound, position + Self.readAhead))
+    } else if let next {
+      let start = next.info.bytes.lowerBound
+      checkpoint.shards[next.shard].file.willRead(start..<min(next.info.bytes.upperBound, start + Self.readAhead))
+    }
+  }
+
+  private func write(_ body: () throws(ModelFileError) -> Void) throws(ConversionError) {
+    do throws(ModelFileError) { try body() } catch { throw .modelFile(error) }
+  }
+}
+
+/// What happened to the blocks of a batch: the error of the first that failed, the same however the threads ran.
+private final class FirstFailure: Sendable {
+  private struct State {
+    var index = Int.max
+    var error: ConversionError?
+    var hasNonfinite = false
+  }
+  private let state = Mutex(State())
+
+  func isBefore(_ index: Int) -> Bool { state.withLock { index < $0.index } }
+  func noteNonfinite() { state.withLock { $0.hasNonfinite = true } }
+  var hasNonfinite: Bool { state.withLock { $0.hasNonfinite } }
+
+  func note(_ error: ConversionError, at index: Int) {
+    state.withLock { state in
+      guard index < state.index else { return }
+      state.index = index
+      state.error = error
+    }
+  }
+
+  func check() throws(ConversionError) {
+    if let error = state.withLock({ $0.error }) { throw error }
+  }
+}

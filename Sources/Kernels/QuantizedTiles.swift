@@ -1,0 +1,84 @@
+/// Inputs whose codes are unpacked together into scratch that stays in the first-level cache.
+public let blockInputs = 256
+
+/// What a kernel multiplies at once: some groups of a panel, unpacked, by one tile of tokens.
+public struct QuantizedTile {
+  /// The panel's unpacked codes, in the kernel's own layout.
+  public var weights: UnsafeRawPointer
+  /// Where a kernel may put what it has no register for: 1 KiB at a 64-byte boundary.
+  public var scratch: UnsafeMutableRawPointer
+  /// `[groups · group / 4][width][4]`.
+  public var values: UnsafePointer<Int8>
+  /// `[groups][width]`.
+  public var scales: UnsafePointer<Float>
+  public var sums: UnsafePointer<Float>
+  /// `[groups · words][width]`.
+  public var offsets: UnsafePointer<Int32>
+  /// float16 bits, `[groups][32]`.
+  public var weightScales: UnsafePointer<UInt16>
+  public var minima: UnsafePointer<UInt16>?
+  public var groups: Int
+  public var group: Int
+  /// Tokens, at most `tileTokens`.
+  public var width: Int
+  /// `[width][32]`: added to.
+  public var output: UnsafeMutablePointer<Float>
+
+  /// Groups `first ..< first + groups` of one tile of `rows`; `words` is how many offsets a token and group has.
+  @inlinable @inline(__always)
+  public init(
+    _ panel: QuantizedPanel, _ rows: QuantizedRows, tile: Int, first: Int, groups: Int, words: Int, weights: UnsafeRawPointer,
+    scratch: UnsafeMutableRawPointer, output: UnsafeMutablePointer<Float>
+  ) {
+    let token = tile * tileTokens
+    let columns = panel.groups * panel.group
+    width = smaller(tileTokens, rows.count - token)
+    self.weights = weights
+    self.scratch = scratch
+    values = UnsafePointer(rows.values + token * columns + first * panel.group * width)
+    scales = UnsafePointer(rows.scales + token * panel.groups + first * width)
+    sums = UnsafePointer(rows.sums + token * panel.groups + first * width)
+    offsets = UnsafePointer(rows.offsets + token * columns / 32 + first * words * width)
+    weightScales = panel.scales + first * panelRows
+    minima = panel.minima.map { $0 + first * panelRows }
+    self.groups = groups
+    group = panel.group
+    self.output = output + token * panelRows
+  }
+}
+
+/// The loops around every kernel: blocks of inputs, unpacked once each, and all tiles of tokens for each block. `unpack` returns where the
+/// block's unpacked codes are.
+@inlinable @inline(__always)
+public func multiplyInBlocks(
+  _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, words: Int,
+  scratch: UnsafeMutableRawPointer, unpack: (_ first: Int, _ groups: Int) -> UnsafeRawPointer, multiply: (QuantizedTile) -> Void
+) {
+  clear(output, rows.count)
+  let step = greater(1, blockInputs / panel.group)
+  var first = 0
+  while first < panel.groups {
+    let groups = smaller(step, panel.groups - first)
+    let weights = unpack(first, groups)
+    for tile in 0..<rows.tiles {
+      multiply(
+        QuantizedTile(
+          panel, rows, tile: tile, first: first, groups: groups, words: words, weights: weights, scratch: scratch, output: output))
+    }
+    first += groups
+  }
+}
+
+/// Zeros for 32 rows of `count` tokens.
+@inlinable @inline(__always)
+public func clear(_ output: UnsafeMutablePointer<Float>, _ count: Int) {
+  for index in 0..<count * panelRows { output[index] = 0 }
+}
+
+// Not `min` and `max`: a kernel module may hold no specialised copy of a generic function, for the linker could choose that copy for code
+// that runs on machines without the kernel's instructions.
+
+@inlinable @inline(__always)
+public func smaller(_ a: Int, _ b: Int) -> Int { a < b ? a : b }
+@inlinable @inline(__always)
+public func greater(_ a: Int, _ b: Int) -> Int { a > b ? a : b }

@@ -1,0 +1,143 @@
+import CIntrinsics
+import Kernels
+
+/// Up to this many tokens are multiplied straight from the packed codes: each code is read once, from memory, and unpacked in registers.
+let directTokens = 4
+
+/// Bytes ahead of the codes being read that are asked for: the hardware's own prefetching stops at each page's end.
+private let prefetchDistance = 2048
+
+func multiplyDirectly4(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  clear(output, rows.count)
+  switch rows.count {
+  case 1: direct4x1(panel, rows, output)
+  case 2: direct4x2(panel, rows, output)
+  case 3: direct4x3(panel, rows, output)
+  default: direct4x4(panel, rows, output)
+  }
+}
+
+func multiplyDirectly8(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  clear(output, rows.count)
+  switch rows.count {
+  case 1: direct8x1(panel, rows, output)
+  case 2: direct8x2(panel, rows, output)
+  case 3: direct8x3(panel, rows, output)
+  default: direct8x4(panel, rows, output)
+  }
+}
+
+// One function for each number of tokens: the compiler then knows it, and accumulators stay in registers.
+
+@inline(never)
+func direct4x1(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  multiplyDirectly(bits: 4, vectors: 4, 1, panel, rows, output)
+}
+@inline(never)
+func direct4x2(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  multiplyDirectly(bits: 4, vectors: 4, 2, panel, rows, output)
+}
+@inline(never)
+func direct4x3(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  multiplyDirectly(bits: 4, vectors: 2, 3, panel, rows, output)
+}
+@inline(never)
+func direct4x4(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  multiplyDirectly(bits: 4, vectors: 2, 4, panel, rows, output)
+}
+@inline(never)
+func direct8x1(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  multiplyDirectly(bits: 8, vectors: 4, 1, panel, rows, output)
+}
+@inline(never)
+func direct8x2(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  multiplyDirectly(bits: 8, vectors: 2, 2, panel, rows, output)
+}
+@inline(never)
+func direct8x3(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  multiplyDirectly(bits: 8, vectors: 1, 3, panel, rows, output)
+}
+@inline(never)
+func direct8x4(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  multiplyDirectly(bits: 8, vectors: 1, 4, panel, rows, output)
+}
+
+/// `tokens` tokens (a constant), `vectors` · 8 rows at a time.
+@inline(__always)
+func multiplyDirectly(
+  bits: Int, vectors: Int, _ tokens: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>
+) {
+  // Inputs of one 128-byte block of the panel's 32 rows, and accumulators of a token and vector: one for each digit of the codes.
+  let inputs = bits == 4 ? 8 : 4
+  let digitCount = bits == 4 ? 1 : 2
+  var sums = zeros8()
+  var wide = zeros8()
+  for part in 0..<4 / vectors {
+    var codes = panel.codes + part * vectors * 32
+    var values = UnsafeRawPointer(rows.values)
+    var offsets = UnsafePointer(rows.offsets)
+    for group in 0..<panel.groups {
+      var rest = panel.group
+      var isFirst = true
+      while rest > 0 {
+        let some = smaller(lanes16Inputs, rest)
+        rest -= some
+        for token in 0..<tokens {
+          let offset = avx2_broadcast(offsets + token)
+          for index in 0..<vectors * digitCount { sums[unchecked: token * vectors * digitCount + index] = offset }
+        }
+        offsets += tokens
+        for _ in 0..<some / inputs {
+          avx2_prefetch(codes + prefetchDistance)
+          if vectors > 2 { avx2_prefetch(codes + prefetchDistance + 64) }
+          for vector in 0..<vectors {
+            let packed = avx2_load(codes + 32 * vector)
+            if bits == 4 {
+              let low = avx2_and(packed, avx2_fill8(15))
+              let high = avx2_and(avx2_shift4(packed), avx2_fill8(15))
+              for token in 0..<tokens {
+                let first = avx2_multiply_pairs8(low, avx2_broadcast(values + 4 * token))
+                let second = avx2_multiply_pairs8(high, avx2_broadcast(values + 4 * tokens + 4 * token))
+                let index = token * vectors + vector
+                sums[unchecked: index] = avx2_add16(avx2_add16(first, second), sums[unchecked: index])
+              }
+            } else {
+              let (high, low) = digits(packed)
+              for token in 0..<tokens {
+                let four = avx2_broadcast(values + 4 * token)
+                let index = 2 * (token * vectors + vector)
+                sums[unchecked: index] = avx2_add16(sums[unchecked: index], avx2_multiply_pairs8(high, four))
+                sums[unchecked: index + 1] = avx2_add16(sums[unchecked: index + 1], avx2_multiply_pairs8(low, four))
+              }
+            }
+          }
+          codes += 128
+          values += inputs * tokens
+        }
+        for index in 0..<vectors * tokens {
+          let sum = bits == 4 ? widen(sums[unchecked: index]) : widen(high: sums[unchecked: 2 * index], low: sums[unchecked: 2 * index + 1])
+          wide[unchecked: index] = isFirst ? sum : avx2_add32(wide[unchecked: index], sum)
+        }
+        isFirst = false
+      }
+      forget_memory()
+      let row = 8 * part * vectors
+      let place = output + row
+      let weightScales = panel.scales + group * panelRows + row
+      let scales = rows.scales + group * tokens
+      for vector in 0..<vectors {
+        for token in 0..<tokens {
+          add(
+            wide[unchecked: token * vectors + vector], avx2_load_halves(weightScales + 8 * vector), scales + token,
+            to: place + token * panelRows + 8 * vector)
+        }
+      }
+      if let halves = panel.minima {
+        for vector in 0..<vectors {
+          let minima = minima(halves + group * panelRows + row + 8 * vector, avx2_load_halves(weightScales + 8 * vector), bits: bits)
+          for token in 0..<tokens { add(minima, rows.sums + group * tokens + token, to: place + token * panelRows + 8 * vector) }
+        }
+      }
+    }
+  }
+}

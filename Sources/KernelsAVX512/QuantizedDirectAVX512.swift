@@ -1,0 +1,119 @@
+import CIntrinsics
+import Kernels
+
+/// Up to this many tokens are multiplied straight from the packed codes: each code is read once, from memory, and unpacked in registers.
+let directTokens = 4
+
+/// Bytes ahead of the codes being read that are asked for: the hardware's own prefetching stops at each page's end.
+private let prefetchDistance = 2048
+
+func multiplyDirectly4(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  clear(output, rows.count)
+  switch rows.count {
+  case 1: direct4x1(panel, rows, output)
+  case 2: direct4x2(panel, rows, output)
+  case 3: direct4x3(panel, rows, output)
+  default: direct4x4(panel, rows, output)
+  }
+}
+
+func multiplyDirectly8(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  clear(output, rows.count)
+  switch rows.count {
+  case 1: direct8x1(panel, rows, output)
+  case 2: direct8x2(panel, rows, output)
+  case 3: direct8x3(panel, rows, output)
+  default: direct8x4(panel, rows, output)
+  }
+}
+
+// One function for each number of tokens: the compiler then knows it, and accumulators stay in registers.
+
+@inline(never)
+func direct4x1(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  multiplyDirectly(bits: 4, 1, panel, rows, output)
+}
+@inline(never)
+func direct4x2(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  multiplyDirectly(bits: 4, 2, panel, rows, output)
+}
+@inline(never)
+func direct4x3(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  multiplyDirectly(bits: 4, 3, panel, rows, output)
+}
+@inline(never)
+func direct4x4(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  multiplyDirectly(bits: 4, 4, panel, rows, output)
+}
+@inline(never)
+func direct8x1(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  multiplyDirectly(bits: 8, 1, panel, rows, output)
+}
+@inline(never)
+func direct8x2(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  multiplyDirectly(bits: 8, 2, panel, rows, output)
+}
+@inline(never)
+func direct8x3(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  multiplyDirectly(bits: 8, 3, panel, rows, output)
+}
+@inline(never)
+func direct8x4(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  multiplyDirectly(bits: 8, 4, panel, rows, output)
+}
+
+/// All 32 rows by `tokens` (a constant) tokens, in steps of 128 bytes of 4-bit or 256 of 8-bit codes: eight inputs, the first four and the
+/// last four added up apart so that a sum waits for its predecessor less often. The upper halves of 4-bit codes stay where they are, so that
+/// their sums come out 16 times too large, which costs one shift a group in place of one a vector.
+@inline(__always)
+func multiplyDirectly(
+  bits: Int, _ tokens: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>
+) {
+  var first = zeros8()
+  var last = zeros8()
+  var codes = panel.codes
+  var values = UnsafeRawPointer(rows.values)
+  for group in 0..<panel.groups {
+    for token in 0..<tokens {
+      let offset = start(rows.offsets + group * tokens + token, bits: bits)
+      for vector in 0..<2 {
+        first[unchecked: 2 * token + vector] = offset
+        last[unchecked: 2 * token + vector] = avx512_fill32(0)
+      }
+    }
+    for _ in 0..<panel.group / 8 {
+      for line in 0..<bits / 2 { avx512_prefetch(codes + prefetchDistance + 64 * line) }
+      for vector in 0..<2 {
+        let packed = avx512_load(codes + 64 * vector)
+        let left = bits == 4 ? avx512_and(packed, avx512_fill8(0x0f)) : packed
+        let right = bits == 4 ? avx512_and(packed, avx512_fill8(-16)) : avx512_load(codes + 64 * vector + 128)
+        for token in 0..<tokens {
+          let index = 2 * token + vector
+          first[unchecked: index] = avx512_dot(first[unchecked: index], left, avx512_broadcast(values + 4 * token))
+          last[unchecked: index] = avx512_dot(last[unchecked: index], right, avx512_broadcast(values + 4 * tokens + 4 * token))
+        }
+      }
+      codes += 32 * bits
+      values += 8 * tokens
+    }
+    forget_memory()
+    let row = group * panelRows
+    let upper = avx512_load_halves(panel.scales + row)
+    let lower = avx512_load_halves(panel.scales + row + 16)
+    for token in 0..<tokens {
+      for vector in 0..<2 {
+        let rest = last[unchecked: 2 * token + vector]
+        let sum = avx512_add32(first[unchecked: 2 * token + vector], bits == 4 ? avx512_divide16(rest) : rest)
+        add(sum, vector == 0 ? upper : lower, rows.scales + group * tokens + token, to: output + token * panelRows + 16 * vector)
+      }
+    }
+    if let halves = panel.minima {
+      let upper = minima(halves + row, upper, bits: bits)
+      let lower = minima(halves + row + 16, lower, bits: bits)
+      for token in 0..<tokens {
+        add(upper, rows.sums + group * tokens + token, to: output + token * panelRows)
+        add(lower, rows.sums + group * tokens + token, to: output + token * panelRows + 16)
+      }
+    }
+  }
+}

@@ -1,0 +1,60 @@
+import CIntrinsics
+import Kernels
+
+/// See `QuantizedKernels.quantizeRow`. A group's offset is −8 · Σ values.
+func quantizeRow(_ x: UnsafePointer<Float>, _ columns: Int, _ rows: QuantizedRows, _ token: Int) {
+  let tile = token / tileTokens
+  let width = smaller(tileTokens, rows.count - tile * tileTokens)
+  let column = token - tile * tileTokens
+  let values = UnsafeMutableRawPointer(rows.values + tile * tileTokens * rows.columns + 4 * column)
+  let scales = rows.scales + tile * tileTokens * rows.groups + column
+  let sums = rows.sums + tile * tileTokens * rows.groups + column
+  let offsets = rows.offsets + tile * tileTokens * rows.columns / 32 + column
+
+  for group in 0..<rows.groups {
+    let start = group * rows.group
+    let known = greater(0, smaller(rows.group, columns - start))
+    let (scale, inverse) = scaleAndInverse(greatestMagnitude(x + start, known))
+    var sum = avx512_fill32(0)
+    var index = 0
+    while index < rows.group {
+      let integers = quantize16(x + start + index, known - index, inverse)
+      sum = avx512_add32(sum, integers)
+      store(integers, values + (start + index) * width, width)
+      index += 16
+    }
+    let total = avx512_sum32(sum)
+    scales[group * width] = scale
+    sums[group * width] = scale * Float(total)
+    offsets[group * width] = -8 &* total
+  }
+}
+
+/// The bits of the greatest |x|: as integers they are ordered as the magnitudes are, with NaN above infinity.
+@inline(__always)
+func greatestMagnitude(_ x: UnsafePointer<Float>, _ count: Int) -> Int32 {
+  let mask = avx512_fill32(0x7fff_ffff)
+  var greatest = avx512_fill32(0)
+  var index = 0
+  while index < count {
+    greatest = avx512_max32(greatest, avx512_and(mask, avx512_bits(avx512_load_some(x + index, count - index))))
+    index += 16
+  }
+  return avx512_greatest32(greatest)
+}
+
+/// 16 values; those from `known` on are zeros.
+@inline(__always)
+func quantize16(_ x: UnsafePointer<Float>, _ known: Int, _ inverse: Float) -> __m512i {
+  if inverse == 0 || known <= 0 { return avx512_fill32(0) }
+  return avx512_round(avx512_multiply(avx512_load_some(x, known), avx512_fill_float(inverse)))
+}
+
+/// Four fours of bytes to their places in a tile.
+@inline(__always)
+func store(_ integers: __m512i, _ to: UnsafeMutableRawPointer, _ width: Int) {
+  if width == 1 { return avx512_store_bytes(to, integers) }
+  var words = SIMD4<UInt32>()
+  withUnsafeMutableBytes(of: &words) { avx512_store_bytes($0.baseAddress, integers) }
+  for word in 0..<4 { (to + 4 * word * width).storeBytes(of: words[word], as: UInt32.self) }
+}

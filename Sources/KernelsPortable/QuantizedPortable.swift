@@ -1,0 +1,133 @@
+import CIntrinsics
+import Kernels
+
+/// Quantized products with nothing beyond the baseline of the architecture (SSE2 on x86, NEON on ARM): codes and values widened to int16, the
+/// zero point taken off the codes, and sums of two products added into int32.
+public let quantizedKernelsPortable = QuantizedKernels(
+  quantizeRow: quantizeRow, multiply4: multiply4, multiply8: multiply8,
+  scratchBytes: blockInputs * panelRows * 2 + blockInputs * tileTokens * 2 + (blockInputs / 32) * panelRows * 8,
+  multiplyInRegisters: multiplyInRegisters)
+
+func multiply4(
+  _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
+) {
+  multiply(panel, rows, output, scratch, bits: 4)
+}
+
+func multiply8(
+  _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
+) {
+  multiply(panel, rows, output, scratch, bits: 8)
+}
+
+@inline(__always)
+func multiply(
+  _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer,
+  bits: Int
+) {
+  let weights = scratch.assumingMemoryBound(to: Int16.self)
+  let values = weights + blockInputs * panelRows
+  let scales = UnsafeMutableRawPointer(values + blockInputs * tileTokens).assumingMemoryBound(to: Float.self)
+  let minima = scales + blockInputs / 32 * panelRows
+  multiplyInBlocks(panel, rows, output, words: 1, scratch: scratch) { first, groups in
+    let inputs = groups * panel.group
+    let codes = (panel.codes + first * panel.group * panelRows * bits / 8).assumingMemoryBound(to: UInt8.self)
+    if bits == 4 { unpack4(codes, inputs, weights) } else { unpack8(codes, inputs, weights) }
+    for index in 0..<groups * panelRows {
+      scales[index] = halfToFloat(panel.scales[first * panelRows + index])
+    }
+    if let halves = panel.minima {
+      let zero: Float = bits == 4 ? 8 : 128
+      for index in 0..<groups * panelRows {
+        // Exact before the one rounding at the end: both factors have few digits.
+        minima[index] = Float(Double(zero) * Double(scales[index]) + Double(halfToFloat(halves[first * panelRows + index])))
+      }
+    }
+    return UnsafeRawPointer(scratch)
+  } multiply: { tile in
+    widen(tile, values)
+    multiplyTile(tile, weights, values, scales, panel.minima == nil ? nil : minima)
+  }
+}
+
+/// A tile's values as int16: `[groups · group / 2][width][2 inputs]`.
+@inline(__always)
+func widen(_ tile: QuantizedTile, _ to: UnsafeMutablePointer<Int16>) {
+  let width = tile.width
+  for four in 0..<tile.groups * tile.group / 4 {
+    let from = tile.values + four * width * 4
+    let low = to + four * width * 4
+    let high = low + width * 2
+    for token in 0..<width {
+      low[2 * token] = Int16(from[4 * token])
+      low[2 * token + 1] = Int16(from[4 * token + 1])
+      high[2 * token] = Int16(from[4 * token + 2])
+      high[2 * token + 1] = Int16(from[4 * token + 3])
+    }
+  }
+}
+
+/// Codes less their zero point as int16: `[inputs / 2][32 rows][2 inputs]`.
+@inline(__always)
+func unpack4(_ codes: UnsafePointer<UInt8>, _ inputs: Int, _ to: UnsafeMutablePointer<Int16>) {
+  for eight in 0..<inputs / 8 {
+    let from = codes + eight * 128
+    let place = to + eight * 256
+    for row in 0..<panelRows {
+      for pair in 0..<2 {
+        for index in 0..<2 {
+          let code = from[4 * row + 2 * pair + index]
+          place[64 * pair + 2 * row + index] = Int16(code & 15) &- 8
+          place[64 * (pair + 2) + 2 * row + index] = Int16(code >> 4) &- 8
+        }
+      }
+    }
+  }
+}
+
+@inline(__always)
+func unpack8(_ codes: UnsafePointer<UInt8>, _ inputs: Int, _ to: UnsafeMutablePointer<Int16>) {
+  for four in 0..<inputs / 4 {
+    let from = codes + four * 128
+    let place = to + four * 128
+    for row in 0..<panelRows {
+      for pair in 0..<2 {
+        for index in 0..<2 { place[64 * pair + 2 * row + index] = Int16(from[4 * row + 2 * pair + index]) &- 128 }
+      }
+    }
+  }
+}
+
+/// A float16's bits as a float: baseline x86 has no instruction for it.
+@inline(__always)
+func halfToFloat(_ half: UInt16) -> Float {
+  let magnitude = UInt32(half & 0x7fff) << 13
+  // The exponent's bias differs by 112; the product is exact, subnormal numbers included.
+  let scaled = Float(bitPattern: magnitude) * 0x1p112
+  let bits = scaled.bitPattern | (half & 0x7c00 == 0x7c00 ? 0x7f80_0000 : 0) | UInt32(half & 0x8000) << 16
+  return Float(bitPattern: bits)
+}
+
+func multiplyInRegisters(_ iterations: Int) -> Int {
+  var sums = zeros8()
+  var codes = portable_broadcast([1, 1])
+  for _ in 0..<iterations {
+    for index in 0..<8 {
+      codes = portable_opaque(codes)
+      sums[unchecked: index] = portable_add_pairs(sums[unchecked: index], codes, codes)
+    }
+  }
+  for index in 0..<8 { _ = portable_opaque(unsafeBitCast(sums[unchecked: index], to: SIMD8<Int16>.self)) }
+  return iterations * 8 * 8
+}
+
+// Written out: `InlineArray(repeating:)` may stay a call to a copy of a generic function, which a kernel module may not hold, and the
+// accumulators would be memory.
+
+@inline(__always)
+func zeros8() -> InlineArray<8, SIMD4<Int32>> {
+  let zero = SIMD4<Int32>()
+  return [
+    zero, zero, zero, zero, zero, zero, zero, zero,
+  ]
+}

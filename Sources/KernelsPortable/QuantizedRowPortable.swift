@@ -1,0 +1,36 @@
+import Kernels
+
+/// See `QuantizedKernels.quantizeRow`. Leaves the offsets alone: these kernels take the zero point off the codes.
+func quantizeRow(_ x: UnsafePointer<Float>, _ columns: Int, _ rows: QuantizedRows, _ token: Int) {
+  let tile = token / tileTokens
+  let width = smaller(tileTokens, rows.count - tile * tileTokens)
+  let column = token - tile * tileTokens
+  let values = rows.values + tile * tileTokens * rows.columns + 4 * column
+  let scales = rows.scales + tile * tileTokens * rows.groups + column
+  let sums = rows.sums + tile * tileTokens * rows.groups + column
+  for group in 0..<rows.groups {
+    let start = group * rows.group
+    let known = greater(0, smaller(rows.group, columns - start))
+    var greatest: Int32 = 0
+    for index in start..<start + known {
+      let bits = Int32(bitPattern: x[index].bitPattern & 0x7fff_ffff)
+      greatest = bits > greatest ? bits : greatest
+    }
+    let (scale, inverse) = scaleAndInverse(greatest)
+    var sum: Int32 = 0
+    for index in 0..<rows.group {
+      let value = index < known && inverse != 0 ? rounded(x[start + index] * inverse) : 0
+      sum &+= value
+      let input = start + index
+      values[(input >> 2) * 4 * width + input & 3] = Int8(truncatingIfNeeded: value)
+    }
+    scales[group * width] = scale
+    sums[group * width] = scale * Float(sum)
+  }
+}
+
+/// To the nearest integer, ties to even, for magnitudes below 2²²: adding 1.5 · 2²³ leaves no digits behind the point.
+@inline(__always)
+func rounded(_ x: Float) -> Int32 {
+  Int32(bitPattern: (x + 0x1.8p23).bitPattern) &- Int32(bitPattern: (0x1.8p23 as Float).bitPattern)
+}

@@ -1,0 +1,31 @@
+import Checkpoint
+import Diagnostics
+import Video
+
+extension ClipSource {
+  /// A video, an image or a directory of images.
+  public init(path: String) throws(SlowFastError) {
+    self = .visual(try VisualSource(opening: path))
+  }
+
+  /// A safetensors file whose tensor `frames` is [T,H,W,3] u8.
+  public init(framesFile path: String) throws(SlowFastError) {
+    do {
+      let file = try Safetensors(path: path)
+      let shape = try file.tensor("frames").shape
+      guard shape.count == 4, shape[3] == 3, shape.allSatisfy({ $0 > 0 }) else {
+        throw SlowFastError.notAModel(path: path, reason: "frames has shape \(shape), expected [T, H, W, 3]")
+      }
+      let bytes = try file.uint8s(of: "frames")
+      let size = shape[1] * shape[2] * 3
+      self = .frames(
+        try (0..<shape[0]).map { try RGBImage(width: shape[2], height: shape[1], pixels: Array(bytes[$0 * size..<($0 + 1) * size])) })
+    } catch { throw SlowFastError(error, path: path) }
+  }
+}
+
+extension VisualSource {
+  public init(opening path: String) throws(SlowFastError) {
+    self = try video { () throws(VideoError) in try VisualSource(path: path) }
+  }
+}

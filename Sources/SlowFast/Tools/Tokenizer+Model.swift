@@ -1,0 +1,25 @@
+import Foundation
+import ModelFile
+import Tokenizer
+
+extension Tokenizer {
+  /// The tokenizer of an `.sfq` file or of a checkpoint directory; nothing else of it is read.
+  public init(model path: String) throws(SlowFastError) {
+    var isDirectory: ObjCBool = false
+    guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else {
+      throw .notAModel(path: path, reason: "no such file or directory")
+    }
+    do {
+      self = isDirectory.boolValue
+        ? try Tokenizer(checkpoint: path) : try Tokenizer(serialized: try ModelFileReader(path: path).section("tokenizer"))
+    } catch { throw SlowFastError(error, path: path) }
+  }
+
+  /// The text of ids, every one of which must be a token.
+  public func text(of ids: [Int32]) throws(SlowFastError) -> String {
+    for id in ids where token(id) == nil {
+      throw .badOption(name: "token id", found: "\(id)", expected: "a token of the vocabulary, 0 to \(vocabularySize - 1)")
+    }
+    return decode(ids)
+  }
+}

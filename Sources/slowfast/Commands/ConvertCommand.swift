@@ -1,0 +1,81 @@
+import ArgumentParser
+import Diagnostics
+import SlowFast
+
+struct ConvertCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "convert",
+    abstract: "Turn a HuggingFace checkpoint into one .sfq file.",
+    discussion: """
+      Reads config.json, safetensors files, the tokenizer and generation_config.json of CHECKPOINT, one tensor at a time. The output
+      appears under its name only when it is whole; an interrupted run goes on where it was when it is repeated.
+        slowfast convert checkpoint/ model.sfq --bits 4
+        slowfast convert checkpoint/ model.sfq --bits 4 --keep tower=8 --keep 'model.layers.0.*=16'
+        slowfast convert checkpoint/ --dry-run
+      A part is one of \(ConversionPlan.matrixParts.joined(separator: ", ")).
+      """)
+
+  @Argument(help: "A checkpoint directory.")
+  var checkpoint: String
+  @Argument(help: "The .sfq file to write; not needed with --dry-run.")
+  var output: String?
+  @Option(help: "Bits of a weight: 4, 8, 16 (as stored) or 32. With 4, the parts that need it keep 8.")
+  var bits = 4
+  @Option(help: "Inputs that share a scale: 32, 64 or 128. Default: by part.")
+  var group: Int?
+  @Flag(help: "Codes with a minimum for each group instead of codes about zero.")
+  var asymmetric = false
+  @Option(help: "PATTERN=BITS: bits of the tensors whose name a pattern with * and ? fits, or of a part. May be repeated; the first that fits counts.")
+  var keep: [String] = []
+  @Option(help: "zstd or none.")
+  var compress: Compression = .zstd
+  @Option(help: "Threads. Default: as many as processors.")
+  var threads: Int?
+  @Flag(help: "List every tensor and the size that the file will have, and stop.")
+  var dryRun = false
+  @Flag(help: "Replace the output if it exists.")
+  var force = false
+  @Flag(help: "Convert weights that are NaN or infinite; quantized they count as 0.")
+  var allowNonfinite = false
+  @Flag(help: "Leave out tensors that the model has no place for.")
+  var ignoreUnknown = false
+  @Flag(help: "Print one JSON object.")
+  var json = false
+
+  enum Compression: String, ExpressibleByArgument, CaseIterable { case zstd, none }
+
+  func validate() throws {
+    if output == nil, !dryRun { throw ValidationError("Missing the file to write.") }
+    if let threads, !(1...1024).contains(threads) { throw ValidationError("--threads is \(threads), expected 1 to 1024") }
+  }
+
+  func run() throws {
+    let options = ConversionOptions(
+      bits: bits, group: group, isAsymmetric: asymmetric, keep: try keep.map { try KeepRule(parsing: $0) },
+      compression: compress == .zstd ? .standard : .none, threadCount: threads, replacesOutput: force,
+      allowsNonfinite: allowNonfinite, ignoresUnknown: ignoreUnknown)
+    let conversion = try CheckpointConversion(checkpoint, options: options)
+    if dryRun {
+      let report = try conversion.report()
+      if json { try Display.printJSON(report) } else { print(report.text) }
+      if report.problem != nil { throw ExitCode(1) }
+      return
+    }
+    let line = ProgressLine()
+    let summary = try conversion.run(
+      to: output ?? "",
+      progress: { progress in
+        line.rate(
+          "converting", progress.doneByteCount, progress.totalByteCount, before: progress.resumedByteCount,
+          "\(progress.index + 1)/\(progress.count)")
+      }, isCancelled: { Interrupt.isRequested })
+    Display.clearLine()
+    if json { return try Display.printJSON(summary) }
+    for name in summary.nonfiniteTensors { Display.printError("warning: \(name.escaped()) has NaN or infinite values") }
+    print(
+      "\(summary.path.escaped()): \(formatBytes(summary.fileBytes)), \(Display.fixed(summary.bitsPerWeight, 2)) bits a weight in memory, "
+        + "\(Display.fixed(summary.storedBitsPerWeight, 2)) in the file; \(Display.seconds(summary.seconds)), "
+        + "\(Display.fixed(summary.megabytesPerSecond, 0)) MB/s"
+        + (summary.resumedTensors > 0 ? ", \(summary.resumedTensors) tensors taken over from an interrupted run" : ""))
+  }
+}

@@ -1,0 +1,127 @@
+import Architecture
+import Checkpoint
+import Conversion
+import Foundation
+import ModelFile
+import Testing
+import Tokenizer
+
+/// Golden checkpoints to model files and back.
+@Suite struct GoldenConversionTests {
+  static let names = ["clip", "strides", "image", "vanilla"]
+  let directory: TemporaryDirectory
+  init() throws { directory = try TemporaryDirectory() }
+
+  /// Every tensor of the file holds what the checkpoint holds: exactly, or within the reach of its codes.
+  private func expectSame(_ file: ModelFileReader, _ golden: EditableCheckpoint, _ plan: ConversionPlan) throws {
+    #expect(file.tensors.map(\.descriptor) == plan.stored.map(\.descriptor))
+    for stored in plan.stored {
+      let source = floats(golden[stored.source.name])
+      let read = try ReadTensor(file, stored.descriptor.name)
+      var expected = [Float](repeating: .nan, count: source.count)
+      stored.requirement.forEachStoredIndex { target, index in expected[target] = source[index] }
+      guard let steps = read.steps else {
+        #expect(read.values == expected, "\(stored.descriptor.name)")
+        continue
+      }
+      var worst: Float = 0
+      var (errors, squares): (Float, Float) = (0, 0)
+      for index in expected.indices {
+        let error = abs(read.values[index] - expected[index])
+        if steps[index] > 0 { worst = max(worst, error / steps[index]) }
+        errors += error * error
+        squares += expected[index] * expected[index]
+      }
+      let bound = stored.descriptor.encoding.bound
+      #expect(worst < bound.steps, "\(stored.descriptor.name): off by \(worst) steps")
+      #expect(errors < bound.relative * bound.relative * squares, "\(stored.descriptor.name): relative error \((errors / squares).squareRoot())")
+      #expect(zip(steps, expected).allSatisfy { step, value in step > 0 || abs(value) < 1e-6 }, "\(stored.descriptor.name)")
+    }
+  }
+
+  @Test(arguments: names, [4, 8, 16, 32]) func convertsAndReadsBack(name: String, bits: Int) throws {
+    let golden = try EditableCheckpoint(name)
+    let options = ConversionOptions(bits: bits, compression: .none)
+    let converter = try Converter(checkpoint: Checkpoint(directory: goldenDirectory + "/" + name), options: options)
+    let result = try converter.run(to: directory.output)
+    let file = try ModelFileReader(path: directory.output)
+    #expect(file.byteCount == result.fileByteCount)
+    // Without compression the plan is exact.
+    #expect(file.byteCount == result.plan.fileByteCount)
+    #expect(directory.contents == ["model.sfq"])
+    try expectSame(file, golden, result.plan)
+    #expect(Set(file.sections.map(\.name)) == ["config.json", "generation_config.json", "preprocessing", "provenance", "tokenizer"])
+  }
+
+  @Test func asymmetricCodesAndGroups() throws {
+    let golden = try EditableCheckpoint("strides")
+    for group in [32, 64, 128] {
+      let options = ConversionOptions(bits: 4, group: group, isAsymmetric: true, replacesOutput: true)
+      let result = try Converter(checkpoint: golden.write(in: directory), options: options).run(to: directory.output)
+      let encodings = Set(result.plan.stored.filter(\.requirement.role.isMatrix).map(\.descriptor.encoding))
+      #expect(encodings == [.quantized(bits: 4, group: group, symmetric: false), .quantized(bits: 8, group: group, symmetric: false)])
+      try expectSame(ModelFileReader(path: directory.output), golden, result.plan)
+    }
+  }
+
+  @Test func compressionMakesTheFileSmallerAndNotOther() throws {
+    let checkpoint = try Checkpoint(directory: goldenDirectory + "/clip")
+    let result = try Converter(checkpoint: checkpoint).run(to: directory.output)
+    let other = directory.path + "/other.sfq"
+    try Converter(checkpoint: checkpoint, options: ConversionOptions(compression: .none)).run(to: other)
+    let (packed, raw) = (try ModelFileReader(path: directory.output), try ModelFileReader(path: other))
+    #expect(packed.byteCount < raw.byteCount)
+    #expect(raw.byteCount == result.plan.fileByteCount || abs(raw.byteCount - result.plan.fileByteCount) < 16)
+    for tensor in packed.tensors { #expect(try ReadTensor(packed, tensor.name).values == ReadTensor(raw, tensor.name).values) }
+  }
+
+  @Test func threadsDoNotChangeTheFile() throws {
+    let checkpoint = try Checkpoint(directory: goldenDirectory + "/vanilla")
+    var files: [Data] = []
+    for threads in [1, 3, 8] {
+      let options = ConversionOptions(threadCount: threads, replacesOutput: true)
+      try Converter(checkpoint: checkpoint, options: options).run(to: directory.output)
+      files.append(try Data(contentsOf: URL(fileURLWithPath: directory.output)))
+    }
+    #expect(files[0] == files[1])
+    #expect(files[0] == files[2])
+  }
+
+  @Test func sectionsHoldWhatARunNeeds() throws {
+    var golden = try EditableCheckpoint("clip")
+    golden.config = golden.config.replacing("\"vocab_size\"", with: "\"video_frames\": 12, \"vocab_size\"")
+    let checkpoint = try golden.write(in: directory, named: "some-model-frame96-s1t6")
+    try Converter(checkpoint: checkpoint).run(to: directory.output)
+    let file = try ModelFileReader(path: directory.output)
+    #expect(try file.section("config.json") == checkpoint.config)
+    #expect(try file.section("generation_config.json") == checkpoint.generationConfig ?? [])
+    let text = "What happens in this video? Ünïcode 視頻"
+    let original = try Tokenizer(checkpoint: checkpoint.directory)
+    let stored = try Tokenizer(serialized: file.section("tokenizer"))
+    #expect(stored.encode(text) == original.encode(text))
+    let preprocessing = try PreprocessingRecord(json: file.section("preprocessing"))
+    #expect(preprocessing.frames == 12)
+    #expect(preprocessing.size == 192)
+
+    let provenance = try JSONSerialization.jsonObject(with: Data(file.section("provenance"))) as? [String: Any]
+    #expect(provenance?["source"] as? String == "some-model-frame96-s1t6")
+    let shards = provenance?["shards"] as? [[String: Any]]
+    #expect(shards?.first?["file"] as? String == "model.safetensors")
+    #expect(shards?.first?["bytes"] as? Int == checkpoint.shards[0].file.byteCount)
+    // Nothing in it tells where the checkpoint lay.
+    let everything = String(decoding: try file.section("provenance"), as: UTF8.self)
+    #expect(!everything.contains(directory.path))
+  }
+}
+
+extension TensorEncoding {
+  /// Half a step for 8 bits, and a little for scales and minima in float16. Four bits may cut extremes where that serves the others.
+  fileprivate var bound: (steps: Float, relative: Float) {
+    switch self {
+    case .quantized(4, _, _): (3, 0.12)
+    case .quantized(_, _, true): (0.57, 0.01)
+    case .quantized(_, _, false): (0.65, 0.01)
+    default: (0, 0)
+    }
+  }
+}

@@ -1,0 +1,80 @@
+import Kernels
+import Testing
+
+struct QuantizedLayoutTests {
+  /// The planes of 14 tokens: where each begins, and where the second tile does.
+  @Test
+  func planes() {
+    let memory = GuardedMemory(byteCount: QuantizedRows.byteCount(count: 14, groups: 3, group: 64))
+    let rows = QuantizedRows(memory: memory.base, count: 14, groups: 3, group: 64)
+    func offset<Value>(_ pointer: UnsafeMutablePointer<Value>) -> Int { UnsafeMutableRawPointer(pointer) - memory.base }
+    #expect(rows.columns == 192 && rows.tiles == 2)
+    #expect([offset(rows.values), offset(rows.scales), offset(rows.sums), offset(rows.offsets)] == [0, 2688, 2688 + 192, 2688 + 384])
+    #expect(QuantizedRows.byteCount(count: 14, groups: 3, group: 64) == 2688 + 384 + 384)
+
+    let second = rows.tiles(1..<2)
+    #expect(second.count == 2)
+    #expect(offset(second.values) == 12 * 192)
+    #expect(offset(second.scales) - offset(rows.scales) == 12 * 3 * 4)
+    #expect(offset(second.offsets) - offset(rows.offsets) == 12 * 6 * 4)
+    #expect(rows.tiles(0..<1).count == 12)
+  }
+
+  /// A panel's bytes, written out: 32 inputs in 4 bits, row r's input k having code (r + k) mod 16.
+  @Test(arguments: tableNames)
+  func bytesOf4Bits(_ table: String) throws {
+    var codes: [UInt8] = []
+    for block in 0..<4 {
+      for row in 0..<32 {
+        for byte in 0..<4 {
+          let low = (row + 8 * block + byte) % 16
+          let high = (row + 8 * block + byte + 4) % 16
+          codes.append(UInt8(high << 4 | low))
+        }
+      }
+    }
+    #expect(codes[..<8] == [0x40, 0x51, 0x62, 0x73, 0x51, 0x62, 0x73, 0x84])
+    try checkOneInput(table, bits: 4, codes) { row, input in Float((row + input) % 16 - 8) }
+  }
+
+  /// The same in 8 bits, with code (8r + k) mod 256.
+  @Test(arguments: tableNames)
+  func bytesOf8Bits(_ table: String) throws {
+    var codes: [UInt8] = []
+    for block in 0..<8 {
+      for row in 0..<32 {
+        for byte in 0..<4 { codes.append(UInt8((8 * row + 4 * block + byte) % 256)) }
+      }
+    }
+    #expect(codes[128..<136] == [4, 5, 6, 7, 12, 13, 14, 15])
+    try checkOneInput(table, bits: 8, codes) { row, input in Float((8 * row + input) % 256 - 128) }
+  }
+
+  /// Tokens that are 127 in one input and 0 elsewhere read the weights out one by one; scales are 1 in even rows and 0.5 in odd ones.
+  private func checkOneInput(_ table: String, bits: Int, _ codes: [UInt8], _ weight: (Int, Int) -> Float) throws {
+    let kernels = try quantizedKernels(table)
+    let codes = GuardedMemory(codes)
+    let scales = GuardedMemory((0..<32).map { Float16($0 % 2 == 0 ? 1 : 0.5).bitPattern })
+    let panel = QuantizedPanel(codes: codes.base, scales: scales.pointer(to: UInt16.self), minima: nil, groups: 1, group: 32)
+    for count in [1, 32] {
+      let memory = GuardedMemory(byteCount: QuantizedRows.byteCount(count: count, groups: 1, group: 32))
+      let rows = QuantizedRows(memory: memory.base, count: count, groups: 1, group: 32)
+      let output = GuardedMemory(byteCount: count * 128)
+      let scratch = GuardedMemory(byteCount: kernels.scratchBytes)
+      for start in stride(from: 0, to: 32, by: count) {
+        for token in 0..<count {
+          var x = [Float](repeating: 0, count: 32)
+          x[start + token] = 127
+          kernels.quantizeRow(x, 32, rows, token)
+        }
+        (bits == 4 ? kernels.multiply4 : kernels.multiply8)(panel, rows, output.pointer(to: Float.self), scratch.base)
+        for token in 0..<count {
+          for row in 0..<32 {
+            let expected = 127 * weight(row, start + token) * (row % 2 == 0 ? 1 : 0.5)
+            #expect(output.pointer(to: Float.self)[token * 32 + row] == expected)
+          }
+        }
+      }
+    }
+  }
+}

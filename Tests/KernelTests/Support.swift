@@ -1,0 +1,47 @@
+import Compute
+import Kernels
+
+/// SplitMix64: the same numbers on every machine.
+struct SeededNumbers: RandomNumberGenerator {
+  private var state: UInt64
+
+  init(_ seed: UInt64) { state = seed }
+
+  mutating func next() -> UInt64 {
+    state &+= 0x9e37_79b9_7f4a_7c15
+    var z = state
+    z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+    z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+    return z ^ (z >> 31)
+  }
+}
+
+/// Memory at a 64-byte boundary, with bytes after it that nobody may change.
+final class GuardedMemory {
+  let base: UnsafeMutableRawPointer
+  private let byteCount: Int
+  private static let guardBytes = 256
+
+  init(byteCount: Int, filledWith byte: UInt8 = 0xff) {
+    self.byteCount = byteCount
+    base = .allocate(byteCount: byteCount + Self.guardBytes, alignment: 64)
+    base.initializeMemory(as: UInt8.self, repeating: byte, count: byteCount)
+    (base + byteCount).initializeMemory(as: UInt8.self, repeating: 0xa5, count: Self.guardBytes)
+  }
+
+  convenience init<Value: BitwiseCopyable>(_ values: [Value]) {
+    self.init(byteCount: values.count * MemoryLayout<Value>.stride)
+    values.withUnsafeBytes { base.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(base), byteCount: $0.count) }
+  }
+
+  deinit { base.deallocate() }
+
+  var isGuardIntact: Bool { UnsafeRawBufferPointer(start: base + byteCount, count: Self.guardBytes).allSatisfy { $0 == 0xa5 } }
+
+  func pointer<Value>(to: Value.Type) -> UnsafeMutablePointer<Value> { base.assumingMemoryBound(to: Value.self) }
+}
+
+/// The tables that this machine runs, by name: the arguments of all tests of kernels.
+let tableNames = KernelChoice.available.map(\.name)
+
+func quantizedKernels(_ name: String) throws -> QuantizedKernels { try KernelChoice.kernels(named: name).quantized }

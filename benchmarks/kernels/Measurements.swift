@@ -1,0 +1,127 @@
+import Foundation
+import Kernels
+import Parallel
+
+/// Seconds of processor time per thread, of the fastest of the runs that fit into `budget` seconds, three at least: what others do on the
+/// machine at the same time hardly shows.
+func fastest(_ threads: Int, budget: Double = 0.6, _ body: () -> Void) -> Double {
+  var least = Double.infinity
+  var total = 0.0
+  var runs = 0
+  while total < budget || runs < 3 {
+    let start = processorSeconds()
+    body()
+    let seconds = (processorSeconds() - start) / Double(threads)
+    least = min(least, seconds)
+    total += seconds
+    runs += 1
+  }
+  return least
+}
+
+private func processorSeconds() -> Double {
+  var time = timespec()
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
+  return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+}
+
+/// What the machine can do at most, in 10⁹ a second.
+struct Limits {
+  /// Products and additions, from register to register.
+  let products: Double
+  /// Bytes read from memory.
+  let bytes: Double
+
+  init(_ kernels: QuantizedKernels, _ pool: ThreadPool) {
+    let iterations = 20_000
+    let count = kernels.multiplyInRegisters(1) * iterations * pool.threadCount
+    products = Double(count) / 1e9 / fastest(pool.threadCount) { pool.forEach(pool.threadCount) { _, _ in _ = kernels.multiplyInRegisters(iterations) } }
+
+    let size = 256 << 20
+    let part = 1 << 20
+    guard let memory = AlignedMemory(byteCount: size) else { preconditionFailure("no memory") }
+    memory.base.initializeMemory(as: UInt8.self, repeating: 1, count: size)
+    nonisolated(unsafe) let base = memory.base
+    let sums = AlignedMemory(byteCount: 64 * pool.threadCount)
+    nonisolated(unsafe) let results = sums?.base.assumingMemoryBound(to: SIMD8<UInt64>.self)
+    let seconds = fastest(pool.threadCount) {
+      pool.forEach(size / part) { index, worker in
+        let values = (base + index * part).assumingMemoryBound(to: SIMD8<UInt64>.self)
+        var (a, b) = (SIMD8<UInt64>(), SIMD8<UInt64>())
+        for place in stride(from: 0, to: part / 64, by: 2) {
+          a &+= values[place]
+          b &+= values[place + 1]
+        }
+        results?[worker] = a &+ b
+      }
+    }
+    bytes = Double(size) / 1e9 / seconds
+  }
+}
+
+/// A quantized matrix of random codes, larger than the caches in 8 bits as in 4: several copies, read in turn.
+struct RandomMatrix {
+  private let rows: Int
+  private let columns: Int
+  private let bits: Int
+  private let group: Int
+  private let codes: AlignedMemory
+  private let scales: AlignedMemory
+  private let copies: Int
+
+  private var groups: Int { columns / group }
+  private var panels: Int { rows / panelRows }
+  private var codesPerPanel: Int { columns * panelRows * bits / 8 }
+  private var scalesPerPanel: Int { groups * panelRows * 2 }
+
+  init(rows: Int, columns: Int, bits: Int, group: Int) {
+    (self.rows, self.columns, self.bits, self.group) = (rows, columns, bits, group)
+    copies = (200 << 20) / (rows * columns * bits / 8)
+    let codeBytes = copies * rows * columns * bits / 8
+    let scaleCount = copies * rows * columns / group
+    guard let codes = AlignedMemory(byteCount: codeBytes), let scales = AlignedMemory(byteCount: scaleCount * 2) else {
+      preconditionFailure("no memory")
+    }
+    var state: UInt64 = 1
+    for place in 0..<codeBytes / 8 {
+      state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+      codes.base.storeBytes(of: state ^ state >> 29, toByteOffset: 8 * place, as: UInt64.self)
+    }
+    scales.base.initializeMemory(as: UInt16.self, repeating: 0x2000, count: scaleCount)
+    self.codes = codes
+    self.scales = scales
+  }
+
+  private func panel(_ index: Int) -> QuantizedPanel {
+    QuantizedPanel(
+      codes: codes.base + index * codesPerPanel,
+      scales: UnsafePointer((scales.base + index * scalesPerPanel).assumingMemoryBound(to: UInt16.self)), minima: nil, groups: groups, group: group)
+  }
+
+  /// One token, all copies one after the other: from memory.
+  func bytesPerSecond(_ kernels: QuantizedKernels, _ pool: ThreadPool) -> Double {
+    let seconds = time(kernels, pool, tokens: 1, panels: copies * panels)
+    return Double(copies * panels * (codesPerPanel + scalesPerPanel)) / seconds
+  }
+
+  /// Many tokens, some of the panels.
+  func productsPerSecond(_ kernels: QuantizedKernels, _ pool: ThreadPool, tokens: Int) -> Double {
+    let some = min(panels, max(2 * pool.threadCount, 192 / tokens))
+    return Double(some * panelRows * columns * tokens) / time(kernels, pool, tokens: tokens, panels: some)
+  }
+
+  private func time(_ kernels: QuantizedKernels, _ pool: ThreadPool, tokens: Int, panels count: Int) -> Double {
+    let multiply = bits == 4 ? kernels.multiply4 : kernels.multiply8
+    let x = (0..<columns).map { Float($0 % 255 - 127) }
+    guard let memory = AlignedMemory(byteCount: QuantizedRows.byteCount(count: tokens, groups: groups, group: group)) else { return .infinity }
+    let activations = QuantizedRows(memory: memory.base, count: tokens, groups: groups, group: group)
+    for token in 0..<tokens { kernels.quantizeRow(x, columns, activations, token) }
+    let outputs = (0..<pool.threadCount).compactMap { _ in AlignedMemory(byteCount: tokens * panelRows * 4) }
+    let scratch = (0..<pool.threadCount).compactMap { _ in AlignedMemory(byteCount: kernels.scratchBytes) }
+    return fastest(pool.threadCount) {
+      pool.forEach(count) { index, worker in
+        multiply(panel(index), activations, outputs[worker].base.assumingMemoryBound(to: Float.self), scratch[worker].base)
+      }
+    }
+  }
+}

@@ -1,0 +1,36 @@
+// kernel-bench [KERNELS]: the quantized kernels beside the limits of this machine, as a table.
+//
+// Rates are the best of many short runs: on a machine that others use too, that is what the code can do.
+import Compute
+import Foundation
+import Kernels
+import Parallel
+
+let tables = KernelChoice.available.filter { CommandLine.arguments.count < 2 || CommandLine.arguments[1] == $0.name }
+if tables.isEmpty {
+  print("kernel-bench [\(KernelChoice.available.map(\.name).joined(separator: "|"))]")
+  exit(2)
+}
+let processors = ThreadPool.availableProcessors
+for table in tables {
+  for threads in Set([1, processors]).sorted() {
+    let pool = ThreadPool(threadCount: threads)
+    let limits = Limits(table.quantized, pool)
+    print("\n\(table.name), \(threads) threads: multiply-adds in registers \(format(limits.products)) GMAC/s, reading memory \(format(limits.bytes)) GB/s")
+    print("bits group |  1 token: GB/s  %  | GMAC/s (% of the multiply-adds) at 4, 12, 96, 512 tokens")
+    for bits in [4, 8] {
+      for group in [32, 64, 128] {
+        let matrix = RandomMatrix(rows: 3584, columns: 3584, bits: bits, group: group)
+        let bandwidth = matrix.bytesPerSecond(table.quantized, pool) / 1e9
+        let rates = [4, 12, 96, 512].map { matrix.productsPerSecond(table.quantized, pool, tokens: $0) / 1e9 }
+        print(
+          "\(bits)    \(pad(group, 4)) | \(format(bandwidth)) \(percent(bandwidth, limits.bytes)) | "
+            + rates.map { "\(format($0)) (\(percent($0, limits.products)))" }.joined(separator: "  "))
+      }
+    }
+  }
+}
+
+func pad(_ value: Int, _ width: Int) -> String { String(repeating: " ", count: max(0, width - "\(value)".count)) + "\(value)" }
+func format(_ value: Double) -> String { String(format: "%6.1f", value) }
+func percent(_ value: Double, _ limit: Double) -> String { String(format: "%3.0f %%", 100 * value / limit) }
