@@ -105,6 +105,8 @@ let package = Package(
     tests("ModelFileTests", ["ModelFile", "Parallel"]),
     tests("QuantizationTests", ["Quantization"]),
     tests("ConversionTests", ["Architecture", "Checkpoint", "Conversion", "ModelFile", "Parallel", "Tokenizer"]),
-    tests("SlowFastTests", ["SlowFast"]),
+    tests("ArchitectureTests", ["Architecture"]),
+    tests("SlowFastTests", ["Architecture", "Checkpoint", "Compute", "ModelFile", "SlowFast", "Video"]),
+    tests("CommandTests", ["Checkpoint", "ModelFile", "slowfast"]),
   ] + kernelTargets
 )

@@ -35,6 +35,7 @@ public struct PreprocessingRecord: Sendable, Codable, Equatable {
     guard mean.count == 3, std.count == 3, (mean + std).allSatisfy(\.isFinite), std.allSatisfy({ $0 > 0 }) else {
       throw .configValue(field: "mean, std", found: "\(mean), \(std)", expected: "three numbers each, deviations above 0")
     }
+    guard (32...4096).contains(size) else { throw .configValue(field: "size", found: "\(size)", expected: "32 to 4096") }
     guard (1...65536).contains(frames) else { throw .configValue(field: "frames", found: "\(frames)", expected: "1 to 65536") }
   }
 

@@ -52,6 +52,16 @@ extension SlowFastError: CustomStringConvertible {
   }
 }
 
+extension SlowFastError {
+  /// Whether an option is wrong whatever the files hold.
+  public var isWrongUsage: Bool {
+    switch self {
+    case .badOption, .conversion(.invalidBits), .conversion(.invalidGroup), .conversion(.invalidKeepRule): true
+    default: false
+    }
+  }
+}
+
 /// `1536` → `1.5 KiB`.
 public func formatBytes(_ count: Int) -> String {
   var value = Double(count)

@@ -22,8 +22,7 @@ struct Main {
       return 130
     case let error as SlowFastError:
       Display.printError("error: \(error)")
-      return 1
-    case SlowFastError.badOption: return 2
+      return error.isWrongUsage ? 2 : 1
     default:
       let isHelp = SlowFastCommand.exitCode(for: error) == .success
       let message = SlowFastCommand.fullMessage(for: error)

@@ -1,3 +1,4 @@
+import Compute
 import Foundation
 import SlowFast
 import Testing
@@ -24,7 +25,7 @@ import Testing
     #expect(try always.integers["generated"] == recorded.int32s(of: "generated_always"))
   }
 
-  @Test(arguments: ["portable"])
+  @Test(arguments: KernelChoice.available.map(\.name))
   func lowerInstructionSetsGiveTheSameText(kernels: String) throws {
     let model = try VideoLanguageModel(path: Golden.path("clip"))
     let best = try trace(model, name: "clip", generate: 16)

@@ -11,24 +11,24 @@ struct SlowFastTokens: Sendable {
 }
 
 /// The pooling between the projector and the decoder, as arithmetic on counts: also what the memory plan goes by.
-struct SlowFastLayout: Sendable, Equatable {
+package struct SlowFastLayout: Sendable, Equatable {
   /// Side of a frame's map after the tower.
   let towerSide: Int
   /// Side after `mm_video_pooling_stride`.
-  let slowSide: Int
-  let fastSide: Int
+  package let slowSide: Int
+  package let fastSide: Int
   let frames: Int
   /// Frames of the fast pathway before temporal pooling, by index.
-  let sampled: [Int]
+  package let sampled: [Int]
   /// Ranges of `sampled` that are averaged, one a fast frame.
-  let fastGroups: [Range<Int>]
+  package let fastGroups: [Range<Int>]
   let slowStride: Int
   let fastStride: Int
 
-  var slowCount: Int { frames * slowSide * slowSide }
-  var fastCount: Int { fastGroups.count * fastSide * fastSide }
+  package var slowCount: Int { frames * slowSide * slowSide }
+  package var fastCount: Int { fastGroups.count * fastSide * fastSide }
 
-  init(config: ModelConfig, towerSide: Int, frames: Int) {
+  package init(config: ModelConfig, towerSide: Int, frames: Int) {
     self.towerSide = towerSide
     self.frames = frames
     let isImage = frames == 1
@@ -58,13 +58,13 @@ struct SlowFastLayout: Sendable, Equatable {
   }
 
   /// `projected` `[towerSide², hidden]` of one frame → its `slowSide²` rows of `slow`.
-  func pool(_ projected: Matrix, frame: Int, into slow: Matrix) {
+  package func pool(_ projected: Matrix, frame: Int, into slow: Matrix) {
     let target = slow[rows: frame * slowSide * slowSide..<(frame + 1) * slowSide * slowSide]
     Self.averageSquares(projected, side: towerSide, stride: slowStride, to: target)
   }
 
   /// `slow` `[slowCount, hidden]` → `[fastCount, hidden]`.
-  func makeFastTokens(from slow: Matrix) throws(ComputeError) -> Matrix {
+  package func makeFastTokens(from slow: Matrix) throws(ComputeError) -> Matrix {
     let positions = slowSide * slowSide
     let fast = try Matrix(rows: fastCount, columns: slow.columns)
     let mean = try Matrix(rows: positions, columns: slow.columns)

@@ -19,6 +19,9 @@ public struct GenerationOptions: Sendable, Equatable {
 
   public init() {}
 
+  /// More than any model's positions, and few enough that sums with it cannot overflow.
+  static let tokenLimit = 1 << 24
+
   /// Always the likeliest token, no penalty: what golden outputs are made with.
   public mutating func makeGreedy() {
     temperature = 0
@@ -32,7 +35,7 @@ public struct GenerationOptions: Sendable, Equatable {
     func check(_ ok: Bool, _ name: String, _ found: Any, _ expected: String) throws(SlowFastError) {
       if !ok { throw .badOption(name: name, found: "\(found)", expected: expected) }
     }
-    try check((1...1 << 24).contains(maximumTokens), "--max-tokens", maximumTokens, "1 to \(1 << 24)")
+    try check((1...Self.tokenLimit).contains(maximumTokens), "--max-tokens", maximumTokens, "1 to \(Self.tokenLimit)")
     try check(temperature >= 0 && temperature.isFinite, "--temperature", temperature, "0 or more")
     try check(topP > 0 && topP <= 1, "--top-p", topP, "more than 0 and at most 1")
     try check(topK >= 0, "--top-k", topK, "0 or more")

@@ -2,8 +2,8 @@ import Architecture
 import Compute
 
 /// Tokens for the decoder: text by id, clips by their fast tokens.
-struct Prompt {
-  enum Piece {
+package struct Prompt {
+  package enum Piece {
     case text([Int32])
     /// A clip's fast tokens `[count, hidden]`.
     case visual(Matrix)
@@ -16,14 +16,19 @@ struct Prompt {
     }
   }
 
-  var pieces: [Piece]
+  package var pieces: [Piece]
   /// The conversation had a visual token before this part of it.
-  var followsVisual = false
+  package var followsVisual: Bool
 
-  var tokenCount: Int { pieces.reduce(0) { $0 + $1.count } }
+  package init(pieces: [Piece], followsVisual: Bool = false) {
+    self.pieces = pieces
+    self.followsVisual = followsVisual
+  }
+
+  package var tokenCount: Int { pieces.reduce(0) { $0 + $1.count } }
 
   /// Rows that read the slow tokens in hybrid layers.
-  func crossRanges(config: ModelConfig) -> [Range<Int>] {
+  package func crossRanges(config: ModelConfig) -> [Range<Int>] {
     guard let hybrid = config.hybrid else { return [] }
     let hasVisual = pieces.contains { if case .visual(let tokens) = $0 { tokens.rows > 0 } else { false } }
     guard hasVisual || followsVisual else { return [] }

@@ -1,18 +1,18 @@
 import Foundation
 
 /// Chooses the next token from logits, in the order of HuggingFace's processors: repetition penalty, temperature, top-k, top-p.
-struct Sampler {
-  let options: GenerationOptions
+package struct Sampler {
+  package let options: GenerationOptions
   private var generator: SplitMix64
   private var seen: Set<Int32> = []
 
-  init(_ options: GenerationOptions) {
+  package init(_ options: GenerationOptions) {
     self.options = options
     generator = SplitMix64(state: options.seed)
   }
 
   /// The next token; NaN logits are never chosen. `logits` are left as they are.
-  mutating func next(_ logits: UnsafeBufferPointer<Float>) -> Int32 {
+  package mutating func next(_ logits: UnsafeBufferPointer<Float>) -> Int32 {
     let token = options.temperature == 0 ? likeliest(logits) : drawn(logits)
     seen.insert(token)
     return token

@@ -146,7 +146,9 @@ public final class Session {
     generator.isCancelled = isCancelled
     defer { generator.isCancelled = { false } }
 
+    // Statistics are the last question's.
     statistics.promptTokens = prompt.tokenCount
+    (statistics.times.prefill, statistics.times.generate) = (0, 0)
     let first = try statistics.times.measure(\.prefill) { () throws(SlowFastError) in
       try generator.prefill(prompt) { progress(.prefilling(token: $0, of: prompt.tokenCount)) }
     }

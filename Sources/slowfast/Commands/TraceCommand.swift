@@ -1,4 +1,5 @@
 import ArgumentParser
+import Diagnostics
 import SlowFast
 
 struct TraceCommand: ParsableCommand {
@@ -12,11 +13,11 @@ struct TraceCommand: ParsableCommand {
 
   @Argument(help: "An .sfq file or a checkpoint directory.")
   var model: String
-  @Option(help: "A safetensors file with `frames` [T,H,W,3] u8: all are taken.")
-  var framesFile: String?
+  @Option(help: "A safetensors file with `frames` [T,H,W,3] u8, all of which are taken; with --video the number of frames to take.")
+  var frames: String?
   @Option(help: "A video, an image or a directory of images.")
   var video: String?
-  @OptionGroup var sampling: SamplingArguments
+  @OptionGroup var range: RangeArguments
   @Option(name: [.short, .long], help: "What to ask.")
   var question: String
   @Option(help: "Tokens to generate, always the likeliest, stop tokens included.")
@@ -26,16 +27,21 @@ struct TraceCommand: ParsableCommand {
   var output: String
 
   func validate() throws {
-    if (framesFile == nil) == (video == nil) { throw ValidationError("Give one of --frames-file and --video.") }
+    if frames == nil, video == nil { throw ValidationError("Missing --frames FRAMES.safetensors or --video VIDEO.") }
+    if video != nil, let frames {
+      guard let count = Int(frames) else { throw ValidationError("--frames is \(frames.escaped()), expected a number beside --video") }
+      try SamplingArguments.check(count)
+    }
     if !(0...65536).contains(generate) { throw ValidationError("--generate is \(generate), expected 0 to 65536") }
   }
 
   func run() throws {
     let model = try VideoLanguageModel(path: model)
-    let source = if let framesFile { try ClipSource(framesFile: framesFile) } else { try ClipSource(path: video ?? "") }
+    let source = if let video { try ClipSource(path: video) } else { try ClipSource(framesFile: frames ?? "") }
     let session = try Session(model, options: session.options)
     let trace = try session.trace(
-      source, sampling: sampling.request(defaultFrames: model.defaultFrameCount), question: question, generate: generate,
+      source, sampling: range.request(frames: frames.flatMap { Int($0) } ?? model.defaultFrameCount), question: question,
+      generate: generate,
       isCancelled: { Interrupt.isRequested })
     try trace.write(to: output)
   }

@@ -5,6 +5,21 @@ import SlowFast
 struct SamplingArguments: ParsableArguments {
   @Option(help: "Frames to take from a video, evenly from the first to the last. Default: the model's own number.")
   var frames: Int?
+  @OptionGroup var range: RangeArguments
+
+  func validate() throws {
+    if let frames { try Self.check(frames) }
+  }
+
+  static func check(_ frames: Int) throws {
+    if frames < 1 { throw ValidationError("--frames is \(frames), expected at least 1") }
+    if frames > 65536 { throw ValidationError("--frames is \(frames), expected at most 65536") }
+  }
+
+  func request(defaultFrames: Int) -> SamplingRequest { range.request(frames: frames ?? defaultFrames) }
+}
+
+struct RangeArguments: ParsableArguments {
   @Option(help: "Start at this many seconds.")
   var start: Double?
   @Option(help: "End at this many seconds.")
@@ -13,15 +28,11 @@ struct SamplingArguments: ParsableArguments {
   var stream: Int?
 
   func validate() throws {
-    if let frames, frames < 1 { throw ValidationError("--frames is \(frames), expected at least 1") }
-    if let frames, frames > 65536 { throw ValidationError("--frames is \(frames), expected at most 65536") }
     if let start, let end, end <= start { throw ValidationError("--end is \(end), expected more than --start, \(start)") }
     if let start, start < 0 { throw ValidationError("--start is \(start), expected 0 or more") }
   }
 
-  func request(defaultFrames: Int) -> SamplingRequest {
-    SamplingRequest(frames: frames ?? defaultFrames, start: start, end: end, stream: stream)
-  }
+  func request(frames: Int) -> SamplingRequest { SamplingRequest(frames: frames, start: start, end: end, stream: stream) }
 }
 
 struct GenerationArguments: ParsableArguments {

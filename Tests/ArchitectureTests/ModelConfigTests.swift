@@ -1,0 +1,92 @@
+import Architecture
+import Testing
+
+/// What a config says, read.
+@Suite struct ModelConfigTests {
+  private func strides(_ config: ModelConfig) -> [Int] {
+    let fast = config.fastTokens
+    return [fast.samplingStride, fast.temporalStride, fast.spatialStride, fast.minimumFrames]
+  }
+
+  @Test func thePublishedConfig() throws {
+    let config = try config()
+    #expect(config.hiddenSize == 3584 && config.intermediateSize == 18944 && config.layerCount == 28)
+    #expect(config.headCount == 28 && config.keyValueHeadCount == 4 && config.headDimension == 128)
+    #expect(config.vocabularySize == 152064 && config.rmsNormEpsilon == 1e-6 && config.ropeTheta == 1e6)
+    #expect(!config.tiesWordEmbeddings && config.computeType == .bfloat16)
+    let hybrid = try #require(config.hybrid)
+    #expect(hybrid.layers == [0, 8, 16, 24] && hybrid.isTextOnly && !hybrid.masksSystem && hybrid.gateHasTanh && hybrid.gateHasWarmUp)
+    #expect(config.imageSize == 576 && config.projector == .mlp(depth: 2) && config.poolingStride == 2)
+    #expect(strides(config) == [1, 4, 1, 16])
+    #expect(config.contextLength == 32768 && config.maximumPositions == 32768 && !config.usesImageStartEnd)
+  }
+
+  /// s1t4, s1t6 and s2t4.
+  @Test(arguments: [(1, 4, 64), (1, 6, 96), (2, 4, 128)])
+  func publishedFrameCounts(sampling: Int, temporal: Int, frames: Int) throws {
+    let config = try config(["fast_token_temporal_sampling_stride": sampling, "fast_token_temporal_stride": temporal])
+    #expect(config.defaultFrameCount == frames)
+  }
+
+  @Test func theConfigsOwnFrameCount() throws {
+    #expect(try config(["video_frames": 20]).defaultFrameCount == 20)
+    // A product of the largest strides is cut to what a request may ask for.
+    let strides: [String: Any?] = ["fast_token_temporal_sampling_stride": 4096, "fast_token_temporal_stride": 4096, "min_fast_frames": 4096]
+    #expect(try config(strides).defaultFrameCount == 65536)
+  }
+
+  @Test func defaults() throws {
+    let config = try config([
+      "num_key_value_heads": nil, "rms_norm_eps": nil, "rope_theta": nil, "tie_word_embeddings": nil, "torch_dtype": nil,
+      "mm_projector_type": nil, "mm_video_pooling_stride": nil, "fast_token_temporal_sampling_stride": nil,
+      "fast_token_temporal_stride": nil, "fast_token_spatial_stride": nil, "min_fast_frames": nil, "hidden_act": nil,
+      "max_position_embeddings": nil, "cross_attn_every_n_layers": nil,
+    ])
+    #expect(config.keyValueHeadCount == 28 && config.rmsNormEpsilon == 1e-6 && config.ropeTheta == 10000)
+    #expect(!config.tiesWordEmbeddings && config.computeType == .bfloat16 && config.projector == .linear)
+    #expect(config.poolingStride == 1)
+    #expect(strides(config) == [1, 1, 1, 1])
+    #expect(config.hybrid == nil && config.maximumPositions == 32768)
+  }
+
+  /// Every n-th layer between the depths.
+  @Test func hybridLayers() throws {
+    #expect(try config(["cross_attn_every_n_layers": 10]).hybrid?.layers == [0, 10, 20])
+    #expect(try config(["cross_attn_min_layer_depth": 4, "cross_attn_max_layer_depth": 20]).hybrid?.layers == [4, 12])
+    #expect(try config(["cross_attn_min_layer_depth": 20, "cross_attn_max_layer_depth": 4]).hybrid?.layers == [])
+  }
+
+  @Test(arguments: [
+    ("vanilla", false, false), ("text-only-vanilla", true, false), ("text-only-vanilla-masksystem", true, true),
+    ("text-only-vanilla-masksystem-flashattn", true, true), ("text-only-masksystem-vanilla-sdpa", true, true), ("vanilla-eager", false, false),
+  ])
+  func implementations(name: String, isTextOnly: Bool, masksSystem: Bool) throws {
+    let hybrid = try #require(try config(["cross_attn_implementation": name]).hybrid)
+    #expect(hybrid.isTextOnly == isTextOnly && hybrid.masksSystem == masksSystem)
+  }
+
+  @Test(arguments: [
+    ("whole-dynamic", false, false), ("whole-dynamic-tanh", true, false), ("whole-dynamic-warmup", false, true),
+    ("whole-dynamic-tanh-warmup", true, true),
+  ])
+  func gatings(name: String, hasTanh: Bool, hasWarmUp: Bool) throws {
+    let hybrid = try #require(try config(["cross_attn_gating_type": name]).hybrid)
+    #expect(hybrid.gateHasTanh == hasTanh && hybrid.gateHasWarmUp == hasWarmUp)
+  }
+
+  @Test(arguments: [
+    ("linear", ProjectorType.linear), ("identity", .identity), ("mlp1x_gelu", .mlp(depth: 1)), ("mlp3x_gelu", .mlp(depth: 3)),
+    ("mlp16x_gelu", .mlp(depth: 16)),
+  ])
+  func projectors(name: String, type: ProjectorType) throws {
+    #expect(try config(["mm_projector_type": name]).projector == type)
+  }
+
+  @Test func contextAndImage() throws {
+    let config = try config(["tokenizer_model_max_length": 4096, "input_image_size": 192, "mm_use_im_start_end": true, "head_dim": 64])
+    #expect(config.contextLength == 4096 && config.maximumPositions == 32768 && config.imageSize == 192)
+    #expect(config.usesImageStartEnd && config.headDimension == 64)
+    // A tokenizer may claim more than the decoder has positions.
+    #expect(try ArchitectureTests.config(["tokenizer_model_max_length": 65536]).contextLength == 32768)
+  }
+}

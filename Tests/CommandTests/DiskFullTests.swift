@@ -1,0 +1,45 @@
+import Foundation
+import Testing
+
+/// A disk of 256 KiB, where the system lets us mount one.
+private final class SmallDisk {
+  let path: String
+
+  init?() {
+    let folder = NSTemporaryDirectory() + "/slowfast-disk-\(UUID().uuidString)"
+    guard (try? FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)) != nil else { return nil }
+    path = folder
+    guard mount("tmpfs", path, "tmpfs", 0, "size=256k") == 0 else {
+      try? FileManager.default.removeItem(atPath: path)
+      return nil
+    }
+  }
+
+  deinit {
+    umount(path)
+    try? FileManager.default.removeItem(atPath: path)
+  }
+
+  static let isPossible = SmallDisk() != nil
+}
+
+@Suite(.enabled(if: SmallDisk.isPossible, "needs the right to mount a tmpfs"))
+struct DiskFullTests {
+  /// The command's output on a disk too small for it.
+  private func expectFull(_ name: String, _ arguments: (String) throws -> [String], location: SourceLocation = #_sourceLocation) throws {
+    let disk = try #require(SmallDisk())
+    let output = "\(disk.path)/\(name)"
+    try Run(try arguments(output)).finish().expectBadInput(name, location: location)
+    #expect(try FileManager.default.contentsOfDirectory(atPath: disk.path) == [], sourceLocation: location)
+  }
+
+  @Test func convert() throws { try expectFull("model.sfq") { ["convert", Repository.golden("clip"), $0, "--bits", "16"] } }
+
+  @Test func unpack() throws { try expectFull("raw.sfq") { ["unpack", try Fixture.model(), $0] } }
+
+  @Test func trace() throws {
+    try expectFull("trace.safetensors") { ["trace", try Fixture.model(), "--video", Repository.clip, "--frames", "4", "-q", "hi", "-o", $0] }
+  }
+
+  @Test func sheet() throws { try expectFull("sheet.png") { ["frames", Repository.clip, "-n", "16", "--sheet", $0] } }
+}

@@ -1,0 +1,73 @@
+import Foundation
+import Testing
+
+/// `run` and `chat` on a real clip.
+@Suite struct RunTests {
+  private func run(_ more: String..., environment: [String: String] = [:]) throws -> Outcome {
+    let arguments = ["run", try Fixture.model(), Repository.clip, "-q", "What happens?", "--frames", "4", "--max-tokens", "6"]
+    return try Run(arguments + more, environment: environment).finish()
+  }
+
+  @Test func jsonHasTheDocumentedKeys() throws {
+    let outcome = try run("--greedy", "--seed", "5", "--json")
+    #expect(outcome.status == 0 && outcome.errors == "")
+    let json = try outcome.json()
+    #expect(Set(json.keys) == ["answer", "tokens", "end_reason", "seed", "plan", "statistics", "peak_resident_bytes"])
+    #expect(json["seed"] as? Int == 5)
+    let statistics = try #require(json["statistics"] as? [String: Any])
+    #expect(statistics["decoded_frames"] as? Int == 390 && statistics["frames"] as? Int == 4)
+    #expect(statistics["slow_tokens"] as? Int == 36 && statistics["fast_tokens"] as? Int == 9)
+    #expect((json["tokens"] as? [Int])?.count == statistics["generated_tokens"] as? Int)
+    let plan = try #require(json["plan"] as? [String: Any])
+    #expect(plan["slow_tokens"] as? Int == 36 && plan["prompt_tokens"] as? Int == statistics["prompt_tokens"] as? Int)
+  }
+
+  /// The streamed text is the answer and a line's end; statistics follow where they are asked for.
+  @Test func textStreams() throws {
+    let answer = try #require(try run("--greedy", "--json").json()["answer"] as? String)
+    let outcome = try run("--greedy")
+    #expect(outcome.status == 0 && outcome.errors == "" && outcome.output == answer + "\n")
+    let statistics = try run("--greedy", "--stats")
+    #expect(statistics.output.hasPrefix(answer + "\n") && statistics.output.contains("tower") && statistics.output.contains("seed"))
+  }
+
+  @Test func planStopsThere() throws {
+    let outcome = try run("--plan")
+    #expect(outcome.status == 0 && outcome.errors == "")
+    #expect(outcome.output.contains("slow tokens       36") && outcome.output.contains("peak"))
+    let plan = try run("--plan", "--json").json()
+    #expect(plan["frames"] as? Int == 4 && plan["slow_tokens"] as? Int == 36 && plan["maximum_answer_tokens"] as? Int == 6)
+    #expect(plan["answer"] == nil)
+  }
+
+  @Test func lowerKernelsGiveTheSameText() throws {
+    let best = try run("--greedy", "--json").json()
+    let portable = try run("--greedy", "--json", environment: ["SLOWFAST_KERNELS": "portable"]).json()
+    #expect((portable["statistics"] as? [String: Any])?["kernels"] as? String == "portable")
+    #expect(best["tokens"] as? [Int] == portable["tokens"] as? [Int] && best["answer"] as? String == portable["answer"] as? String)
+  }
+
+  @Test func seedsRepeat() throws {
+    let first = try run("--temperature", "1", "--seed", "3")
+    #expect(first.status == 0)
+    #expect(try run("--temperature", "1", "--seed", "3").output == first.output)
+    #expect(try (4...8).contains { try run("--temperature", "1", "--seed", "\($0)").output != first.output })
+  }
+
+  @Test func aCheckpointDirectoryRuns() throws {
+    let outcome = try slowfast(
+      "run", Repository.golden("clip"), Repository.clip, Repository.clip, "-q", "hi", "--frames", "2", "--max-tokens", "3", "--json")
+    #expect(outcome.status == 0)
+    #expect((try outcome.json()["statistics"] as? [String: Any])?["frames"] as? Int == 4)
+  }
+
+  /// Questions one a line; the first answer is that of `run`.
+  @Test func chat() throws {
+    let answer = try run("--greedy").output
+    let arguments = ["chat", try Fixture.model(), Repository.clip, "--frames", "4", "--max-tokens", "6", "--greedy"]
+    let outcome = try Run(arguments, input: "What happens?\nAnd then?\n").finish()
+    #expect(outcome.status == 0 && outcome.errors == "")
+    #expect(outcome.output.hasPrefix(answer) && outcome.output.count > answer.count)
+    #expect(try Run(arguments, input: "").finish().output == "")
+  }
+}

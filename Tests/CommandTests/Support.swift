@@ -1,0 +1,132 @@
+import Foundation
+import Testing
+
+/// Paths of the repository.
+enum Repository {
+  static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path
+  static let clip = root + "/Tests/Clips/nasa.mp4"
+  static func golden(_ name: String) -> String { "\(root)/Tests/Golden/\(name)" }
+}
+
+/// A directory that goes with the value.
+final class TemporaryDirectory: Sendable {
+  let path: String
+
+  init() throws {
+    path = NSTemporaryDirectory() + "/slowfast-command-\(UUID().uuidString)"
+    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+  }
+
+  deinit { try? FileManager.default.removeItem(atPath: path) }
+
+  func file(_ name: String) -> String { "\(path)/\(name)" }
+
+  /// A file of these bytes.
+  func write(_ bytes: Data, as name: String) throws -> String {
+    try bytes.write(to: URL(fileURLWithPath: file(name)))
+    return file(name)
+  }
+
+  var contents: [String] { ((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []).sorted() }
+}
+
+/// What a run of the command did.
+struct Outcome {
+  var status: Int32
+  var output: String
+  var errors: String
+  var seconds: Double
+
+  func json() throws -> [String: Any] {
+    try #require(try JSONSerialization.jsonObject(with: Data(output.utf8)) as? [String: Any], "\(output)")
+  }
+
+  /// Status 1 and one line on the error stream, with everything in it that is asked for; nothing on standard output.
+  func expectBadInput(_ words: String..., location: SourceLocation = #_sourceLocation) {
+    #expect(status == 1, "\(errors)", sourceLocation: location)
+    #expect(output == "", sourceLocation: location)
+    #expect(errors.hasSuffix("\n") && errors.filter { $0 == "\n" }.count == 1, "\(errors)", sourceLocation: location)
+    for word in words { #expect(errors.contains(word), "\(errors)", sourceLocation: location) }
+  }
+}
+
+/// A run of the built command, which lies beside this test's own program.
+final class Run {
+  private let process = Process()
+  private let directory: TemporaryDirectory
+  private let start = Date()
+
+  static let executable = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent().path + "/slowfast"
+
+  init(_ arguments: [String], input: String = "", environment: [String: String] = [:]) throws {
+    directory = try TemporaryDirectory()
+    process.executableURL = URL(fileURLWithPath: Self.executable)
+    process.arguments = arguments
+    process.environment = ProcessInfo.processInfo.environment.filter { $0.key != "SLOWFAST_KERNELS" }
+      .merging(environment) { _, new in new }
+    process.standardInput = try FileHandle(forReadingFrom: URL(fileURLWithPath: directory.write(Data(input.utf8), as: "input")))
+    // Files, not pipes: they never fill up.
+    process.standardOutput = try FileHandle(forWritingTo: URL(fileURLWithPath: directory.write(Data(), as: "output")))
+    process.standardError = try FileHandle(forWritingTo: URL(fileURLWithPath: directory.write(Data(), as: "errors")))
+    try process.run()
+    // A run that hangs fails its test instead of all of them.
+    let identifier = process.processIdentifier
+    DispatchQueue.global().asyncAfter(deadline: .now() + 120) { [weak process] in
+      if process?.isRunning == true { kill(identifier, SIGKILL) }
+    }
+  }
+
+  var isRunning: Bool { process.isRunning }
+
+  /// Until `condition` holds; false if the run ends before that.
+  func wait(until condition: () -> Bool) -> Bool {
+    while !condition() {
+      if !isRunning { return false }
+      usleep(10_000)
+    }
+    return true
+  }
+
+  /// Sends Ctrl-C's signal and says how long the end took.
+  func interrupt() throws -> Outcome {
+    let sent = Date()
+    kill(process.processIdentifier, SIGINT)
+    var outcome = try finish()
+    outcome.seconds = Date().timeIntervalSince(sent)
+    return outcome
+  }
+
+  func finish() throws -> Outcome {
+    process.waitUntilExit()
+    func text(_ name: String) throws -> String {
+      String(decoding: try Data(contentsOf: URL(fileURLWithPath: directory.file(name))), as: UTF8.self)
+    }
+    // A process that a signal killed has the status that a shell would show.
+    let status = process.terminationReason == .exit ? process.terminationStatus : 128 + process.terminationStatus
+    return Outcome(status: status, output: try text("output"), errors: try text("errors"), seconds: Date().timeIntervalSince(start))
+  }
+}
+
+func slowfast(_ arguments: String..., input: String = "", environment: [String: String] = [:]) throws -> Outcome {
+  try Run(arguments, input: input, environment: environment).finish()
+}
+
+/// The clip checkpoint with 8 bits, converted once.
+enum Fixture {
+  private static let shared: Result<TemporaryDirectory, any Error> = Result {
+    let directory = try TemporaryDirectory()
+    let outcome = try slowfast("convert", Repository.golden("clip"), directory.file("model.sfq"), "--bits", "8")
+    try #require(outcome.status == 0, "\(outcome.errors)")
+    // What a global holds is never given back by itself.
+    atexit { Fixture.remove() }
+    return directory
+  }
+
+  static func model() throws -> String { try shared.get().file("model.sfq") }
+
+  static func bytes() throws -> Data { try Data(contentsOf: URL(fileURLWithPath: model())) }
+
+  private static func remove() { try? FileManager.default.removeItem(atPath: shared.get().path) }
+}
+
+func exists(_ path: String) -> Bool { FileManager.default.fileExists(atPath: path) }

@@ -1,0 +1,107 @@
+import Architecture
+import Compute
+import SlowFast
+import Testing
+
+/// The pooling between the projector and the decoder, in counts and in values.
+@Suite struct LayoutTests {
+  /// The clip fixture's config with other strides.
+  private func config(sampling: Int, temporal: Int, spatial: Int = 1, minimum: Int = 16, pooling: Int = 2) throws -> ModelConfig {
+    var config = try VideoLanguageModel(path: Golden.path("clip")).config
+    config.poolingStride = pooling
+    config.fastTokens.samplingStride = sampling
+    config.fastTokens.temporalStride = temporal
+    config.fastTokens.spatialStride = spatial
+    config.fastTokens.minimumFrames = minimum
+    return config
+  }
+
+  /// The published checkpoints: an 18×18 map of each frame becomes 9×9.
+  @Test(arguments: [(1, 4, 64, 5184), (1, 6, 96, 7776), (2, 4, 128, 10368)])
+  func publishedCounts(sampling: Int, temporal: Int, frames: Int, slow: Int) throws {
+    let config = try config(sampling: sampling, temporal: temporal)
+    let layout = SlowFastLayout(config: config, towerSide: 18, frames: frames)
+    #expect(layout.slowCount == slow)
+    #expect(layout.fastCount == 1296)
+    #expect(layout.fastGroups.count == 16 && layout.fastGroups.allSatisfy { $0.count == temporal })
+    #expect(config.defaultFrameCount == frames)
+  }
+
+  @Test func samplingTakesEvenlySpacedFrames() throws {
+    // m = max(50 / 2, 16) = 25 frames at int(i · 50 / 25).
+    let layout = SlowFastLayout(config: try config(sampling: 2, temporal: 1), towerSide: 18, frames: 50)
+    #expect(layout.sampled == (0..<25).map { 2 * $0 })
+    // m = max(20 / 2, 16) = 16 frames at int(i · 20 / 16).
+    let few = SlowFastLayout(config: try config(sampling: 2, temporal: 1), towerSide: 18, frames: 20)
+    #expect(few.sampled == [0, 1, 2, 3, 5, 6, 7, 8, 10, 11, 12, 13, 15, 16, 17, 18])
+  }
+
+  /// Too few frames for the temporal stride: bin i covers floor(i·F/M) ..< ceil((i+1)·F/M).
+  @Test func adaptivePooling() throws {
+    let layout = SlowFastLayout(config: try config(sampling: 1, temporal: 4), towerSide: 18, frames: 40)
+    #expect(layout.fastGroups.count == 16)
+    #expect(Array(layout.fastGroups.prefix(4)) == [0..<3, 2..<5, 5..<8, 7..<10])
+    #expect(layout.fastGroups.last == 37..<40)
+  }
+
+  @Test(arguments: 2...15)
+  func fewerFramesThanTheMinimum(frames: Int) throws {
+    let layout = SlowFastLayout(config: try config(sampling: 2, temporal: 4), towerSide: 18, frames: frames)
+    #expect(layout.sampled == Array(0..<frames))
+    #expect(layout.fastGroups == (0..<frames).map { $0..<$0 + 1 })
+    #expect(layout.slowCount == frames * 81 && layout.fastCount == frames * 81)
+  }
+
+  /// An image keeps its positions; only the spatial stride applies.
+  @Test func images() throws {
+    let layout = SlowFastLayout(config: try config(sampling: 2, temporal: 4), towerSide: 18, frames: 1)
+    #expect(layout.slowCount == 324 && layout.fastCount == 324)
+    let strided = SlowFastLayout(config: try config(sampling: 2, temporal: 4, spatial: 4), towerSide: 18, frames: 1)
+    #expect(strided.slowCount == 324 && strided.fastCount == 16)
+  }
+
+  /// Sides that are no multiple of the stride: what is beyond a whole square is left out.
+  @Test func oddSides() throws {
+    let layout = SlowFastLayout(config: try config(sampling: 1, temporal: 2, spatial: 2, minimum: 1, pooling: 3), towerSide: 11, frames: 4)
+    #expect(layout.slowSide == 3 && layout.fastSide == 1)
+    #expect(layout.slowCount == 36 && layout.fastCount == 2)
+  }
+
+  /// Values against averages taken one by one.
+  @Test func valuesAreAverages() throws {
+    let layout = SlowFastLayout(config: try config(sampling: 1, temporal: 2, spatial: 2, minimum: 1), towerSide: 5, frames: 5)
+    let (side, width) = (5, 3)
+    func value(_ frame: Int, _ y: Int, _ x: Int, _ column: Int) -> Float { Float((frame * 7 + y * 5 + x * 3 + column) % 17) - 8 }
+    let slow = try Matrix(rows: layout.slowCount, columns: width)
+    for frame in 0..<5 {
+      let map = try Matrix(
+        rows: side * side, columns: width,
+        values: (0..<side * side * width).map { value(frame, $0 / width / side, $0 / width % side, $0 % width) })
+      layout.pool(map, frame: frame, into: slow)
+    }
+    func pooled(_ frame: Int, _ y: Int, _ x: Int, _ column: Int) -> Float {
+      (value(frame, 2 * y, 2 * x, column) + value(frame, 2 * y, 2 * x + 1, column) + value(frame, 2 * y + 1, 2 * x, column)
+        + value(frame, 2 * y + 1, 2 * x + 1, column)) / 4
+    }
+    #expect(layout.slowSide == 2)
+    for frame in 0..<5 {
+      for position in 0..<4 {
+        for column in 0..<width {
+          #expect(abs(slow.row(frame * 4 + position)[column] - pooled(frame, position / 2, position % 2, column)) < 1e-5)
+        }
+      }
+    }
+    // Two fast frames of one position: the averages of frames 0, 1 and 2, 3; the fifth is left over.
+    let fast = try layout.makeFastTokens(from: slow)
+    #expect(fast.rows == 2)
+    for index in 0..<2 {
+      for column in 0..<width {
+        var sum: Float = 0
+        for frame in 2 * index...2 * index + 1 {
+          for position in 0..<4 { sum += pooled(frame, position / 2, position % 2, column) }
+        }
+        #expect(abs(fast.row(index)[column] - sum / 8) < 1e-5)
+      }
+    }
+  }
+}

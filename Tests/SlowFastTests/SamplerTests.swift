@@ -1,0 +1,145 @@
+import Foundation
+import SlowFast
+import Testing
+
+/// The choice of the next token against a plain reading of the published processors: penalty, temperature, top-k, top-p.
+@Suite struct SamplerTests {
+  private func options(_ set: (inout GenerationOptions) -> Void) -> GenerationOptions {
+    var options = GenerationOptions()
+    set(&options)
+    return options
+  }
+
+  private func next(_ sampler: inout Sampler, _ logits: [Float]) -> Int32 { logits.withUnsafeBufferPointer { sampler.next($0) } }
+
+  /// Some logits of either sign, without ties.
+  private func logits(_ count: Int, step: Int = 0) -> [Float] {
+    (0..<count).map { Float(sin(Double($0 * 37 + step * 11)) * 3) + Float($0) * 1e-3 }
+  }
+
+  /// Each token's probability; 0 for those that may not be drawn.
+  private func reference(_ logits: [Float], _ options: GenerationOptions) -> [Double] {
+    var values = logits.map { Double($0) / Double(options.temperature) }
+    if options.topK > 0 {
+      let least = values.sorted(by: >)[min(options.topK, values.count) - 1]
+      values = values.map { $0 < least ? -.infinity : $0 }
+    }
+    func softmax(_ values: [Double]) -> [Double] {
+      let weights = values.map(exp)
+      let total = weights.reduce(0, +)
+      return weights.map { $0 / total }
+    }
+    let probabilities = softmax(values)
+    if options.topP < 1 {
+      var before = 0.0
+      for index in probabilities.indices.sorted(by: { probabilities[$0] > probabilities[$1] }) {
+        if before >= Double(options.topP) { values[index] = -.infinity }
+        before += probabilities[index]
+      }
+    }
+    return softmax(values)
+  }
+
+  @Test func greedyTakesTheLikeliest() {
+    var sampler = Sampler(GenerationOptions())
+    #expect(next(&sampler, [0.5, -1, 3, 2.9]) == 2)
+    #expect(next(&sampler, [-5, -1, -3]) == 1)
+    #expect(next(&sampler, [1, 1, 1]) == 0)
+    #expect(next(&sampler, [.nan, 1, .nan, 2, .nan]) == 3)
+    #expect(next(&sampler, [.nan, .nan]) == 0)
+  }
+
+  static let ways: [(Float, Int, Float)] = [(1, 0, 1), (0.7, 0, 1), (1.5, 0, 1), (1, 5, 1), (1, 1, 1), (1, 0, 0.8), (1, 0, 0.05), (0.7, 20, 0.8), (1, 1000, 1)]
+
+  @Test(arguments: ways)
+  func drawsFollowTheDistribution(temperature: Float, topK: Int, topP: Float) {
+    let options = options {
+      $0.temperature = temperature
+      $0.topK = topK
+      $0.topP = topP
+      $0.seed = 42
+    }
+    let logits = logits(40)
+    let expected = reference(logits, options)
+    var sampler = Sampler(options)
+    var counts = [Int](repeating: 0, count: logits.count)
+    let draws = 20000
+    for _ in 0..<draws { counts[Int(next(&sampler, logits))] += 1 }
+    for (count, probability) in zip(counts, expected) {
+      if probability == 0 {
+        #expect(count == 0)
+      } else {
+        // Five standard deviations.
+        let deviation = (probability * (1 - probability) / Double(draws)).squareRoot()
+        #expect(abs(Double(count) / Double(draws) - probability) <= 5 * deviation + 1e-9)
+      }
+    }
+  }
+
+  /// Tokens that the answer has are divided by the penalty where positive, multiplied where negative; both below and above 1.
+  @Test(arguments: [1.05, 1.5, 3, 0.7] as [Float])
+  func penaltyAgainstTheReference(penalty: Float) {
+    var sampler = Sampler(options { $0.repetitionPenalty = penalty })
+    var seen: Set<Int> = []
+    for step in 0..<30 {
+      let logits = logits(20, step: step / 4).map { $0 - (step % 3 == 0 ? 4 : 0) }
+      let values = logits.indices.map { index -> Float in
+        guard seen.contains(index) else { return logits[index] }
+        return logits[index] > 0 ? logits[index] / penalty : logits[index] * penalty
+      }
+      let expected = values.indices.max { values[$0] < values[$1] } ?? 0
+      #expect(next(&sampler, logits) == Int32(expected), "step \(step)")
+      seen.insert(expected)
+    }
+  }
+
+  /// With the penalty, a second draw of a token gets rarer by what the penalty says.
+  @Test func penaltyWhenDrawing() {
+    let logits: [Float] = [2, 1]
+    var repeats = 0
+    var firsts = 0
+    for seed in 0..<4000 {
+      var sampler = Sampler(
+        options {
+          $0.temperature = 1
+          $0.repetitionPenalty = 2
+          $0.seed = UInt64(seed)
+        })
+      guard next(&sampler, logits) == 0 else { continue }
+      firsts += 1
+      if next(&sampler, logits) == 0 { repeats += 1 }
+    }
+    // First e² / (e² + e), then token 0 has 2 / 2 = 1 as token 1 has.
+    #expect(abs(Double(firsts) / 4000 - 1 / (1 + exp(-1))) < 0.04)
+    #expect(abs(Double(repeats) / Double(firsts) - 0.5) < 0.05)
+  }
+
+  @Test func seedsRepeat() {
+    func draw(_ seed: UInt64) -> [Int32] {
+      var sampler = Sampler(
+        options {
+          $0.temperature = 1
+          $0.seed = seed
+        })
+      return (0..<50).map { next(&sampler, logits(100, step: $0)) }
+    }
+    #expect(draw(7) == draw(7))
+    #expect(draw(7) != draw(8))
+  }
+
+  @Test func optionsOutOfRange() throws {
+    let wrong: [(String, (inout GenerationOptions) -> Void)] = [
+      ("--max-tokens", { $0.maximumTokens = 0 }), ("--max-tokens", { $0.maximumTokens = .max }), ("--temperature", { $0.temperature = -1 }),
+      ("--temperature", { $0.temperature = .nan }), ("--temperature", { $0.temperature = .infinity }), ("--top-p", { $0.topP = 0 }),
+      ("--top-p", { $0.topP = 1.5 }), ("--top-p", { $0.topP = .nan }), ("--top-k", { $0.topK = -1 }),
+      ("--repetition-penalty", { $0.repetitionPenalty = 0 }), ("--repetition-penalty", { $0.repetitionPenalty = .nan }),
+    ]
+    for (name, change) in wrong {
+      guard case .badOption(name, _, _) = failure({ try options(change).validate() }) else {
+        Issue.record("\(name)")
+        continue
+      }
+    }
+    try GenerationOptions().validate()
+  }
+}
