@@ -7,6 +7,7 @@
 #elif defined(__aarch64__)
 #include <arm_neon.h>
 #endif
+#include "quantization.h"
 #include "quantized_portable.h"
 #include "quantized_x86.h"
 #endif

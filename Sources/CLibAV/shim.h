@@ -35,6 +35,15 @@ static inline const int32_t *lav_display_matrix(const AVStream *stream) {
 
 // SwsContext is opaque in FFmpeg 5 and a public struct in FFmpeg 8, which Swift would see as two types.
 
+// The flags' type differs as well.
+
+/// The way of video readers: fastest, chroma is repeated.
+static const int lav_convert_fast = SWS_BILINEAR;
+/// Chroma is repeated, nothing is rounded early.
+static const int lav_convert_exact = SWS_POINT | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT;
+/// The way of image libraries: chroma is interpolated.
+static const int lav_convert_smooth = SWS_BILINEAR | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT;
+
 /// A converter of pictures of one size and format, without scaling. `matrix`: the AVColorSpace of a YUV source.
 static inline void *lav_converter_open(int width, int height, int from, int to, int flags, int matrix, int full_range) {
   struct SwsContext *context = sws_getContext(

@@ -5,8 +5,8 @@ struct AttentionTile {
   /// Rows that a tile aims at: a multiple of what kernels multiply at once, also with seven heads to a key head, and three buffers of so
   /// many rows in an L2 cache.
   static let rows = 168
-  /// Entries of a task where the context is split.
-  static let split = 512
+  /// Where tokens and heads make fewer tasks, the context is split as well.
+  static let fewestTasks = 32
   /// Entries between two looks at the greatest score.
   static let chunk = 128
 

@@ -1,7 +1,8 @@
 import Kernels
 
 extension Engine {
-  /// Attention of `[tokens, heads · headDimension]` over a cache; `heads` a multiple of the cache's, grouped in order; scores scaled by 1/√headDimension.
+  /// Attention of `[tokens, heads · headDimension]` over a cache; `heads` a multiple of the cache's, grouped in order; scores scaled by
+  /// 1/√headDimension.
   /// Causal: row i sees the first `causalOffset + i + 1` entries; with a nil offset every row sees all. Online softmax: no full score matrix.
   /// `output` has the queries' shape, and may not be the queries. A row that sees no entry becomes zeros.
   public func attention(
@@ -15,8 +16,11 @@ extension Engine {
     let tokensPerTile = max(1, AttentionTile.rows / operands.group)
     let tiles = (queries.rows + tokensPerTile - 1) / tokensPerTile
     // Whether the context is split depends on the shapes alone, never on the number of threads: so neither does the result.
-    let splits = tiles * cache.heads >= 16 ? 1 : max(1, (cache.count + AttentionTile.split - 1) / AttentionTile.split)
-    let splitLength = splits == 1 ? cache.count : AttentionTile.split
+    let tasks = tiles * cache.heads
+    let wanted = min((AttentionTile.fewestTasks + tasks - 1) / tasks, cache.count / AttentionTile.chunk)
+    let block = KeyValueCache.block
+    let splitLength = wanted <= 1 ? max(1, cache.count) : ((cache.count + wanted - 1) / wanted + block - 1) / block * block
+    let splits = max(1, (cache.count + splitLength - 1) / splitLength)
     let rows = min(queries.rows, tokensPerTile) * operands.group
 
     var layout = ScratchLayout()
@@ -25,7 +29,7 @@ extension Engine {
     let scratch = try workerScratch.reserve(layout.byteCount, workers: pool.threadCount)
 
     if splits == 1 {
-      pool.forEach(tiles * cache.heads) { index, worker in
+      pool.forEach(tasks) { index, worker in
         // Last tokens first: with a causal mask theirs are the longest tasks.
         let first = (tiles - 1 - index / cache.heads) * tokensPerTile
         let tile = AttentionTile(
@@ -39,7 +43,6 @@ extension Engine {
 
     var partialLayout = ScratchLayout()
     let partialState = AttentionState.Layout(rows: rows, cache: cache, in: &partialLayout)
-    let tasks = tiles * cache.heads
     let partials = try sharedScratch.reserve(partialLayout.byteCount * splits * tasks)
     let partial = { (task: Int, split: Int) in
       AttentionState(partialState, partials + (task * splits + split) * partialLayout.byteCount)

@@ -13,11 +13,9 @@ extension Engine {
     let channelBlocks = (channels + depthwiseBlockChannels - 1) / depthwiseBlockChannels
     let map = ChannelsLastMap(values: input.pointer, height: height, width: width, channels: channels)
 
-    // Each strip of rows copies six rows more than it computes; a strip's plane should stay in the L2 cache.
-    let most = max(8, 3072 / (width + 6))
-    let strips = (height + most - 1) / most
-    if strips == 0 { return }
-    let rows = (height + strips - 1) / strips
+    if height == 0 { return }
+    let rows = Engine.stripRows(height: height, width: width)
+    let strips = (height + rows - 1) / rows
     let scratchBytes = depthwiseScratchCount(rows: rows, width: width) * MemoryLayout<Float>.stride
     let scratch = try workerScratch.reserve(scratchBytes, workers: pool.threadCount)
     let depthwise = kernels.float.depthwise7x7
@@ -27,5 +25,15 @@ extension Engine {
         map, first, min(rows, height - first), index % channelBlocks * depthwiseBlockChannels, weights.pointer, bias.pointer,
         output.pointer, scratch[worker].assumingMemoryBound(to: Float.self))
     }
+  }
+
+  /// Positions, with the borders, of the rows that one task computes, unless that makes less than eight rows.
+  static let stripPositions = 3072
+
+  /// Rows of a map that one task computes. It copies six more than that; the copy of a block of channels should stay in the L2 cache.
+  static func stripRows(height: Int, width: Int) -> Int {
+    let most = max(8, stripPositions / (width + 6))
+    let strips = (height + most - 1) / most
+    return (height + strips - 1) / strips
   }
 }

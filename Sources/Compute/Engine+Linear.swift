@@ -64,11 +64,7 @@ extension Engine {
   /// One parallel loop over blocks of tokens and, within each, the panels of all products: a block of the input stays in a core's L2
   /// cache while the weights pass by.
   private func run(_ loops: [PanelLoop], tokens: Int, bytesPerToken: Int) throws(ComputeError) {
-    // Blocks of about one size, in whole tiles of tokens.
-    let tiles = (tokens + tileTokens - 1) / tileTokens
-    let most = max(4, Engine.inputBlockBytes / (bytesPerToken * tileTokens))
-    let parts = (tiles + most - 1) / most
-    let block = min(tokens, (tiles + parts - 1) / parts * tileTokens)
+    let block = Engine.tokensInBlock(tokens: tokens, bytesPerToken: bytesPerToken)
     let blocks = (tokens + block - 1) / block
 
     let tileCount = block * panelRows
@@ -93,5 +89,13 @@ extension Engine {
           tileCount: tileCount, scratch: memory + kernelScratch, using: self)
       }
     }
+  }
+
+  /// Tokens of a task: blocks of about one size, in whole tiles, whose input fits half of an L2 cache.
+  static func tokensInBlock(tokens: Int, bytesPerToken: Int) -> Int {
+    let tiles = (tokens + tileTokens - 1) / tileTokens
+    let most = max(4, inputBlockBytes / (bytesPerToken * tileTokens))
+    let parts = (tiles + most - 1) / most
+    return min(tokens, (tiles + parts - 1) / parts * tileTokens)
   }
 }

@@ -61,6 +61,24 @@ public final class KeyValueCache: @unchecked Sendable {
     return memory.base + valuesOffset + rows * KeyValueCache.block * type.size
   }
 
+  /// The same entries with room for more.
+  public func grown(to capacity: Int) throws(ComputeError) -> KeyValueCache {
+    precondition(capacity >= count)
+    let larger = try KeyValueCache(heads: heads, headDimension: headDimension, capacity: capacity, type: type)
+    larger.count = count
+    if count == 0 { return larger }
+    let usedBlocks = (count - 1) / KeyValueCache.block + 1
+    for head in 0..<heads {
+      larger.keys(head: head, block: 0).copyMemory(
+        from: keys(head: head, block: 0), byteCount: usedBlocks * headDimension * KeyValueCache.block * type.size)
+      for slice in 0..<slices {
+        larger.values(head: head, slice: slice, position: 0).copyMemory(
+          from: values(head: head, slice: slice, position: 0), byteCount: count * KeyValueCache.block * type.size)
+      }
+    }
+    return larger
+  }
+
   /// Adds rows: `keys`, `values` `[tokens, heads · headDimension]` (any stride, so that one may be columns of a wider matrix).
   /// With `interleaved`, `keys` holds both: per head its key, then its value, and `values` is nil.
   public func append(keys: Matrix, values: Matrix?, interleaved: Bool, using engine: Engine) {

@@ -1,11 +1,13 @@
 import ModelFile
+import Quantization
 
 /// Encodes blocks of rows of one tensor. Several threads may encode different blocks at once.
 struct BlockEncoder {
   let source: RowSource
-  private let descriptor: TensorDescriptor
+  let descriptor: TensorDescriptor
   private let allowsNonfinite: Bool
-  private let layout: QuantizedLayout?
+  /// nil where values are stored one by one.
+  private let layout: PanelLayout?
 
   /// A plane of a block.
   struct Plane {
@@ -22,11 +24,11 @@ struct BlockEncoder {
     self.source = source
     self.descriptor = descriptor
     self.allowsNonfinite = allowsNonfinite
-    layout = descriptor.quantizedLayout
+    layout = descriptor.encoding.scheme.flatMap { PanelLayout(scheme: $0, columns: source.columns) }
   }
 
   /// Rows of a block where the encoding prescribes them.
-  var blockRows: Int? { layout == nil ? nil : QuantizedLayout.panelRows }
+  var blockRows: Int? { layout == nil ? nil : PanelLayout.rows }
 
   func planes(rows: Int) -> [Plane] {
     guard let layout else {
@@ -34,7 +36,7 @@ struct BlockEncoder {
       return [Plane(kind: .values, byteCount: rows * rowByteCount, rowByteCount: rowByteCount)]
     }
     return descriptor.encoding.planes.map { kind in
-      Plane(kind: kind, byteCount: kind == .codes ? layout.codesPerPanel : layout.scalesPerPanel)
+      Plane(kind: kind, byteCount: kind == .codes ? layout.codesByteCount : 2 * layout.scaleCount)
     }
   }
 
@@ -81,5 +83,13 @@ struct BlockEncoder {
     guard let found = try source.first(in: rows, scratch: scratch, where: { $0.isFinite && abs($0) > limit }) else { return }
     throw .weightTooLarge(
       tensor: source.tensor.name, index: found.index, value: found.value, limit: limit, encoding: descriptor.encoding)
+  }
+}
+
+extension TensorEncoding {
+  /// nil where values are stored one by one.
+  fileprivate var scheme: QuantizationScheme? {
+    guard case .quantized(let bits, let group, let symmetric) = self else { return nil }
+    return QuantizationScheme(bits: bits, group: group, isSymmetric: symmetric)
   }
 }

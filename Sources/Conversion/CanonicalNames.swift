@@ -14,7 +14,8 @@ public struct CanonicalNames: Sendable {
     var tensors: [String: CheckpointTensor] = [:]
     var collisions: [(String, String, String)] = []
     let renamed = checkpoint.tensors.keys.map { (name: $0, canonical: CanonicalName.canonical($0)) }
-    for (name, canonical) in renamed.sorted(by: { ($0.name != $0.canonical ? 1 : 0, $0.name) < ($1.name != $1.canonical ? 1 : 0, $1.name) }) {
+    for (name, canonical) in renamed.sorted(by: { ($0.name != $0.canonical ? 1 : 0, $0.name) < ($1.name != $1.canonical ? 1 : 0, $1.name) })
+    {
       if let taken = tensors[canonical] {
         collisions.append((canonical, taken.name, name))
       } else {

@@ -47,7 +47,8 @@ extension ConversionError: CustomStringConvertible {
 
     case .invalidBits(let bits): "bits: \(bits), expected 4, 8, 16 or 32"
     case .invalidGroup(let group): "group: \(group), expected 32, 64 or 128"
-    case .invalidKeepRule(let text): "\(text.quoted): expected PATTERN=BITS with 4, 8, 16 or 32 bits, such as \"*.down_proj.weight=8\" or \"tower=4\""
+    case .invalidKeepRule(let text):
+      "\(text.quoted): expected PATTERN=BITS with 4, 8, 16 or 32 bits, such as \"*.down_proj.weight=8\" or \"tower=4\""
     case .keepRuleMatchesNothing(let pattern):
       "\(pattern.quoted) is the name of no matrix and of no part; parts are \(ConversionPlan.matrixParts.joined(separator: ", "))"
 
@@ -64,7 +65,8 @@ extension ConversionError: CustomStringConvertible {
     case .headDiffersFromEmbedding(let head, let embedding):
       "config.json ties the head to the embedding, but tensor \(head.quoted) differs from \(embedding.quoted)"
 
-    case .nonFinite(let tensor, let index, let value): "tensor \(tensor.quoted) holds \(value) at \(index)"
+    case .nonFinite(let tensor, let index, let value):
+      "tensor \(tensor.quoted) holds \(value.isNaN ? "NaN" : value < 0 ? "-infinity" : "infinity") at \(index)"
     case .weightTooLarge(let tensor, let index, let value, let limit, let encoding):
       "tensor \(tensor.quoted) holds \(value) at \(index), beyond \(limit), the largest that \(encoding) can hold; keep more bits for it"
 

@@ -20,10 +20,13 @@ public struct ConversionOptions: Sendable, Equatable {
   public var allowsNonfinite: Bool
   /// Leave out tensors that the model has no place for instead of refusing them.
   public var ignoresUnknown: Bool
+  /// Name and version of the program, for the model file's provenance.
+  public var program: String
 
   public init(
     bits: Int = 4, group: Int? = nil, isAsymmetric: Bool = false, keep: [KeepRule] = [], compression: ChunkCompression = .standard,
-    threadCount: Int? = nil, replacesOutput: Bool = false, allowsNonfinite: Bool = false, ignoresUnknown: Bool = false
+    threadCount: Int? = nil, replacesOutput: Bool = false, allowsNonfinite: Bool = false, ignoresUnknown: Bool = false,
+    program: String = "slowfast"
   ) {
     self.bits = bits
     self.group = group
@@ -34,6 +37,7 @@ public struct ConversionOptions: Sendable, Equatable {
     self.replacesOutput = replacesOutput
     self.allowsNonfinite = allowsNonfinite
     self.ignoresUnknown = ignoresUnknown
+    self.program = program
   }
 
   static let allowedBits = [4, 8, 16, 32]

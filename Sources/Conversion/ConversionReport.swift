@@ -91,7 +91,8 @@ extension ConversionReport {
     for tensor in stored {
       let shape = tensor.shape.map(String.init).joined(separator: "×")
       let renamed = tensor.renamedFrom.map { "  renamed from \($0.escaped())" } ?? ""
-      lines.append("\(padded(tensor.name.escaped(), width))  \(padded(shape, 12))  \(padded(tensor.encoding, 20))  \(tensor.bytes)\(renamed)")
+      lines.append(
+        "\(padded(tensor.name.escaped(), width))  \(padded(shape, 12))  \(padded(tensor.encoding, 20))  \(tensor.bytes)\(renamed)")
     }
     lines += unused.map { "unused   \($0.name.escaped()): \($0.reason)" }
     lines += unknown.map { "unknown  \($0.name.escaped())" + ($0.nearest.map { "; nearest known name: \($0)" } ?? "") }

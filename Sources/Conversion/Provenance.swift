@@ -12,7 +12,7 @@ struct Provenance: Codable {
   }
 
   struct Recipe: Codable {
-    var method = "round to nearest"
+    var method = "round to nearest, scales of the least squared error"
     var bits: Int
     var group: Int?
     var asymmetric: Bool
@@ -29,6 +29,7 @@ struct Provenance: Codable {
     var bitsPerWeight: Double
   }
 
+  /// Name and version.
   var program: String
   /// The last component of the checkpoint's path.
   var source: String
@@ -37,7 +38,7 @@ struct Provenance: Codable {
   var parts: [Part]
 
   init(_ checkpoint: Checkpoint, _ plan: ConversionPlan, _ options: ConversionOptions, shards: [Shard]) {
-    program = "slowfast"
+    program = options.program
     source = checkpoint.name
     self.shards = shards
     recipe = Recipe(options)

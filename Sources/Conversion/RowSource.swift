@@ -106,7 +106,9 @@ final class ConversionScratch: @unchecked Sendable {  // No two threads are the 
   /// A row before it is turned, or looked at.
   func row(count: Int) throws(ConversionError) -> UnsafeMutablePointer<Float> { try slot(1, count * 4).assumingMemoryBound(to: Float.self) }
   /// Rows in the model file's order.
-  func block(count: Int) throws(ConversionError) -> UnsafeMutablePointer<Float> { try slot(2, count * 4).assumingMemoryBound(to: Float.self) }
+  func block(count: Int) throws(ConversionError) -> UnsafeMutablePointer<Float> {
+    try slot(2, count * 4).assumingMemoryBound(to: Float.self)
+  }
 
   private func slot(_ index: Int, _ byteCount: Int) throws(ConversionError) -> UnsafeMutableRawPointer {
     if let memory = memory[index], memory.byteCount >= byteCount { return memory.base }

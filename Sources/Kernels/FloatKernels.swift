@@ -34,17 +34,11 @@ public struct FloatKernels: Sendable {
     _ x: UnsafePointer<Float>, _ count: Int, _ weight: UnsafePointer<Float>, _ epsilon: Float, _ y: UnsafeMutablePointer<Float>
   ) -> Void
 
-  /// `x = GELU(x + bias)`, the exact erf form (error ≤ 1e-6 absolute), in place; `bias` may be nil.
-  public var gelu: @Sendable (_ x: UnsafeMutablePointer<Float>, _ bias: UnsafePointer<Float>?, _ count: Int) -> Void
   /// `y = silu(gate) · up`; `y` may be either.
   public var gatedSilu: @Sendable (
     _ gate: UnsafePointer<Float>, _ up: UnsafePointer<Float>, _ count: Int, _ y: UnsafeMutablePointer<Float>
   ) -> Void
 
-  /// `y += scale · (x + bias)` elementwise; nil scale is 1, nil bias is 0.
-  public var addScaled: @Sendable (
-    _ x: UnsafePointer<Float>, _ bias: UnsafePointer<Float>?, _ scale: UnsafePointer<Float>?, _ count: Int, _ y: UnsafeMutablePointer<Float>
-  ) -> Void
   /// `y += a · x`.
   public var addMultiple: @Sendable (_ a: Float, _ x: UnsafePointer<Float>, _ count: Int, _ y: UnsafeMutablePointer<Float>) -> Void
   /// `x *= a` in place.
@@ -70,7 +64,7 @@ public struct FloatKernels: Sendable {
   ) -> Void
 
   /// What happens to a tile of products `[tokens][32]` on its way to memory: `p = tile + bias`, then `output = p`, `output = GELU(p)` or
-  /// `output += scale · p`, for `columns ≤ 32` columns; nil bias is 0, nil scale is 1. `stride` is the output's.
+  /// `output += scale · p`, for `columns ≤ 32` columns. GELU is the exact erf form, within 1e-6; nil bias is 0, nil scale is 1. `stride` is the output's.
   public var finishTile: @Sendable (
     _ finish: TileFinish, _ tile: UnsafePointer<Float>, _ tokens: Int, _ columns: Int, _ bias: UnsafePointer<Float>?,
     _ scale: UnsafePointer<Float>?, _ output: UnsafeMutablePointer<Float>, _ stride: Int
@@ -91,11 +85,7 @@ public struct FloatKernels: Sendable {
       UnsafePointer<Float>, Int, UnsafePointer<Float>, UnsafePointer<Float>, Float, UnsafeMutablePointer<Float>
     ) -> Void,
     rmsNorm: @escaping @Sendable (UnsafePointer<Float>, Int, UnsafePointer<Float>, Float, UnsafeMutablePointer<Float>) -> Void,
-    gelu: @escaping @Sendable (UnsafeMutablePointer<Float>, UnsafePointer<Float>?, Int) -> Void,
     gatedSilu: @escaping @Sendable (UnsafePointer<Float>, UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>) -> Void,
-    addScaled: @escaping @Sendable (
-      UnsafePointer<Float>, UnsafePointer<Float>?, UnsafePointer<Float>?, Int, UnsafeMutablePointer<Float>
-    ) -> Void,
     addMultiple: @escaping @Sendable (Float, UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>) -> Void,
     scale: @escaping @Sendable (UnsafeMutablePointer<Float>, Float, Int) -> Void,
     maximum: @escaping @Sendable (UnsafePointer<Float>, Int) -> Float,
@@ -115,9 +105,7 @@ public struct FloatKernels: Sendable {
     self.toHalf = toHalf
     self.layerNorm = layerNorm
     self.rmsNorm = rmsNorm
-    self.gelu = gelu
     self.gatedSilu = gatedSilu
-    self.addScaled = addScaled
     self.addMultiple = addMultiple
     self.scale = scale
     self.maximum = maximum

@@ -12,6 +12,9 @@ final class FileMapping: @unchecked Sendable {
   private let pagesByteCount: Int
 
   init(_ file: SystemFile, _ range: Range<Int>) throws(ModelFileError) {
+    // Touching a page beyond the end of a file that became shorter would end the program.
+    let missing = range.upperBound - (try file.status().byteCount)
+    guard missing <= 0 else { throw .endedEarly(path: file.path, offset: range.upperBound - missing, missing: missing) }
     // Pages are larger than 4096 bytes on some machines: the mapping begins at the page that holds the range's first byte.
     let page = max(4096, sysconf(Int32(_SC_PAGESIZE)))
     let start = range.lowerBound / page * page

@@ -16,8 +16,8 @@ public final class LoadedTensor: Sendable {
   /// nil where the encoding has no such plane.
   public subscript(_ kind: PlaneKind) -> LoadedPlane? { planes.first { $0.kind == kind } }
 
-  /// Gives back the memory of pages that are the file's own; they are read again when they are next touched. Planes that were
-  /// unpacked keep theirs until the object goes.
+  /// Gives back the memory of pages that are the file's own; they are read again, not checked again, when they are next touched. Planes
+  /// that were unpacked keep theirs until the object goes.
   public func dropPages() {
     for plane in planes { plane.mapping?.dropPages() }
   }

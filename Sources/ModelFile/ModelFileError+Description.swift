@@ -1,8 +1,10 @@
+import Diagnostics
+
 extension ModelFileError: CustomStringConvertible {
   /// One line: the file, where in it, what was expected and what was found.
   public var description: String {
     let (path, text) = words
-    return "\(path.printable): \(text)"
+    return "\(path.escaped(limit: 4096)): \(text)"
   }
 
   private var words: (String, String) {
@@ -39,7 +41,7 @@ extension ModelFileError: CustomStringConvertible {
       (path, "its first 64 bytes are damaged: checksum \(hexadecimal(found)), expected \(hexadecimal(expected))")
     case .unknownFlags(let path, let flags): (path, "needs features that this program does not know (flags 0x\(String(flags, radix: 16)))")
     case .fileLength(let path, let expected, let found):
-      (path, "has \(found) bytes where it should have \(expected): \(UInt64(found) < expected ? "it is truncated" : "something was appended")")
+      (path, "is \(UInt64(found) < expected ? "truncated" : "too long"): \(found) bytes where it should have \(expected)")
     case .tableRange(let path, let offset, let length, let fileLength):
       (path, "its table cannot be \(length) bytes at byte \(offset) of a file of \(fileLength)")
     case .tableChecksum(let path, let expected, let found):
@@ -64,9 +66,10 @@ extension ModelFileError: CustomStringConvertible {
     case .sectionName(let path, let name):
       (path, "a section's name is not 1 to \(Format.maximumSectionName) printable ASCII characters: \(text(name))")
     case .duplicateTensor(let path, let tensor): (path, "\(quoted(tensor)) is there twice")
-    case .duplicateSection(let path, let section): (path, "section '\(section.printable)' is there twice")
+    case .duplicateSection(let path, let section): (path, "section '\(section.escaped())' is there twice")
     case .unknownEncoding(let path, let tensor, let code): (path, "\(quoted(tensor)) has the unknown encoding \(code)")
-    case .unsupportedBits(let path, let tensor, let bits): (path, "\(quoted(tensor)) has codes of \(bits) bits, which its encoding does not have")
+    case .unsupportedBits(let path, let tensor, let bits):
+      (path, "\(quoted(tensor)) has codes of \(bits) bits, which its encoding does not have")
     case .invalidGroup(let path, let tensor, let group):
       (path, "\(quoted(tensor)) has groups of \(group); a multiple of 32 up to 65536 expected, or 0 for floats")
     case .invalidRank(let path, let tensor, let rank, let allowed):
@@ -75,7 +78,7 @@ extension ModelFileError: CustomStringConvertible {
       (path, "\(quoted(tensor)) has dimension \(axis) of size \(found); 1 to \(Format.maximumElements) expected")
     case .tooManyElements(let path, let tensor, let limit): (path, "\(quoted(tensor)) has more than \(limit) values")
     case .sectionTooLong(let path, let section, let found, let limit):
-      (path, "section '\(section.printable)' has \(found) bytes; at most \(limit) are allowed")
+      (path, "section '\(section.escaped())' has \(found) bytes; at most \(limit) are allowed")
     default: nil
     }
   }
@@ -106,7 +109,7 @@ extension ModelFileError: CustomStringConvertible {
   private var requestWords: (String, String)? {
     switch self {
     case .noSuchTensor(let path, let tensor): (path, "has no \(quoted(tensor))")
-    case .noSuchSection(let path, let section): (path, "has no section '\(section.printable)'")
+    case .noSuchSection(let path, let section): (path, "has no section '\(section.escaped())'")
     case .noRows(let path, let tensor, let encoding): (path, "\(quoted(tensor)) (\(encoding)) has no rows that are stored one by one")
     case .noSuchRow(let path, let tensor, let row, let rows): (path, "\(quoted(tensor)) has no row \(row): there are \(rows)")
     default: nil
@@ -129,9 +132,9 @@ extension ModelFileError: CustomStringConvertible {
   }
 }
 
-private func quoted(_ tensor: String) -> String { "tensor '\(tensor.printable)'" }
+private func quoted(_ tensor: String) -> String { "tensor '\(tensor.escaped())'" }
 private func text(_ range: Range<Int>) -> String { "\(range.lowerBound) to \(range.upperBound)" }
-private func text(_ name: [UInt8]) -> String { "'\(String(decoding: name, as: UTF8.self).printable)'" }
+private func text(_ name: [UInt8]) -> String { "'\(String(decoding: name, as: UTF8.self).escaped())'" }
 
 private func hexadecimal(_ value: UInt64) -> String {
   let digits = String(value, radix: 16)

@@ -1,3 +1,5 @@
+import Diagnostics
+
 /// How reading or writing a model file can fail: one case for each way to be wrong. Offsets are bytes from the start of the file.
 public enum ModelFileError: Error, Equatable, Sendable {
   // The system. `code` is an errno.
@@ -85,24 +87,9 @@ public enum FilePart: Hashable, Sendable, CustomStringConvertible {
 
   public var description: String {
     switch self {
-    case .tensor(let name, .values): "tensor '\(name.printable)'"
-    case .tensor(let name, let plane): "the \(plane) of tensor '\(name.printable)'"
-    case .section(let name): "section '\(name.printable)'"
+    case .tensor(let name, .values): "tensor '\(name.escaped())'"
+    case .tensor(let name, let plane): "the \(plane) of tensor '\(name.escaped())'"
+    case .section(let name): "section '\(name.escaped())'"
     }
-  }
-}
-
-extension String {
-  /// The text with control, format and line-breaking characters escaped, fit for a terminal.
-  package var printable: String {
-    var result = ""
-    for scalar in unicodeScalars {
-      switch scalar.properties.generalCategory {
-      case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .unassigned:
-        result += "\\u{\(String(scalar.value, radix: 16))}"
-      default: result.unicodeScalars.append(scalar)
-      }
-    }
-    return result
   }
 }

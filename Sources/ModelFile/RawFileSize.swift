@@ -20,7 +20,9 @@ extension ModelFileWriter {
       let planes = zip(tensor.encoding.planes, lengths).map { place(.tensor(tensor.name, $0), $1) }
       table.tensors.append(StoredTensor(descriptor: tensor, planes: planes))
     }
-    for section in sections { table.sections.append(StoredSection(name: section.name, plane: place(.section(section.name), section.byteCount))) }
+    for section in sections {
+      table.sections.append(StoredSection(name: section.name, plane: place(.section(section.name), section.byteCount)))
+    }
     return aligned(end, to: Format.alignment) + table.bytes.count
   }
 }

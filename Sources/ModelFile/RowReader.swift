@@ -45,7 +45,7 @@ public final class RowReader: Sendable {
   private func widen(_ bytes: UnsafeRawBufferPointer, into output: UnsafeMutablePointer<Float>) {
     for index in 0..<columns {
       switch descriptor.encoding {
-      case .float32: output[index] = Float(bitPattern: UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 4 * index, as: UInt32.self)))
+      case .float32: output[index] = Float(bitPattern: word(bytes, index))
       case .bfloat16: output[index] = Float(bitPattern: UInt32(half(bytes, index)) << 16)
       case .float16, .quantized: output[index] = Float(Float16(bitPattern: half(bytes, index)))
       }
@@ -75,6 +75,10 @@ public final class RowReader: Sendable {
 
   private func half(_ bytes: [UInt8], _ index: Int) -> Float {
     Float(Float16(bitPattern: UInt16(bytes[2 * index]) | UInt16(bytes[2 * index + 1]) << 8))
+  }
+
+  private func word(_ bytes: UnsafeRawBufferPointer, _ index: Int) -> UInt32 {
+    UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 4 * index, as: UInt32.self))
   }
 
   private func half(_ bytes: UnsafeRawBufferPointer, _ index: Int) -> UInt16 {

@@ -58,13 +58,16 @@ import Testing
       ("{\"a\":{\"shape\":[1e3]}}", 15, "a whole number"), ("{\"a\":{\"shape\":[9223372036854775808]}}", 15, "a whole number below 2^63"),
       ("{\"a\":{\"shape\":[1,]}}", 17, "a whole number"), ("{\"a\":{\"shape\":[1 2]}}", 17, "\",\" or \"]\""),
       ("{\"a\":{\"x\":nul}}", 10, "a value"), ("{\"a\":{\"x\":1.}}", 10, "a value"), ("{\"a\":{\"x\":-}}", 10, "a value"),
-      ("{\"a\":{\"x\":NaN}}", 10, "a value"), ("{\"a\\x\":1}", 4, "an escape"), ("{\"\\ud800\":1}", 8, "the second half of a surrogate pair"),
+      ("{\"a\":{\"x\":NaN}}", 10, "a value"), ("{\"a\\x\":1}", 4, "an escape"),
+      ("{\"\\ud800\":1}", 8, "the second half of a surrogate pair"),
       ("{\"\\ud800\\u0041\":1}", 14, "the second half of a surrogate pair"), ("{\"\\udc00\":1}", 8, "a Unicode character"),
       ("{\"\\u00g0\":1}", 6, "four hexadecimal digits"), ("{\"a\tb\":1}", 3, "no control character in a string"),
       ("{\"a", 3, "the end of the string"), ("{\"a\\", 4, "an escape"), ("{\"a\\n", 5, "the end of the string"),
     ]
     for (text, offset, expected) in bad {
-      try expect(text + (text.utf8.count == 1 ? " " : "")) { .invalidJSON(file: $0, offset: offset + (text == "{" ? 1 : 0), expected: expected) }
+      try expect(text + (text.utf8.count == 1 ? " " : "")) {
+        .invalidJSON(file: $0, offset: offset + (text == "{" ? 1 : 0), expected: expected)
+      }
     }
     try expect(safetensors([0x7B, 0x22, 0xFF, 0x22, 0x7D], data: [])) { .invalidJSON(file: $0, offset: 2, expected: "UTF-8 text") }
     try expect(safetensors([0x7B, 0x22, 0xC0, 0x80, 0x22, 0x7D], data: [])) { .invalidJSON(file: $0, offset: 2, expected: "UTF-8 text") }
@@ -103,8 +106,12 @@ import Testing
       .tooManyDimensions(file: $0, tensor: "a", limit: 64)
     }
     try expect("{\"a\":\(tensor(offsets: "[4,0]"))}", dataBytes: 4) { .offsetsReversed(file: $0, tensor: "a", begin: 4, end: 0) }
-    try expect("{\"a\":\(tensor(offsets: "[0,8]"))}", dataBytes: 8) { .offsetsDoNotMatchShape(file: $0, tensor: "a", bytes: 8, expected: 4) }
-    try expect("{\"a\":\(tensor(offsets: "[0,3]"))}", dataBytes: 3) { .offsetsDoNotMatchShape(file: $0, tensor: "a", bytes: 3, expected: 4) }
+    try expect("{\"a\":\(tensor(offsets: "[0,8]"))}", dataBytes: 8) {
+      .offsetsDoNotMatchShape(file: $0, tensor: "a", bytes: 8, expected: 4)
+    }
+    try expect("{\"a\":\(tensor(offsets: "[0,3]"))}", dataBytes: 3) {
+      .offsetsDoNotMatchShape(file: $0, tensor: "a", bytes: 3, expected: 4)
+    }
     try expect("{\"a\":\(tensor(offsets: "[9223372036854775803,9223372036854775807]"))}", dataBytes: 4) {
       .dataBeyondEnd(file: $0, tensor: "a", end: .max, dataBytes: 4)
     }
@@ -121,7 +128,9 @@ import Testing
   }
 
   @Test func pathsThatAreNoFiles() throws {
-    #expect(throws: CheckpointError.cannotOpen(file: "/nowhere/x", reason: "No such file or directory")) { try Safetensors(path: "/nowhere/x") }
+    #expect(throws: CheckpointError.cannotOpen(file: "/nowhere/x", reason: "No such file or directory")) {
+      try Safetensors(path: "/nowhere/x")
+    }
     #expect(throws: CheckpointError.notAFile(file: directory.path)) { try Safetensors(path: directory.path) }
     #expect(throws: CheckpointError.notAFile(file: "/dev/null")) { try Safetensors(path: "/dev/null") }
     let pipe = directory.path + "/pipe"

@@ -86,7 +86,9 @@ import Testing
     try directory.write("adapter_config.json", "{}")
     expect(.noWeights(directory: directory.path, hint: "it holds an adapter; merge it into its base model first"))
 
-    #expect(throws: CheckpointError.cannotOpen(file: "/nowhere", reason: "No such file or directory")) { try Checkpoint(directory: "/nowhere") }
+    #expect(throws: CheckpointError.cannotOpen(file: "/nowhere", reason: "No such file or directory")) {
+      try Checkpoint(directory: "/nowhere")
+    }
     let file = directory.path + "/config.json"
     #expect(throws: CheckpointError.notADirectory(path: file)) { try Checkpoint(directory: file) }
   }

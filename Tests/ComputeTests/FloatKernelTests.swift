@@ -13,18 +13,24 @@ import Testing
   @Test(arguments: kernelNames) func geluIsAccurate(_ name: String) throws {
     let kernels = try kernels(name)
     let x = stride(from: Float(-30), through: 30, by: 1 / 4096).map { $0 }
-    var y = x
-    kernels.gelu(&y, nil, y.count)
+    let y = gelu(x, kernels)
     for (value, result) in zip(x, y) {
       let expected = referenceGELU(Double(value))
       // 1e-6, and no more than the last place of a large result.
       let error = abs(Double(result) - expected)
       if !(error <= max(1e-6, abs(expected) * 1e-7)) { Issue.record("gelu(\(value)) = \(result), not \(expected)") }
     }
-    var special: [Float] = [.nan, .infinity, -.infinity, 1e30, -1e30, 0, -0.0, .leastNonzeroMagnitude]
-    kernels.gelu(&special, nil, special.count)
+    let special = gelu([.nan, .infinity, -.infinity, 1e30, -1e30, 0, -0.0, .leastNonzeroMagnitude], kernels)
     #expect(special[0].isNaN && special[1] == .infinity && abs(special[2]) < 1e-6 && special[3] == 1e30 && abs(special[4]) < 1e-6)
     #expect(special[5] == 0 && special[6] == 0 && abs(special[7]) < 1e-30)
+  }
+
+  /// GELU is only there as a finish of products.
+  private func gelu(_ x: [Float], _ kernels: FloatKernels) -> [Float] {
+    let rows = (x.count + 31) / 32
+    var y = [Float](repeating: 0, count: 32 * rows)
+    kernels.finishTile(.gelu, x + y, rows, 32, nil, nil, &y, 32)
+    return Array(y[..<x.count])
   }
 
   @Test(arguments: kernelNames) func exponentialIsAccurate(_ name: String) throws {
@@ -112,11 +118,6 @@ import Testing
       }
       check("scale", { start[$0] * 3 }) { kernels.scale($0, 3, count) }
       check("addMultiple", { start[$0] + 2 * x[$0] }, tolerance: 1e-6) { kernels.addMultiple(2, x, count, $0) }
-      check("addScaled", { start[$0] + x[$0] }) { kernels.addScaled(x, nil, nil, count, $0) }
-      check("addScaled", { start[$0] + (x[$0] + other[$0]) }) { kernels.addScaled(x, other, nil, count, $0) }
-      check("addScaled", { start[$0] + other[$0] * x[$0] }, tolerance: 1e-6) { kernels.addScaled(x, nil, other, count, $0) }
-      check("addScaled", { start[$0] + x[$0] * (x[$0] + other[$0]) }, tolerance: 1e-6) { kernels.addScaled(x, other, x, count, $0) }
-      check("gelu", { Float(referenceGELU(Double(start[$0] + x[$0]))) }, tolerance: 1e-6) { kernels.gelu($0, x, count) }
       check("silu", { Float(referenceSiLU(Double(x[$0]))) * other[$0] }, tolerance: 1e-6) { kernels.gatedSilu(x, other, count, $0) }
       check("toFloat", { x[$0] }) { kernels.toFloat(.float32, x, count, $0) }
       let exponentials = start[..<count].map { exp(Double($0) - 1) }
@@ -136,6 +137,40 @@ import Testing
     }
   }
 
+  /// Every width of the last panel, with and without a bias and a scale.
+  @Test(arguments: kernelNames) func finishesTiles(_ name: String) throws {
+    let kernels = try kernels(name)
+    var numbers = SeededNumbers(3)
+    let (tokens, stride) = (3, 40)
+    for columns in 1...32 {
+      let tile = numbers.floats(tokens * 32)
+      let before = numbers.floats(tokens * stride)
+      let bias = numbers.floats(columns)
+      let scale = numbers.floats(columns)
+      for finish in [TileFinish.store, .gelu, .addTo] {
+        for (usedBias, usedScale) in [(nil, nil), (bias, nil), (nil, scale), (bias, scale)] as [([Float]?, [Float]?)] {
+          var output = before
+          usedBias.withPointer { bias in
+            usedScale.withPointer { scale in kernels.finishTile(finish, tile, tokens, columns, bias, scale, &output, stride) }
+          }
+          var expected = before.map(Double.init)
+          for token in 0..<tokens {
+            for column in 0..<columns {
+              let product = Double(tile[token * 32 + column]) + Double(usedBias?[column] ?? 0)
+              let at = token * stride + column
+              switch finish {
+              case .store: expected[at] = product
+              case .gelu: expected[at] = referenceGELU(product)
+              case .addTo: expected[at] += product * Double(usedScale?[column] ?? 1)
+              }
+            }
+          }
+          expectClose(output, expected, within: 1e-6, "\(finish), \(columns) columns")
+        }
+      }
+    }
+  }
+
   /// What a NaN in the input does: it comes out, and the neighbours are as they were.
   @Test(arguments: kernelNames) func normsKeepNaN(_ name: String) throws {
     let kernels = try kernels(name)
@@ -147,5 +182,12 @@ import Testing
     #expect(y.allSatisfy { $0.isNaN })
     kernels.rmsNorm(x, 40, ones, 1e-5, &y)
     #expect(y.allSatisfy { $0.isNaN })
+  }
+}
+
+extension [Float]? {
+  /// Calls `body` with the values, or with nil.
+  fileprivate func withPointer(_ body: (UnsafePointer<Float>?) -> Void) {
+    if let self { self.withUnsafeBufferPointer { body($0.baseAddress) } } else { body(nil) }
   }
 }

@@ -52,16 +52,17 @@ import Testing
   /// NaN in a quantized matrix, in a convolution that is turned, in a vector; infinity at the very end.
   @Test(arguments: [4, 8, 16, 32]) func nonfiniteWeights(bits: Int) throws {
     let cases: [(String, [Int], Int, [UInt8], String)] = [
-      ("model.layers.2.mlp.down_proj.weight", [37, 5], 37 * 320 + 5, [0xC0, 0x7F], "nan"),
-      ("model.vision_tower.vision_tower.stages.1.downsample.1.weight", [3, 4, 1, 0], (3 * 32 + 4) * 4 + 2, [0x80, 0xFF], "-inf"),
-      ("model.vision_tower.vision_tower.stages.0.blocks.0.conv_dw.weight", [31, 0, 6, 6], 32 * 49 - 1, [0x80, 0x7F], "inf"),
-      ("lm_head.weight", [511, 127], 512 * 128 - 1, [0x80, 0x7F], "inf"),
-      ("model.norm.weight", [1], 1, [0xC1, 0x7F], "nan"),
+      ("model.layers.2.mlp.down_proj.weight", [37, 5], 37 * 320 + 5, [0xC0, 0x7F], "NaN"),
+      ("model.vision_tower.vision_tower.stages.1.downsample.1.weight", [3, 4, 1, 0], (3 * 32 + 4) * 4 + 2, [0x80, 0xFF], "-infinity"),
+      ("model.vision_tower.vision_tower.stages.0.blocks.0.conv_dw.weight", [31, 0, 6, 6], 32 * 49 - 1, [0x80, 0x7F], "infinity"),
+      ("lm_head.weight", [511, 127], 512 * 128 - 1, [0x80, 0x7F], "infinity"),
+      ("model.norm.weight", [1], 1, [0xC1, 0x7F], "NaN"),
     ]
     for (name, index, place, value, text) in cases {
       var checkpoint = try EditableCheckpoint("clip")
       checkpoint[name].bytes.replaceSubrange(2 * place..<2 * place + 2, with: value)
-      #expect(try message(checkpoint, ConversionOptions(bits: bits)) == "tensor \"\(name)\" holds \(text) at \(index)")
+      let message = try message(checkpoint, ConversionOptions(bits: bits))
+      #expect(message == "tensor \"\(name)\" holds \(text) at \(index)")
 
       let options = ConversionOptions(bits: bits, replacesOutput: true, allowsNonfinite: true)
       let result = try Converter(checkpoint: checkpoint.write(in: directory), options: options).run(to: directory.output)

@@ -19,7 +19,11 @@ import Testing
   private func interrupt(at index: Int, _ options: ConversionOptions = ConversionOptions()) throws {
     var isReached = false
     let error = #expect(throws: ConversionError.self) {
-      try Converter(checkpoint: checkpoint, options: options).run(to: directory.output) { isReached = $0.index >= index } isCancelled: { isReached }
+      try Converter(checkpoint: checkpoint, options: options).run(to: directory.output) {
+        isReached = $0.index >= index
+      } isCancelled: {
+        isReached
+      }
     }
     guard case .cancelled? = error else { return #expect(Bool(false), "\(String(describing: error))") }
     #expect(directory.contents.contains("model.sfq.partial"))
@@ -66,7 +70,11 @@ import Testing
     let first = try golden.write(in: directory)
     var isReached = false
     #expect(throws: ConversionError.self) {
-      try Converter(checkpoint: first).run(to: directory.output) { isReached = $0.index >= 50 } isCancelled: { isReached }
+      try Converter(checkpoint: first).run(to: directory.output) {
+        isReached = $0.index >= 50
+      } isCancelled: {
+        isReached
+      }
     }
     // One bit of a tensor that was done, in the middle of it: neither lengths nor headers tell.
     golden["model.vision_tower.vision_tower.stem.0.weight"].bytes[101] ^= 0x80

@@ -73,9 +73,12 @@ func safetensors(_ tensors: [RawTensor]) -> [UInt8] {
   var offset = 0
   var entries: [String] = []
   for tensor in tensors {
-    let name = tensor.name.unicodeScalars.map { $0.value < 0x20 ? "\\u00" + ($0.value < 16 ? "0" : "") + String($0.value, radix: 16) : "\($0)" }
+    let name = tensor.name.unicodeScalars.map {
+      $0.value < 0x20 ? "\\u00" + ($0.value < 16 ? "0" : "") + String($0.value, radix: 16) : "\($0)"
+    }
     let end = offset + tensor.bytes.count
-    entries.append("\"\(name.joined())\":{\"dtype\":\"\(tensor.type.rawValue)\",\"shape\":\(tensor.shape),\"data_offsets\":[\(offset),\(end)]}")
+    entries.append(
+      "\"\(name.joined())\":{\"dtype\":\"\(tensor.type.rawValue)\",\"shape\":\(tensor.shape),\"data_offsets\":[\(offset),\(end)]}")
     offset = end
   }
   let header = Array("{\(entries.joined(separator: ","))}".utf8)

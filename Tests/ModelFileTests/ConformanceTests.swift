@@ -102,7 +102,7 @@ private func hexadecimal(_ value: UInt64) -> String {
     let composed = try #require(reader.tensor("caf\u{e9}"))
     let decomposed = try #require(reader.tensor("cafe\u{301}"))
     #expect(composed.planes[0].offset != decomposed.planes[0].offset)
-    #expect(reader.tensors[0].planes[0].part.description == #"tensor 'bell\u{7}\u{a}\u{1b}[31m'"#)
+    #expect(reader.tensors[0].planes[0].part.description == #"tensor 'bell\u{7}\n\u{1b}[31m'"#)
   }
 
   /// The worked example of the specification, section 6.

@@ -21,8 +21,8 @@ import Testing
   @Test func planesTakeExactlyTheirBytes() throws {
     let part = FilePart.tensor("w", .values)
     try begin()
-    #expect(failure { try writer.write(.values, [UInt8](repeating: 0, count: 25)) }
-      == .planeOverfull(path: path, part: part, expected: 24, found: 25))
+    let overfull = failure { try writer.write(.values, [UInt8](repeating: 0, count: 25)) }
+    #expect(overfull == .planeOverfull(path: path, part: part, expected: 24, found: 25))
     try writer.write(.values, [UInt8](repeating: 1, count: 20))
     #expect(failure { try writer.endTensor() } == .planeIncomplete(path: path, part: part, expected: 24, found: 20))
     #expect(failure { try writer.write(.scales, [0]) } == .noSuchPlane(path: path, part: .tensor("w", .scales)))
@@ -70,7 +70,8 @@ import Testing
 
   @Test(arguments: [0, 4095, 5000, 8 << 20])
   func chunkSizes(_ size: Int) throws {
-    let found = failure { _ = try ModelFileWriter(path: folder("other"), fingerprint: "", chunkSize: size, pool: ThreadPool(threadCount: 1)) }
+    let pool = ThreadPool(threadCount: 1)
+    let found = failure { _ = try ModelFileWriter(path: folder("other"), fingerprint: "", chunkSize: size, pool: pool) }
     #expect(found == .chunkSize(path: folder("other"), found: size))
     #expect(folder.files.count == 2)
   }

@@ -28,7 +28,8 @@ import Video
   }
 
   /// Damage that the packets show is found before anything is delivered.
-  @Test(arguments: ["cut.mp4", "broken_packet.mp4", "broken_slice.mp4", "hidden_vp8.webm", "two_sizes.ts"]) func noRestartWhenPacketsTell(_ name: String) throws {
+  @Test(arguments: ["cut.mp4", "broken_packet.mp4", "broken_slice.mp4", "hidden_vp8.webm", "two_sizes.ts"])
+  func noRestartWhenPacketsTell(_ name: String) throws {
     #expect(try Sampled(clip: name, 5).restarts == 0)
   }
 

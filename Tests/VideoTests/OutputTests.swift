@@ -6,7 +6,8 @@ import Video
 @Suite struct OutputTests {
   private func noise(_ width: Int, _ height: Int) throws -> RGBImage {
     var random = SplitMix(state: 7)
-    return try RGBImage(width: width, height: height, pixels: (0..<width * height * 3).map { _ in UInt8(truncatingIfNeeded: random.next()) })
+    let pixels = (0..<width * height * 3).map { _ in UInt8(truncatingIfNeeded: random.next()) }
+    return try RGBImage(width: width, height: height, pixels: pixels)
   }
 
   @Test(arguments: [(1, 1), (37, 5), (64, 48), (3, 100)]) func pngsReadBack(_ width: Int, _ height: Int) throws {

@@ -69,8 +69,8 @@ import Video
 
   @Test func imagesThatDoNotFit() {
     for (width, height, bytes) in [(2, 2, 11), (0, 0, 0), (-1, -1, 3), (Int.max, Int.max, 3), (Int.max, 1, 3)] {
-      guard case .invalidImage? = videoError({ _ = try RGBImage(width: width, height: height, pixels: [UInt8](repeating: 0, count: bytes)) })
-      else {
+      let pixels = [UInt8](repeating: 0, count: bytes)
+      guard case .invalidImage? = videoError({ _ = try RGBImage(width: width, height: height, pixels: pixels) }) else {
         Issue.record("expected invalidImage")
         return
       }

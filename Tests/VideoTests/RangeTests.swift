@@ -22,8 +22,8 @@ import Video
   }
 
   @Test func emptyRangesNameWhatThereIs() {
-    guard case .noFramesInRange(_, let start, let end, let first, let last)? = videoError({ _ = try Sampled(clip: "b_frames.mp4", 2, start: 7, end: 9) })
-    else {
+    let error = videoError { _ = try Sampled(clip: "b_frames.mp4", 2, start: 7, end: 9) }
+    guard case .noFramesInRange(_, let start, let end, let first, let last)? = error else {
       Issue.record("expected noFramesInRange")
       return
     }

@@ -23,8 +23,33 @@ import Video
     try check(name, clip, frames: clip.frames.count * 2 + 3)
   }
 
-  private func check(_ name: String, _ clip: TestClips.Described, frames: Int) throws {
-    let sampled = try Sampled(clip: name, frames)
+  /// From key frame to key frame, as long clips are sampled: the same frames to the last bit.
+  @Test(arguments: playable, [1, 2, 3, 5, 9, 17]) func jumping(_ name: String, _ frames: Int) throws {
+    // What is broken where no wanted frame needs it is not found by jumping.
+    guard name != "broken_blocks.mp4" else { return }
+    try check(name, try #require(SamplingTests.clips[name]), frames: frames, jumps: true)
+    let whole = try Sampled(clip: name, frames)
+    let jumped = try Sampled(clip: name, frames, jumps: true)
+    let isEqual = whole.frames.map(\.image) == jumped.frames.map(\.image)
+    #expect(isEqual)
+    #expect(whole.isCounted == SamplingTests.counted.contains(name) && jumped.isCounted == SamplingTests.counted.contains(name))
+  }
+
+  /// Those whose packets do not tell the number of frames.
+  static let counted = [
+    "broken_blocks.mp4", "broken_packet.mp4", "broken_slice.mp4", "cut.mp4", "grey.mkv", "no_times.h264", "odd_size.mkv", "two_sizes.ts",
+  ]
+
+  /// A range begins in the middle.
+  @Test(arguments: ["b_frames.mp4", "open_gop.mp4", "open_gop_hevc.mp4", "hidden_vp9.webm"]) func jumpingIntoARange(_ name: String) throws {
+    let whole = try Sampled(clip: name, 3, start: 0.7, end: 1.3)
+    let jumped = try Sampled(clip: name, 3, start: 0.7, end: 1.3, jumps: true)
+    let isEqual = whole.frames.map(\.image) == jumped.frames.map(\.image)
+    #expect(isEqual && whole.frames.map(\.index) == jumped.frames.map(\.index))
+  }
+
+  private func check(_ name: String, _ clip: TestClips.Described, frames: Int, jumps: Bool = false) throws {
+    let sampled = try Sampled(clip: name, frames, jumps: jumps)
     #expect(sampled.report.decodedFrames == clip.frames.count)
     #expect(sampled.frames.map(\.position) == Array(0..<frames))
     let indices = SamplingRequest(frames: frames).indices(of: clip.frames.count)

@@ -8,11 +8,21 @@ import Video
     struct Frame: Decodable, Sendable {
       let index: Int
       let seconds: Double
-      let grid_rgb: [[Double]]
+      let grid: [[Double]]
+
+      private enum CodingKeys: String, CodingKey {
+        case index, seconds
+        case grid = "grid_rgb"
+      }
     }
     let video: Bool?
-    let width: Int?, height: Int?, decoded_frames: Int?, rotation: Int?
+    let width: Int?, height: Int?, decodedFrames: Int?, rotation: Int?
     let frames: [Frame]?
+
+    private enum CodingKeys: String, CodingKey {
+      case video, width, height, rotation, frames
+      case decodedFrames = "decoded_frames"
+    }
   }
 
   static let directory = TestClips.tests.deletingLastPathComponent().deletingLastPathComponent().appending(path: "shared/clips")
@@ -30,7 +40,7 @@ import Video
       return
     }
     let sampled = try Sampled(path, SamplingRequest(frames: 8, stream: 0))
-    #expect(sampled.report.decodedFrames == clip.decoded_frames)
+    #expect(sampled.report.decodedFrames == clip.decodedFrames)
     #expect(sampled.report.rotation == rotation)
     #expect(sampled.frames.map(\.index) == frames.map(\.index))
     for (frame, expected) in zip(sampled.frames, frames) {
@@ -38,7 +48,7 @@ import Video
       // Back to how it is stored: the rotation is counterclockwise.
       let stored = try frame.image.turned((rotation / 90 + 8) % 4)
       #expect(stored.width == clip.width && stored.height == clip.height)
-      #expect(difference(stored.grid(4), expected.grid_rgb) <= 2)
+      #expect(difference(stored.grid(4), expected.grid) <= 2)
     }
     #expect(sampled.report.warnings.isEmpty == (name != "damaged.mp4"))
   }

@@ -70,8 +70,9 @@ import Video
     let directory = try TemporaryDirectory()
     // 0.1 s of silence: a canonical WAV header and 8-bit samples.
     func number(_ value: UInt32, _ bytes: Int) -> [UInt8] { (0..<bytes).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) } }
-    let header = Array("RIFF".utf8) + number(36 + 800, 4) + Array("WAVEfmt ".utf8) + number(16, 4) + number(1, 2) + number(1, 2)
-      + number(8000, 4) + number(8000, 4) + number(1, 2) + number(8, 2) + Array("data".utf8) + number(800, 4)
+    let format = [(16, 4), (1, 2), (1, 2), (8000, 4), (8000, 4), (1, 2), (8, 2)].flatMap { number($0.0, $0.1) }
+    let chunks = Array("WAVEfmt ".utf8) + format + Array("data".utf8) + number(800, 4)
+    let header = Array("RIFF".utf8) + number(36 + 800, 4) + chunks
     let path = try directory.write("sound.wav", header + [UInt8](repeating: 128, count: 800))
     guard case .noVideoStream(path, let found)? = videoError({ _ = try Sampled(path, SamplingRequest(frames: 1)) }) else {
       Issue.record("expected noVideoStream")

@@ -43,7 +43,7 @@ def depthwise(x: Tensor, conv: nn.Conv2d) -> Tensor:
 class Block(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
-        self.weight = nn.Parameter(torch.full((channels,), 0.1))  # the layer scale
+        self.weight = nn.Parameter(torch.ones(channels))  # the layer scale; few blocks need no small start
         self.conv_dw = nn.Conv2d(channels, channels, 7, padding=3, groups=channels)
         self.norm = nn.LayerNorm(channels, eps=1e-5)
         self.mlp = nn.ModuleDict({"fc1": nn.Linear(channels, 4 * channels), "fc2": nn.Linear(4 * channels, channels)})
@@ -70,9 +70,14 @@ class ConvNeXt(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Pixels [n, 3, S, S] → features [n, (S/32)², C], row by row."""
-        x = self.stem(pixels.contiguous(memory_format=torch.channels_last))
+        return self.maps(pixels)[-1]
+
+    def maps(self, pixels: Tensor) -> list[Tensor]:
+        """The features after every stage, [n, positions, C]; the last ones are the tower's output."""
+        x, after = self.stem(pixels.contiguous(memory_format=torch.channels_last)), []
         for stage in self.stages:
             if hasattr(stage, "downsample"):
                 x = stage.downsample(x)
             x = stage.blocks(x)
-        return x.flatten(2).transpose(1, 2)
+            after.append(x.flatten(2).transpose(1, 2))
+        return after

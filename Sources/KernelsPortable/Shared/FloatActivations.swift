@@ -59,14 +59,6 @@ import CIntrinsics
   return x / (Wide(repeating: 1) + e)
 }
 
-func gelu(_ x: UnsafeMutablePointer<Float>, _ bias: UnsafePointer<Float>?, _ count: Int) {
-  if let bias {
-    eachWide(count) { i, part in store(gaussianErrorLinear(loadWide(x + i, part) + loadWide(bias + i, part)), x + i, part) }
-  } else {
-    eachWide(count) { i, part in store(gaussianErrorLinear(loadWide(x + i, part)), x + i, part) }
-  }
-}
-
 func gatedSilu(_ gate: UnsafePointer<Float>, _ up: UnsafePointer<Float>, _ count: Int, _ y: UnsafeMutablePointer<Float>) {
   eachWide(count) { i, part in store(sigmoidLinear(loadWide(gate + i, part)) * loadWide(up + i, part), y + i, part) }
 }

@@ -1,22 +1,5 @@
 import CIntrinsics
 
-func addScaled(
-  _ x: UnsafePointer<Float>, _ bias: UnsafePointer<Float>?, _ scale: UnsafePointer<Float>?, _ count: Int, _ y: UnsafeMutablePointer<Float>
-) {
-  switch (bias, scale) {
-  case (nil, nil):
-    eachWide(count) { i, part in store(loadWide(y + i, part) + loadWide(x + i, part), y + i, part) }
-  case (let bias?, nil):
-    eachWide(count) { i, part in store(loadWide(y + i, part) + (loadWide(x + i, part) + loadWide(bias + i, part)), y + i, part) }
-  case (nil, let scale?):
-    eachWide(count) { i, part in store(multiplyAdd(loadWide(scale + i, part), loadWide(x + i, part), loadWide(y + i, part)), y + i, part) }
-  case (let bias?, let scale?):
-    eachWide(count) { i, part in
-      store(multiplyAdd(loadWide(scale + i, part), loadWide(x + i, part) + loadWide(bias + i, part), loadWide(y + i, part)), y + i, part)
-    }
-  }
-}
-
 func addMultiple(_ a: Float, _ x: UnsafePointer<Float>, _ count: Int, _ y: UnsafeMutablePointer<Float>) {
   let factor = Wide(repeating: a)
   eachWide(count) { i, part in store(multiplyAdd(factor, loadWide(x + i, part), loadWide(y + i, part)), y + i, part) }

@@ -15,22 +15,14 @@ final class MatrixEmbedding: EmbeddingTable {
   func gather(_ ids: [Int32], to output: Matrix, on engine: Engine) { engine.gatherRows(ids, of: table, to: output) }
 }
 
-/// A table of floats that stays in its file.
+/// A table that stays in its file: only the wanted rows are read.
 final class RowEmbedding: EmbeddingTable {
   private let rows: RowReader
-  private let type: FloatType
-
-  init(rows: RowReader, type: FloatType) {
-    self.rows = rows
-    self.type = type
-  }
+  init(rows: RowReader) { self.rows = rows }
 
   func gather(_ ids: [Int32], to output: Matrix, on engine: Engine) throws(SlowFastError) {
     for (index, id) in ids.enumerated() {
-      do throws(ModelFileError) {
-        let bytes = try rows.row(Int(id))
-        bytes.withUnsafeBytes { StoredFloats($0, type: type).copy(to: output.row(index)) }
-      } catch { throw .modelFile(error) }
+      do throws(ModelFileError) { try rows.read(row: Int(id), into: output.row(index)) } catch { throw .modelFile(error) }
     }
   }
 }

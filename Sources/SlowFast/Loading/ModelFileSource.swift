@@ -80,19 +80,12 @@ final class ModelFileSource: WeightSource {
   }
 
   func makeEmbeddingTable() throws(SlowFastError) -> any EmbeddingTable {
-    guard let tensor = file.tensor(Self.embeddingName), let type = FloatType(tensor.descriptor.encoding) else {
-      return MatrixEmbedding(table: try matrix(Self.embeddingName))
-    }
-    let rows = try fromFile { () throws(ModelFileError) in try file.rows(of: Self.embeddingName) }
-    return RowEmbedding(rows: rows, type: type)
+    RowEmbedding(rows: try fromFile { () throws(ModelFileError) in try file.rows(of: "model.embed_tokens.weight", keptChunks: Self.keptChunks) })
   }
 
-  private static let embeddingName = "model.embed_tokens.weight"
-
-  var embeddingBytes: Int {
-    guard let tensor = file.tensor(Self.embeddingName), FloatType(tensor.descriptor.encoding) == nil else { return 0 }
-    return schema.headName == Self.embeddingName ? 0 : tensor.rawByteCount
-  }
+  /// Unpacked chunks of the embedding table that stay in memory: neighbouring tokens are often asked for again.
+  private static let keptChunks = 8
+  var embeddingBytes: Int { (Self.keptChunks + 1) * file.chunkSize }
 
   private func take(_ name: String) throws(SlowFastError) -> LoadedTensor {
     if let tensor = loaded.withLock({ $0.removeValue(forKey: name) }) { return tensor }

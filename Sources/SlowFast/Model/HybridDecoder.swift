@@ -157,6 +157,11 @@ struct DecoderCaches: Sendable {
     }
   }
 
+  /// Makes room for `capacity` tokens of the conversation.
+  mutating func grow(to capacity: Int) throws(ComputeError) {
+    for index in own.indices { own[index] = try own[index].grown(to: capacity) }
+  }
+
   /// Forgets all but the first `count` tokens.
   func truncate(to count: Int) {
     for cache in own { cache.count = min(cache.count, count) }

@@ -11,7 +11,7 @@ protocol WeightSource: AnyObject, Sendable {
   var isQuantized: Bool { get }
   /// Bytes that these tensors take in memory.
   func residentBytes(_ names: [String]) -> Int
-  /// Bytes of the embedding table that stay in memory, beyond those of a head that is the same tensor.
+  /// Bytes of the embedding table that are in memory while single rows of it are read.
   var embeddingBytes: Int { get }
   /// Rows of `model.embed_tokens.weight`, as they are needed.
   func makeEmbeddingTable() throws(SlowFastError) -> any EmbeddingTable

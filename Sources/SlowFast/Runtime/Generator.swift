@@ -14,10 +14,10 @@ public enum SlowAttention: String, Sendable, CaseIterable, Codable {
 final class Generator {
   let decoder: HybridDecoder
   let embedding: any EmbeddingTable
-  let caches: DecoderCaches
+  private(set) var caches: DecoderCaches
   let slowAttention: SlowAttention
   /// Tokens that the caches hold at most.
-  let capacity: Int
+  private(set) var capacity: Int
   private let config: ModelConfig
   private let engine: Engine
   private let workspace: HybridDecoder.Workspace
@@ -55,6 +55,17 @@ final class Generator {
   }
 
   var position: Int { caches.count }
+
+  /// Makes room for a longer conversation, and for half as much again so that this is rare.
+  func reserve(_ tokens: Int) throws(SlowFastError) {
+    guard tokens > capacity else { return }
+    let larger = min(max(tokens, capacity + capacity / 2), max(tokens, config.maximumPositions))
+    try compute { () throws(ComputeError) in try caches.grow(to: larger) }
+    capacity = larger
+  }
+
+  /// Forgets all but the first `count` tokens.
+  func truncate(to count: Int) { caches.truncate(to: count) }
 
   /// Adds a prompt, a part of a conversation, to the cache. Returns the logits after its last token, valid until the next call.
   /// `progress` gets the tokens done. When it throws, the cache holds what it held before.

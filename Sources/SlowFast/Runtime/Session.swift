@@ -136,15 +136,19 @@ public final class Session {
     // tokens: so the answer goes out of the cache and into the prompt. With `all` the cache already holds what that would compute.
     let limit = self.options.slowAttention == .prompt ? conversation.settled : generator?.position ?? 0
     let prompt = try makePrompt(question, cached: limit - conversation.settled)
-    let generator = try readyGenerator(maximumTokens: options.maximumTokens, progress: progress)
     let config = model.config
     let total = limit + prompt.tokenCount
     guard total <= config.contextLength else { throw .promptTooLong(tokens: total, limit: config.contextLength) }
-    generator.caches.truncate(to: limit)
+    let room = min(config.maximumPositions, total + options.maximumTokens)
+    let generator = try readyGenerator(capacity: room, progress: progress)
+    try generator.reserve(room)
+    generator.truncate(to: limit)
     generator.isCancelled = isCancelled
     defer { generator.isCancelled = { false } }
 
+    // Statistics are the last question's.
     statistics.promptTokens = prompt.tokenCount
+    (statistics.times.prefill, statistics.times.generate) = (0, 0)
     let first = try statistics.times.measure(\.prefill) { () throws(SlowFastError) in
       try generator.prefill(prompt) { progress(.prefilling(token: $0, of: prompt.tokenCount)) }
     }
@@ -154,7 +158,7 @@ public final class Session {
         try generate(after: first, on: generator, options: options, isCancelled: isCancelled, onText: onText)
       }
     } catch {
-      generator.caches.truncate(to: limit)
+      generator.truncate(to: limit)
       throw error
     }
     conversation.settled = total
@@ -214,7 +218,7 @@ public final class Session {
   }
 
   /// The decoder, loaded when the first question comes.
-  fileprivate func readyGenerator(maximumTokens: Int, progress: @escaping ProgressHandler) throws(SlowFastError) -> Generator {
+  fileprivate func readyGenerator(capacity: Int, progress: @escaping ProgressHandler) throws(SlowFastError) -> Generator {
     if let generator { return generator }
     let source = model.source
     let decoder = try statistics.times.measure(\.loadDecoder) { () throws(SlowFastError) in
@@ -222,11 +226,9 @@ public final class Session {
       return try HybridDecoder(source)
     }
     let slow = try joinedSlowTokens()
-    let config = model.config
     let generator = try statistics.times.measure(\.crossKeyValues) { () throws(SlowFastError) in
       try Generator(
-        decoder: decoder, embedding: try source.makeEmbeddingTable(), slow: slow,
-        capacity: min(config.maximumPositions, config.contextLength + maximumTokens),
+        decoder: decoder, embedding: try source.makeEmbeddingTable(), slow: slow, capacity: capacity,
         cacheType: model.cacheType, slowAttention: options.slowAttention, engine: engine)
     }
     self.generator = generator
@@ -268,7 +270,8 @@ extension Session {
       if case .tokens(let ids) = piece { sum + ids.count } else { sum }
     }
     return MemoryPlan(
-      source: model.source, clips: sources.map { $0.frameCount(sampling) }, textTokens: text, maximumAnswerTokens: maximumTokens,
+      source: model.source, clips: sources.map { $0.frameCount(sampling) }, textTokens: text,
+      maximumAnswerTokens: min(maximumTokens, model.config.maximumPositions),
       cacheType: model.cacheType, threads: pool.threadCount)
   }
 
@@ -286,7 +289,7 @@ extension Session {
     guard prompt.tokenCount <= model.config.contextLength else {
       throw .promptTooLong(tokens: prompt.tokenCount, limit: model.config.contextLength)
     }
-    let generator = try readyGenerator(maximumTokens: generate, progress: { _ in })
+    let generator = try readyGenerator(capacity: prompt.tokenCount + generate, progress: { _ in })
     generator.isCancelled = isCancelled
     generator.observer = { layer, _, x in recorder.add(layer: layer, x) }
     var logits = try generator.prefill(prompt)

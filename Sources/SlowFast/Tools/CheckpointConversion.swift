@@ -10,6 +10,8 @@ public struct CheckpointConversion: Sendable {
   /// Opens and checks the checkpoint's headers.
   public init(_ directory: String, options: ConversionOptions = ConversionOptions()) throws(SlowFastError) {
     path = directory
+    var options = options
+    options.program = "slowfast \(SlowFastVersion.current)"
     do { converter = try Converter(checkpoint: try Checkpoint(directory: directory), options: options) } catch {
       throw SlowFastError(error, path: directory)
     }

@@ -65,11 +65,10 @@ final class FrameConverter {
   private func open(_ shape: Shape, to target: AVPixelFormat) throws(VideoError) {
     lav_converter_close(converter)
     current = nil
-    let exact = SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT
     // libav's converter is off by two levels for more than 8 bits unless it is told to be exact.
-    let flags = isStill ? SWS_BILINEAR | exact : shape.format.depth > 8 ? SWS_POINT | exact : SWS_BILINEAR
+    let flags = isStill ? lav_convert_smooth : shape.format.depth > 8 ? lav_convert_exact : lav_convert_fast
     converter = lav_converter_open(
-      Int32(shape.width), Int32(shape.height), shape.format.rawValue, target.rawValue, Int32(flags), Int32(shape.matrix.rawValue),
+      Int32(shape.width), Int32(shape.height), shape.format.rawValue, target.rawValue, flags, Int32(shape.matrix.rawValue),
       shape.isFullRange ? 1 : 0)
     guard converter != nil else { throw .unsupportedPixels(path: path, format: shape.format.name) }
     current = shape

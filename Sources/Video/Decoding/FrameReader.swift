@@ -85,7 +85,8 @@ final class FrameReader {
     case .refused(let code, let time):
       damage.refused += 1
       guard damage.first == nil else { return }
-      damage.first = time == lav_no_timestamp ? LibAV.text(code) : "\(LibAV.text(code)), at \(secondsText(stream.seconds(time, index: 0))) s"
+      let place = time == lav_no_timestamp ? "" : ", at \(secondsText(stream.seconds(time, index: 0))) s"
+      damage.first = LibAV.text(code) + place
     case .cut(let code): damage.end = LibAV.text(code)
     }
   }

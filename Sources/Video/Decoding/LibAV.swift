@@ -6,8 +6,8 @@ enum LibAV {
   /// wrong is in the errors and warnings of this module.
   static let silence: Void = av_log_set_level(AV_LOG_QUIET)
 
-  /// Decoders refuse larger pictures: 268 million pixels, 800 MB as RGB.
-  static let pixelLimit: Int64 = 1 << 28
+  /// Decoders refuse larger pictures: 134 million pixels, 400 MB as RGB.
+  static let pixelLimit: Int64 = 1 << 27
 
   /// libav's words for one of its error codes.
   static func text(_ code: Int32) -> String {

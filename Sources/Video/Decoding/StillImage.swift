@@ -31,7 +31,9 @@ struct StillImage {
     context.pointee.thread_count = 1
     let packet = try Packet(), frame = try Frame()
     guard avcodec_open2(context, codec, nil) >= 0, av_new_packet(packet.pointer, Int32(bytes.count)) >= 0 else { throw .outOfMemory }
-    bytes.withUnsafeBytes { packet.pointer.pointee.data.update(from: $0.bindMemory(to: UInt8.self).baseAddress!, count: $0.count) }
+    bytes.withUnsafeBufferPointer { source in
+      if let base = source.baseAddress { packet.pointer.pointee.data?.update(from: base, count: source.count) }
+    }
     var code = avcodec_send_packet(context, packet.pointer)
     if code >= 0 { code = avcodec_send_packet(context, nil) }
     if code >= 0 { code = avcodec_receive_frame(context, frame.pointer) }

@@ -52,7 +52,7 @@ public struct ContactSheet {
     let left = ContactSheet.gap + (frame.position % columns) * (cellWidth + ContactSheet.gap)
     let top = ContactSheet.gap + (frame.position / columns) * (cellHeight + ContactSheet.labelHeight + ContactSheet.gap)
     draw(thumbnail, left + (cellWidth - thumbnail.width) / 2, top + (cellHeight - thumbnail.height) / 2)
-    draw(label(frame), left, top + cellHeight + ContactSheet.labelScale)
+    draw(label: frame, left, top + cellHeight + ContactSheet.labelScale)
   }
 
   public var image: RGBImage { RGBImage(checkedWidth: width, height: pixels.count / 3 / width, pixels: pixels) }
@@ -64,11 +64,16 @@ public struct ContactSheet {
     return image.resized(width: width, height: height, columns: 0..<width, rows: 0..<height)
   }
 
-  /// The index and the time, or what of them the cell has room for.
-  private func label(_ frame: SampledFrame) -> String {
-    let room = cellWidth / ((BitmapFont.width + 1) * ContactSheet.labelScale)
-    let index = "#\(frame.index)", full = "\(index) \(secondsText(frame.seconds))s"
-    return full.count <= room ? full : String(index.prefix(room))
+  /// The index and the time; smaller if they do not fit, and without the time if they still do not.
+  private mutating func draw(label frame: SampledFrame, _ left: Int, _ top: Int) {
+    let index = "#\(frame.index)"
+    let full = "\(index) \(secondsText(frame.seconds))s"
+    let room = cellWidth / (BitmapFont.width + 1)
+    if full.count <= room / ContactSheet.labelScale {
+      draw(full, left, top, scale: ContactSheet.labelScale)
+    } else {
+      draw(full.count <= room ? full : String(index.prefix(room)), left, top, scale: 1)
+    }
   }
 
   private mutating func draw(_ image: RGBImage, _ left: Int, _ top: Int) {
@@ -78,8 +83,7 @@ public struct ContactSheet {
     }
   }
 
-  private mutating func draw(_ text: String, _ left: Int, _ top: Int) {
-    let scale = ContactSheet.labelScale
+  private mutating func draw(_ text: String, _ left: Int, _ top: Int, scale: Int) {
     for (place, character) in text.enumerated() {
       guard let glyph = BitmapFont.rows(character) else { continue }
       let x0 = left + place * (BitmapFont.width + 1) * scale

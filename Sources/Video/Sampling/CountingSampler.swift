@@ -44,6 +44,7 @@ struct CountingSampler {
   private func count() throws(AttemptFailure) -> ([Int64], StreamDamage) {
     let reader = try open()
     var times: [Int64] = []
+    delivery.report(.counting(0))
     while try reader.next() {
       times.append(reader.frame.time)
       if times.count % 32 == 0 { delivery.report(.counting(times.count)) }

@@ -6,6 +6,7 @@ struct FilmSampler {
   let path: String
   let request: SamplingRequest
   let threads: Int?
+  let shortClip: Int
   let delivery: Delivery
   let cancelled: () -> Bool
 
@@ -24,7 +25,7 @@ struct FilmSampler {
     guard index.verdict == .exact else { return (stream.orientation, index.verdict, nil) }
     let result = try trusted { () throws(AttemptFailure) in
       var sampler = try AttemptFailure.passing { () throws(VideoError) in
-        try IndexedSampler(container, stream, index, threads: threads, delivery: delivery)
+        try IndexedSampler(container, stream, index, threads: threads, shortClip: shortClip, delivery: delivery)
       }
       return try sampler.run(request)
     }

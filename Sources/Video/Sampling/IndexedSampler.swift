@@ -26,15 +26,14 @@ struct IndexedSampler {
   /// The clip is short enough to decode all of it.
   private let decodesAll: Bool
 
-  /// Pixels in all; decoded in about a second by two processors: 320 frames of 1280 × 720.
-  private static let shortClip = 300_000_000
   /// A jump costs an emptied pipeline, so it must skip more packets than this.
   private let shortestJump = 8
   /// No codec holds back more frames, those of all threads included: beyond it they are lost.
   private let pendingLimit = 256
 
+  /// `shortClip`: pixels in all up to which every frame is decoded.
   init(
-    _ container: Container, _ stream: VideoStream, _ index: PacketIndex, threads: Int?, delivery: Delivery
+    _ container: Container, _ stream: VideoStream, _ index: PacketIndex, threads: Int?, shortClip: Int, delivery: Delivery
   ) throws(VideoError) {
     self.stream = stream
     self.index = index
@@ -44,7 +43,7 @@ struct IndexedSampler {
     reader = try IndexedReader(container, stream, index)
     decoder = try Decoder(stream, path: container.path, threads: threads, threading: .frames)
     frame = try Frame()
-    decodesAll = stream.pixelCount(frames: index.frameCount) ?? .max <= IndexedSampler.shortClip
+    decodesAll = stream.pixelCount(frames: index.frameCount) ?? .max <= shortClip
   }
 
   mutating func run(_ request: SamplingRequest) throws(AttemptFailure) -> AttemptResult {
@@ -142,10 +141,10 @@ struct IndexedSampler {
 
   /// Checks the frame that came out against the index, and delivers it if it is the target.
   private mutating func take(_ target: Int?) throws(AttemptFailure) {
-    guard !frame.isCorrupt else { throw .distrust("a damaged frame") }
     guard let place = index.frame(at: frame.pts), place > lastSeen else { throw .distrust("a frame out of order") }
     lastSeen = place
     guard place >= firstPlace else { return }
+    guard !frame.isCorrupt else { throw .distrust("a damaged frame") }
     guard pending.first == place else { throw .distrust("a frame is missing") }
     pending.removeFirst()
     if place == target {

@@ -9,6 +9,7 @@ extension PacketInspector {
       switch header & 0x1F {
       case 1, 5:
         if header & 0x60 != 0 { isReference = true }
+        // Key frames of other types may refer back to what a decoder that begins with them never saw.
         if header & 0x1F == 5 { isStart = true }
         // The slice begins with its first macroblock, its type and its parameter set.
         var bits = UnitBits(unit, from: 1)
@@ -21,7 +22,6 @@ extension PacketInspector {
         if first == 0 { pictures += 1 } else if pictures == 0 { startsLate = true }
       case 2, 3, 4: hasPartitions = true
       case 8: notePictureSet(unit, headerBytes: 1)
-      case 6: if isKey, isExactRecoveryPoint(unit) { isStart = true }
       default: break
       }
     }
@@ -30,29 +30,6 @@ extension PacketInspector {
     // Two pictures: the two fields of an interlaced frame.
     guard !startsLate, (1...2).contains(pictures) else { return .uncertain("a packet with \(pictures) pictures") }
     return .picture(isStart: isStart && isKey, isDisposable: !isReference)
-  }
-
-  /// Whether a unit of supplemental information says that decoding can begin here and is exact at once (D.2.8).
-  private func isExactRecoveryPoint(_ unit: UnsafeBufferPointer<UInt8>) -> Bool {
-    var bits = UnitBits(unit, from: 1)
-    while true {
-      guard let type = nextSum(&bits), let size = nextSum(&bits), size < unit.count else { return false }
-      if type == 6 {
-        guard let count = bits.nextGolomb(), let isExact = bits.next(), let isBroken = bits.next() else { return false }
-        return count == 0 && isExact == 1 && isBroken == 0
-      }
-      for _ in 0..<size where bits.next(8) == nil { return false }
-    }
-  }
-
-  /// A number written as bytes of 255 and a last smaller one.
-  private func nextSum(_ bits: inout UnitBits) -> Int? {
-    var sum = 0
-    while let byte = bits.next(8) {
-      sum += byte
-      if byte != 255 { return sum }
-    }
-    return nil
   }
 
   mutating func inspectHEVC(_ units: NALUnits, isKey: Bool) -> PacketFinding {

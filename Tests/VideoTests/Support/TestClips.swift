@@ -33,23 +33,31 @@ enum TestClips {
 struct Sampled {
   var frames: [SampledFrame] = []
   var restarts = 0
+  /// All frames were decoded once more, because the packets do not tell how many there are.
+  var isCounted = false
   var report: SamplingReport
 
-  init(_ path: String, _ request: SamplingRequest, threads: Int? = 2, onRestart: () -> Void = {}) throws {
+  /// `jumps`: also a short clip is not decoded whole.
+  init(_ path: String, _ request: SamplingRequest, threads: Int? = 2, jumps: Bool = false) throws {
     var frames: [SampledFrame] = []
     var restarts = 0
-    report = try VisualSource(path: path).sample(
+    var isCounted = false
+    var source = try VisualSource(path: path)
+    if jumps { source.shortClip = 0 }
+    report = try source.sample(
       request, threads: threads,
+      progress: { if case .counting = $0 { isCounted = true } },
       onRestart: {
         restarts += 1
         frames = []
       }, onFrame: { frames.append($0) })
     self.frames = frames
     self.restarts = restarts
+    self.isCounted = isCounted
   }
 
-  init(clip: String, _ frames: Int, start: Double? = nil, end: Double? = nil) throws {
-    try self.init(TestClips.path(clip), SamplingRequest(frames: frames, start: start, end: end))
+  init(clip: String, _ frames: Int, start: Double? = nil, end: Double? = nil, jumps: Bool = false) throws {
+    try self.init(TestClips.path(clip), SamplingRequest(frames: frames, start: start, end: end), jumps: jumps)
   }
 }
 

@@ -1,0 +1,92 @@
+extension PanelLayout {
+  /// Quantizes up to 32 rows of `columns` floats to one panel, each value to the nearest its group's scale allows.
+  ///
+  /// - Parameters:
+  ///   - values: row r begins at `values + r · stride`; what lies between `columns` and `stride` is not read.
+  ///   - rows: 1 … 32; the panel's other rows become padding.
+  ///   - codes: takes `codesByteCount` bytes, at any alignment of 4.
+  ///   - scales: takes `scaleCount` float16 bit patterns.
+  ///   - minima: as `scales`; needed where codes are asymmetric, else not touched.
+  /// Panels are independent of each other: several threads may quantize different ones at once.
+  public func quantize(
+    _ values: UnsafePointer<Float>, stride: Int, rows: Int, codes: UnsafeMutableRawPointer, scales: UnsafeMutablePointer<UInt16>,
+    minima: UnsafeMutablePointer<UInt16>?
+  ) throws(QuantizationError) {
+    precondition(rows >= 1 && rows <= Self.rows && stride >= columns && (scheme.isSymmetric || minima != nil))
+    let group = scheme.group
+    var failure: QuantizationError?
+    // A group's values, padded, and its codes.
+    withUnsafeTemporaryAllocation(of: Float.self, capacity: group) { padded in
+      withUnsafeTemporaryAllocation(of: UInt8.self, capacity: group) { bytes in
+        guard let padded = padded.baseAddress, let bytes = bytes.baseAddress else { return }
+        for row in 0..<Self.rows {
+          for index in 0..<groups {
+            let place = index * Self.rows + row
+            let count = row < rows ? min(group, columns - index * group) : 0
+            var scale = GroupScale(scale: 0, minimum: 0)
+            if count > 0 {
+              var x = values + row * stride + index * group
+              if count < group {
+                padded.update(from: x, count: count)
+                (padded + count).update(repeating: x[0], count: group - count)
+                x = UnsafePointer(padded)
+              }
+              guard areFinite(x, group), let found = scheme.groupScale(x, count) else {
+                failure = error(x, count, row: row, column: index * group)
+                return
+              }
+              scale = found
+              scheme.encode(x, group, scale, to: bytes)
+            }
+            (bytes + count).update(repeating: UInt8(scheme.paddingCode), count: group - count)
+            pack(bytes, to: codes + index * (Self.rows * group * scheme.bits / 8) + row * 4)
+            scales[place] = Float16(scale.scale).bitPattern
+            if !scheme.isSymmetric { minima?[place] = Float16(scale.minimum).bitPattern }
+          }
+        }
+      }
+    }
+    if let failure { throw failure }
+  }
+
+  /// A row's codes of one group to their places in the panel: four bytes in each 128.
+  private func pack(_ bytes: UnsafePointer<UInt8>, to codes: UnsafeMutableRawPointer) {
+    let words = UnsafeRawPointer(bytes)
+    if scheme.bits == 8 {
+      for word in 0..<scheme.group / 4 {
+        (codes + 128 * word).storeBytes(of: words.loadUnaligned(fromByteOffset: 4 * word, as: UInt32.self), as: UInt32.self)
+      }
+    } else {
+      for word in 0..<scheme.group / 8 {
+        let low = words.loadUnaligned(fromByteOffset: 8 * word, as: UInt32.self)
+        let high = words.loadUnaligned(fromByteOffset: 8 * word + 4, as: UInt32.self)
+        (codes + 128 * word).storeBytes(of: low | high << 4, as: UInt32.self)
+      }
+    }
+  }
+
+  private func areFinite(_ x: UnsafePointer<Float>, _ count: Int) -> Bool {
+    var bits: UInt32 = 0
+    for index in 0..<count {
+      let exponent = x[index].bitPattern & 0x7f80_0000
+      bits = bits > exponent ? bits : exponent
+    }
+    return bits != 0x7f80_0000
+  }
+
+  /// The first value that is at fault in a group that could not be quantized.
+  private func error(_ x: UnsafePointer<Float>, _ count: Int, row: Int, column: Int) -> QuantizationError {
+    let values = UnsafeBufferPointer(start: x, count: count)
+    if let index = values.firstIndex(where: { !$0.isFinite }) {
+      return .notFinite(row: row, column: column + index, value: x[index])
+    }
+    let greatest = values.indices.max { values[$0].magnitude < values[$1].magnitude } ?? 0
+    return .tooLarge(row: row, column: column + greatest, value: x[greatest], limit: greatestMagnitude)
+  }
+
+  /// The greatest magnitude of a weight that can be quantized.
+  public var greatestMagnitude: Float {
+    let half = Float(Float16.greatestFiniteMagnitude)
+    return scheme.isSymmetric ? half * (scheme.bits == 4 ? 8 : 127) : half
+  }
+}

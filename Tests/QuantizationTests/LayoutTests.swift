@@ -1,0 +1,77 @@
+import Quantization
+import Testing
+
+struct LayoutTests {
+  @Test
+  func sizes() throws {
+    let layout = try #require(PanelLayout(scheme: scheme(4, 64, symmetric: true), columns: 100))
+    #expect(layout.groups == 2 && layout.paddedColumns == 128)
+    #expect(layout.codesByteCount == 32 * 128 / 2 && layout.scaleCount == 64)
+    #expect(PanelLayout(scheme: scheme(8, 64, symmetric: true), columns: 100)?.codesByteCount == 32 * 128)
+    #expect([0, 1, 32, 33, 64].map { PanelLayout.panels(rows: $0) } == [0, 1, 1, 2, 2])
+  }
+
+  @Test
+  func refusals() {
+    for (bits, group) in [(2, 32), (5, 32), (4, 0), (4, -32), (4, 16), (4, 48), (8, 288)] {
+      #expect(QuantizationScheme(bits: bits, group: group, isSymmetric: true) == nil)
+    }
+    #expect(PanelLayout(scheme: scheme(4, 32, symmetric: true), columns: 0) == nil)
+    #expect(PanelLayout(scheme: scheme(4, 32, symmetric: true), columns: .max) == nil)
+  }
+
+  /// Two rows of 32 weights that 4 bits hold without loss: every byte of the panel.
+  @Test
+  func bytesOf4SymmetricBits() throws {
+    let rows: [[Float]] = [(0..<32).map { Float($0 % 16 - 8) }, (0..<32).map { Float($0 % 16 - 8) * -0.5 }]
+    let panel = try Panel(rows.flatMap(\.self), rows: 2, scheme(4, 32, symmetric: true))
+    // Inputs 0…3 in the low halves, 4…7 in the high ones; then 8…15, and again.
+    let row: [[UInt8]] = [[0x40, 0x51, 0x62, 0x73], [0xc8, 0xd9, 0xea, 0xfb]]
+    for block in 0..<4 {
+      let expected = row[block % 2] + row[block % 2] + [UInt8](repeating: 0x88, count: 120)
+      #expect(Array(panel.codes[block * 128..<(block + 1) * 128]) == expected)
+    }
+    // 1 and −0.5: the extreme has code 0, whatever its sign.
+    #expect(panel.scales == [0x3c00, 0xb800] + [UInt16](repeating: 0, count: 30))
+  }
+
+  /// One row of 40 weights in 8 bits: two groups, the second padded.
+  @Test
+  func bytesOf8SymmetricBits() throws {
+    let values = (0..<40).map { column -> Float in
+      if column < 32 { return Float(127 - 8 * column) }
+      return column == 32 ? -254 : Float(2 * (column - 32))
+    }
+    let panel = try Panel(values, rows: 1, scheme(8, 32, symmetric: true))
+    for column in 0..<64 {
+      let code: Int
+      switch column {
+      case ..<32: code = 255 - 8 * column
+      case 32: code = 1
+      case ..<40: code = 96 + column
+      default: code = 128
+      }
+      #expect(panel.codes[column / 4 * 128 + column % 4] == UInt8(code))
+    }
+    let others = panel.codes.enumerated().filter { $0.offset % 128 >= 4 }
+    #expect(others.allSatisfy { $0.element == 128 })
+    #expect(panel.scales[0] == 0x3c00 && panel.scales[32] == 0x4000)
+    #expect(panel.scales.enumerated().allSatisfy { $0.offset % 32 == 0 || $0.element == 0 })
+  }
+
+  /// A minimum of −3 and a scale of 0.25.
+  @Test(arguments: [4, 8])
+  func bytesOfAsymmetricBits(_ bits: Int) throws {
+    let last = 1 << bits - 1
+    let codes = (0..<32).map { $0 == 31 ? last : $0 * 7 % (last + 1) }
+    let panel = try Panel(codes.map { -3 + Float($0) * 0.25 }, rows: 1, scheme(bits, 32, symmetric: false))
+    for column in 0..<32 {
+      let byte = Int(panel.codes[column / (32 / bits) * 128 + column % 4])
+      let code = bits == 8 ? byte : column % 8 < 4 ? byte & 15 : byte >> 4
+      #expect(code == codes[column])
+    }
+    #expect(panel.scales == [0x3400] + [UInt16](repeating: 0, count: 31))
+    #expect(panel.minima == [0xc200] + [UInt16](repeating: 0, count: 31))
+    #expect(panel.codes[4] == 0)
+  }
+}

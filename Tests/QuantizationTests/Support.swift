@@ -1,0 +1,65 @@
+import Quantization
+
+/// SplitMix64: the same numbers on every machine.
+struct SeededNumbers: RandomNumberGenerator {
+  private var state: UInt64
+
+  init(_ seed: UInt64) { state = seed }
+
+  mutating func next() -> UInt64 {
+    state &+= 0x9e37_79b9_7f4a_7c15
+    var z = state
+    z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+    z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+    return z ^ (z >> 31)
+  }
+
+  /// Nearly normal, with this standard deviation.
+  mutating func normal(_ deviation: Float) -> Float {
+    var sum: Float = 0
+    for _ in 0..<12 { sum += Float.random(in: -0.5...0.5, using: &self) }
+    return sum * deviation
+  }
+}
+
+func scheme(_ bits: Int, _ group: Int, symmetric: Bool) -> QuantizationScheme {
+  guard let scheme = QuantizationScheme(bits: bits, group: group, isSymmetric: symmetric) else { preconditionFailure("no such scheme") }
+  return scheme
+}
+
+/// A quantized panel and what it stands for.
+struct Panel {
+  let layout: PanelLayout
+  private(set) var codes: [UInt8]
+  private(set) var scales: [UInt16]
+  private(set) var minima: [UInt16]
+  /// `[rows][columns]`.
+  private(set) var restored: [Float]
+
+  init(_ values: [Float], rows: Int, _ scheme: QuantizationScheme) throws(QuantizationError) {
+    let columns = values.count / rows
+    guard let layout = PanelLayout(scheme: scheme, columns: columns) else { preconditionFailure("no such layout") }
+    self.layout = layout
+    // Not zero: every byte must be written.
+    codes = [UInt8](repeating: 0xee, count: layout.codesByteCount)
+    scales = [UInt16](repeating: 0xeeee, count: layout.scaleCount)
+    minima = scales
+    restored = [Float](repeating: .nan, count: values.count)
+    var failure: QuantizationError?
+    codes.withUnsafeMutableBytes { codes in
+      do throws(QuantizationError) {
+        try layout.quantize(values, stride: columns, rows: rows, codes: codes.baseAddress!, scales: &scales, minima: &minima)
+      } catch {
+        failure = error
+      }
+    }
+    if let failure { throw failure }
+    codes.withUnsafeBytes { codes in
+      layout.dequantize(codes: codes.baseAddress!, scales: scales, minima: minima, rows: rows, to: &restored, stride: columns)
+    }
+  }
+
+  func squaredError(_ values: [Float]) -> Double {
+    zip(values, restored).reduce(0) { $0 + (Double($1.0) - Double($1.1)) * (Double($1.0) - Double($1.1)) }
+  }
+}
