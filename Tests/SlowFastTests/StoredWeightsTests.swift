@@ -37,7 +37,8 @@ import Testing
     #expect(comparison.agreement >= (bits == 8 ? 0.85 : 0.3))
   }
 
-  /// With quantized weights kernels differ by where activations round; far less than the quantization itself.
+  /// With quantized weights kernels differ by where activations round. A float's last bit decides a few at first, and layer by layer the
+  /// differences grow to what quantizing activations costs anyway: small, but not the same text to the last token.
   @Test(arguments: KernelChoice.available.map(\.name), [8, 4])
   func kernelsAgree(kernels: String, bits: Int) throws {
     let directory = try TemporaryDirectory()
@@ -46,7 +47,7 @@ import Testing
     let other = try #require(try trace(model, name: "clip", kernels: kernels).floats["logits"])
     let comparison = LogitComparison(other.values, reference: best.values, vocabularySize: model.config.vocabularySize)
     print("\(kernels) beside \(KernelChoice.available[0].name), \(bits) bits: \(comparison)")
-    #expect(comparison.divergence < 1e-3)
+    #expect(comparison.divergence < 5e-3)
   }
 }
 
