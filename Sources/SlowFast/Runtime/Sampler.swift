@@ -27,8 +27,8 @@ package struct Sampler {
     var best: Int32 = 0
     var bestLogit = -Float.infinity
     for (index, logit) in logits.enumerated() {
-      // The set is only asked about a logit that could win.
-      guard logit > bestLogit || (logit < 0 && options.repetitionPenalty < 1) else { continue }
+      // A penalty of 1 or more only lowers: the set is only asked about a logit that could win.
+      guard logit > bestLogit || options.repetitionPenalty < 1 else { continue }
       let value = penalised(logit, Int32(index))
       if value > bestLogit {
         bestLogit = value

@@ -27,7 +27,7 @@ struct ChatCommand: ParsableCommand {
       do {
         _ = try session.ask(
           question, options: opened.options, progress: progress.show, isCancelled: { Interrupt.isRequested }, onText: AnswerPrinter().print)
-        print()
+        Display.stream("\n")
       } catch {
         try goOn(after: error, isInteractive: isInteractive)
       }

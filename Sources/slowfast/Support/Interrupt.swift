@@ -19,6 +19,11 @@ enum Interrupt {
     }
     signal(SIGINT, stop)
     signal(SIGTERM, stop)
+    // Whoever started this process may have left them blocked, as threads of a library's pool do.
+    var signals = sigset_t()
+    sigemptyset(&signals)
+    for number in [SIGINT, SIGTERM, SIGALRM] { sigaddset(&signals, number) }
+    sigprocmask(SIG_UNBLOCK, &signals, nil)
     // A reader that went away (`slowfast … | head`) is told by write errors, not by a signal.
     signal(SIGPIPE, SIG_DFL)
   }
