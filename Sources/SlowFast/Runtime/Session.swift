@@ -200,7 +200,7 @@ public final class Session {
 
   /// The tokens that the next question adds: the whole prompt at first, later the last answer's end and the new turn.
   /// `cached` tokens of that answer are in the cache already.
-  fileprivate func makePrompt(_ question: String, cached: Int) throws(SlowFastError) -> Prompt {
+  func makePrompt(_ question: String, cached: Int) throws(SlowFastError) -> Prompt {
     let chat = ChatPrompt(marksImages: model.config.usesImageStartEnd)
     guard let answer = conversation.answer else {
       var fast = clips.map(\.fast).makeIterator()
@@ -218,7 +218,7 @@ public final class Session {
   }
 
   /// The decoder, loaded when the first question comes.
-  fileprivate func readyGenerator(capacity: Int, progress: @escaping ProgressHandler) throws(SlowFastError) -> Generator {
+  func readyGenerator(capacity: Int, progress: @escaping ProgressHandler) throws(SlowFastError) -> Generator {
     if let generator { return generator }
     let source = model.source
     let decoder = try statistics.times.measure(\.loadDecoder) { () throws(SlowFastError) in
@@ -258,55 +258,4 @@ public struct Answer: Sendable, Equatable {
   /// Without the stop token.
   public var tokens: [Int32] = []
   public var endReason = EndReason.maximumTokens
-}
-
-extension Session {
-  /// What a run of these clips and this question will need.
-  public func plan(
-    _ sources: [ClipSource], sampling: SamplingRequest, question: String, maximumTokens: Int
-  ) -> MemoryPlan {
-    let chat = ChatPrompt(marksImages: model.config.usesImageStartEnd).adding(user: question, images: sources.count)
-    let text = chat.pieces(model.tokenizer).reduce(0) { sum, piece in
-      if case .tokens(let ids) = piece { sum + ids.count } else { sum }
-    }
-    return MemoryPlan(
-      source: model.source, clips: sources.map { $0.frameCount(sampling) }, textTokens: text,
-      maximumAnswerTokens: min(maximumTokens, model.config.maximumPositions),
-      cacheType: model.cacheType, threads: pool.threadCount)
-  }
-
-  /// Throws when the plan exceeds the memory there is.
-  public func checkMemory(_ plan: MemoryPlan) throws(SlowFastError) {
-    guard let available = MemoryPlan.availableBytes(), plan.peakBytes > available else { return }
-    throw .notEnoughMemory(needed: plan.peakBytes, available: available, plan: plan.summary)
-  }
-
-  /// The second half of a trace: prompt and answer.
-  func trace(
-    _ question: String, generate: Int, recorder: TraceRecorder, isCancelled: @escaping @Sendable () -> Bool
-  ) throws(SlowFastError) -> Trace {
-    let prompt = try makePrompt(question, cached: 0)
-    guard prompt.tokenCount <= model.config.contextLength else {
-      throw .promptTooLong(tokens: prompt.tokenCount, limit: model.config.contextLength)
-    }
-    let generator = try readyGenerator(capacity: prompt.tokenCount + generate, progress: { _ in })
-    generator.isCancelled = isCancelled
-    generator.observer = { layer, _, x in recorder.add(layer: layer, x) }
-    var logits = try generator.prefill(prompt)
-    generator.observer = nil
-    var greedy = Sampler(GenerationOptions())
-    var generated: [Int32] = []
-    while generated.count < generate {
-      generated.append(greedy.next(logits))
-      if generated.count < generate { logits = try generator.step(generated[generated.count - 1]) }
-    }
-    try recorder.finishPrompt(generator, engine: engine)
-    var trace = recorder.trace
-    trace.integers["prompt_ids"] = prompt.pieces.flatMap { piece in
-      if case .text(let ids) = piece { ids } else { [Trace.imageToken] }
-    }
-    if generate > 0 { trace.integers["generated"] = generated }
-    trace.metadata = ["question": question, "slow_attention": options.slowAttention.rawValue, "kernels": engine.kernels.name]
-    return trace
-  }
 }

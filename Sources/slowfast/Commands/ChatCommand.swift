@@ -11,30 +11,14 @@ struct ChatCommand: ParsableCommand {
       an empty line or Ctrl-D ends. Questions may also be piped in, one a line.
       """)
 
-  @Argument(help: "An .sfq file or a checkpoint directory.")
-  var model: String
-  @Argument(help: "Videos, images, directories of images.")
-  var inputs: [String]
-  @OptionGroup var sampling: SamplingArguments
-  @OptionGroup var generation: GenerationArguments
-  @OptionGroup var session: SessionArguments
-
-  func validate() throws {
-    if inputs.isEmpty { throw ValidationError("Missing a video or an image.") }
-  }
+  @OptionGroup var clip: ClipArguments
 
   func run() throws {
-    let model = try VideoLanguageModel(path: model)
-    let options = generation.options(defaults: model.generationDefaults)
-    try options.validate()
-    let sources = try inputs.map { try ClipSource(path: $0) }
-    let request = sampling.request(defaultFrames: model.defaultFrameCount)
-    let session = try Session(model, options: session.options)
-    try session.checkMemory(session.plan(sources, sampling: request, question: "", maximumTokens: options.maximumTokens))
+    let opened = try clip.open()
+    let session = opened.session
+    try session.checkMemory(opened.plan(question: ""))
     let progress = ProgressLine()
-    try session.watch(sources, sampling: request, progress: progress.show, isCancelled: { Interrupt.isRequested })
-    Display.clearLine()
-    for warning in session.statistics.warnings { Display.printError("warning: \(warning)") }
+    try opened.watch(progress)
 
     let isInteractive = isatty(STDIN_FILENO) == 1
     while true {
@@ -42,7 +26,7 @@ struct ChatCommand: ParsableCommand {
       guard let question = readLine(), !question.isEmpty else { break }
       do {
         _ = try session.ask(
-          question, options: options, progress: progress.show, isCancelled: { Interrupt.isRequested }, onText: AnswerPrinter().print)
+          question, options: opened.options, progress: progress.show, isCancelled: { Interrupt.isRequested }, onText: AnswerPrinter().print)
         Display.stream("\n")
       } catch {
         try goOn(after: error, isInteractive: isInteractive)

@@ -11,15 +11,9 @@ struct RunCommand: ParsableCommand {
         slowfast run model.sfq clip.mp4 -q "What happens?" --frames 32 --start 10 --end 40
       """)
 
-  @Argument(help: "An .sfq file or a checkpoint directory.")
-  var model: String
-  @Argument(help: "Videos, images, directories of images.")
-  var inputs: [String]
+  @OptionGroup var clip: ClipArguments
   @Option(name: [.short, .long], help: "What to ask.")
   var question: String
-  @OptionGroup var sampling: SamplingArguments
-  @OptionGroup var generation: GenerationArguments
-  @OptionGroup var session: SessionArguments
   @Flag(help: "Print frames, tokens and bytes of memory, and stop.")
   var plan = false
   @Flag(help: "Print what each stage took.")
@@ -27,18 +21,10 @@ struct RunCommand: ParsableCommand {
   @Flag(help: "Print one JSON object instead of text.")
   var json = false
 
-  func validate() throws {
-    if inputs.isEmpty { throw ValidationError("Missing a video or an image.") }
-  }
-
   func run() throws {
-    let model = try VideoLanguageModel(path: model)
-    let options = generation.options(defaults: model.generationDefaults)
-    try options.validate()
-    let sources = try inputs.map { try ClipSource(path: $0) }
-    let request = sampling.request(defaultFrames: model.defaultFrameCount)
-    let session = try Session(model, options: session.options)
-    let plan = session.plan(sources, sampling: request, question: question, maximumTokens: options.maximumTokens)
+    let opened = try clip.open()
+    let (session, options) = (opened.session, opened.options)
+    let plan = opened.plan(question: question)
     if self.plan {
       if json { try Display.printJSON(plan) } else { print(Report.plan(plan)) }
       return
@@ -46,8 +32,7 @@ struct RunCommand: ParsableCommand {
     try session.checkMemory(plan)
 
     let progress = ProgressLine()
-    try session.watch(sources, sampling: request, progress: progress.show, isCancelled: { Interrupt.isRequested })
-    for warning in session.statistics.warnings where !json { Display.printError("warning: \(warning)") }
+    try opened.watch(progress, printsWarnings: !json)
     let printer = AnswerPrinter(isSilent: json)
     let answer = try session.ask(question, options: options, progress: progress.show, isCancelled: { Interrupt.isRequested }, onText: printer.print)
     Display.clearLine()

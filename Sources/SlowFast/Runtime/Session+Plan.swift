@@ -1,0 +1,24 @@
+import Tokenizer
+import Video
+
+extension Session {
+  /// What a run of these clips and this question will need.
+  public func plan(
+    _ sources: [ClipSource], sampling: SamplingRequest, question: String, maximumTokens: Int
+  ) -> MemoryPlan {
+    let chat = ChatPrompt(marksImages: model.config.usesImageStartEnd).adding(user: question, images: sources.count)
+    let text = chat.pieces(model.tokenizer).reduce(0) { sum, piece in
+      if case .tokens(let ids) = piece { sum + ids.count } else { sum }
+    }
+    return MemoryPlan(
+      source: model.source, clips: sources.map { $0.frameCount(sampling) }, textTokens: text,
+      maximumAnswerTokens: min(maximumTokens, model.config.maximumPositions),
+      cacheType: model.cacheType, threads: pool.threadCount)
+  }
+
+  /// Throws when the plan exceeds the memory there is.
+  public func checkMemory(_ plan: MemoryPlan) throws(SlowFastError) {
+    guard let available = MemoryPlan.availableBytes(), plan.peakBytes > available else { return }
+    throw .notEnoughMemory(needed: plan.peakBytes, available: available, plan: plan.summary)
+  }
+}
