@@ -49,7 +49,10 @@ import Testing
     #expect(next(&sampler, [.nan, .nan]) == 0)
   }
 
-  static let ways: [(Float, Int, Float)] = [(1, 0, 1), (0.7, 0, 1), (1.5, 0, 1), (1, 5, 1), (1, 1, 1), (1, 0, 0.8), (1, 0, 0.05), (0.7, 20, 0.8), (1, 1000, 1)]
+  /// Temperature, top-k, top-p.
+  static let ways: [(Float, Int, Float)] = [
+    (1, 0, 1), (0.7, 0, 1), (1.5, 0, 1), (1, 5, 1), (1, 1, 1), (1, 0, 0.8), (1, 0, 0.05), (0.7, 20, 0.8), (1, 1000, 1),
+  ]
 
   @Test(arguments: ways)
   func drawsFollowTheDistribution(temperature: Float, topK: Int, topP: Float) {
