@@ -85,7 +85,9 @@ final class ModelFileSource: WeightSource {
 
   /// Unpacked chunks of the embedding table that stay in memory: neighbouring tokens are often asked for again.
   private static let keptChunks = 8
-  var embeddingBytes: Int { (Self.keptChunks + 1) * file.chunkSize }
+  var embeddingBytes: Int {
+    min((Self.keptChunks + 1) * file.chunkSize, file.tensor("model.embed_tokens.weight")?.rawByteCount ?? 0)
+  }
 
   private func take(_ name: String) throws(SlowFastError) -> LoadedTensor {
     if let tensor = loaded.withLock({ $0.removeValue(forKey: name) }) { return tensor }

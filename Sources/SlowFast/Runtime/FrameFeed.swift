@@ -1,3 +1,4 @@
+import Architecture
 import Compute
 import Video
 
@@ -21,11 +22,11 @@ public enum ClipSource: Sendable {
 struct FrameFeed {
   let source: ClipSource
   let sampling: SamplingRequest
-  let imageSize: Int
+  let preprocessing: PreprocessingRecord
   let threads: Int
 
   enum Event {
-    /// `[imageSize², 3]`, valid until the next event.
+    /// `[size², 3]`, valid until the next event.
     case pixels(Matrix)
     /// The same frame as before.
     case repeated
@@ -38,9 +39,10 @@ struct FrameFeed {
     times: inout StageTimes, isCancelled: @escaping @Sendable () -> Bool,
     body: (Event, inout StageTimes) throws(SlowFastError) -> Void
   ) throws(SlowFastError) -> SamplingReport {
-    let size = imageSize
+    let size = preprocessing.size
     let pixels = try compute { () throws(ComputeError) in try Matrix(rows: size * size, columns: 3) }
-    let preprocessing = try video { () throws(VideoError) in try Preprocessing(size: size) }
+    let (mean, deviation) = (preprocessing.mean, preprocessing.std)
+    let preprocessing = try video { () throws(VideoError) in try Preprocessing(size: size, mean: mean, deviation: deviation) }
     func take(_ image: RGBImage, _ times: inout StageTimes) -> Event {
       times.measure(\.resize) {
         preprocessing.normalize(
@@ -88,7 +90,7 @@ struct FrameFeed {
 
 /// Runs a step of the video module, its failures as this module's.
 func video<T>(_ body: () throws(VideoError) -> T) throws(SlowFastError) -> T {
-  do throws(VideoError) { return try body() } catch { throw .video(error) }
+  do throws(VideoError) { return try body() } catch { throw SlowFastError(error, path: "") }
 }
 
 extension VisualSource {

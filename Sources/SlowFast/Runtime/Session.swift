@@ -92,7 +92,7 @@ public final class Session {
     for source in sources {
       let encoder = try ClipEncoder(vision, frames: source.frameCount(sampling), engine: engine)
       if let recorder { encoder.observer = recorder.add(features:projected:) }
-      let feed = FrameFeed(source: source, sampling: sampling, imageSize: model.config.imageSize, threads: pool.threadCount)
+      let feed = FrameFeed(source: source, sampling: sampling, preprocessing: model.preprocessing, threads: pool.threadCount)
       let report = try feed.forEach(times: &statistics.times, isCancelled: isCancelled) { (frame: FrameFeed.Event, times: inout StageTimes) throws(SlowFastError) in
         switch frame {
         case .pixels(let pixels):

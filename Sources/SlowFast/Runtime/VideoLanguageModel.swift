@@ -17,7 +17,9 @@ public final class VideoLanguageModel: Sendable {
   /// From the model's generation config.
   public let generationDefaults: GenerationOptions
   /// Frames of a clip unless the user says otherwise.
-  public let defaultFrameCount: Int
+  public var defaultFrameCount: Int { preprocessing.frames }
+  /// How frames become pixels.
+  let preprocessing: PreprocessingRecord
 
   let source: any WeightSource
   /// float16 beside quantized weights; float32 where nothing else is rounded either.
@@ -33,7 +35,7 @@ public final class VideoLanguageModel: Sendable {
     source = opened.source
     config = opened.source.config
     tokenizer = opened.tokenizer
-    defaultFrameCount = opened.frameCount
+    preprocessing = opened.preprocessing
     cacheType = opened.source.isQuantized ? .float16 : .float32
     var defaults = GenerationOptions(generationConfig: opened.generationConfig ?? [])
     // A checkpoint without a generation config ends its answers as ChatML does.
@@ -47,7 +49,7 @@ public final class VideoLanguageModel: Sendable {
     var source: any WeightSource
     var tokenizer: Tokenizer
     var generationConfig: [UInt8]?
-    var frameCount: Int
+    var preprocessing: PreprocessingRecord
   }
 
   private static func openCheckpoint(_ path: String) throws(SlowFastError) -> Opened {
@@ -56,8 +58,18 @@ public final class VideoLanguageModel: Sendable {
       let source = try CheckpointSource(checkpoint)
       return Opened(
         source: source, tokenizer: try Tokenizer(checkpoint: path), generationConfig: checkpoint.generationConfig,
-        frameCount: PreprocessingRecord(config: source.config, checkpointName: checkpoint.name).frames)
+        preprocessing: PreprocessingRecord(config: source.config, checkpointName: checkpoint.name))
     } catch { throw SlowFastError(error, path: path) }
+  }
+
+  /// The section must speak of the same square that the configuration does.
+  private static func preprocessing(of file: ModelFileReader, _ source: any WeightSource) throws -> PreprocessingRecord {
+    let record = try PreprocessingRecord(json: try file.section("preprocessing"))
+    guard record.size == source.config.imageSize else {
+      throw SlowFastError.badModel(
+        path: file.path, reason: "frames of \(record.size) pixels in its preprocessing, \(source.config.imageSize) in its config.json")
+    }
+    return record
   }
 
   private static func openModelFile(_ path: String) throws(SlowFastError) -> Opened {
@@ -67,7 +79,7 @@ public final class VideoLanguageModel: Sendable {
       return Opened(
         source: source, tokenizer: try Tokenizer(serialized: try file.section("tokenizer")),
         generationConfig: file.sections.contains { $0.name == "generation_config.json" } ? try file.section("generation_config.json") : nil,
-        frameCount: try PreprocessingRecord(json: try file.section("preprocessing")).frames)
+        preprocessing: try preprocessing(of: file, source))
     } catch { throw SlowFastError(error, path: path) }
   }
 }
@@ -77,10 +89,10 @@ extension SlowFastError {
   init(_ error: any Error, path: String) {
     switch error {
     case let error as SlowFastError: self = error
+    case ModelFileError.cancelled, ConversionError.cancelled, VideoError.cancelled: self = .cancelled
     case let error as ArchitectureError: self = .architecture(error)
     case let error as CheckpointError: self = .checkpoint(error)
     case let error as ConversionError: self = .conversion(error)
-    case ModelFileError.cancelled, ConversionError.cancelled, VideoError.cancelled: self = .cancelled
     case let error as ModelFileError: self = .modelFile(error)
     case let error as TokenizerError: self = .tokenizer(error)
     case let error as VideoError: self = .video(error)
