@@ -145,7 +145,7 @@ def test_dense_depthwise_has_the_convolutions_values_and_gradients():
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
 
 
-GOLDEN = sorted({path.parent for root in ("Tests", "../shared") for path in (HERE.parents[1] / root).rglob("golden.safetensors")})
+GOLDEN = sorted({path.parent for path in (HERE.parents[1] / "Tests").rglob("golden.safetensors")})
 
 
 @pytest.mark.parametrize("folder", GOLDEN or [pytest.param(None, marks=pytest.mark.skip("no recorded tensors here"))])
