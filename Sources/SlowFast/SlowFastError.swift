@@ -24,6 +24,8 @@ public enum SlowFastError: Error, Sendable {
   case notEnoughMemory(needed: Int, available: Int, plan: String)
   /// A generation option out of range.
   case badOption(name: String, found: String, expected: String)
+  /// A file of questions and answers; `line` counts from 1 and is nil where the whole file is meant.
+  case badEvaluation(path: String, line: Int?, problem: String)
   /// The model has no id for a token that the prompt needs.
   case missingToken(String)
   case cancelled
@@ -46,6 +48,7 @@ extension SlowFastError: CustomStringConvertible {
     case .notEnoughMemory(let needed, let available, let plan):
       "the run needs \(formatBytes(needed)), \(formatBytes(available)) are available (\(plan)); take fewer frames or a smaller model file"
     case .badOption(let name, let found, let expected): "\(name) is \(found.escaped()), expected \(expected)"
+    case .badEvaluation(let path, let line, let problem): "\(path.escaped())\(line.map { ":\($0)" } ?? ""): \(problem)"
     case .missingToken(let token): "the tokenizer has no token \(token.escaped())"
     case .cancelled: "interrupted"
     }

@@ -1,0 +1,115 @@
+import Foundation
+import SlowFast
+import Testing
+
+/// Questions, answers and the clips that they are about.
+@Suite struct EvaluationSetTests {
+  private let directory: TemporaryDirectory
+
+  init() throws {
+    directory = try TemporaryDirectory()
+    for name in ["a.png", "b.png"] { try picture(name == "a.png" ? 1 : 2).writePNG(to: directory.file(name)) }
+  }
+
+  private func write(_ text: String, as name: String = "eval.jsonl") throws -> String {
+    try Data(text.utf8).write(to: URL(fileURLWithPath: directory.file(name)))
+    return directory.file(name)
+  }
+
+  private func read(_ text: String) throws -> EvaluationSet { try EvaluationSet(jsonLines: try write(text)) }
+
+  @Test func linesOfOneClipComeTogether() throws {
+    let set = try read(
+      """
+      {"video": "a.png", "question": "How many?", "answer": "4", "kind": "count"}
+
+      {"video": "b.png", "question": "Which?", "answer": "red", "other": [1, {}]}
+      {"answer": "5", "kind": "count", "question": "And then?", "video": "a.png"}\r
+
+      """)
+    #expect(set.clips.map(\.video) == ["a.png", "b.png"])
+    #expect(set.clips.map(\.path) == [directory.file("a.png"), directory.file("b.png")])
+    #expect(set.clips[0].questions.map(\.question) == ["How many?", "And then?"])
+    #expect(set.clips[0].questions.map(\.line) == [1, 4])
+    let last = set.clips[1].questions[0]
+    #expect(last.question == "Which?" && last.answer == "red" && last.kind == EvaluationSet.plainKind && last.line == 3)
+    #expect(set.questionCount == 3 && set.kinds == ["count", EvaluationSet.plainKind])
+    #expect(set.prefix(1).clips == [set.clips[0]] && set.prefix(9).clips == set.clips)
+  }
+
+  @Test func absolutePathsStayAsTheyAre() throws {
+    let set = try read(#"{"video": "\#(directory.file("b.png"))", "question": "q", "answer": "a"}"#)
+    #expect(set.clips[0].path == directory.file("b.png"))
+  }
+
+  private static let good = #"{"video": "a.png", "question": "q", "answer": "a"}"#
+
+  @Test(arguments: [
+    ("{", 2, "no JSON"), ("what?", 2, "no JSON"), ("[1]", 2, "no JSON object"), ("7", 2, "JSON object"), (good + good, 2, "no JSON"),
+    (#"{"video": "a.png", "question": "q"}"#, 2, "\"answer\""), (#"{"question": "q", "answer": "a"}"#, 2, "\"video\""),
+    (#"{"video": "a.png", "question": "q", "answer": 4}"#, 2, "\"answer\" is no text"),
+    (#"{"video": "a.png", "question": null, "answer": "a"}"#, 2, "\"question\" is no text"),
+    (#"{"video": "a.png", "question": "q", "answer": "a", "kind": ["x"]}"#, 2, "\"kind\" is no text"),
+    (#"{"video": "a.png", "question": "", "answer": "a"}"#, 2, "\"question\" is empty"),
+    (#"{"video": "", "question": "q", "answer": "a"}"#, 2, "\"video\" is empty"),
+    ("\n" + #"{"video": "none.mp4", "question": "q", "answer": "a"}"#, 3, "none.mp4\" does not exist"),
+  ])
+  func aBadLineIsNamed(line: String, number: Int, words: String) throws {
+    let path = try write(Self.good + "\n" + line + "\n" + Self.good)
+    let error = failure { _ = try EvaluationSet(jsonLines: path) }
+    guard case .badEvaluation(path, number, _) = error else {
+      Issue.record("\(String(describing: error))")
+      return
+    }
+    #expect("\(error!)".hasPrefix("\(path):\(number): ") && "\(error!)".contains(words), "\(error!)")
+    #expect(!"\(error!)".contains("\n"))
+  }
+
+  @Test func bytesThatAreNoText() throws {
+    try Data([0x7B, 0xFF, 0x00, 0x7D]).write(to: URL(fileURLWithPath: directory.file("bad.jsonl")))
+    guard case .badEvaluation(_, 1, _) = failure({ _ = try EvaluationSet(jsonLines: directory.file("bad.jsonl")) }) else {
+      Issue.record("expected line 1 to be refused")
+      return
+    }
+  }
+
+  @Test(arguments: ["", "\n", " \r\n\t\n"])
+  func anEmptyFile(text: String) throws {
+    guard case .badEvaluation(_, nil, let problem) = failure({ _ = try read(text) }) else {
+      Issue.record("expected the file to be refused")
+      return
+    }
+    #expect(problem.contains("no question"))
+  }
+
+  @Test func aFileThatIsNotThere() throws {
+    for path in [directory.file("none.jsonl"), directory.path] {
+      guard case .checkpoint(let error) = failure({ _ = try EvaluationSet(jsonLines: path) }) else {
+        Issue.record("\(path) was read")
+        continue
+      }
+      #expect("\(error)".contains(path))
+    }
+  }
+
+  /// What `--calibrate` takes: files of questions and bare videos.
+  @Test func pathsOfBothSorts() throws {
+    let file = try write(Self.good)
+    let set = try EvaluationSet(paths: [directory.file("b.png"), file])
+    #expect(set.clips.map(\.path) == [directory.file("b.png"), directory.file("a.png")])
+    #expect(set.clips.map(\.questions.count) == [0, 1])
+    guard case .video(let error) = failure({ _ = try EvaluationSet(paths: [file, directory.file("none.mp4")]) }) else {
+      Issue.record("a missing video was taken")
+      return
+    }
+    #expect("\(error)".contains("none.mp4"))
+  }
+
+  @Test func fingerprintsTellSetsApart() throws {
+    let first = try read(Self.good).fingerprint
+    #expect(try read(Self.good).fingerprint == first)
+    #expect(try read(Self.good.replacingOccurrences(of: "\"q\"", with: "\"p\"")).fingerprint != first)
+    try picture(7, width: 50).writePNG(to: directory.file("a.png"))
+    #expect(try read(Self.good).fingerprint != first)
+  }
+}
