@@ -24,6 +24,13 @@ let kernelTargets: [Target] = isARM ? [] : [
     name: "KernelsAVX2", dependencies: ["Kernels", "CIntrinsics"],
     swiftSettings: kernels(["-march=x86-64-v3"])),
   .target(
+    name: "KernelsAVXVNNI", dependencies: ["Kernels", "CIntrinsics"],
+    swiftSettings: kernels(["-march=x86-64-v3", "-mavxvnni"])),
+  // The same sources, encoded for AVX-512 VL.
+  .target(
+    name: "KernelsAVX512VL", dependencies: ["Kernels", "CIntrinsics"],
+    swiftSettings: kernels(["-march=x86-64-v4", "-mavx512vnni"])),
+  .target(
     name: "KernelsAVX512", dependencies: ["Kernels", "CIntrinsics"],
     swiftSettings: kernels(["-march=x86-64-v4", "-mavx512vnni"])),
 ]

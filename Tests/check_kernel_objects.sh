@@ -5,7 +5,7 @@ set -euo pipefail
 build=${1:?usage: check_kernel_objects.sh BUILD_FOLDER}
 failed=0
 checked=0
-for module in KernelsAVX2 KernelsAVX512; do
+for module in KernelsAVX2 KernelsAVXVNNI KernelsAVX512VL KernelsAVX512; do
   for object in "$build/$module.build"/*.o; do
     [ -e "$object" ] || continue
     checked=$((checked + 1))

@@ -34,6 +34,12 @@ static inline int cpu_has_x86_64_v4_vnni(void) {
   return (b & wanted) == wanted && (c & 1u << 11) != 0;
 }
 
+// x86-64-v3 with AVX-VNNI.
+static inline int cpu_has_x86_64_v3_vnni(void) {
+  uint32_t a, b, c, d;
+  return cpu_has_x86_64_v3() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4) != 0;
+}
+
 // Tells the processor that this is a waiting loop.
 static inline void cpu_pause(void) { __builtin_ia32_pause(); }
 

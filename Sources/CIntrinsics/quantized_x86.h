@@ -58,6 +58,13 @@ AVX2 __m256i avx2_narrow(__m256i a, __m256i b, __m256i c, __m256i d) {
   __m256i bytes = _mm256_packs_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
   return _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
 }
+AVX2 int32_t avx2_sum32(__m256i x) {
+  __m128i y = _mm_add_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+  y = _mm_add_epi32(y, _mm_shuffle_epi32(y, 0x4e));
+  return _mm_cvtsi128_si32(_mm_add_epi32(y, _mm_shuffle_epi32(y, 0xb1)));
+}
+AVX2 __m256i avx2_divide16(__m256i a) { return _mm256_srai_epi32(a, 4); }
+AVX2 __m256i avx2_times16(__m256i a) { return _mm256_slli_epi32(a, 4); }
 // −8 times the sum of the even int16 in the low half, of the odd ones in the high half.
 AVX2 int32_t avx2_offset_word(__m256i x) {
   __m128i y = _mm_add_epi16(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
@@ -72,6 +79,20 @@ AVX2 __m256i avx2_opaque(__m256i x) {
   __asm__ volatile("" : "+x"(x));
   return x;
 }
+
+// MARK: VNNI on 256 bits
+
+// `sums` + the products of four unsigned with four signed bytes, in each of 8 lanes. The same instruction has two encodings: that of
+// AVX-VNNI (processors without AVX-512) and that of AVX-512 VL; the module that is compiled says which.
+#if defined(__AVXVNNI__)
+static inline __attribute__((always_inline, target("avx2,avxvnni"))) __m256i vnni256_dot(__m256i sums, __m256i unsigned_bytes, __m256i bytes) {
+  return _mm256_dpbusd_avx_epi32(sums, unsigned_bytes, bytes);
+}
+#elif defined(__AVX512VNNI__)
+AVX512 __m256i vnni256_dot(__m256i sums, __m256i unsigned_bytes, __m256i bytes) {
+  return _mm256_dpbusd_epi32(sums, unsigned_bytes, bytes);
+}
+#endif
 
 // MARK: AVX-512 with VNNI
 

@@ -6,6 +6,8 @@ import KernelsPortable
 #if arch(x86_64)
   import KernelsAVX2
   import KernelsAVX512
+  import KernelsAVX512VL
+  import KernelsAVXVNNI
 #endif
 
 /// The kernel tables of this program, and the one to use on this machine.
@@ -19,6 +21,11 @@ public enum KernelChoice {
     #if arch(x86_64)
       if cpu_has_x86_64_v4_vnni() != 0 {
         tables.append(KernelTable(name: "avx512", quantized: quantizedKernelsAVX512, float: KernelsAVX512.floatKernels))
+        tables.append(
+          KernelTable(name: "avx512vl", quantized: KernelsAVX512VL.quantizedKernelsVNNI256, float: KernelsAVX2.floatKernels))
+      }
+      if cpu_has_x86_64_v3_vnni() != 0 {
+        tables.append(KernelTable(name: "avxvnni", quantized: KernelsAVXVNNI.quantizedKernelsVNNI256, float: KernelsAVX2.floatKernels))
       }
       if cpu_has_x86_64_v3() != 0 {
         tables.append(KernelTable(name: "avx2", quantized: quantizedKernelsAVX2, float: KernelsAVX2.floatKernels))

@@ -1,0 +1,120 @@
+import CIntrinsics
+import Kernels
+
+/// Up to this many tokens are multiplied straight from the packed codes: each code is read once, from memory, and unpacked in registers.
+let directTokens = 4
+
+/// Bytes ahead of the codes being read that are asked for: the hardware's own prefetching stops at each page's end.
+private let prefetchDistance = 2048
+
+func multiplyDirectly4(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  clear(output, rows.count)
+  switch rows.count {
+  case 1: direct4x1(panel, rows, output)
+  case 2: direct4x2(panel, rows, output)
+  case 3: direct4x3(panel, rows, output)
+  default: direct4x4(panel, rows, output)
+  }
+}
+
+func multiplyDirectly8(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  clear(output, rows.count)
+  switch rows.count {
+  case 1: direct8x1(panel, rows, output)
+  case 2: direct8x2(panel, rows, output)
+  case 3: direct8x3(panel, rows, output)
+  default: direct8x4(panel, rows, output)
+  }
+}
+
+// One function for each number of tokens: the compiler then knows it, and accumulators stay in registers.
+
+@inline(never)
+func direct4x1(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  multiplyDirectly(bits: 4, vectors: 4, 1, panel, rows, output)
+}
+@inline(never)
+func direct4x2(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  multiplyDirectly(bits: 4, vectors: 2, 2, panel, rows, output)
+}
+@inline(never)
+func direct4x3(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  multiplyDirectly(bits: 4, vectors: 1, 3, panel, rows, output)
+}
+@inline(never)
+func direct4x4(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  multiplyDirectly(bits: 4, vectors: 1, 4, panel, rows, output)
+}
+@inline(never)
+func direct8x1(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  multiplyDirectly(bits: 8, vectors: 4, 1, panel, rows, output)
+}
+@inline(never)
+func direct8x2(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  multiplyDirectly(bits: 8, vectors: 2, 2, panel, rows, output)
+}
+@inline(never)
+func direct8x3(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  multiplyDirectly(bits: 8, vectors: 1, 3, panel, rows, output)
+}
+@inline(never)
+func direct8x4(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  multiplyDirectly(bits: 8, vectors: 1, 4, panel, rows, output)
+}
+
+/// `tokens` tokens (a constant), `vectors` · 8 rows at a time, in steps of eight inputs: the first four and the last four are added up apart
+/// so that a sum waits for its predecessor less often. The upper halves of 4-bit codes stay where they are, so that their sums come out 16
+/// times too large, which costs one shift a group in place of one a vector.
+@inline(__always)
+func multiplyDirectly(
+  bits: Int, vectors: Int, _ tokens: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>
+) {
+  var first = zeros8()
+  var last = zeros8()
+  for part in 0..<4 / vectors {
+    var codes = panel.codes + part * vectors * 32
+    var values = UnsafeRawPointer(rows.values)
+    let place = output + part * vectors * 8
+    for group in 0..<panel.groups {
+      for token in 0..<tokens {
+        let offset = start(rows.offsets + group * tokens + token, bits: bits)
+        for vector in 0..<vectors {
+          first[unchecked: token * vectors + vector] = offset
+          last[unchecked: token * vectors + vector] = avx2_fill32(0)
+        }
+      }
+      for _ in 0..<panel.group / 8 {
+        if part == 0 {
+          for line in 0..<bits / 2 { avx2_prefetch(codes + prefetchDistance + 64 * line) }
+        }
+        for vector in 0..<vectors {
+          let packed = avx2_load(codes + 32 * vector)
+          let left = bits == 4 ? avx2_and(packed, avx2_fill8(0x0f)) : packed
+          let right = bits == 4 ? avx2_and(packed, avx2_fill8(-16)) : avx2_load(codes + 32 * vector + 128)
+          for token in 0..<tokens {
+            let index = token * vectors + vector
+            first[unchecked: index] = vnni256_dot(first[unchecked: index], left, avx2_broadcast(values + 4 * token))
+            last[unchecked: index] = vnni256_dot(last[unchecked: index], right, avx2_broadcast(values + 4 * tokens + 4 * token))
+          }
+        }
+        codes += 32 * bits
+        values += 8 * tokens
+      }
+      forget_memory()
+      let row = group * panelRows + part * vectors * 8
+      for vector in 0..<vectors {
+        let scales = avx2_load_halves(panel.scales + row + 8 * vector)
+        for token in 0..<tokens {
+          let index = token * vectors + vector
+          let rest = last[unchecked: index]
+          let sum = avx2_add32(first[unchecked: index], bits == 4 ? avx2_divide16(rest) : rest)
+          add(sum, scales, rows.scales + group * tokens + token, to: place + token * panelRows + 8 * vector)
+        }
+        if let halves = panel.minima {
+          let minima = minima(halves + row + 8 * vector, scales, bits: bits)
+          for token in 0..<tokens { add(minima, rows.sums + group * tokens + token, to: place + token * panelRows + 8 * vector) }
+        }
+      }
+    }
+  }
+}
