@@ -1,3 +1,5 @@
+import Diagnostics
+
 /// What can be wrong with a tokenizer's files or with its serialized form.
 public enum TokenizerError: Error, Equatable, Sendable {
   /// The directory has neither `tokenizer.json` nor both `vocab.json` and `merges.txt`.
@@ -33,44 +35,30 @@ extension TokenizerError: CustomStringConvertible {
   public var description: String {
     switch self {
     case .noTokenizer(let directory):
-      "\(escaped(directory)): no tokenizer: expected tokenizer.json, or vocab.json and merges.txt"
-    case .unreadable(let file, let reason): "\(escaped(file)): cannot be read: \(escaped(reason))"
-    case .malformed(let file, let reason): "\(escaped(file)): \(escaped(reason))"
+      "\(directory.escaped()): no tokenizer: expected tokenizer.json, or vocab.json and merges.txt"
+    case .unreadable(let file, let reason): "\(file.escaped()): cannot be read: \(reason.escaped())"
+    case .malformed(let file, let reason): "\(file.escaped()): \(reason.escaped())"
     case .unsupported(let file, let setting, let found, let supported):
-      "\(escaped(file)): \(escaped(setting)) is \(escaped(found)), expected \(supported)"
-    case .tooMany(let file, let what, let count, let limit): "\(escaped(file)): \(count) \(what), at most \(limit) are possible"
+      "\(file.escaped()): \(setting.escaped()) is \(found.escaped()), expected \(supported)"
+    case .tooMany(let file, let what, let count, let limit): "\(file.escaped()): \(count) \(what), at most \(limit) are possible"
     case .idOutOfRange(let file, let token, let id, let limit):
-      "\(escaped(file)): token \"\(escaped(token))\" has the id \(id), expected 0 ..< \(limit)"
+      "\(file.escaped()): token \"\(token.escaped())\" has the id \(id), expected 0 ..< \(limit)"
     case .tokenTooLong(let file, let id, let bytes, let limit):
-      "\(escaped(file)): token \(id) has \(bytes) bytes, at most \(limit) are possible"
+      "\(file.escaped()): token \(id) has \(bytes) bytes, at most \(limit) are possible"
     case .idOfTwoTokens(let file, let id, let first, let second):
-      "\(escaped(file)): the id \(id) has two tokens, \"\(escaped(first))\" and \"\(escaped(second))\""
+      "\(file.escaped()): the id \(id) has two tokens, \"\(first.escaped())\" and \"\(second.escaped())\""
     case .tokenWithTwoIDs(let file, let token, let first, let second):
-      "\(escaped(file)): the token \"\(escaped(token))\" has two ids, \(first) and \(second)"
+      "\(file.escaped()): the token \"\(token.escaped())\" has two ids, \(first) and \(second)"
     case .malformedMerge(let file, let index, let found):
-      "\(escaped(file)): merge \(index) is \"\(escaped(found))\", expected two tokens"
+      "\(file.escaped()): merge \(index) is \"\(found.escaped())\", expected two tokens"
     case .unknownTokenInMerge(let file, let index, let token):
-      "\(escaped(file)): merge \(index) needs the token \"\(escaped(token))\", which is not in the vocabulary"
+      "\(file.escaped()): merge \(index) needs the token \"\(token.escaped())\", which is not in the vocabulary"
     case .unknownTokenInRole(let file, let role, let token):
-      "\(escaped(file)): \(role) is \"\(escaped(token))\", which is not in the vocabulary"
+      "\(file.escaped()): \(role) is \"\(token.escaped())\", which is not in the vocabulary"
     case .notSerialized: "tokenizer: not a serialized tokenizer: expected it to begin with \"SFTK\""
     case .unsupportedVersion(let found, let supported): "tokenizer: format version \(found), expected \(supported)"
     case .wrongLength(let expected, let found): "tokenizer: \(found) bytes, expected \(expected)"
-    case .invalidField(let offset, let reason): "tokenizer: at byte \(offset): \(escaped(reason))"
+    case .invalidField(let offset, let reason): "tokenizer: at byte \(offset): \(reason.escaped())"
     }
   }
-}
-
-/// Text from outside for an error message: of printable length, with control characters written as `\u{…}`.
-func escaped(_ text: String) -> String {
-  var result = ""
-  for (index, scalar) in text.unicodeScalars.enumerated() {
-    if index == 200 { return result + "…" }
-    switch scalar.properties.generalCategory {
-    case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .unassigned:
-      result += "\\u{\(String(scalar.value, radix: 16, uppercase: true))}"
-    default: result.unicodeScalars.append(scalar)
-    }
-  }
-  return result
 }

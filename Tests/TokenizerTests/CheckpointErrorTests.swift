@@ -122,7 +122,7 @@ struct CheckpointErrorTests {
     #expect(try vocabularyError { $0["new"] = 7 }.contains("the id 7 has two tokens"))
     #expect(try vocabularyError { $0["new"] = -1 } == "tokenizer.json: token \"new\" has the id -1, expected 0 ..< 4194304")
     #expect(try vocabularyError { $0["new"] = 4_194_304 }.contains("has the id 4194304"))
-    #expect(try vocabularyError { $0["\u{1B}[1m"] = Int.max }.contains("token \"\\u{1B}[1m\" has the id"))
+    #expect(try vocabularyError { $0["\u{1B}[1m"] = Int.max }.contains("token \"\\u{1b}[1m\" has the id"))
     #expect(try vocabularyError { $0[String(repeating: "x", count: 32_768)] = 460 }.contains("token 460 has 32768 bytes, at most 32767"))
     // Ids need not follow one another, and tokens need not be of the byte alphabet.
     #expect(try vocabularyError { $0["new"] = 100_000 } == "none")
@@ -200,7 +200,7 @@ struct CheckpointErrorTests {
     #expect(try error(["eos_token": ["content": "<|im_end|>", "special": true]]) == "none")
     #expect(
       try error(["eos_token": "<eos>\n"])
-        == "tokenizer_config.json: eos_token is \"<eos>\\u{A}\", which is not in the vocabulary")
+        == "tokenizer_config.json: eos_token is \"<eos>\\n\", which is not in the vocabulary")
     #expect(try error(["eos_token": 5]).hasPrefix("tokenizer_config.json: eos_token"))
     #expect(try error(["add_prefix_space": true]).contains("add_prefix_space is true, expected false"))
     #expect(try error(["split_special_tokens": true]).contains("split_special_tokens"))
