@@ -59,7 +59,7 @@ struct RequirementList {
     let hidden = config.hiddenSize
     let queries = config.headCount * config.headDimension
     let keys = config.keyValueHeadCount * config.headDimension
-    add("model.embed_tokens.weight", [config.vocabularySize, hidden], .embedding)
+    add(TensorSchema.embeddingName, [config.vocabularySize, hidden], .embedding)
     for layer in 0..<config.layerCount {
       let name = "model.layers.\(layer)."
       let attention = name + "self_attn."

@@ -53,6 +53,9 @@ public struct TensorRequirement: Sendable, Equatable {
 
 /// All tensors of a model: the one list that conversion and runtime go by.
 public struct TensorSchema: Sendable {
+  /// The table of input embeddings, of which single rows are read.
+  public static let embeddingName = "model.embed_tokens.weight"
+
   public var tower: TowerShape
   /// In the order in which the model uses them.
   public var requirements: [TensorRequirement]
@@ -105,7 +108,7 @@ public struct TensorSchema: Sendable {
 extension TensorSchema {
   /// The tensor that the head's products are made with.
   public var headName: String {
-    requirements.contains { $0.role == .head } ? "lm_head.weight" : "model.embed_tokens.weight"
+    requirements.contains { $0.role == .head } ? "lm_head.weight" : Self.embeddingName
   }
 
   /// Names of the tensors that turn frames into tokens: not needed once a clip is encoded.
@@ -116,6 +119,6 @@ extension TensorSchema {
   /// Names of the tensors that turn tokens into text, the embedding table left out.
   public var decoderNames: [String] {
     let vision = Set(visionNames)
-    return requirements.map(\.name).filter { !vision.contains($0) && ($0 != "model.embed_tokens.weight" || $0 == headName) }
+    return requirements.map(\.name).filter { !vision.contains($0) && ($0 != Self.embeddingName || $0 == headName) }
   }
 }

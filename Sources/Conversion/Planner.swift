@@ -10,7 +10,6 @@ struct Planner {
   /// More unknown tensors than this are listed without a nearest name: each search takes a millisecond.
   private static let nearestNameLimit = 200
   private static let head = "lm_head.weight"
-  private static let embedding = "model.embed_tokens.weight"
 
   /// The plan but for the file's length.
   func plan() throws(ConversionError) -> ConversionPlan {
@@ -22,7 +21,7 @@ struct Planner {
     let config = try Self.config(checkpoint)
     var tensors = names.tensors
     var unused: [ConversionPlan.Unused] = []
-    if config.tiesWordEmbeddings, let head = tensors[Self.head], let embedding = tensors[Self.embedding] {
+    if config.tiesWordEmbeddings, let head = tensors[Self.head], let embedding = tensors[TensorSchema.embeddingName] {
       guard try isEqual(head, embedding) else { throw .headDiffersFromEmbedding(head: head.name, embedding: embedding.name) }
       tensors[Self.head] = nil
       unused.append(.init(name: head.name, reason: "the embedding again, which config.json ties it to"))

@@ -43,7 +43,9 @@ final class TensorStore {
     let planes = encoder.planes(rows: rows)
     let buffers = try outputBuffers(planes.map { $0.byteCount * batch })
 
-    try write { () throws(ModelFileError) in try writer.beginTensor(tensor.descriptor) }
+    // Single rows are read of the embedding table: of raw chunks that costs a few kilobytes, of packed ones whole chunks.
+    let compression: ChunkCompression? = tensor.requirement.role == .embedding ? ChunkCompression.none : nil
+    try write { () throws(ModelFileError) in try writer.beginTensor(tensor.descriptor, compression: compression) }
     var isFinite = true
     for start in stride(from: 0, to: blocks, by: batch) {
       let count = min(batch, blocks - start)

@@ -4,21 +4,23 @@ import Parallel
 public enum ModelFileTransform {
   /// Writes the same tensors and sections with all chunks raw (`.none`: the file can be mapped and used as it is) or packed.
   /// Streams a few chunks at a time; the output appears when it is whole, and an interrupted run can be repeated.
+  /// `keptRaw`: tensors that stay raw whatever `compression` says. `only`: the tensors to write, nil for all; sections are always written.
   /// `progress` counts raw bytes of tensors.
   public static func rewrite(
-    from source: String, to output: String, compression: ChunkCompression, overwrite: Bool = false, pool: ThreadPool,
-    progress: ModelFileProgress? = nil
+    from source: String, to output: String, compression: ChunkCompression, keptRaw: Set<String> = [], only: Set<String>? = nil,
+    overwrite: Bool = false, pool: ThreadPool, progress: ModelFileProgress? = nil
   ) throws(ModelFileError) {
     let reader = try ModelFileReader(path: source)
     let writer = try ModelFileWriter(
-      path: output, fingerprint: "rewrite \(reader.tableChecksum) \(compression)", compression: compression,
+      path: output, fingerprint: "rewrite \(reader.tableChecksum) \(compression) \(only?.sorted() ?? [])", compression: compression,
       chunkSize: reader.chunkSize, overwrite: overwrite, pool: pool)
     do throws(ModelFileError) {
       let copier = try ChunkCopier(reader, writer, pool)
-      let meter = ProgressMeter(progress, total: reader.tensors.reduce(0) { $0 + $1.rawByteCount }, path: output)
-      for (index, tensor) in reader.tensors.enumerated() {
+      let tensors = reader.tensors.filter { only?.contains($0.name) ?? true }
+      let meter = ProgressMeter(progress, total: tensors.reduce(0) { $0 + $1.rawByteCount }, path: output)
+      for (index, tensor) in tensors.enumerated() {
         if index >= writer.resumed.count {
-          try writer.beginTensor(tensor.descriptor)
+          try writer.beginTensor(tensor.descriptor, compression: keptRaw.contains(tensor.name) ? ChunkCompression.none : nil)
           for (kind, plane) in zip(tensor.descriptor.encoding.planes, tensor.planes) { try copier.copy(plane, as: kind, meter) }
           try writer.endTensor()
         } else {

@@ -9,6 +9,8 @@ public struct StoredTensor: Hashable, Sendable {
   public var rawByteCount: Int { planes.reduce(0) { $0 + $1.rawByteCount } }
   /// Bytes in the file, without the gaps between chunks.
   public var storedByteCount: Int { planes.reduce(0) { $0 + $1.storedByteCount } }
+  /// Nothing of it is packed.
+  public var isRaw: Bool { planes.allSatisfy(\.isRaw) }
 }
 
 /// A named run of bytes of a model file that is no tensor: configuration, tokenizer, …

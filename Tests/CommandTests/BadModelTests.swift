@@ -1,4 +1,5 @@
 import Foundation
+import ModelFile
 import Testing
 
 /// Files that are no model, or no longer: one line, status 1.
@@ -42,7 +43,8 @@ import Testing
   /// A bit in the weights: found when they are read.
   @Test func flippedInTheWeights() throws {
     var bytes = try Fixture.bytes()
-    bytes[bytes.count / 3] ^= 4
+    let tensor = try #require(try ModelFileReader(path: Fixture.model()).tensors.first { $0.name.hasSuffix("down_proj.weight") })
+    bytes[tensor.planes[0].offset + 8] ^= 4
     let path = try directory.write(bytes, as: "flipped.sfq")
     try expectRefused(path, commands: [["run", path, Repository.clip, "-q", "hi", "--frames", "2"], ["unpack", path, directory.file("raw.sfq")]])
     #expect(directory.contents == ["flipped.sfq"])

@@ -35,7 +35,7 @@ final class CheckpointSource: WeightSource {
   var embeddingBytes: Int { 0 }
 
   func makeEmbeddingTable() throws(SlowFastError) -> any EmbeddingTable {
-    MatrixEmbedding(table: try matrix("model.embed_tokens.weight"))
+    MatrixEmbedding(table: try matrix(TensorSchema.embeddingName))
   }
 
   func matrix(_ name: String) throws(SlowFastError) -> WeightMatrix {

@@ -80,13 +80,15 @@ final class ModelFileSource: WeightSource {
   }
 
   func makeEmbeddingTable() throws(SlowFastError) -> any EmbeddingTable {
-    RowEmbedding(rows: try fromFile { () throws(ModelFileError) in try file.rows(of: "model.embed_tokens.weight", keptChunks: Self.keptChunks) })
+    RowEmbedding(rows: try fromFile { () throws(ModelFileError) in try file.rows(of: TensorSchema.embeddingName, keptChunks: Self.keptChunks) })
   }
 
-  /// Unpacked chunks of the embedding table that stay in memory: neighbouring tokens are often asked for again.
+  /// Unpacked chunks of a packed embedding table that stay in memory: neighbouring tokens are often asked for again. Of a raw one each plane
+  /// has the memory in which a chunk is checked.
   private static let keptChunks = 8
   var embeddingBytes: Int {
-    min((Self.keptChunks + 1) * file.chunkSize, file.tensor("model.embed_tokens.weight")?.rawByteCount ?? 0)
+    guard let table = file.tensor(TensorSchema.embeddingName) else { return 0 }
+    return min((table.isRaw ? table.planes.count : Self.keptChunks + 1) * file.chunkSize, table.rawByteCount)
   }
 
   private func take(_ name: String) throws(SlowFastError) -> LoadedTensor {

@@ -1,3 +1,4 @@
+import Architecture
 import ModelFile
 import Parallel
 
@@ -28,15 +29,15 @@ public enum ModelFiles {
     } catch { throw SlowFastError(error, path: path) }
   }
 
-  /// Writes the same model with all chunks compressed, or none.
+  /// Writes the same model with its chunks compressed, or none. The embedding table stays raw: single rows of it are read.
   public static func rewrite(
     _ path: String, to output: String, compressed: Bool, force: Bool = false, threads: Int? = nil,
     progress: @escaping @Sendable (Int, Int) -> Bool = { _, _ in true }
   ) throws(SlowFastError) {
     do throws(ModelFileError) {
       try ModelFileTransform.rewrite(
-        from: path, to: output, compression: compressed ? .standard : .none, overwrite: force,
-        pool: ThreadPool(threadCount: threads), progress: progress)
+        from: path, to: output, compression: compressed ? .standard : .none, keptRaw: [TensorSchema.embeddingName],
+        overwrite: force, pool: ThreadPool(threadCount: threads), progress: progress)
     } catch { throw SlowFastError(error, path: path) }
   }
 }
