@@ -51,7 +51,8 @@ extension MemoryPlan {
 
   /// `clips` are the frames of each clip; `textTokens` are the prompt's without the visual ones.
   init(
-    source: any WeightSource, clips: [Int], textTokens: Int, maximumAnswerTokens: Int, cacheType: FloatType, threads: Int
+    source: any WeightSource, clips: [Int], textTokens: Int, maximumAnswerTokens: Int, cacheType: FloatType, kernels: KernelTable,
+    threads: Int
   ) {
     let config = source.config
     let schema = source.schema
@@ -66,19 +67,22 @@ extension MemoryPlan {
 
     let floats = VisionTower.workspaceFloats(imageSize: config.imageSize, shape: schema.tower)
     let positions = side * side
-    let isQuantized = source.isQuantized
+    let towerScratch = clips.isEmpty ? nil : ScratchMeasures(tower: schema.tower, imageSize: config.imageSize)
+    let scratch = { (measures: ScratchMeasures) in Engine.scratchBytes(measures, kernels: kernels, threads: threads) }
     visionWeightBytes = clips.isEmpty ? 0 : source.residentBytes(schema.visionNames)
     visionBufferBytes =
       clips.isEmpty
       ? 0
       : (2 * floats.map + floats.hidden + 2 * positions * config.hiddenSize + 3 * config.imageSize * config.imageSize) * float
-        + (isQuantized ? max(floats.hidden, floats.map) : 0) + Self.videoBytes
+        + (towerScratch.map(scratch) ?? 0) + Self.videoBytes
 
     let chunk = min(Generator.chunk, promptTokens + maximumAnswerTokens)
     decoderWeightBytes = source.residentBytes(schema.decoderNames) + source.embeddingBytes
     decoderBufferBytes =
       (HybridDecoder.Workspace.floats(config: config, tokens: chunk) + chunk * config.hiddenSize + config.vocabularySize) * float
-      + (isQuantized ? chunk * config.intermediateSize : 0)
+      // The engine's memory grows to its largest use, and stays.
+      + max(scratch(ScratchMeasures(decoder: config)), towerScratch.map(scratch) ?? 0)
+      + (promptTokens + maximumAnswerTokens) * 4 * config.headDimension
     cacheBytes =
       config.layerCount
       * KeyValueCache.byteCount(
@@ -102,37 +106,21 @@ extension MemoryPlan {
     {
       result = kibibytes * 1024
     }
-    if let group = controlGroupHeadroom() { result = min(result ?? group, group) }
+    if let group = ControlGroups().memoryHeadroom() { result = min(result ?? group, group) }
     return result
   }
+}
 
-  private static func controlGroupHeadroom() -> Int? {
-    guard let groups = try? String(contentsOfFile: "/proc/self/cgroup", encoding: .utf8),
-      let own = groups.split(separator: "\n").first(where: { $0.hasPrefix("0::") })
-    else { return nil }
-    var path = "/sys/fs/cgroup" + own.dropFirst(3)
-    var headroom: Int?
-    // A group is bound by its ancestors too.
-    while path.count >= "/sys/fs/cgroup".count {
-      func number(_ name: String) -> Int? {
-        (try? String(contentsOfFile: path + "/" + name, encoding: .utf8)).flatMap {
-          Int($0.trimmingCharacters(in: .whitespacesAndNewlines))
-        }
-      }
-      if let limit = number("memory.max"), let used = number("memory.current") {
-        // File pages that the kernel can drop count as used there, but are free to take.
-        let reclaimable = inactiveFileBytes(path)
-        headroom = min(headroom ?? .max, max(0, limit - used + reclaimable))
-      }
-      guard let slash = path.lastIndex(of: "/"), path != "/sys/fs/cgroup" else { break }
-      path = String(path[..<slash])
-    }
-    return headroom
+extension ScratchMeasures {
+  /// Of the tower and the projector after it.
+  init(tower: TowerShape, imageSize: Int) {
+    let widest = max(tower.innerWidths.max() ?? 0, 4 * (tower.widths.dropLast().max() ?? 0))
+    self.init(widestInput: widest, heads: 1, keyHeads: 1, headDimension: 1, mapWidth: imageSize / tower.patch)
   }
 
-  private static func inactiveFileBytes(_ group: String) -> Int {
-    guard let statistics = try? String(contentsOfFile: group + "/memory.stat", encoding: .utf8) else { return 0 }
-    return statistics.split(separator: "\n").first { $0.hasPrefix("inactive_file ") }
-      .flatMap { $0.split(separator: " ").last }.flatMap { Int($0) } ?? 0
+  init(decoder config: ModelConfig) {
+    self.init(
+      widestInput: max(config.intermediateSize, config.hiddenSize, config.headCount * config.headDimension), heads: config.headCount,
+      keyHeads: config.keyValueHeadCount, headDimension: config.headDimension, mapWidth: 0)
   }
 }

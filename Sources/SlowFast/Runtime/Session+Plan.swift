@@ -13,7 +13,7 @@ extension Session {
     return MemoryPlan(
       source: model.source, clips: sources.map { $0.frameCount(sampling) }, textTokens: text,
       maximumAnswerTokens: min(maximumTokens, model.config.maximumPositions),
-      cacheType: model.cacheType, threads: pool.threadCount)
+      cacheType: model.cacheType, kernels: engine.kernels, threads: pool.threadCount)
   }
 
   /// Throws when the plan exceeds the memory there is.
