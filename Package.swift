@@ -70,6 +70,9 @@ let package = Package(
       dependencies: ["CIntrinsics", "Parallel", "Kernels", "KernelsPortable"] + kernelTargets.map { .byName(name: $0.name) },
       swiftSettings: strict),
 
+    // What this machine can do at most.
+    .target(name: "Measurement", dependencies: ["Kernels", "Parallel"], swiftSettings: strict),
+
     // What comes from outside.
     .target(name: "Tokenizer", dependencies: ["Diagnostics"], swiftSettings: strict),
     .target(name: "Video", dependencies: ["CLibAV", "CPixels", "Diagnostics"], swiftSettings: strict),
@@ -89,7 +92,8 @@ let package = Package(
     .target(
       name: "SlowFast",
       dependencies: [
-        "Architecture", "Checkpoint", "Compute", "Conversion", "Diagnostics", "Kernels", "ModelFile", "Parallel", "Tokenizer", "Video",
+        "Architecture", "Checkpoint", "Compute", "Conversion", "Diagnostics", "Kernels", "Measurement", "ModelFile", "Parallel",
+        "Tokenizer", "Video",
       ],
       swiftSettings: strict),
 
@@ -100,7 +104,7 @@ let package = Package(
 
     // Measures the kernels beside the machine's limits; not part of the product.
     .executableTarget(
-      name: "kernel-bench", dependencies: ["CIntrinsics", "Compute", "Kernels", "Parallel"],
+      name: "kernel-bench", dependencies: ["CIntrinsics", "Compute", "Kernels", "Measurement", "Parallel"],
       path: "benchmarks/kernels", swiftSettings: strict),
 
     tests("ParallelTests", ["Parallel"]),

@@ -8,6 +8,8 @@ enum Golden {
   static let directory = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().path + "/Golden"
 
   static func path(_ name: String) -> String { "\(directory)/\(name)" }
+  /// A real clip.
+  static let clip = URL(fileURLWithPath: directory).deletingLastPathComponent().path + "/Clips/nasa.mp4"
 
   /// What the checkpoint was asked: the user's turn of the prompt in the golden file's metadata, without the clip.
   static func question(_ name: String) throws -> String {

@@ -1,63 +1,6 @@
-import Foundation
 import Kernels
+import Measurement
 import Parallel
-
-/// Seconds of processor time per thread, of the fastest of the runs that fit into `budget` seconds, three at least: what others do on the
-/// machine at the same time hardly shows.
-func fastest(_ threads: Int, budget: Double = 0.6, _ body: () -> Void) -> Double {
-  var least = Double.infinity
-  var total = 0.0
-  var runs = 0
-  while total < budget || runs < 3 {
-    let start = processorSeconds()
-    body()
-    let seconds = (processorSeconds() - start) / Double(threads)
-    least = min(least, seconds)
-    total += seconds
-    runs += 1
-  }
-  return least
-}
-
-private func processorSeconds() -> Double {
-  var time = timespec()
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
-  return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
-}
-
-/// What the machine can do at most, in 10⁹ a second.
-struct Limits {
-  /// Products and additions, from register to register.
-  let products: Double
-  /// Bytes read from memory.
-  let bytes: Double
-
-  init(_ kernels: QuantizedKernels, _ pool: ThreadPool) {
-    let iterations = 20_000
-    let count = kernels.multiplyInRegisters(1) * iterations * pool.threadCount
-    products = Double(count) / 1e9 / fastest(pool.threadCount) { pool.forEach(pool.threadCount) { _, _ in _ = kernels.multiplyInRegisters(iterations) } }
-
-    let size = 256 << 20
-    let part = 1 << 20
-    guard let memory = AlignedMemory(byteCount: size) else { preconditionFailure("no memory") }
-    memory.base.initializeMemory(as: UInt8.self, repeating: 1, count: size)
-    nonisolated(unsafe) let base = memory.base
-    let sums = AlignedMemory(byteCount: 64 * pool.threadCount)
-    nonisolated(unsafe) let results = sums?.base.assumingMemoryBound(to: SIMD8<UInt64>.self)
-    let seconds = fastest(pool.threadCount) {
-      pool.forEach(size / part) { index, worker in
-        let values = (base + index * part).assumingMemoryBound(to: SIMD8<UInt64>.self)
-        var (a, b) = (SIMD8<UInt64>(), SIMD8<UInt64>())
-        for place in stride(from: 0, to: part / 64, by: 2) {
-          a &+= values[place]
-          b &+= values[place + 1]
-        }
-        results?[worker] = a &+ b
-      }
-    }
-    bytes = Double(size) / 1e9 / seconds
-  }
-}
 
 /// A quantized matrix of random codes, larger than the caches in 8 bits as in 4: several copies, read in turn.
 struct RandomMatrix {

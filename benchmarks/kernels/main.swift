@@ -4,6 +4,7 @@
 import Compute
 import Foundation
 import Kernels
+import Measurement
 import Parallel
 
 let tables = KernelChoice.available.filter { CommandLine.arguments.count < 2 || CommandLine.arguments[1] == $0.name }
@@ -15,8 +16,10 @@ let processors = ThreadPool.availableProcessors
 for table in tables {
   for threads in Set([1, processors]).sorted() {
     let pool = ThreadPool(threadCount: threads)
-    let limits = Limits(table.quantized, pool)
-    print("\n\(table.name), \(threads) threads: multiply-adds in registers \(format(limits.products)) GMAC/s, reading memory \(format(limits.bytes)) GB/s")
+    guard let limits = MachineLimits(table, pool) else { preconditionFailure("no memory") }
+    print(
+      "\n\(table.name), \(threads) threads: multiply-adds in registers \(format(limits.products)) GMAC/s, of floats in cache "
+        + "\(format(limits.floatProducts)) GMAC/s, reading memory \(format(limits.bytes)) GB/s")
     print("bits group |  1 token: GB/s  %  | GMAC/s (% of the multiply-adds) at 4, 12, 96, 512 tokens")
     for bits in [4, 8] {
       for group in [32, 64, 128] {

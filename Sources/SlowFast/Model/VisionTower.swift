@@ -100,9 +100,9 @@ struct VisionTower: Sendable {
   }
 
   /// One frame. `pixels` `[imageSize · imageSize, 3]`, normalised → `[outputSide², outputWidth]`, in the workspace's memory.
-  /// `isCancelled` is asked between blocks; nil when it said yes.
+  /// `isCancelled` is asked between blocks; nil when it said yes. `afterStage` hears of each stage's end, the stem's being the first's.
   func encode(
-    _ pixels: Matrix, in workspace: Workspace, on engine: Engine, isCancelled: () -> Bool
+    _ pixels: Matrix, in workspace: Workspace, on engine: Engine, isCancelled: () -> Bool, afterStage: (Int) -> Void = { _ in }
   ) throws(ComputeError) -> Matrix? {
     var side = imageSize / shape.patch
     let patches = workspace.scratch.reshaped(rows: side * side, columns: 3 * shape.patch * shape.patch)
@@ -124,6 +124,7 @@ struct VisionTower: Sendable {
         if isCancelled() { return nil }
         try block.run(x, side: side, in: workspace, on: engine)
       }
+      afterStage(index)
     }
     return x
   }

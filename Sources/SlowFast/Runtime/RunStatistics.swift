@@ -1,4 +1,5 @@
 import Foundation
+import Measurement
 
 /// Seconds that the stages of a run took.
 public struct StageTimes: Sendable, Codable {
@@ -22,7 +23,7 @@ public struct StageTimes: Sendable, Codable {
   }
 
   /// Seconds on a clock that only goes forward.
-  static var now: Double { Double(DispatchTime.now().uptimeNanoseconds) * 1e-9 }
+  static var now: Double { monotonicSeconds() }
 }
 
 /// What a run did and what it took.

@@ -46,7 +46,7 @@ struct ConvertCommand: ParsableCommand {
 
   func validate() throws {
     if output == nil, !dryRun { throw ValidationError("Missing the file to write.") }
-    if let threads, !(1...1024).contains(threads) { throw ValidationError("--threads is \(threads), expected 1 to 1024") }
+    try SessionArguments.check(threads: threads)
   }
 
   func run() throws {

@@ -70,7 +70,9 @@ struct SessionArguments: ParsableArguments {
   @Option(help: "Threads. Default: as many as processors.")
   var threads: Int?
 
-  func validate() throws {
+  func validate() throws { try Self.check(threads: threads) }
+
+  static func check(threads: Int?) throws {
     if let threads, !(1...1024).contains(threads) { throw ValidationError("--threads is \(threads), expected 1 to 1024") }
   }
 

@@ -1,0 +1,68 @@
+import Kernels
+import Parallel
+
+/// What the machine can do at most with one kernel table on the threads of a pool: what stages and kernels are measured against. Each is
+/// the best of many short runs, by processor time.
+public struct MachineLimits: Sendable {
+  /// int8 multiply-adds from register to register (`vpdpbusd` where there is one), in 10⁹ a second.
+  public let products: Double
+  /// float multiply-adds, of a product of matrices that lie in the first-level cache, in 10⁹ a second.
+  public let floatProducts: Double
+  /// Bytes read from memory, in 10⁹ a second.
+  public let bytes: Double
+
+  /// nil where memory is out. `budget` is seconds for each of the three.
+  public init?(_ kernels: KernelTable, _ pool: ThreadPool, budget: Double = 0.6) {
+    products = Self.products(kernels.quantized, pool, budget)
+    guard let floats = Self.floatProducts(kernels.float, pool, budget), let bytes = Self.bytesRead(pool, budget) else { return nil }
+    floatProducts = floats
+    self.bytes = bytes
+  }
+
+  private static func products(_ kernels: QuantizedKernels, _ pool: ThreadPool, _ budget: Double) -> Double {
+    let threads = pool.threadCount
+    // Some milliseconds: much longer than a clock's tick.
+    let iterations = 2_000_000
+    let count = kernels.multiplyInRegisters(1) * iterations * threads
+    let seconds = fastest(threads, budget: budget) { pool.forEach(threads) { _, _ in _ = kernels.multiplyInRegisters(iterations) } }
+    return Double(count) / 1e9 / seconds
+  }
+
+  private static func floatProducts(_ kernels: FloatKernels, _ pool: ThreadPool, _ budget: Double) -> Double? {
+    // 8 × 128 by 128 × 32: 21 KiB.
+    let (rows, inner, columns) = (8, 128, 32)
+    let threads = pool.threadCount
+    let size = (rows * inner + inner * columns + rows * columns) * MemoryLayout<Float>.stride
+    let stride = (size + 4095) / 4096 * 4096
+    guard let memory = AlignedMemory(byteCount: stride * threads) else { return nil }
+    let repetitions = 20_000
+    let seconds = fastest(threads, budget: budget) {
+      pool.forEach(threads) { _, worker in
+        let a = (memory.base + worker * stride).assumingMemoryBound(to: Float.self)
+        let b = a + rows * inner
+        let c = b + inner * columns
+        for _ in 0..<repetitions { kernels.multiply(rows, inner, a, inner, b, columns, c, columns, false) }
+      }
+    }
+    return Double(repetitions * threads * rows * inner * columns) / 1e9 / seconds
+  }
+
+  private static func bytesRead(_ pool: ThreadPool, _ budget: Double) -> Double? {
+    let size = 256 << 20
+    let part = 1 << 20
+    guard let memory = AlignedMemory(byteCount: size), let sums = AlignedMemory(byteCount: 64 * pool.threadCount) else { return nil }
+    memory.base.initializeMemory(as: UInt8.self, repeating: 1, count: size)
+    let seconds = fastest(pool.threadCount, budget: budget) {
+      pool.forEach(size / part) { index, worker in
+        let values = (memory.base + index * part).assumingMemoryBound(to: SIMD8<UInt64>.self)
+        var (a, b) = (SIMD8<UInt64>(), SIMD8<UInt64>())
+        for place in stride(from: 0, to: part / 64, by: 2) {
+          a &+= values[place]
+          b &+= values[place + 1]
+        }
+        sums.base.assumingMemoryBound(to: SIMD8<UInt64>.self)[worker] = a &+ b
+      }
+    }
+    return Double(size) / 1e9 / seconds
+  }
+}

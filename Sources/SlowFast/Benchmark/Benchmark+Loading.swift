@@ -1,0 +1,45 @@
+import Foundation
+import ModelFile
+import Parallel
+
+extension Benchmark {
+  /// Bytes of weights that loading is timed with.
+  private static let sampleBytes = 256 << 20
+
+  /// Some of the decoder's tensors, in a packed file and in a raw one.
+  mutating func timeLoading() throws(SlowFastError) {
+    guard wants(.load) else { return }
+    guard model.source is ModelFileSource else { return skip("load", "a checkpoint directory is mapped, not loaded") }
+    var names: [String] = []
+    var bytes = 0
+    for name in model.source.schema.decoderNames {
+      let size = model.source.residentBytes([name])
+      guard bytes + size <= Self.sampleBytes || names.isEmpty else { continue }
+      names.append(name)
+      bytes += size
+    }
+    let directory = NSTemporaryDirectory() + "/slowfast-bench-\(getpid())"
+    do { try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true) } catch {
+      return skip("load", "cannot make \(directory)")
+    }
+    defer { try? FileManager.default.removeItem(atPath: directory) }
+    for (form, compression) in [("zstd", ChunkCompression.standard), ("raw", .none)] {
+      let path = directory + "/" + form + ".sfq"
+      do throws(ModelFileError) {
+        try ModelFileTransform.rewrite(from: model.path, to: path, compression: compression, only: Set(names), pool: pool)
+      } catch { throw .modelFile(error) }
+      let pool = self.pool
+      let runs = try measure("load (\(form))") { () throws(SlowFastError) in
+        // A reader of its own each time: what is checked once is not checked again.
+        do throws(ModelFileError) { _ = try ModelFileReader(path: path).loadAll(of: names, pool: pool) } catch { throw .modelFile(error) }
+      }
+      add("load (\(form))", runs, bytes: bytes)
+    }
+  }
+
+  /// Brings all of a phase's tensors into memory, as a session does; once.
+  mutating func load(_ name: String, _ names: [String]) throws(SlowFastError) {
+    let run = try once { () throws(SlowFastError) in try model.source.preload(names, pool: pool) { _, _ in } }
+    if wants(.load), model.source is ModelFileSource { add(name, [run], bytes: model.source.residentBytes(names)) }
+  }
+}

@@ -1,0 +1,92 @@
+import ArgumentParser
+import SlowFast
+
+struct BenchCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "bench",
+    abstract: "Time every stage of a model on this machine, beside the machine's own limits.",
+    discussion: """
+      The limits are measured in the same minute: int8 multiply-adds in registers, float ones in the first-level cache, reading memory.
+      GMAC/s and GB/s stand beside them as shares. Times are medians of wall time; "busy" is the share of the threads' time that they were on a
+      processor. The hash is that of the tokens generated after the first context: the same model and options give the same one.
+        slowfast bench model.sfq --clip clip.mp4
+        slowfast bench model.sfq --stages tower,prefill --repeat 1 --json
+      Stages are \(BenchmarkStage.allCases.map(\.rawValue).joined(separator: ", ")).
+      """)
+
+  @Argument(help: "An .sfq file or a checkpoint directory.")
+  var model: String
+  @Option(help: "A video to decode; without one that stage is left out.")
+  var clip: String?
+  @Option(help: "Stages to time, with commas between. Default: all.")
+  var stages: Names<BenchmarkStage>?
+  @Option(name: .customLong("repeat"), help: "Runs of each stage.")
+  var repeats = BenchmarkOptions().repeats
+  @Option(help: "Frames whose slow tokens the decoder reads. Default: the model's own number.")
+  var frames: Int?
+  @Option(help: "Lengths of prompts, with commas between.")
+  var prompts = Names(BenchmarkOptions().prompts)
+  @Option(help: "Tokens before the generated ones, with commas between.")
+  var contexts = Names(BenchmarkOptions().contexts)
+  @Option(help: "Generated tokens of each run.")
+  var tokens = BenchmarkOptions().generatedTokens
+  @Option(help: "Whether generated tokens read the slow tokens: all (they do) or prompt.")
+  var slowAttention = BenchmarkOptions().slowAttention
+  @Option(help: "Threads. Default: as many as processors.")
+  var threads: Int?
+  @Flag(help: "Print one JSON object.")
+  var json = false
+
+  func validate() throws {
+    try SessionArguments.check(threads: threads)
+  }
+
+  func run() throws {
+    var options = BenchmarkOptions()
+    if let stages { options.stages = Set(stages.values) }
+    options.repeats = repeats
+    options.frames = frames
+    options.prompts = prompts.values
+    options.contexts = contexts.values
+    options.generatedTokens = tokens
+    options.slowAttention = slowAttention
+    options.threads = threads
+    try options.validate()
+    options.clip = try clip.map { try VisualSource(opening: $0) }
+    let report = try Benchmark.run(
+      try VideoLanguageModel(path: model), options: options, progress: { Display.showProgress("timing \($0)") },
+      isCancelled: { Interrupt.isRequested })
+    Display.clearLine()
+    if json { try Display.printJSON(report) } else { print(Report.benchmark(report)) }
+  }
+}
+
+/// Values with commas between.
+struct Names<Value: LosslessArgument & Sendable>: ExpressibleByArgument, Sendable {
+  var values: [Value]
+
+  init(_ values: [Value]) { self.values = values }
+
+  init?(argument: String) {
+    values = []
+    for part in argument.split(separator: ",", omittingEmptySubsequences: false) {
+      guard let value = Value(part: String(part)) else { return nil }
+      values.append(value)
+    }
+  }
+
+  var defaultValueDescription: String { values.map { "\($0)" }.joined(separator: ",") }
+}
+
+/// What may stand between commas.
+protocol LosslessArgument {
+  init?(part: String)
+}
+
+extension Int: LosslessArgument {
+  init?(part: String) { self.init(part) }
+}
+
+extension BenchmarkStage: LosslessArgument {
+  init?(part: String) { self.init(rawValue: part) }
+}
