@@ -61,21 +61,46 @@ public final class KeyValueCache: @unchecked Sendable {
     return memory.base + valuesOffset + rows * KeyValueCache.block * type.size
   }
 
+  /// The memory of the first `count` entries, run by run: as many runs, and of the same lengths, in every cache of these heads and this
+  /// type, whatever its capacity. So entries can be copied from cache to cache, and kept in files.
+  public func runs(_ count: Int) -> [UnsafeMutableRawBufferPointer] {
+    precondition(count >= 0 && count <= capacity)
+    if count == 0 { return [] }
+    let keyBytes = KeyValueCache.blocks(count) * KeyValueCache.block * headDimension * type.size
+    let valueBytes = count * KeyValueCache.block * type.size
+    var runs: [UnsafeMutableRawBufferPointer] = []
+    for head in 0..<heads {
+      runs.append(UnsafeMutableRawBufferPointer(start: keys(head: head, block: 0), count: keyBytes))
+      for slice in 0..<slices {
+        runs.append(UnsafeMutableRawBufferPointer(start: values(head: head, slice: slice, position: 0), count: valueBytes))
+      }
+    }
+    return runs
+  }
+
+  /// Bytes of all `runs(count)` of a cache of these measures.
+  public static func runBytes(heads: Int, headDimension: Int, count: Int, type: FloatType) -> Int {
+    heads * (blocks(count) * headDimension + slices(headDimension) * count) * block * type.size
+  }
+
+  /// Takes over `count` entries from the bytes that `runs(count)` had in another cache, one run after the other: `runBytes(…)` of them.
+  public func restore(_ count: Int, from bytes: UnsafeRawBufferPointer) {
+    let runs = runs(count)
+    precondition(bytes.count == runs.reduce(0) { $0 + $1.count })
+    var start = 0
+    for run in runs {
+      run.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[start..<start + run.count]))
+      start += run.count
+    }
+    self.count = count
+  }
+
   /// The same entries with room for more.
   public func grown(to capacity: Int) throws(ComputeError) -> KeyValueCache {
     precondition(capacity >= count)
     let larger = try KeyValueCache(heads: heads, headDimension: headDimension, capacity: capacity, type: type)
     larger.count = count
-    if count == 0 { return larger }
-    let usedBlocks = (count - 1) / KeyValueCache.block + 1
-    for head in 0..<heads {
-      larger.keys(head: head, block: 0).copyMemory(
-        from: keys(head: head, block: 0), byteCount: usedBlocks * headDimension * KeyValueCache.block * type.size)
-      for slice in 0..<slices {
-        larger.values(head: head, slice: slice, position: 0).copyMemory(
-          from: values(head: head, slice: slice, position: 0), byteCount: count * KeyValueCache.block * type.size)
-      }
-    }
+    for (target, source) in zip(larger.runs(count), runs(count)) { target.copyMemory(from: UnsafeRawBufferPointer(source)) }
     return larger
   }
 

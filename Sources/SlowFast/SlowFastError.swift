@@ -22,6 +22,8 @@ public enum SlowFastError: Error, Sendable {
   case badModel(path: String, reason: String)
   case promptTooLong(tokens: Int, limit: Int)
   case notEnoughMemory(needed: Int, available: Int, plan: String)
+  /// The directory of a clip cache is of no use.
+  case cannotCache(directory: String, reason: String)
   /// A generation option out of range.
   case badOption(name: String, found: String, expected: String)
   /// A file of questions and answers; `line` counts from 1 and is nil where the whole file is meant.
@@ -47,6 +49,7 @@ extension SlowFastError: CustomStringConvertible {
       "the prompt takes \(tokens) tokens, the model's context has \(limit): ask a shorter question or take fewer frames"
     case .notEnoughMemory(let needed, let available, let plan):
       "the run needs \(formatBytes(needed)), \(formatBytes(available)) are available (\(plan)); take fewer frames or a smaller model file"
+    case .cannotCache(let directory, let reason): "\(directory.escaped()): clips cannot be kept there: \(reason)"
     case .badOption(let name, let found, let expected): "\(name) is \(found.escaped()), expected \(expected)"
     case .badEvaluation(let path, let line, let problem): "\(path.escaped())\(line.map { ":\($0)" } ?? ""): \(problem)"
     case .missingToken(let token): "the tokenizer has no token \(token.escaped())"

@@ -3,7 +3,7 @@ import Testing
 
 /// Help, and what is refused whatever the files hold.
 @Suite struct UsageTests {
-  static let commands = ["convert", "run", "chat", "frames", "trace", "tokenize", "inspect", "verify", "unpack", "pack"]
+  static let commands = ["convert", "run", "chat", "frames", "bench", "trace", "tokenize", "inspect", "verify", "unpack", "pack"]
 
   @Test(arguments: commands)
   func help(command: String) throws {
@@ -28,7 +28,9 @@ import Testing
     "run MODEL CLIP -q hi --top-k=-1", "run MODEL CLIP -q hi --repetition-penalty 0", "run MODEL CLIP -q hi --max-tokens 0",
     "run MODEL CLIP -q hi --max-tokens 9223372036854775807", "run MODEL CLIP -q hi --slow-attention sometimes",
     "run MODEL CLIP -q hi --threads 0", "run MODEL CLIP -q hi --start 5 --end 2", "run MODEL CLIP -q hi --start=-1",
-    "run MODEL CLIP -q hi --seed=-1",
+    "run MODEL CLIP -q hi --seed=-1", "run MODEL CLIP -q hi --reuse-static 0", "run MODEL CLIP -q hi --reuse-static 256",
+    "chat MODEL CLIP --reuse-static x", "run MODEL CLIP -q hi --cache OUT --cache-size 0", "run MODEL CLIP -q hi --cache OUT --cache-size 5X",
+    "run MODEL CLIP -q hi --cache OUT --cache-size 99999999999G", "bench", "bench MODEL --stages tower,wheel", "bench MODEL --repeat 0",
     "chat MODEL", "chat MODEL CLIP --frames 0", "frames CLIP", "frames CLIP -n 0", "frames CLIP -n -1", "frames -n 2",
     "convert GOLDEN", "convert GOLDEN OUT --bits 5", "convert GOLDEN OUT --bits x", "convert GOLDEN OUT --group 33",
     "convert GOLDEN OUT --keep tower", "convert GOLDEN OUT --keep tower=7", "convert GOLDEN OUT --compress gzip",

@@ -48,7 +48,8 @@ extension Benchmark {
     let vision = try VisionModel(model.source)
     let pixels = try pixels()
     let preprocessing = try preprocessing()
-    preprocessing.normalize(preprocessing.pixels(try Self.picture(width: 1280, height: 720)), into: pixels.buffer)
+    let image = preprocessing.pixels(try Self.picture(width: 1280, height: 720))
+    preprocessing.normalize(image, into: pixels.buffer)
     let features = try timeTower(vision, pixels)
     if wants(.projector) {
       let runs = try measure("projector") { () throws(SlowFastError) in
@@ -57,9 +58,9 @@ extension Benchmark {
       let weights = vision.projector.layers.reduce(0) { $0 + $1.weight.rows * $1.weight.columns }
       add("projector", runs, units: 1, unit: "frames", products: features.rows * weights)
     }
-    let encoder = try ClipEncoder(vision, frames: frames, engine: engine)
+    let encoder = try ClipEncoder(vision, frames: frames, preprocessing: preprocessing, engine: engine)
     var times = StageTimes()
-    try encoder.encode(pixels, times: &times, isCancelled: isCancelled)
+    try encoder.encode(image, times: &times, isCancelled: isCancelled)
     for _ in 1..<frames { encoder.repeatFrame() }
     report.tokensSawTower = true
     return try encoder.finish()

@@ -1,5 +1,6 @@
 import Architecture
 import Compute
+import Video
 
 /// Tower and projector with the memory that they work in. Drop it when the clips are encoded and all of that is given back.
 final class VisionModel {
@@ -22,22 +23,45 @@ final class ClipEncoder {
   /// `[frames · slowSide², hidden]`, filled frame by frame.
   let slow: Matrix
   private(set) var encodedFrames = 0
+  /// Of those, frames that went through the tower.
+  private(set) var towerFrames = 0
+  /// Of those, frames that took over the features of an earlier one because they hardly differ from it.
+  private(set) var reusedFrames = 0
   private let vision: VisionModel
   private let engine: Engine
+  private let preprocessing: Preprocessing
+  /// Mean difference of two frames' bytes below which they count as the same; nil: never.
+  private let reuseThreshold: Double?
+  /// `[imageSize², 3]`, normalised.
+  private let pixels: Matrix
+  /// The frame that went through the tower last.
+  private var lastImage: RGBImage?
 
-  /// What tracing wants to see of each frame: features `[n, C]` and projected `[n, hidden]`.
-  var observer: ((_ features: Matrix, _ projected: Matrix) -> Void)?
+  /// What tracing wants to see of each frame: pixels `[imageSize², 3]`, features `[n, C]` and projected `[n, hidden]`.
+  var observer: ((_ pixels: Matrix, _ features: Matrix, _ projected: Matrix) -> Void)?
 
-  init(_ vision: VisionModel, frames: Int, engine: Engine) throws(SlowFastError) {
+  init(
+    _ vision: VisionModel, frames: Int, preprocessing: Preprocessing, reuseThreshold: Double? = nil, engine: Engine
+  ) throws(SlowFastError) {
     self.vision = vision
     self.engine = engine
+    self.preprocessing = preprocessing
+    self.reuseThreshold = reuseThreshold
     layout = SlowFastLayout(config: vision.config, towerSide: vision.tower.outputSide, frames: frames)
-    let (rows, columns) = (layout.slowCount, vision.config.hiddenSize)
-    slow = try compute { () throws(ComputeError) in try Matrix(rows: rows, columns: columns) }
+    let (rows, columns, size) = (layout.slowCount, vision.config.hiddenSize, preprocessing.size)
+    (slow, pixels) = try compute { () throws(ComputeError) in
+      (try Matrix(rows: rows, columns: columns), try Matrix(rows: size * size, columns: 3))
+    }
   }
 
-  /// The next frame: `pixels` `[imageSize², 3]`, normalised. `isCancelled` is asked between the tower's blocks.
-  func encode(_ pixels: Matrix, times: inout StageTimes, isCancelled: () -> Bool) throws(SlowFastError) {
+  /// The next frame: `image` has the model's size. `isCancelled` is asked between the tower's blocks.
+  func encode(_ image: RGBImage, times: inout StageTimes, isCancelled: () -> Bool) throws(SlowFastError) {
+    if let reuseThreshold, let lastImage, image.meanDifference(from: lastImage) < reuseThreshold {
+      repeatFrame()
+      reusedFrames += 1
+      return
+    }
+    times.measure(\.resize) { preprocessing.normalize(image, into: pixels.buffer) }
     let features = try times.measure(\.tower) { () throws(SlowFastError) in
       try compute { () throws(ComputeError) in try vision.tower.encode(pixels, in: vision.workspace, on: engine, isCancelled: isCancelled) }
     }
@@ -45,9 +69,11 @@ final class ClipEncoder {
     let projected = try times.measure(\.projector) { () throws(SlowFastError) in
       try compute { () throws(ComputeError) in try vision.projector.project(features, on: engine) }
     }
-    observer?(features, projected)
+    observer?(pixels, features, projected)
     layout.pool(projected, frame: encodedFrames, into: slow)
     encodedFrames += 1
+    towerFrames += 1
+    if reuseThreshold != nil { lastImage = image }
   }
 
   /// The last frame again: a clip with fewer frames than were asked for repeats some.
@@ -59,11 +85,33 @@ final class ClipEncoder {
   }
 
   /// Forgets all frames so far.
-  func restart() { encodedFrames = 0 }
+  func restart() {
+    (encodedFrames, towerFrames, reusedFrames) = (0, 0, 0)
+    lastImage = nil
+  }
 
   /// When all frames are in.
   func finish() throws(SlowFastError) -> SlowFastTokens {
     let fast = try compute { () throws(ComputeError) in try layout.makeFastTokens(from: slow) }
     return SlowFastTokens(slow: slow, fast: fast, frames: layout.frames)
+  }
+}
+
+extension RGBImage {
+  /// The mean of the absolute differences of all bytes, 0 to 255; infinite where the sizes differ.
+  package func meanDifference(from other: RGBImage) -> Double {
+    guard width == other.width, height == other.height else { return .infinity }
+    return pixels.withUnsafeBufferPointer { a in
+      other.pixels.withUnsafeBufferPointer { b in
+        var sum = 0
+        // Rows keep the inner sums within 32 bits: a row has at most 3 · 8192 bytes.
+        for row in 0..<height {
+          var part: Int32 = 0
+          for index in row * width * 3..<(row + 1) * width * 3 { part &+= abs(Int32(a[index]) &- Int32(b[index])) }
+          sum += Int(part)
+        }
+        return Double(sum) / Double(pixels.count)
+      }
+    }
   }
 }

@@ -1,5 +1,4 @@
-import Architecture
-import Compute
+import Foundation
 import Video
 
 /// Where a clip's frames come from.
@@ -18,16 +17,16 @@ public enum ClipSource: Sendable {
   }
 }
 
-/// Sampled, resized, normalised frames, one after the other in one buffer.
-struct FrameFeed {
+/// Sampled and resized frames, one after the other. A clip is decoded and resized by a thread of its own while its earlier frames are encoded.
+struct FrameFeed: Sendable {
   let source: ClipSource
   let sampling: SamplingRequest
-  let preprocessing: PreprocessingRecord
+  let preprocessing: Preprocessing
   let threads: Int
 
   enum Event {
-    /// `[size², 3]`, valid until the next event.
-    case pixels(Matrix)
+    /// `size` × `size` pixels.
+    case frame(RGBImage)
     /// The same frame as before.
     case repeated
     /// The stream proved damaged: what came so far is void and the first frame comes next.
@@ -39,52 +38,63 @@ struct FrameFeed {
     times: inout StageTimes, isCancelled: @escaping @Sendable () -> Bool,
     body: (Event, inout StageTimes) throws(SlowFastError) -> Void
   ) throws(SlowFastError) -> SamplingReport {
-    let size = preprocessing.size
-    let pixels = try compute { () throws(ComputeError) in try Matrix(rows: size * size, columns: 3) }
-    let (mean, deviation) = (preprocessing.mean, preprocessing.std)
-    let preprocessing = try video { () throws(VideoError) in try Preprocessing(size: size, mean: mean, deviation: deviation) }
-    func take(_ image: RGBImage, _ times: inout StageTimes) -> Event {
-      times.measure(\.resize) {
-        preprocessing.normalize(
-          preprocessing.pixels(image), into: UnsafeMutableBufferPointer(start: pixels.pointer, count: 3 * size * size))
-      }
-      return .pixels(pixels)
-    }
     switch source {
     case .frames(let images):
       var report: [SamplingReport.Frame] = []
       for (index, image) in images.enumerated() {
         if isCancelled() { throw .cancelled }
-        try body(take(image, &times), &times)
+        let frame = times.measure(\.resize) { preprocessing.pixels(image) }
+        try body(.frame(frame), &times)
         report.append(.init(index: index, seconds: 0, width: image.width, height: image.height))
       }
       return SamplingReport(decodedFrames: images.count, rotation: 0, frames: report, warnings: [])
     case .visual(let visual):
-      // Time between frames is the decoder's; time inside `body` is counted by whoever spends it.
-      var inner = times
-      var clock = StageTimes.now
-      defer { times = inner }
-      do throws(VideoError) {
-        var request = sampling
-        request.frames = visual.frameCount(sampling)
-        let report = try visual.sample(
-          request, threads: threads, cancelled: isCancelled,
-          onRestart: { try body(.restart, &inner) },
-          onFrame: { frame in
-            inner.decode += StageTimes.now - clock
-            defer { clock = StageTimes.now }
-            try body(frame.isRepeat ? .repeated : take(frame.image, &inner), &inner)
-          })
-        inner.decode += StageTimes.now - clock
-        return report
-      } catch {
-        switch error {
-        case .cancelled: throw .cancelled
-        case .consumerFailed(let own as SlowFastError): throw own
-        default: throw .video(error)
+      let queue = FrameQueue()
+      Thread.detachNewThread { decode(visual, to: queue, isCancelled) }
+      while true {
+        let item = times.measure(\.frameWait) { queue.take() }
+        do throws(SlowFastError) {
+          switch item {
+          case .frame(let image): try body(.frame(image), &times)
+          case .repeated: try body(.repeated, &times)
+          case .restart: try body(.restart, &times)
+          case .end(let result, let decoding):
+            times.decode += decoding.decode
+            times.resize += decoding.resize
+            return try result.get()
+          }
+        } catch {
+          if case .end = item {} else { queue.stop() }
+          throw error
         }
       }
     }
+  }
+
+  /// The decoding thread. It and the codec's threads, which it starts, run only as far ahead as the queue lets them: beside the tower, whose
+  /// threads are as many as there are processors already, they wait nearly all the time. The pool's loops lose nothing when a thread has to
+  /// stand back for a while.
+  private func decode(_ visual: VisualSource, to queue: FrameQueue, _ isCancelled: @escaping @Sendable () -> Bool) {
+    var times = StageTimes()
+    var clock = StageTimes.now
+    var request = sampling
+    request.frames = visual.frameCount(sampling)
+    let result: Result<SamplingReport, SlowFastError>
+    do throws(VideoError) {
+      let report = try visual.sample(
+        request, threads: threads, cancelled: { isCancelled() || queue.isStopped }, onRestart: { queue.put(.restart) },
+        onFrame: { frame in
+          // Time between frames is the decoder's; waiting for room is nobody's.
+          times.decode += StageTimes.now - clock
+          queue.put(frame.isRepeat ? .repeated : .frame(times.measure(\.resize) { preprocessing.pixels(frame.image) }))
+          clock = StageTimes.now
+        })
+      times.decode += StageTimes.now - clock
+      result = .success(report)
+    } catch {
+      if case .cancelled = error { result = .failure(.cancelled) } else { result = .failure(.video(error)) }
+    }
+    queue.put(.end(result, times))
   }
 }
 

@@ -64,6 +64,11 @@ final class Generator {
     capacity = larger
   }
 
+  /// Takes over what a clip cache has; nothing has been read before.
+  func restore(_ prefix: CachedPrefix) throws(SlowFastError) {
+    try compute { () throws(ComputeError) in try prefix.restore(&caches, config: config, type: caches.own[0].type) }
+  }
+
   /// Forgets all but the first `count` tokens.
   func truncate(to count: Int) { caches.truncate(to: count) }
 

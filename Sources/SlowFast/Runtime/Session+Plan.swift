@@ -7,9 +7,7 @@ extension Session {
     _ sources: [ClipSource], sampling: SamplingRequest, question: String, maximumTokens: Int
   ) -> MemoryPlan {
     let chat = ChatPrompt(marksImages: model.config.usesImageStartEnd).adding(user: question, images: sources.count)
-    let text = chat.pieces(model.tokenizer).reduce(0) { sum, piece in
-      if case .tokens(let ids) = piece { sum + ids.count } else { sum }
-    }
+    let text = Self.textCount(chat.pieces(model.tokenizer))
     return MemoryPlan(
       source: model.source, clips: sources.map { $0.frameCount(sampling) }, textTokens: text,
       maximumAnswerTokens: min(maximumTokens, model.config.maximumPositions),

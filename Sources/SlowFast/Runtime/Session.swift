@@ -12,8 +12,20 @@ public struct SessionOptions: Sendable {
   /// The instruction set by name, `portable`, `avx2`, …; nil takes the best, or what `SLOWFAST_KERNELS` names.
   public var kernels: String?
   public var slowAttention: SlowAttention = .prompt
+  /// A frame takes over the features of the last one that went through the tower where the bytes of the two, as the model sees them, differ by
+  /// less than this in the mean (0 to 255); nil: never.
+  public var reuseStatic: Double?
+  /// Where to keep what clips become; nil: nowhere.
+  public var clipCache: ClipCacheOptions?
 
   public init() {}
+
+  /// Throws `badOption` for a value out of range.
+  public func validate() throws(SlowFastError) {
+    if let reuseStatic, !(reuseStatic > 0 && reuseStatic <= 255) {
+      throw .badOption(name: "--reuse-static", found: "\(reuseStatic)", expected: "more than 0 and at most 255")
+    }
+  }
 }
 
 /// What a session is doing, for progress displays.
@@ -33,18 +45,23 @@ public typealias ProgressHandler = @Sendable (SessionProgress) -> Void
 public final class Session {
   public let model: VideoLanguageModel
   public let options: SessionOptions
-  public private(set) var statistics = RunStatistics()
+  public internal(set) var statistics = RunStatistics()
   /// What decoding reported, one for each clip.
-  public private(set) var samplingReports: [SamplingReport] = []
+  public var samplingReports: [SamplingReport] { clips.map(\.info.report) }
 
   let engine: Engine
   let pool: ThreadPool
-  private var clips: [SlowFastTokens] = []
-  private var generator: Generator?
-  private var conversation = Conversation()
+  let cache: ClipCache?
+  var clips: [WatchedClip] = []
+  /// Of `clips`, where there is a cache.
+  var clipKeys: [CacheKey] = []
+  /// What the cache has of these clips, until the decoder takes it over.
+  var cachedPrefix: CachedPrefix?
+  var generator: Generator?
+  var conversation = Conversation()
 
-  /// Where the conversation stands: what the cache must hold before the next question.
-  private struct Conversation {
+  /// Where the conversation stands: what the decoder's cache must hold before the next question.
+  struct Conversation {
     /// The cache holds this many tokens of prompts that are final.
     var settled = 0
     /// The last answer, without its stop token.
@@ -52,8 +69,10 @@ public final class Session {
   }
 
   public init(_ model: VideoLanguageModel, options: SessionOptions = SessionOptions()) throws(SlowFastError) {
+    try options.validate()
     self.model = model
     self.options = options
+    cache = try options.clipCache.map { options throws(SlowFastError) in try ClipCache(options) }
     let pool = ThreadPool(threadCount: options.threads)
     self.pool = pool
     engine = try compute { () throws(ComputeError) in
@@ -61,66 +80,6 @@ public final class Session {
     }
     statistics.kernels = engine.kernels.name
     statistics.threads = pool.threadCount
-  }
-
-  // MARK: Clips
-
-  /// Encodes clips; forgets what was there before. The tower is loaded for it and given back at the end.
-  public func watch(
-    _ sources: [ClipSource], sampling: SamplingRequest, progress: @escaping ProgressHandler = { _ in },
-    isCancelled: @escaping @Sendable () -> Bool = { false }
-  ) throws(SlowFastError) {
-    try watch(sources, sampling: sampling, progress: progress, isCancelled: isCancelled, recorder: nil)
-  }
-
-  func watch(
-    _ sources: [ClipSource], sampling: SamplingRequest, progress: @escaping ProgressHandler = { _ in }, isCancelled: @escaping @Sendable () -> Bool,
-    recorder: TraceRecorder?
-  ) throws(SlowFastError) {
-    clips = []
-    samplingReports = []
-    generator = nil
-    conversation = Conversation()
-    guard !sources.isEmpty else { return }
-    let weights = model.source
-    try statistics.times.measure(\.loadVision) { () throws(SlowFastError) in
-      try weights.preload(weights.schema.visionNames, pool: pool) { progress(.loading($0, of: $1)) }
-    }
-    let vision = try VisionModel(weights)
-    let total = sources.reduce(0) { $0 + $1.frameCount(sampling) }
-    var done = 0
-    for source in sources {
-      let encoder = try ClipEncoder(vision, frames: source.frameCount(sampling), engine: engine)
-      if let recorder { encoder.observer = recorder.add(features:projected:) }
-      let feed = FrameFeed(source: source, sampling: sampling, preprocessing: model.preprocessing, threads: pool.threadCount)
-      let report = try feed.forEach(times: &statistics.times, isCancelled: isCancelled) { (frame: FrameFeed.Event, times: inout StageTimes) throws(SlowFastError) in
-        switch frame {
-        case .pixels(let pixels):
-          progress(.decoding(frame: done + 1, of: total))
-          recorder?.add(pixels: pixels)
-          try encoder.encode(pixels, times: &times, isCancelled: isCancelled)
-        case .repeated:
-          recorder?.repeatFrame()
-          encoder.repeatFrame()
-        case .restart:
-          recorder?.restart()
-          done -= encoder.encodedFrames
-          encoder.restart()
-          return
-        }
-        done += 1
-        progress(.encoding(frame: done, of: total))
-      }
-      samplingReports.append(report)
-      statistics.decodedFrames += report.decodedFrames
-      statistics.warnings += report.warnings
-      let tokens = try encoder.finish()
-      recorder?.finishClip(tokens)
-      clips.append(tokens)
-    }
-    statistics.frames = total
-    statistics.fastTokens = clips.reduce(0) { $0 + $1.fast.rows }
-    statistics.slowTokens = clips.reduce(0) { $0 + $1.slow.rows }
   }
 
   // MARK: Questions
@@ -132,6 +91,10 @@ public final class Session {
     isCancelled: @escaping @Sendable () -> Bool = { false }, onText: (String) -> Bool = { _ in true }
   ) throws(SlowFastError) -> Answer {
     try options.validate()
+    // Statistics are the last question's.
+    (statistics.times.prefill, statistics.times.generate) = (0, 0)
+    statistics.cachedPromptTokens = 0
+    let read = try settlePrefix(question, options: options, progress: progress, isCancelled: isCancelled)
     // With `prompt` attention the published code would read the whole conversation anew, earlier answers as text that reads the slow
     // tokens: so the answer goes out of the cache and into the prompt. With `all` the cache already holds what that would compute.
     let limit = self.options.slowAttention == .prompt ? conversation.settled : generator?.position ?? 0
@@ -146,9 +109,7 @@ public final class Session {
     generator.isCancelled = isCancelled
     defer { generator.isCancelled = { false } }
 
-    // Statistics are the last question's.
-    statistics.promptTokens = prompt.tokenCount
-    (statistics.times.prefill, statistics.times.generate) = (0, 0)
+    statistics.promptTokens = prompt.tokenCount + read
     let first = try statistics.times.measure(\.prefill) { () throws(SlowFastError) in
       try generator.prefill(prompt) { progress(.prefilling(token: $0, of: prompt.tokenCount)) }
     }
@@ -203,14 +164,9 @@ public final class Session {
   func makePrompt(_ question: String, cached: Int) throws(SlowFastError) -> Prompt {
     let chat = ChatPrompt(marksImages: model.config.usesImageStartEnd)
     guard let answer = conversation.answer else {
-      var fast = clips.map(\.fast).makeIterator()
-      let pieces = chat.adding(user: question, images: clips.count).pieces(model.tokenizer).map { piece in
-        switch piece {
-        case .tokens(let ids): Prompt.Piece.text(ids)
-        case .image: fast.next().map(Prompt.Piece.visual) ?? .text([])
-        }
-      }
-      return Prompt(pieces: pieces)
+      let halves = promptHalves(question)
+      let isSettled = conversation.settled > 0
+      return Prompt(pieces: isSettled ? halves.after : halves.before + halves.after, followsVisual: isSettled)
     }
     var ids = Array(answer.dropFirst(cached))
     for case .tokens(let further) in chat.piecesForFurtherQuestion(question, model.tokenizer) { ids += further }
@@ -237,13 +193,14 @@ public final class Session {
 
   /// Several clips' slow tokens follow each other.
   private func joinedSlowTokens() throws(SlowFastError) -> Matrix? {
-    guard clips.count > 1, let first = clips.first else { return clips.first?.slow }
-    let rows = clips.reduce(0) { $0 + $1.slow.rows }
-    let joined = try compute { () throws(ComputeError) in try Matrix(rows: rows, columns: first.slow.columns) }
+    let slow = clips.compactMap { $0.tokens?.slow }
+    guard slow.count > 1 else { return slow.first }
+    let rows = slow.reduce(0) { $0 + $1.rows }
+    let joined = try compute { () throws(ComputeError) in try Matrix(rows: rows, columns: model.config.hiddenSize) }
     var start = 0
-    for clip in clips {
-      joined[rows: start..<start + clip.slow.rows].copy(from: clip.slow)
-      start += clip.slow.rows
+    for part in slow {
+      joined[rows: start..<start + part.rows].copy(from: part)
+      start += part.rows
     }
     return joined
   }

@@ -21,14 +21,15 @@ final class TraceRecorder {
   }
 
   /// `pixels` `[S², 3]`, channels last.
-  func add(pixels frame: Matrix) {
+  private func add(pixels frame: Matrix) {
     frames += 1
     for channel in 0..<3 {
       for position in 0..<frame.rows { pixels.append(frame.row(position)[channel]) }
     }
   }
 
-  func add(features: Matrix, projected: Matrix) {
+  func add(pixels: Matrix, features: Matrix, projected: Matrix) {
+    add(pixels: pixels)
     self.features += features.values
     self.projected += projected.values
     featureShape = [features.rows, features.columns]

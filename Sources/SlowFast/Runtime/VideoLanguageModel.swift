@@ -21,6 +21,8 @@ public final class VideoLanguageModel: Sendable {
   /// How frames become pixels.
   let preprocessing: PreprocessingRecord
 
+  /// Changes whenever a weight or a setting does.
+  let identity: String
   let source: any WeightSource
   /// float16 beside quantized weights; float32 where nothing else is rounded either.
   let cacheType: FloatType
@@ -35,6 +37,7 @@ public final class VideoLanguageModel: Sendable {
     source = opened.source
     config = opened.source.config
     tokenizer = opened.tokenizer
+    identity = opened.identity
     preprocessing = opened.preprocessing
     cacheType = opened.source.isQuantized ? .float16 : .float32
     var defaults = GenerationOptions(generationConfig: opened.generationConfig ?? [])
@@ -50,6 +53,7 @@ public final class VideoLanguageModel: Sendable {
     var tokenizer: Tokenizer
     var generationConfig: [UInt8]?
     var preprocessing: PreprocessingRecord
+    var identity: String
   }
 
   private static func openCheckpoint(_ path: String) throws(SlowFastError) -> Opened {
@@ -58,8 +62,15 @@ public final class VideoLanguageModel: Sendable {
       let source = try CheckpointSource(checkpoint)
       return Opened(
         source: source, tokenizer: try Tokenizer(checkpoint: path), generationConfig: checkpoint.generationConfig,
-        preprocessing: PreprocessingRecord(config: source.config, checkpointName: checkpoint.name))
+        preprocessing: PreprocessingRecord(config: source.config, checkpointName: checkpoint.name),
+        identity: identity(of: checkpoint))
     } catch { throw SlowFastError(error, path: path) }
+  }
+
+  /// Weights are too many to be read for this: their files' lengths and times stand for them.
+  private static func identity(of checkpoint: Checkpoint) -> String {
+    let shards = checkpoint.shards.map { "\($0.file.path) \($0.file.byteCount) \($0.file.modified)" }
+    return (["checkpoint \(checkpoint.directory)", "config \(checksum(checkpoint.config))"] + shards).joined(separator: ", ")
   }
 
   /// The section must speak of the same square that the configuration does.
@@ -79,7 +90,8 @@ public final class VideoLanguageModel: Sendable {
       return Opened(
         source: source, tokenizer: try Tokenizer(serialized: try file.section("tokenizer")),
         generationConfig: file.sections.contains { $0.name == "generation_config.json" } ? try file.section("generation_config.json") : nil,
-        preprocessing: try preprocessing(of: file, source))
+        preprocessing: try preprocessing(of: file, source),
+        identity: "model file \(file.byteCount) bytes, table \(file.tableChecksum)")
     } catch { throw SlowFastError(error, path: path) }
   }
 }

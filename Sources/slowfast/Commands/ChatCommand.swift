@@ -28,6 +28,7 @@ struct ChatCommand: ParsableCommand {
         _ = try session.ask(
           question, options: opened.options, progress: progress.show, isCancelled: { Interrupt.isRequested }, onText: AnswerPrinter().print)
         Display.stream("\n")
+        opened.printWarnings()
       } catch {
         try goOn(after: error, isInteractive: isInteractive)
       }

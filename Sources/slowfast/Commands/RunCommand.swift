@@ -9,6 +9,7 @@ struct RunCommand: ParsableCommand {
       Decodes the clip, encodes its frames, reads the prompt and streams the answer. MODEL is an .sfq file, or a checkpoint directory,
       whose weights are used as they are. Several clips follow each other in the prompt.
         slowfast run model.sfq clip.mp4 -q "What happens?" --frames 32 --start 10 --end 40
+        slowfast run model.sfq clip.mp4 -q "And how does it end?" --cache ~/.cache/slowfast
       """)
 
   @OptionGroup var clip: ClipArguments
@@ -40,6 +41,7 @@ struct RunCommand: ParsableCommand {
       try Display.printJSON(RunOutput(answer: answer, seed: options.seed, plan: plan, statistics: session.statistics))
     } else {
       print()
+      opened.printWarnings()
       if stats { print(Report.statistics(session.statistics, answer: answer, seed: options.seed)) }
     }
   }

@@ -10,6 +10,7 @@ struct ClipArguments: ParsableArguments {
   @OptionGroup var sampling: SamplingArguments
   @OptionGroup var generation: GenerationArguments
   @OptionGroup var session: SessionArguments
+  @OptionGroup var reuse: ReuseArguments
 
   func validate() throws {
     if inputs.isEmpty { throw ValidationError("Missing a video or an image.") }
@@ -17,12 +18,59 @@ struct ClipArguments: ParsableArguments {
 
   func open() throws -> OpenedClips {
     let model = try VideoLanguageModel(path: model)
+    var sessionOptions = session.options
+    reuse.apply(to: &sessionOptions)
     let options = generation.options(defaults: model.generationDefaults)
     try options.validate()
     return OpenedClips(
       sources: try inputs.map { try ClipSource(path: $0) }, request: sampling.request(defaultFrames: model.defaultFrameCount),
-      options: options, session: try Session(model, options: session.options))
+      options: options, session: try Session(model, options: sessionOptions))
   }
+}
+
+/// What need not be computed again.
+struct ReuseArguments: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "Let a frame take over the features of the last encoded one where their bytes differ by less than this in the mean, 0 to 255. Default: never.",
+      valueName: "difference"))
+  var reuseStatic: Double?
+  @Option(
+    help: ArgumentHelp(
+      "Keep what clips become in this directory; another question about the same clip, frames and model then starts at once.", valueName: "directory"))
+  var cache: String?
+  @Option(
+    help: ArgumentHelp("Bytes that the directory may take, such as 500M or 8G; what was not used for longest goes first.", valueName: "bytes"))
+  var cacheSize = ByteCount(bytes: ClipCacheOptions.defaultLimit)
+
+  func validate() throws {
+    if let reuseStatic, !(reuseStatic > 0 && reuseStatic <= 255) {
+      throw ValidationError("--reuse-static is \(reuseStatic), expected more than 0 and at most 255")
+    }
+  }
+
+  func apply(to options: inout SessionOptions) {
+    options.reuseStatic = reuseStatic
+    options.clipCache = cache.map { ClipCacheOptions(directory: $0, limit: cacheSize.bytes) }
+  }
+}
+
+/// `1000`, `500M`, `8G`: bytes, in powers of 1024.
+struct ByteCount: ExpressibleByArgument {
+  var bytes: Int
+
+  init(bytes: Int) { self.bytes = bytes }
+
+  init?(argument: String) {
+    let shifts: [Character: Int] = ["K": 10, "M": 20, "G": 30, "T": 40]
+    let shift = argument.last.flatMap { shifts[Character($0.uppercased())] }
+    guard let number = Int(shift == nil ? Substring(argument) : argument.dropLast()), number > 0 else { return nil }
+    let (bytes, overflow) = number.multipliedReportingOverflow(by: 1 << (shift ?? 0))
+    guard !overflow else { return nil }
+    self.bytes = bytes
+  }
+
+  var defaultValueDescription: String { "\(bytes >> 30)G" }
 }
 
 /// A session before its clips are watched.
@@ -31,6 +79,11 @@ struct OpenedClips {
   let request: SamplingRequest
   let options: GenerationOptions
   let session: Session
+  private let warnings = WarningPrinter()
+
+  init(sources: [ClipSource], request: SamplingRequest, options: GenerationOptions, session: Session) {
+    (self.sources, self.request, self.options, self.session) = (sources, request, options, session)
+  }
 
   func plan(question: String) -> MemoryPlan {
     session.plan(sources, sampling: request, question: question, maximumTokens: options.maximumTokens)
@@ -39,8 +92,18 @@ struct OpenedClips {
   func watch(_ progress: ProgressLine, printsWarnings: Bool = true) throws {
     try session.watch(sources, sampling: request, progress: progress.show, isCancelled: { Interrupt.isRequested })
     Display.clearLine()
-    if printsWarnings {
-      for warning in session.statistics.warnings { Display.printError("warning: \(warning)") }
-    }
+    if printsWarnings { printWarnings() }
+  }
+
+  /// Those that came since the last time.
+  func printWarnings() { warnings.print(session.statistics.warnings) }
+}
+
+private final class WarningPrinter {
+  private var printed = 0
+
+  func print(_ warnings: [String]) {
+    for warning in warnings.dropFirst(printed) { Display.printError("warning: \(warning)") }
+    printed = warnings.count
   }
 }

@@ -33,15 +33,22 @@ enum Report {
       let cell = Display.fixed(seconds, 2)
       return "  \(name.padding(to: 22))\(String(repeating: " ", count: max(0, 9 - cell.count)))\(cell) s  \(rate)"
     }
-    let frames = max(1, statistics.frames)
+    let frames = max(1, statistics.encodedFrames)
+    var sources = ["\(statistics.encodedFrames) through the tower"]
+    if statistics.reusedFrames > 0 { sources.append("\(statistics.reusedFrames) hardly differed and took over features") }
+    if statistics.cachedFrames > 0 { sources.append("\(statistics.cachedFrames) from the clip cache") }
+    let cached = statistics.cachedPromptTokens > 0 ? " (after \(statistics.cachedPromptTokens) from the clip cache)" : ""
     var lines = [
       "",
       "\(statistics.kernels) kernels, \(statistics.threads) threads, seed \(seed)",
       "\(statistics.frames) of \(statistics.decodedFrames) frames, \(statistics.fastTokens) fast and \(statistics.slowTokens) slow tokens, "
-        + "\(statistics.promptTokens) prompt and \(statistics.generatedTokens) answer tokens (\(answer.endReason.rawValue))",
+        + "\(statistics.promptTokens) prompt\(cached) and \(statistics.generatedTokens) answer tokens (\(answer.endReason.rawValue))",
+      "frames: " + sources.joined(separator: ", "),
+      row("clip cache", times.clipCache),
       row("load tower", times.loadVision),
       row("decode", times.decode, "\(Display.fixed(times.decode / Double(frames) * 1000, 1)) ms a frame"),
       row("resize", times.resize, "\(Display.fixed(times.resize / Double(frames) * 1000, 1)) ms a frame"),
+      row("waiting for frames", times.frameWait, "decoding and resizing go on beside the tower"),
       row("tower", times.tower, "\(Display.fixed(statistics.towerSecondsPerFrame * 1000, 1)) ms a frame"),
       row("projector", times.projector, "\(Display.fixed(times.projector / Double(frames) * 1000, 1)) ms a frame"),
       row("load decoder", times.loadDecoder),

@@ -1,0 +1,155 @@
+import Compute
+import Diagnostics
+import Foundation
+import Kernels
+import ModelFile
+import Parallel
+
+/// Where clips that were watched are kept for the next time.
+public struct ClipCacheOptions: Sendable, Equatable {
+  /// Made if it is not there.
+  public var directory: String
+  /// Bytes of all entries; those not used for longest go first.
+  public var limit: Int
+
+  /// About twenty clips of 64 frames at full size.
+  public static let defaultLimit = 4 << 30
+
+  public init(directory: String, limit: Int = ClipCacheOptions.defaultLimit) {
+    self.directory = directory
+    self.limit = limit
+  }
+}
+
+/// A directory of entries, each a file in the model files' format (`Formats/sfq.md`): every chunk has a checksum, a file appears under its name only
+/// when it is whole, and its temporary name is locked while a process writes it. So several processes may use one directory.
+struct ClipCache {
+  let options: ClipCacheOptions
+  private static let suffix = ".clip"
+
+  struct Entry {
+    var info: [UInt8]
+    var tensors: [String: LoadedTensor]
+  }
+
+  enum Lookup {
+    case none
+    case found(Entry)
+    /// There is one that cannot be used, and why.
+    case damaged(String)
+  }
+
+  /// What an entry holds: a row of values, in pieces that are to be written one after the other.
+  struct Part {
+    var name: String
+    var type: FloatType
+    var pieces: [UnsafeRawBufferPointer]
+    var byteCount: Int { pieces.reduce(0) { $0 + $1.count } }
+  }
+
+  init(_ options: ClipCacheOptions) throws(SlowFastError) {
+    self.options = options
+    guard options.limit > 0 else { throw .badOption(name: "--cache-size", found: "\(options.limit)", expected: "more than 0") }
+    do { try FileManager.default.createDirectory(atPath: options.directory, withIntermediateDirectories: true) } catch {
+      throw .cannotCache(directory: options.directory, reason: "the directory cannot be made")
+    }
+    guard access(options.directory, W_OK | X_OK) == 0 else {
+      throw .cannotCache(directory: options.directory, reason: "the directory cannot be written to")
+    }
+  }
+
+  private func path(_ key: CacheKey) -> String { "\(options.directory)/\(key.name)\(Self.suffix)" }
+
+  /// The entry of that key, every checksum checked.
+  func lookup(_ key: CacheKey, pool: ThreadPool) -> Lookup {
+    let path = path(key)
+    guard access(path, F_OK) == 0 else { return .none }
+    do throws(ModelFileError) {
+      let file = try ModelFileReader(path: path)
+      guard try file.section("key") == Array(key.text.utf8) else { return .none }
+      let info = try file.section("info")
+      let tensors = try file.loadAll(of: file.tensors.map(\.name), pool: pool)
+      // Used now: it goes last.
+      utimes(path, nil)
+      return .found(Entry(info: info, tensors: Dictionary(uniqueKeysWithValues: tensors.map { ($0.name, $0) })))
+    } catch {
+      // Another process may have removed it since.
+      if case .cannotOpen(_, ENOENT) = error { return .none }
+      return .damaged("\(error)")
+    }
+  }
+
+  /// Keeps an entry, in place of one that is there. Returns what kept it from doing so, if that is worth telling.
+  func store(_ key: CacheKey, info: [UInt8], _ parts: [Part], pool: ThreadPool) -> String? {
+    let size = parts.reduce(info.count + key.text.utf8.count + (64 << 10)) { $0 + $1.byteCount }
+    guard size <= options.limit else {
+      return "the clip is not kept: it takes \(formatBytes(size)), the cache has room for \(formatBytes(options.limit))"
+    }
+    let path = path(key)
+    evict(to: options.limit - size)
+    do throws(ModelFileError) {
+      let writer = try ModelFileWriter(path: path, fingerprint: key.text, compression: .none, overwrite: true, pool: pool)
+      do throws(ModelFileError) {
+        // What an interrupted run has written of the same entry is taken over.
+        for part in parts.dropFirst(writer.resumed.count) {
+          let encoding: TensorEncoding = part.type == .float16 ? .float16 : .float32
+          try writer.beginTensor(TensorDescriptor(name: part.name, shape: [part.byteCount / part.type.size], encoding: encoding))
+          for piece in part.pieces { try writer.write(.values, piece) }
+          try writer.endTensor()
+        }
+        try writer.addSection("key", Array(key.text.utf8))
+        try writer.addSection("info", info)
+        try writer.finish()
+      } catch {
+        writer.abort()
+        throw error
+      }
+      return nil
+    } catch {
+      // Another process is writing the same entry: one of them is enough.
+      if case .locked = error { return nil }
+      return "the clip is not kept: \(error)"
+    }
+  }
+
+  /// Removes the entries that were used least lately until the others take at most `limit` bytes, and what interrupted processes left.
+  private func evict(to limit: Int) {
+    var entries: [(path: String, bytes: Int, used: Double)] = []
+    for name in (try? FileManager.default.contentsOfDirectory(atPath: options.directory)) ?? [] {
+      let path = "\(options.directory)/\(name)"
+      if name.hasSuffix(Self.suffix + ".partial") {
+        removeIfAbandoned(path)
+      } else if name.hasSuffix(Self.suffix), let status = FileStatus(path) {
+        entries.append((path, status.bytes, status.modified))
+      }
+    }
+    var total = 0
+    for entry in entries.sorted(by: { $0.used > $1.used }) {
+      total += entry.bytes
+      if total > limit { unlink(entry.path) }
+    }
+  }
+
+  /// A temporary file that no process holds the lock of.
+  private func removeIfAbandoned(_ path: String) {
+    let descriptor = open(path, O_RDWR | O_CLOEXEC)
+    guard descriptor >= 0 else { return }
+    defer { close(descriptor) }
+    guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else { return }
+    unlink(path + ".journal")
+    unlink(path)
+  }
+}
+
+/// What eviction goes by.
+private struct FileStatus {
+  var bytes: Int
+  var modified: Double
+
+  init?(_ path: String) {
+    var status = stat()
+    guard stat(path, &status) == 0 else { return nil }
+    bytes = Int(status.st_size)
+    modified = Double(status.st_mtim.tv_sec) + Double(status.st_mtim.tv_nsec) * 1e-9
+  }
+}

@@ -1,0 +1,73 @@
+import Architecture
+import Foundation
+import Kernels
+import ModelFile
+import Video
+
+/// What an entry of a clip cache was computed from, in words. Entries are the same only where all of it is.
+struct CacheKey: Sendable, Equatable {
+  let text: String
+
+  /// Changes whenever what is computed, or how it is laid out, does.
+  private static let version = 1
+
+  private init(_ lines: [String]) { text = (["slowfast clip cache \(Self.version)"] + lines).joined(separator: "\n") }
+
+  /// A file name without its suffix: 128 bits of the text.
+  var name: String {
+    [text, "again " + text].map { text in
+      let digits = String(checksum(Array(text.utf8)), radix: 16)
+      return String(repeating: "0", count: 16 - digits.count) + digits
+    }.joined()
+  }
+
+  /// The slow and fast tokens of one clip. `content` identifies what its files hold.
+  static func features(
+    content: String, sampling: SamplingRequest, reuseThreshold: Double?, model: VideoLanguageModel, kernels: String
+  ) -> CacheKey {
+    let range = [sampling.start, sampling.end].map { $0.map { "\($0)" } ?? "-" }.joined(separator: " to ")
+    return CacheKey([
+      "features", model.identity, "kernels \(kernels)", "reuse \(reuseThreshold.map { "\($0)" } ?? "-")",
+      "frames \(sampling.frames), \(range), stream \(sampling.stream.map { "\($0)" } ?? "-")", content,
+    ])
+  }
+
+  /// Keys and values of the prompt up to the last clip. `text` are its token ids, `clips` the keys of the clips between them.
+  static func prefix(text: [Int32], clips: [CacheKey], cacheType: FloatType) -> CacheKey {
+    CacheKey(["prefix", "values \(cacheType)", "ids \(text)"] + clips.map(\.text))
+  }
+}
+
+extension ClipSource {
+  /// Checksums and lengths of everything that the clip is made of.
+  func contentIdentity() throws(SlowFastError) -> String {
+    switch self {
+    case .frames(let images):
+      return "pixels " + images.map { "\($0.width)x\($0.height) \(checksum($0.pixels))" }.joined(separator: " ")
+    case .visual(let source):
+      switch source.kind {
+      case .film, .image: return "file " + (try fileIdentity(source.path))
+      case .directory(let paths):
+        var parts: [String] = []
+        for path in paths { parts.append(try fileIdentity(path)) }
+        return "directory " + parts.joined(separator: " ")
+      }
+    }
+  }
+}
+
+/// A file's length and the checksum of its blocks' checksums.
+private func fileIdentity(_ path: String) throws(SlowFastError) -> String {
+  guard let file = FileHandle(forReadingAtPath: path) else { throw .video(.unreadable(path: path, reason: "cannot be opened")) }
+  var sums: [UInt8] = []
+  var length = 0
+  while true {
+    let block: Data
+    do { block = try file.read(upToCount: 4 << 20) ?? Data() } catch { throw .video(.unreadable(path: path, reason: "cannot be read")) }
+    if block.isEmpty { break }
+    length += block.count
+    let sum = block.withUnsafeBytes { checksum($0) }
+    withUnsafeBytes(of: sum.littleEndian) { sums += Array($0) }
+  }
+  return "\(length):\(checksum(sums))"
+}

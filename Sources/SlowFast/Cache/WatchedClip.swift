@@ -1,0 +1,51 @@
+import Compute
+import Foundation
+import ModelFile
+import Parallel
+import Video
+
+/// A clip that questions are about.
+struct WatchedClip {
+  /// What is told of it, also when it comes from a cache.
+  struct Info: Codable {
+    var report: SamplingReport
+    var frames: Int
+    var slowTokens: Int
+    var fastTokens: Int
+    var reusedFrames: Int
+  }
+
+  var info: Info
+  /// nil once the decoder's cache has all that is made of them.
+  var tokens: SlowFastTokens?
+}
+
+extension WatchedClip {
+  /// From a clip cache; nil where the entry's tensors have not the shapes that the model's have.
+  init?(_ entry: ClipCache.Entry, layout: SlowFastLayout, hidden: Int) {
+    guard let info = try? JSONDecoder().decode(Info.self, from: Data(entry.info)), info.frames == layout.frames,
+      let slow = Self.matrix(entry.tensors["slow"], rows: layout.slowCount, columns: hidden),
+      let fast = Self.matrix(entry.tensors["fast"], rows: layout.fastCount, columns: hidden)
+    else { return nil }
+    self.init(info: info, tokens: SlowFastTokens(slow: slow, fast: fast, frames: layout.frames))
+  }
+
+  private static func matrix(_ tensor: LoadedTensor?, rows: Int, columns: Int) -> Matrix? {
+    guard let bytes = tensor?[.values]?.bytes, bytes.count == rows * columns * MemoryLayout<Float>.stride,
+      let matrix = try? Matrix(rows: rows, columns: columns)
+    else { return nil }
+    UnsafeMutableRawBufferPointer(matrix.buffer).copyMemory(from: bytes)
+    return matrix
+  }
+
+  /// For a clip cache.
+  func store(in cache: ClipCache, _ key: CacheKey, pool: ThreadPool) -> String? {
+    guard let tokens, let info = try? JSONEncoder().encode(info) else { return nil }
+    return withExtendedLifetime(tokens) {
+      let parts = [("slow", tokens.slow), ("fast", tokens.fast)].map {
+        ClipCache.Part(name: $0.0, type: .float32, pieces: [UnsafeRawBufferPointer($0.1.buffer)])
+      }
+      return cache.store(key, info: Array(info), parts, pool: pool)
+    }
+  }
+}

@@ -1,0 +1,111 @@
+import Architecture
+import Compute
+import Parallel
+import Video
+
+extension Session {
+  /// Encodes clips; forgets what was there before. The tower is loaded for it and given back at the end. With a clip cache, what it has of
+  /// the clips is not computed again.
+  public func watch(
+    _ sources: [ClipSource], sampling: SamplingRequest, progress: @escaping ProgressHandler = { _ in },
+    isCancelled: @escaping @Sendable () -> Bool = { false }
+  ) throws(SlowFastError) {
+    try watch(sources, sampling: sampling, progress: progress, isCancelled: isCancelled, recorder: nil)
+  }
+
+  /// A trace wants to see everything, so nothing of it comes from a cache.
+  func watch(
+    _ sources: [ClipSource], sampling: SamplingRequest, progress: @escaping ProgressHandler = { _ in }, isCancelled: @escaping @Sendable () -> Bool,
+    recorder: TraceRecorder?
+  ) throws(SlowFastError) {
+    clips = []
+    clipKeys = []
+    cachedPrefix = nil
+    generator = nil
+    conversation = Conversation()
+    statistics = RunStatistics()
+    (statistics.kernels, statistics.threads) = (engine.kernels.name, pool.threadCount)
+    guard !sources.isEmpty else { return }
+    if recorder == nil {
+      let start = StageTimes.now
+      try findPrefix(sources, sampling)
+      statistics.times.clipCache += StageTimes.now - start
+    }
+    if cachedPrefix == nil { try encode(sources, sampling, progress, isCancelled, recorder) }
+    for clip in clips {
+      statistics.frames += clip.info.frames
+      statistics.fastTokens += clip.info.fastTokens
+      statistics.slowTokens += clip.info.slowTokens
+      statistics.reusedFrames += clip.info.reusedFrames
+      statistics.decodedFrames += clip.info.report.decodedFrames
+      statistics.warnings += clip.info.report.warnings
+    }
+  }
+
+  private func encode(
+    _ sources: [ClipSource], _ sampling: SamplingRequest, _ progress: @escaping ProgressHandler,
+    _ isCancelled: @escaping @Sendable () -> Bool, _ recorder: TraceRecorder?
+  ) throws(SlowFastError) {
+    let total = sources.reduce(0) { $0 + $1.frameCount(sampling) }
+    var loaded: VisionModel?
+    var done = 0
+    for (index, source) in sources.enumerated() {
+      if let clip = findClip(index, frames: source.frameCount(sampling)) {
+        clips.append(clip)
+        done += clip.info.frames
+        progress(.encoding(frame: done, of: total))
+        continue
+      }
+      let vision = if let loaded { loaded } else { try loadVision(progress) }
+      loaded = vision
+      let clip = try encode(source, sampling, vision, done..<total, progress, isCancelled, recorder)
+      clips.append(clip)
+      done += clip.info.frames
+      if let cache, index < clipKeys.count, let problem = clip.store(in: cache, clipKeys[index], pool: pool) {
+        statistics.warnings.append(problem)
+      }
+    }
+  }
+
+  private func loadVision(_ progress: @escaping ProgressHandler) throws(SlowFastError) -> VisionModel {
+    let weights = model.source
+    return try statistics.times.measure(\.loadVision) { () throws(SlowFastError) in
+      try weights.preload(weights.schema.visionNames, pool: pool) { progress(.loading($0, of: $1)) }
+      return try VisionModel(weights)
+    }
+  }
+
+  /// One clip; `range` says how many frames came before it and how many there are in all.
+  private func encode(
+    _ source: ClipSource, _ sampling: SamplingRequest, _ vision: VisionModel, _ range: Range<Int>, _ progress: @escaping ProgressHandler,
+    _ isCancelled: @escaping @Sendable () -> Bool, _ recorder: TraceRecorder?
+  ) throws(SlowFastError) -> WatchedClip {
+    let preprocessing = try Preprocessing(model.preprocessing)
+    let encoder = try ClipEncoder(
+      vision, frames: source.frameCount(sampling), preprocessing: preprocessing,
+      reuseThreshold: recorder == nil ? options.reuseStatic : nil, engine: engine)
+    if let recorder { encoder.observer = recorder.add(pixels:features:projected:) }
+    let feed = FrameFeed(source: source, sampling: sampling, preprocessing: preprocessing, threads: pool.threadCount)
+    let report = try feed.forEach(times: &statistics.times, isCancelled: isCancelled) { (event: FrameFeed.Event, times: inout StageTimes) throws(SlowFastError) in
+      switch event {
+      case .frame(let image):
+        progress(.decoding(frame: range.lowerBound + encoder.encodedFrames + 1, of: range.upperBound))
+        try encoder.encode(image, times: &times, isCancelled: isCancelled)
+      case .repeated:
+        recorder?.repeatFrame()
+        encoder.repeatFrame()
+      case .restart:
+        recorder?.restart()
+        encoder.restart()
+        return
+      }
+      progress(.encoding(frame: range.lowerBound + encoder.encodedFrames, of: range.upperBound))
+    }
+    statistics.encodedFrames += encoder.towerFrames
+    let tokens = try encoder.finish()
+    recorder?.finishClip(tokens)
+    let info = WatchedClip.Info(
+      report: report, frames: tokens.frames, slowTokens: tokens.slow.rows, fastTokens: tokens.fast.rows, reusedFrames: encoder.reusedFrames)
+    return WatchedClip(info: info, tokens: tokens)
+  }
+}
