@@ -117,7 +117,7 @@ let package = Package(
     tests("QuantizationTests", ["Quantization"]),
     tests("ConversionTests", ["Architecture", "Checkpoint", "Conversion", "ModelFile", "Parallel", "Tokenizer"]),
     tests("ArchitectureTests", ["Architecture"]),
-    tests("SlowFastTests", ["Architecture", "Checkpoint", "Compute", "ModelFile", "SlowFast", "Video"]),
+    tests("SlowFastTests", ["Architecture", "Checkpoint", "Compute", "Conversion", "ModelFile", "SlowFast", "Video"]),
     tests("CommandTests", ["Checkpoint", "ModelFile", "slowfast"]),
   ] + kernelTargets
 )

@@ -41,22 +41,25 @@ extension Engine {
     for first in stride(from: 0, to: input.rows, by: rowsAtOnce) {
       let rows = first..<min(input.rows, first + rowsAtOnce)
       let part = input[rows: rows]
+      let rounded = try roundedInputs(part, products.map(\.weight))
       let quantized = try quantize(part, groups: groups)
-      let loops = products.map {
+      let loops = products.enumerated().map {
         PanelLoop(
-          $0, up: up, input: part, quantized: quantized, output: $0.output[rows: rows], chunkBytes: rows.count == 1 ? Engine.chunkBytes : 0)
+          $1, up: up, input: rounded[$0] ?? part, quantized: quantized, output: $1.output[rows: rows],
+          chunkBytes: rows.count == 1 ? Engine.chunkBytes : 0)
       }
       try run(loops, tokens: rows.count, bytesPerToken: bytesPerToken)
+      withExtendedLifetime(rounded) {}
     }
     // The loops hold bare pointers.
     withExtendedLifetime((input, products, up)) {}
   }
 
-  /// The different group sizes of quantized weights.
+  /// The different group sizes of quantized weights that take int8.
   private func groupSizes(_ weights: [WeightMatrix]) -> [Int] {
     var result: [Int] = []
     for weight in weights {
-      if case .quantized(_, let group, _, _, _) = weight.storage, !result.contains(group) { result.append(group) }
+      if case .quantized(_, let group, _, _, _) = weight.storage, weight.input != .exact, !result.contains(group) { result.append(group) }
     }
     return result
   }

@@ -12,7 +12,7 @@ struct PanelProduct {
   private let input: UnsafePointer<Float>
   private let inputStride: Int
   private let storage: WeightMatrix.Storage
-  /// The input as int8; nil where the weight is in floats.
+  /// The input as int8; nil where it is taken as floats.
   private let quantized: QuantizedRows?
 
   init(_ weight: WeightMatrix, _ input: Matrix, _ inputs: [QuantizedRows]) {
@@ -21,7 +21,7 @@ struct PanelProduct {
     self.input = UnsafePointer(input.pointer)
     inputStride = input.stride
     storage = weight.storage
-    if case .quantized(_, let group, _, _, _) = weight.storage {
+    if case .quantized(_, let group, _, _, _) = weight.storage, weight.input != .exact {
       quantized = inputs.first { $0.group == group }
     } else {
       quantized = nil
@@ -40,7 +40,10 @@ struct PanelProduct {
 
   /// Bytes of scratch that `compute` needs.
   func scratchBytes(_ kernels: KernelTable) -> Int {
-    quantized != nil ? kernels.quantized.scratchBytes : PanelProduct.floatBlock * panelRows * MemoryLayout<Float>.stride
+    if quantized != nil { return kernels.quantized.scratchBytes }
+    let block = PanelProduct.floatBlock * panelRows * MemoryLayout<Float>.stride
+    if case .quantized = storage { return 2 * block }
+    return block
   }
 
   /// `tile[t][r] = Σ_k weight[32 · panel + r][k] · input[tokens][k]`, `[tokens][32]`; what lies beyond the weight's rows is undefined.
@@ -49,7 +52,7 @@ struct PanelProduct {
   ) {
     switch storage {
     case .quantized(let bits, let group, let codes, let scales, let minima):
-      guard let quantized else { preconditionFailure("the input was not quantized for this group") }
+      guard let quantized else { return computeDecoded(panel: panel, tokens: tokens, tile: tile, scratch: scratch, using: engine) }
       let groups = quantized.groups
       let operand = QuantizedPanel(
         codes: codes + panel * (quantized.columns * panelRows * bits / 8), scales: scales + panel * groups * panelRows,
@@ -76,6 +79,27 @@ struct PanelProduct {
           tokens.count, count, first + column, inputStride, packed, panelRows, tile, panelRows, column > 0)
         column += count
       } while column < columns
+    }
+  }
+
+  /// As `compute`, with the panel's codes made floats again: exact inputs beside quantized weights.
+  private func computeDecoded(
+    panel: Int, tokens: Range<Int>, tile: UnsafeMutablePointer<Float>, scratch: UnsafeMutableRawPointer, using engine: Engine
+  ) {
+    guard case .quantized(let bits, let group, let codes, let scales, let minima) = storage else { return }
+    let count = min(panelRows, rows - panel * panelRows)
+    let packed = scratch.assumingMemoryBound(to: Float.self)
+    let decoded = packed + PanelProduct.floatBlock * panelRows
+    for first in stride(from: 0, to: columns, by: PanelProduct.floatBlock) {
+      let range = first..<min(columns, first + PanelProduct.floatBlock)
+      for row in 0..<count {
+        let packedRow = PackedRow(
+          row: panel * panelRows + row, columns: columns, bits: bits, group: group, codes: codes, scales: scales, minima: minima)
+        packedRow.decode(range, to: decoded + row * range.count)
+      }
+      engine.kernels.float.packPanel(.float32, decoded, range.count, count, range.count, packed)
+      engine.kernels.float.multiply(
+        tokens.count, range.count, input + tokens.lowerBound * inputStride + first, inputStride, packed, panelRows, tile, panelRows, first > 0)
     }
   }
 }

@@ -10,9 +10,20 @@ public struct WeightMatrix: @unchecked Sendable {
     case quantized(bits: Int, group: Int, codes: UnsafeRawPointer, scales: UnsafePointer<UInt16>, minima: UnsafePointer<UInt16>?)
   }
 
+  /// What a product takes its input as. All but `.natural` is there to measure what each half of the int8 scheme costs.
+  public enum Input: Sendable, Equatable {
+    /// Floats beside floats, int8 beside codes.
+    case natural
+    /// Floats, whatever the weight is: codes are made floats again, panel by panel.
+    case exact
+    /// Rounded to int8 by groups of this many, as beside codes, whatever the weight is. For weights that are floats.
+    case rounded(group: Int)
+  }
+
   public let rows: Int
   public let columns: Int
   public let storage: Storage
+  public var input = Input.natural
   /// Keeps the memory alive.
   private let owner: AnyObject
 

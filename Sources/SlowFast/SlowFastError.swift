@@ -28,6 +28,8 @@ public enum SlowFastError: Error, Sendable {
   case badOption(name: String, found: String, expected: String)
   /// A file of questions and answers; `line` counts from 1 and is nil where the whole file is meant.
   case badEvaluation(path: String, line: Int?, problem: String)
+  /// The folder that a comparison writes to.
+  case badReport(path: String, reason: String)
   /// The model has no id for a token that the prompt needs.
   case missingToken(String)
   case cancelled
@@ -51,6 +53,7 @@ extension SlowFastError: CustomStringConvertible {
       "the run needs \(formatBytes(needed)), \(formatBytes(available)) are available (\(plan)); take fewer frames or a smaller model file"
     case .cannotCache(let directory, let reason): "\(directory.escaped()): clips cannot be kept there: \(reason)"
     case .badOption(let name, let found, let expected): "\(name) is \(found.escaped()), expected \(expected)"
+    case .badReport(let path, let reason): "\(path.escaped()): \(reason)"
     case .badEvaluation(let path, let line, let problem): "\(path.escaped())\(line.map { ":\($0)" } ?? ""): \(problem)"
     case .missingToken(let token): "the tokenizer has no token \(token.escaped())"
     case .cancelled: "interrupted"

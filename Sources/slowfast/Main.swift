@@ -48,7 +48,7 @@ struct SlowFastCommand: ParsableCommand {
       """,
     version: SlowFastVersion.current,
     subcommands: [
-      ConvertCommand.self, RunCommand.self, ChatCommand.self, FramesCommand.self, BenchCommand.self, TraceCommand.self,
-      TokenizeCommand.self, InspectCommand.self, VerifyCommand.self, UnpackCommand.self, PackCommand.self,
+      ConvertCommand.self, RunCommand.self, ChatCommand.self, CompareCommand.self, FramesCommand.self, BenchCommand.self,
+      TraceCommand.self, TokenizeCommand.self, InspectCommand.self, VerifyCommand.self, UnpackCommand.self, PackCommand.self,
     ])
 }

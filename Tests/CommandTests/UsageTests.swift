@@ -3,7 +3,7 @@ import Testing
 
 /// Help, and what is refused whatever the files hold.
 @Suite struct UsageTests {
-  static let commands = ["convert", "run", "chat", "frames", "bench", "trace", "tokenize", "inspect", "verify", "unpack", "pack"]
+  static let commands = ["convert", "run", "chat", "compare", "frames", "bench", "trace", "tokenize", "inspect", "verify", "unpack", "pack"]
 
   @Test(arguments: commands)
   func help(command: String) throws {

@@ -46,7 +46,8 @@ enum EvaluationFile {
     switch error {
     case DecodingError.keyNotFound(let key, _): "no \(key.stringValue.quoted), expected video, question and answer"
     case DecodingError.typeMismatch(_, let context), DecodingError.valueNotFound(_, let context):
-      context.codingPath.last.map { "\($0.stringValue.quoted) is no text" } ?? "no JSON object, expected one with video, question and answer"
+      context.codingPath.last.map { "\($0.stringValue.quoted) is no text" }
+        ?? "no JSON object, expected one with video, question and answer"
     default: "no JSON, expected an object with video, question and answer"
     }
   }

@@ -8,6 +8,13 @@ public struct EvaluationSet: Sendable, Equatable {
     public var kind: String
     /// Where it stands in its file, from 1.
     public var line: Int
+
+    public init(question: String, answer: String, kind: String = EvaluationSet.plainKind, line: Int = 0) {
+      self.question = question
+      self.answer = answer
+      self.kind = kind
+      self.line = line
+    }
   }
 
   public struct Clip: Sendable, Equatable {
@@ -63,7 +70,8 @@ extension EvaluationSet {
         Question(question: entry.question, answer: entry.answer, kind: entry.kind ?? Self.plainKind, line: number))
     }
     guard !clips.isEmpty else {
-      throw .badEvaluation(path: path, line: nil, problem: "no question in it, expected a JSON object with video, question and answer a line")
+      throw .badEvaluation(
+        path: path, line: nil, problem: "no question in it, expected a JSON object with video, question and answer a line")
     }
     self.clips = clips
     fingerprint = EvaluationFile.fingerprint([bytes], clips)

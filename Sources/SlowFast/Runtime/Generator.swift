@@ -108,6 +108,23 @@ final class Generator {
     }
   }
 
+  /// Adds tokens of an answer that is given, not chosen, and calls `body` with the logits after each.
+  func force(_ tokens: [Int32], body: (UnsafeBufferPointer<Float>) -> Void) throws(SlowFastError) {
+    let before = position
+    do throws(SlowFastError) {
+      for start in stride(from: 0, to: tokens.count, by: x.rows) {
+        let part = Array(tokens[start..<min(start + x.rows, tokens.count)])
+        let rows = x[rows: 0..<part.count]
+        try embedding.gather(part, to: rows, on: engine)
+        try run(rows, crossRanges: slowAttention == .all && caches.hasSlow ? [0..<part.count] : [])
+        for row in 0..<part.count { body(try readOut(x[rows: row..<row + 1])) }
+      }
+    } catch {
+      caches.truncate(to: before)
+      throw error
+    }
+  }
+
   private func run(_ rows: Matrix, crossRanges: [Range<Int>]) throws(SlowFastError) {
     let position = caches.count
     observer?(0, position, rows)

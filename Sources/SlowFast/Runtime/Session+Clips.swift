@@ -10,13 +10,13 @@ extension Session {
     _ sources: [ClipSource], sampling: SamplingRequest, progress: @escaping ProgressHandler = { _ in },
     isCancelled: @escaping @Sendable () -> Bool = { false }
   ) throws(SlowFastError) {
-    try watch(sources, sampling: sampling, progress: progress, isCancelled: isCancelled, recorder: nil)
+    try watch(sources, sampling: sampling, progress: progress, isCancelled: isCancelled, observer: nil)
   }
 
-  /// A trace wants to see everything, so nothing of it comes from a cache.
+  /// An observer wants to see everything, so nothing of it comes from a cache.
   func watch(
     _ sources: [ClipSource], sampling: SamplingRequest, progress: @escaping ProgressHandler = { _ in }, isCancelled: @escaping @Sendable () -> Bool,
-    recorder: TraceRecorder?
+    observer: (any ClipObserver)?
   ) throws(SlowFastError) {
     clips = []
     clipKeys = []
@@ -26,12 +26,12 @@ extension Session {
     statistics = RunStatistics()
     (statistics.kernels, statistics.threads) = (engine.kernels.name, pool.threadCount)
     guard !sources.isEmpty else { return }
-    if recorder == nil {
+    if observer == nil {
       let start = StageTimes.now
       try findPrefix(sources, sampling)
       statistics.times.clipCache += StageTimes.now - start
     }
-    if cachedPrefix == nil { try encode(sources, sampling, progress, isCancelled, recorder) }
+    if cachedPrefix == nil { try encode(sources, sampling, progress, isCancelled, observer) }
     for clip in clips {
       statistics.frames += clip.info.frames
       statistics.fastTokens += clip.info.fastTokens
@@ -44,7 +44,7 @@ extension Session {
 
   private func encode(
     _ sources: [ClipSource], _ sampling: SamplingRequest, _ progress: @escaping ProgressHandler,
-    _ isCancelled: @escaping @Sendable () -> Bool, _ recorder: TraceRecorder?
+    _ isCancelled: @escaping @Sendable () -> Bool, _ observer: (any ClipObserver)?
   ) throws(SlowFastError) {
     let total = sources.reduce(0) { $0 + $1.frameCount(sampling) }
     var loaded: VisionModel?
@@ -58,7 +58,7 @@ extension Session {
       }
       let vision = if let loaded { loaded } else { try loadVision(progress) }
       loaded = vision
-      let clip = try encode(source, sampling, vision, done..<total, progress, isCancelled, recorder)
+      let clip = try encode(source, sampling, vision, done..<total, progress, isCancelled, observer)
       clips.append(clip)
       done += clip.info.frames
       if let cache, index < clipKeys.count, let problem = clip.store(in: cache, clipKeys[index], pool: pool) {
@@ -68,23 +68,26 @@ extension Session {
   }
 
   private func loadVision(_ progress: @escaping ProgressHandler) throws(SlowFastError) -> VisionModel {
+    if let keptVision { return keptVision }
     let weights = model.source
-    return try statistics.times.measure(\.loadVision) { () throws(SlowFastError) in
+    let vision = try statistics.times.measure(\.loadVision) { () throws(SlowFastError) in
       try weights.preload(weights.schema.visionNames, pool: pool) { progress(.loading($0, of: $1)) }
       return try VisionModel(weights)
     }
+    if options.keepsWeights { keptVision = vision }
+    return vision
   }
 
   /// One clip; `range` says how many frames came before it and how many there are in all.
   private func encode(
     _ source: ClipSource, _ sampling: SamplingRequest, _ vision: VisionModel, _ range: Range<Int>, _ progress: @escaping ProgressHandler,
-    _ isCancelled: @escaping @Sendable () -> Bool, _ recorder: TraceRecorder?
+    _ isCancelled: @escaping @Sendable () -> Bool, _ observer: (any ClipObserver)?
   ) throws(SlowFastError) -> WatchedClip {
     let preprocessing = try Preprocessing(model.preprocessing)
     let encoder = try ClipEncoder(
       vision, frames: source.frameCount(sampling), preprocessing: preprocessing,
-      reuseThreshold: recorder == nil ? options.reuseStatic : nil, engine: engine)
-    if let recorder { encoder.observer = recorder.add(pixels:features:projected:) }
+      reuseThreshold: observer == nil ? options.reuseStatic : nil, engine: engine)
+    if let observer { encoder.observer = observer.add(pixels:features:projected:) }
     let feed = FrameFeed(source: source, sampling: sampling, preprocessing: preprocessing, threads: pool.threadCount)
     let report = try feed.forEach(times: &statistics.times, isCancelled: isCancelled) { (event: FrameFeed.Event, times: inout StageTimes) throws(SlowFastError) in
       switch event {
@@ -92,10 +95,10 @@ extension Session {
         progress(.decoding(frame: range.lowerBound + encoder.encodedFrames + 1, of: range.upperBound))
         try encoder.encode(image, times: &times, isCancelled: isCancelled)
       case .repeated:
-        recorder?.repeatFrame()
+        observer?.repeatFrame()
         encoder.repeatFrame()
       case .restart:
-        recorder?.restart()
+        observer?.restart()
         encoder.restart()
         return
       }
@@ -103,7 +106,7 @@ extension Session {
     }
     statistics.encodedFrames += encoder.towerFrames
     let tokens = try encoder.finish()
-    recorder?.finishClip(tokens)
+    observer?.finishClip(tokens)
     let info = WatchedClip.Info(
       report: report, frames: tokens.frames, slowTokens: tokens.slow.rows, fastTokens: tokens.fast.rows, reusedFrames: encoder.reusedFrames)
     return WatchedClip(info: info, tokens: tokens)

@@ -17,6 +17,9 @@ public struct SessionOptions: Sendable {
   public var reuseStatic: Double?
   /// Where to keep what clips become; nil: nowhere.
   public var clipCache: ClipCacheOptions?
+  /// Keep the tower's and the decoder's weights between clips instead of giving each back when the other is needed: faster for many
+  /// clips, and takes the memory of both.
+  public var keepsWeights = false
 
   public init() {}
 
@@ -58,6 +61,9 @@ public final class Session {
   /// What the cache has of these clips, until the decoder takes it over.
   var cachedPrefix: CachedPrefix?
   var generator: Generator?
+  /// Where weights are kept between clips.
+  var keptVision: VisionModel?
+  private var keptDecoder: HybridDecoder?
   var conversation = Conversation()
 
   /// Where the conversation stands: what the decoder's cache must hold before the next question.
@@ -177,10 +183,7 @@ public final class Session {
   func readyGenerator(capacity: Int, progress: @escaping ProgressHandler) throws(SlowFastError) -> Generator {
     if let generator { return generator }
     let source = model.source
-    let decoder = try statistics.times.measure(\.loadDecoder) { () throws(SlowFastError) in
-      try source.preload(source.schema.decoderNames, pool: pool) { progress(.loading($0, of: $1)) }
-      return try HybridDecoder(source)
-    }
+    let decoder = try readyDecoder(progress)
     let slow = try joinedSlowTokens()
     let generator = try statistics.times.measure(\.crossKeyValues) { () throws(SlowFastError) in
       try Generator(
@@ -189,6 +192,17 @@ public final class Session {
     }
     self.generator = generator
     return generator
+  }
+
+  private func readyDecoder(_ progress: @escaping ProgressHandler) throws(SlowFastError) -> HybridDecoder {
+    if let keptDecoder { return keptDecoder }
+    let source = model.source
+    let decoder = try statistics.times.measure(\.loadDecoder) { () throws(SlowFastError) in
+      try source.preload(source.schema.decoderNames, pool: pool) { progress(.loading($0, of: $1)) }
+      return try HybridDecoder(source)
+    }
+    if options.keepsWeights { keptDecoder = decoder }
+    return decoder
   }
 
   /// Several clips' slow tokens follow each other.

@@ -39,7 +39,7 @@ extension Session {
     _ source: ClipSource, sampling: SamplingRequest, question: String, generate: Int = 0, isCancelled: @escaping @Sendable () -> Bool = { false }
   ) throws(SlowFastError) -> Trace {
     let recorder = TraceRecorder(config: model.config)
-    try watch([source], sampling: sampling, isCancelled: isCancelled, recorder: recorder)
+    try watch([source], sampling: sampling, isCancelled: isCancelled, observer: recorder)
     return try trace(question, generate: generate, recorder: recorder, isCancelled: isCancelled)
   }
 

@@ -2,7 +2,7 @@ import Architecture
 import Compute
 
 /// Collects what the stages show.
-final class TraceRecorder {
+final class TraceRecorder: ClipObserver {
   let config: ModelConfig
   var trace = Trace()
   private var frames = 0

@@ -48,6 +48,18 @@ public final class VideoLanguageModel: Sendable {
     generationDefaults = defaults
   }
 
+  /// The same model with other weights: for measuring.
+  init(_ model: VideoLanguageModel, source: any WeightSource, cacheType: FloatType) {
+    path = model.path
+    config = model.config
+    tokenizer = model.tokenizer
+    generationDefaults = model.generationDefaults
+    preprocessing = model.preprocessing
+    identity = model.identity
+    self.source = source
+    self.cacheType = cacheType
+  }
+
   private struct Opened {
     var source: any WeightSource
     var tokenizer: Tokenizer

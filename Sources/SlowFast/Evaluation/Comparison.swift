@@ -1,0 +1,88 @@
+import Conversion
+import Foundation
+
+/// How far a comparison is.
+public struct ComparisonProgress: Sendable {
+  /// `baseline`, a variant's name, a part's name.
+  public var model: String
+  /// Its place among all models, from 0.
+  public var index: Int
+  public var count: Int
+  public enum Work: Sendable {
+    /// Weights are being converted: bytes done and in all.
+    case converting(Int, of: Int)
+    /// Clips done and in all.
+    case measuring(Int, of: Int)
+  }
+  public var work: Work
+}
+
+/// Measures variants of a model against the unquantized one, on the same clips and texts: what each bit costs.
+///
+/// One model is in memory at a time. What was measured is kept in the report's folder, clip by clip: a run that was cut off, or one
+/// with more variants or clips, goes on from there.
+public struct Comparison: Sendable {
+  public let checkpoint: String
+  public let data: EvaluationSet
+  /// As reports name the data.
+  public let dataName: String
+  public let options: ComparisonOptions
+
+  /// - Parameters:
+  ///   - checkpoint: the baseline: a checkpoint directory; a model file where nothing has to be converted.
+  ///   - data: clips with at least one question each.
+  public init(checkpoint: String, data: EvaluationSet, dataName: String, options: ComparisonOptions) throws(SlowFastError) {
+    try options.validate()
+    self.checkpoint = checkpoint
+    self.data = data
+    self.dataName = dataName
+    self.options = options
+  }
+
+  /// Measures what is not yet measured and writes `report.json` and `report.html` to `folder`, made if it is not there.
+  public func run(
+    to folder: String, progress: @escaping @Sendable (ComparisonProgress) -> Void = { _ in },
+    isCancelled: @escaping @Sendable () -> Bool = { false }
+  ) throws(SlowFastError) -> ComparisonReport {
+    let baseline = try VideoLanguageModel(path: checkpoint)
+    let subjects = Subject.all(options, baseline: baseline)
+    try check(subjects, baseline)
+    let run = ComparisonRun(
+      comparison: self, baseline: baseline, folder: try ReportFolder(folder), identity: try ModelIdentity.of(checkpoint),
+      count: subjects.count + 1, progress: progress, isCancelled: isCancelled)
+    let report = try run.report(subjects)
+    try run.folder.write(try report.json(), as: "report.json")
+    try run.folder.write(Array(HTMLReport(report).text.utf8), as: "report.html")
+    return report
+  }
+
+  /// Everything that can be told before hours of work.
+  private func check(_ subjects: [Subject], _ baseline: VideoLanguageModel) throws(SlowFastError) {
+    for subject in subjects {
+      if let options = subject.conversion {
+        let report = try CheckpointConversion(checkpoint, options: options).report()
+        if let problem = report.problem { throw .notAModel(path: checkpoint, reason: problem) }
+      }
+      if case .file(let path) = subject.making {
+        let config = try VideoLanguageModel(path: path).config
+        func same<T: Equatable>(_ name: String, _ value: KeyPath<ModelConfig, T>) throws(SlowFastError) {
+          let (found, expected) = (config[keyPath: value], baseline.config[keyPath: value])
+          if found != expected { throw .badModel(path: path, reason: "\(name) \(found), the checkpoint's is \(expected): another model") }
+        }
+        try same("vocabulary", \.vocabularySize)
+        try same("hidden size", \.hiddenSize)
+        try same("number of layers", \.layerCount)
+      }
+    }
+  }
+}
+
+extension ComparisonReport {
+  /// With keys in snake case, as the command prints it.
+  public func json() throws(SlowFastError) -> [UInt8] {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    encoder.keyEncodingStrategy = .convertToSnakeCase
+    do { return Array(try encoder.encode(self)) } catch { throw .badReport(path: "report.json", reason: "\(error)") }
+  }
+}

@@ -1,0 +1,182 @@
+import Conversion
+import Foundation
+
+/// One run of a comparison: the baseline first, then one model after the other.
+struct ComparisonRun {
+  let comparison: Comparison
+  let baseline: VideoLanguageModel
+  let folder: ReportFolder
+  /// Of the checkpoint.
+  let identity: String
+  /// Models, the baseline included.
+  let count: Int
+  let progress: @Sendable (ComparisonProgress) -> Void
+  let isCancelled: @Sendable () -> Bool
+
+  private var options: ComparisonOptions { comparison.options }
+  private var clips: [EvaluationSet.Clip] { comparison.data.clips }
+
+  func report(_ subjects: [Subject]) throws(SlowFastError) -> ComparisonReport {
+    let session = try Session(baseline, options: sessionOptions)
+    let settings = settings(kernels: session.statistics.kernels)
+    let reference = try folder.journal([identity, "baseline"] + settings)
+    try measureBaseline(reference)
+    var failures: [ClipFailure] = []
+    var tally = Tally()
+    for (index, clip) in clips.enumerated() {
+      guard let record = reference.record(index) else { continue }
+      if let reason = record.failure {
+        failures.append(ClipFailure(video: clip.video, model: "baseline", reason: reason))
+      } else {
+        tally.add(record, of: clip, baseline: nil)
+      }
+    }
+    guard tally.questionCount > 0 else {
+      throw .badEvaluation(
+        path: comparison.dataName, line: nil, problem: "none of its clips could be measured: \(failures.first?.reason ?? "no question")")
+    }
+    var results: [ModelResult] = []
+    var converted: (key: [String], path: String)?
+    defer { if let converted { try? FileManager.default.removeItem(atPath: converted.path) } }
+    for (place, subject) in subjects.enumerated() {
+      let journal = try folder.journal([identity] + subject.identity() + settings)
+      let facts = FactsFile(path: String(journal.path.dropLast("jsonl".count)) + "json")
+      if facts.read() == nil || clips.indices.contains(where: { reference.record($0)?.failure == nil && journal.record($0) == nil }) {
+        let key = subject.conversion.map { [identity, Subject.text($0)] }
+        if let old = converted, old.key != key {
+          try? FileManager.default.removeItem(atPath: old.path)
+          converted = nil
+        }
+        if let key, converted == nil { converted = (key, folder.modelFile(key)) }
+        try measure(subject, place: place + 1, journal, reference: reference, facts, converted: converted?.path)
+      }
+      results.append(try result(of: subject, journal, reference: reference, facts, &failures))
+    }
+    var base = tally.result("baseline", isBaseline: true)
+    base.bitsPerWeight = weightBits()
+    return ComparisonReport(
+      program: "slowfast \(SlowFastVersion.current)", checkpoint: URL(fileURLWithPath: comparison.checkpoint).lastPathComponent,
+      data: comparison.dataName, clips: base.clips, questions: tally.questionCount, tokens: tally.tokenCount,
+      frames: options.frames ?? baseline.defaultFrameCount, slowAttention: options.slowAttention, kernels: session.statistics.kernels,
+      threads: session.statistics.threads, baseline: base, variants: zip(subjects, results).filter { !$0.0.isPart }.map(\.1),
+      parts: zip(subjects, results).filter { $0.0.isPart }.map(\.1), partBits: options.partBits, failures: failures)
+  }
+
+  private var sessionOptions: SessionOptions {
+    var session = SessionOptions()
+    session.threads = options.threads
+    session.slowAttention = options.slowAttention
+    return session
+  }
+
+  /// What the results depend on beside the models.
+  private func settings(kernels: String) -> [String] {
+    [
+      SlowFastVersion.current, comparison.data.fingerprint, kernels, options.slowAttention.rawValue,
+      "\(options.frames ?? baseline.defaultFrameCount) \(options.maximumTokens) \(options.featureClips) \(SparseDistribution.kept)",
+    ]
+  }
+
+  /// Of the baseline's weights, as they are stored.
+  private func weightBits() -> Double {
+    let schema = baseline.source.schema
+    let weights = schema.requirements.reduce(0) { $0 + $1.shape.reduce(1, *) }
+    return Double(8 * baseline.source.residentBytes(schema.requirements.map(\.name))) / Double(max(1, weights))
+  }
+
+  private func show(_ model: String, _ place: Int, _ work: ComparisonProgress.Work) {
+    progress(ComparisonProgress(model: model, index: place, count: count, work: work))
+  }
+
+  private func measureBaseline(_ journal: MeasurementJournal) throws(SlowFastError) {
+    let missing = clips.indices.filter { journal.record($0) == nil }
+    if missing.isEmpty { return }
+    let measurer = try ClipMeasurer(baseline, options, isCancelled: isCancelled)
+    for index in missing {
+      show("baseline", 0, .measuring(index, of: clips.count))
+      try journal.append(try measurer.measureBaseline(clips[index], index: index, keepsFeatures: index < options.featureClips))
+    }
+  }
+
+  private func measure(
+    _ subject: Subject, place: Int, _ journal: MeasurementJournal, reference: MeasurementJournal, _ facts: FactsFile, converted: String?
+  ) throws(SlowFastError) {
+    var summary: ConversionSummary?
+    if let options = subject.conversion, let converted, !FileManager.default.fileExists(atPath: converted) {
+      let conversion = try CheckpointConversion(comparison.checkpoint, options: options)
+      summary = try conversion.run(
+        to: converted, progress: { show(subject.name, place, .converting($0.doneByteCount, of: $0.totalByteCount)) },
+        isCancelled: isCancelled)
+    }
+    try facts.write(try ModelFacts(subject, converted: converted, seconds: summary?.seconds ?? facts.read()?.conversionSeconds))
+    let measurer = try ClipMeasurer(try subject.model(baseline, converted: converted), options, isCancelled: isCancelled)
+    for (index, clip) in clips.enumerated() where journal.record(index) == nil {
+      guard let known = reference.record(index), known.failure == nil else { continue }
+      show(subject.name, place, .measuring(index, of: clips.count))
+      try journal.append(try measurer.measure(clip, beside: known))
+    }
+  }
+
+  private func result(
+    of subject: Subject, _ journal: MeasurementJournal, reference: MeasurementJournal, _ facts: FactsFile, _ failures: inout [ClipFailure]
+  ) throws(SlowFastError) -> ModelResult {
+    var tally = Tally()
+    for (index, clip) in clips.enumerated() {
+      guard let record = journal.record(index), let known = reference.record(index) else { continue }
+      if let reason = record.failure {
+        failures.append(ClipFailure(video: clip.video, model: subject.name, reason: reason))
+      } else {
+        tally.add(record, of: clip, baseline: known)
+      }
+    }
+    var result = tally.result(subject.name, isBaseline: false)
+    let known = facts.read()
+    if case .conversion(_, hasFloatInputs: true) = subject.making { result.hasFloatInputs = true }
+    result.fileBytes = known?.fileBytes
+    result.bitsPerWeight = known?.bitsPerWeight
+    result.storedBitsPerWeight = known?.storedBitsPerWeight
+    result.shareOfWeights = known?.shareOfWeights
+    result.conversionSeconds = known?.conversionSeconds
+    return result
+  }
+}
+
+/// What is known of a model's file, kept because the file is not.
+struct ModelFacts: Codable {
+  var fileBytes: Int?
+  var bitsPerWeight: Double?
+  var storedBitsPerWeight: Double?
+  var shareOfWeights: Double?
+  var conversionSeconds: Double?
+
+  init(_ subject: Subject, converted: String?, seconds: Double?) throws(SlowFastError) {
+    let path: String?
+    if case .file(let own) = subject.making { path = own } else { path = converted }
+    guard let path else { return }
+    let summary = try ModelSummary(path: path)
+    if case .part(let name, _) = subject.making {
+      let part = summary.parts.first { $0.name == name }
+      shareOfWeights = Double(part?.parameters ?? 0) / Double(max(1, summary.parameters))
+      return
+    }
+    fileBytes = summary.fileBytes
+    bitsPerWeight = summary.total.bitsPerWeight
+    storedBitsPerWeight = summary.parameters > 0 ? Double(8 * summary.fileBytes) / Double(summary.parameters) : nil
+    conversionSeconds = seconds
+  }
+}
+
+/// The facts on the disk, beside the records.
+struct FactsFile {
+  let path: String
+
+  func read() -> ModelFacts? {
+    (try? Data(contentsOf: URL(fileURLWithPath: path))).flatMap { try? JSONDecoder().decode(ModelFacts.self, from: $0) }
+  }
+
+  func write(_ facts: ModelFacts) throws(SlowFastError) {
+    do { try JSONEncoder().encode(facts).write(to: URL(fileURLWithPath: path), options: .atomic) } catch {
+      throw .badReport(path: path, reason: "cannot write")
+    }
+  }
+}

@@ -1,0 +1,77 @@
+import Checkpoint
+import Foundation
+import ModelFile
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#endif
+
+/// Where a comparison writes: reports, and below them what was measured so far.
+final class ReportFolder {
+  let path: String
+  private var lock: Int32 = -1
+
+  var cache: String { path + "/measurements" }
+
+  /// Makes the folder if it is not there, and holds it for this run alone.
+  init(_ path: String) throws(SlowFastError) {
+    self.path = path
+    var isDirectory: ObjCBool = false
+    if FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory), !isDirectory.boolValue {
+      throw .badReport(path: path, reason: "is a file, expected a folder for the report")
+    }
+    do { try FileManager.default.createDirectory(atPath: cache, withIntermediateDirectories: true) } catch {
+      throw .badReport(path: path, reason: "cannot make the folder")
+    }
+    lock = open(cache + "/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
+    guard lock >= 0 else { throw .badReport(path: path, reason: "cannot be written to") }
+    guard flock(lock, LOCK_EX | LOCK_NB) == 0 else { throw .badReport(path: path, reason: "another comparison is writing there") }
+  }
+
+  deinit { if lock >= 0 { close(lock) } }
+
+  /// A file in the folder, under its name only when it is whole.
+  func write(_ bytes: [UInt8], as name: String) throws(SlowFastError) {
+    do { try Data(bytes).write(to: URL(fileURLWithPath: path + "/" + name), options: .atomic) } catch {
+      throw .badReport(path: path + "/" + name, reason: "cannot write")
+    }
+  }
+
+  /// The records of what `identity` says.
+  func journal(_ identity: [String]) throws(SlowFastError) -> MeasurementJournal {
+    try MeasurementJournal(path: "\(cache)/\(Self.key(identity)).jsonl")
+  }
+
+  /// A place for a model file that is needed for a while.
+  func modelFile(_ identity: [String]) -> String { "\(cache)/\(Self.key(identity)).sfq" }
+
+  static func key(_ identity: [String]) -> String {
+    let digits = String(checksum(Array(identity.joined(separator: "\n").utf8)), radix: 16)
+    return String(repeating: "0", count: 16 - digits.count) + digits
+  }
+}
+
+/// What tells one model from another without reading all of it.
+enum ModelIdentity {
+  static func of(_ path: String) throws(SlowFastError) -> String {
+    var isDirectory: ObjCBool = false
+    guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else {
+      throw .notAModel(path: path, reason: "no such file or directory")
+    }
+    do throws(CheckpointError) {
+      guard isDirectory.boolValue else { return try describe(SourceFile(path: path)) }
+      let checkpoint = try Checkpoint(directory: path)
+      var parts = ["\(checksum(checkpoint.config))"]
+      for shard in checkpoint.shards { parts.append(try describe(shard.file)) }
+      return parts.joined(separator: " ")
+    } catch { throw .checkpoint(error) }
+  }
+
+  private static func describe(_ file: SourceFile) throws(CheckpointError) -> String {
+    let first = try file.bytes(0..<min(4096, file.byteCount))
+    let last = try file.bytes(max(0, file.byteCount - 4096)..<file.byteCount)
+    return "\(file.byteCount) \(file.modified) \(checksum(first)) \(checksum(last))"
+  }
+}

@@ -1,0 +1,40 @@
+/// What a comparison measures, and how.
+public struct ComparisonOptions: Sendable {
+  /// Conversions of the checkpoint.
+  public var variants: [ComparisonVariant] = []
+  /// Model files of the same model.
+  public var files: [String] = []
+  /// Bits at which each part is quantized alone; nil leaves that out.
+  public var partBits: Int? = 4
+  /// Frames of a clip; nil is the model's own number.
+  public var frames: Int?
+  /// The most tokens of an answer that is told from the right one.
+  public var maximumTokens = 64
+  public var slowAttention = SlowAttention.prompt
+  /// nil: as many as processors.
+  public var threads: Int?
+  /// Clips whose features are compared, the first ones.
+  public var featureClips = 4
+
+  public init() {}
+
+  /// Throws `badOption` for what makes no sense whatever the files hold.
+  public func validate() throws(SlowFastError) {
+    var names: Set<String> = ["baseline"]
+    for name in variants.map(\.name) + files where !names.insert(name).inserted {
+      throw .badOption(name: "--variants", found: "\(name) twice", expected: "each variant once")
+    }
+    if let partBits, ![4, 8].contains(partBits) {
+      throw .badOption(name: "--parts", found: "\(partBits)", expected: "4, 8 or none")
+    }
+    guard !variants.isEmpty || !files.isEmpty || partBits != nil else {
+      throw .badOption(name: "--variants", found: "nothing", expected: "a variant, a model file or --parts")
+    }
+    for (name, value, range) in [
+      ("--max-tokens", maximumTokens, 1...GenerationOptions.tokenLimit), ("--frames", frames ?? 1, 1...65536),
+      ("--threads", threads ?? 1, 1...1024),
+    ] where !range.contains(value) {
+      throw .badOption(name: name, found: "\(value)", expected: "\(range.lowerBound) to \(range.upperBound)")
+    }
+  }
+}

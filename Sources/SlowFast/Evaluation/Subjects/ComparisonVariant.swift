@@ -1,0 +1,62 @@
+import Conversion
+
+/// A way to store the checkpoint, as `--variants` names it: `BITS[a][:OPTION]…`.
+///
+///     4                    as convert --bits 4
+///     4a                   with a minimum for each group
+///     4:tower=8            a keep rule: a part or a pattern, and its bits
+///     4:group=64           inputs that share a scale
+///     8:input=float        the inputs of quantized weights stay floats: the error of the weights alone
+public struct ComparisonVariant: Sendable, Equatable {
+  /// As it was written.
+  public var name: String
+  public var conversion: ConversionOptions
+  /// Beside quantized weights, inputs are not rounded to int8.
+  public var hasFloatInputs = false
+
+  static let form = "BITS[a][:OPTION]…, as in 8, 4a, 4:tower=8, 4:group=64, 4:input=float"
+
+  /// Reads variants with commas between.
+  public static func list(parsing text: String) throws(SlowFastError) -> [ComparisonVariant] {
+    var variants: [ComparisonVariant] = []
+    for part in text.split(separator: ",", omittingEmptySubsequences: false) {
+      variants.append(try ComparisonVariant(parsing: String(part)))
+    }
+    return variants
+  }
+
+  public init(parsing text: String) throws(SlowFastError) {
+    func refused(_ expected: String) -> SlowFastError { .badOption(name: "--variants", found: text, expected: expected) }
+    var parts = text.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
+    var bits = parts.removeFirst()
+    name = text
+    conversion = ConversionOptions()
+    if bits.hasSuffix("a") {
+      conversion.isAsymmetric = true
+      bits.removeLast()
+    }
+    guard let number = Int(bits), [4, 8, 16, 32].contains(number) else { throw refused(Self.form) }
+    conversion.bits = number
+    if conversion.isAsymmetric, number > 8 { throw refused("4a or 8a: floats have no minimum") }
+    for part in parts {
+      guard let separator = part.lastIndex(of: "="), separator > part.startIndex else { throw refused(Self.form) }
+      let (key, value) = (String(part[..<separator]), String(part[part.index(after: separator)...]))
+      switch key {
+      case "group":
+        guard let group = Int(value), [32, 64, 128].contains(group) else { throw refused("group=32, 64 or 128") }
+        conversion.group = group
+      case "input":
+        guard ["float", "int8"].contains(value) else { throw refused("input=float or int8") }
+        hasFloatInputs = value == "float"
+      default:
+        do throws(ConversionError) { conversion.keep.append(try KeepRule(part)) } catch {
+          throw refused("\(key)=4, 8, 16 or 32, where \(key) is a part or a pattern of tensor names")
+        }
+      }
+    }
+    // Keep rules may quantize parts of a variant of floats.
+    if conversion.keep.isEmpty, number > 8, conversion.group != nil || hasFloatInputs {
+      throw refused("options that matter: nothing is quantized")
+    }
+  }
+}

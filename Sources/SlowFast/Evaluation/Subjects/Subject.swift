@@ -1,0 +1,98 @@
+import Architecture
+import Compute
+import Conversion
+import Foundation
+import Kernels
+
+/// One model that is measured beside the baseline.
+struct Subject {
+  enum Making {
+    /// Written to a model file for as long as it is measured.
+    case conversion(ConversionOptions, hasFloatInputs: Bool)
+    case file(String)
+    /// The baseline with one part taken from the conversion of all parts.
+    case part(String, ConversionOptions)
+    /// The conversion of all parts, its inputs floats.
+    case weightsAlone(ConversionOptions)
+    /// The baseline, its inputs rounded to int8.
+    case inputsAlone
+    /// The baseline, its keys and values kept as float16.
+    case cacheAlone
+  }
+
+  /// As reports call it.
+  var name: String
+  var making: Making
+  /// In the table of what costs what, rather than among the variants.
+  var isPart: Bool
+
+  /// What of it decides the results, beside the checkpoint.
+  func identity() throws(SlowFastError) -> [String] {
+    switch making {
+    case .conversion(let options, let hasFloatInputs): ["conversion", Self.text(options), "\(hasFloatInputs)"]
+    case .file(let path): ["file", try ModelIdentity.of(path)]
+    case .part(let part, let options): ["part", part, Self.text(options)]
+    case .weightsAlone(let options): ["weights", Self.text(options)]
+    case .inputsAlone: ["inputs"]
+    case .cacheAlone: ["cache"]
+    }
+  }
+
+  static func text(_ options: ConversionOptions) -> String {
+    let keep = options.keep.map { "\($0.pattern)=\($0.bits)" }.joined(separator: " ")
+    return "\(options.bits) \(options.group ?? 0) \(options.isAsymmetric) \(keep)"
+  }
+
+  /// The conversion that has to be there before it can be measured.
+  var conversion: ConversionOptions? {
+    switch making {
+    case .conversion(let options, _), .part(_, let options), .weightsAlone(let options): options
+    case .file, .inputsAlone, .cacheAlone: nil
+    }
+  }
+
+  /// The model, given the baseline and, where there is one, the converted file.
+  func model(_ baseline: VideoLanguageModel, converted: String?) throws(SlowFastError) -> VideoLanguageModel {
+    func file() throws(SlowFastError) -> VideoLanguageModel { try VideoLanguageModel(path: converted ?? "") }
+    switch making {
+    case .file(let path): return try VideoLanguageModel(path: path)
+    case .conversion(_, let hasFloatInputs):
+      let model = try file()
+      guard hasFloatInputs else { return model }
+      return VideoLanguageModel(model, source: InputSource(model.source, .exact), cacheType: model.cacheType)
+    case .part(let part, _):
+      let other = try file().source
+      let names = other.schema.requirements.filter { $0.role.isMatrix && $0.role.part == part }.map(\.name)
+      return VideoLanguageModel(baseline, source: MixedSource(baseline.source, other, names: Set(names)), cacheType: baseline.cacheType)
+    case .weightsAlone:
+      return VideoLanguageModel(baseline, source: InputSource(try file().source, .exact), cacheType: baseline.cacheType)
+    case .inputsAlone:
+      return VideoLanguageModel(baseline, source: InputSource(baseline.source, .rounded), cacheType: baseline.cacheType)
+    case .cacheAlone: return VideoLanguageModel(baseline, source: baseline.source, cacheType: .float16)
+    }
+  }
+}
+
+extension Subject {
+  /// Every subject of a comparison, in the order of the report.
+  static func all(_ options: ComparisonOptions, baseline: VideoLanguageModel) -> [Subject] {
+    var subjects = options.variants.map {
+      Subject(name: $0.name, making: .conversion($0.conversion, hasFloatInputs: $0.hasFloatInputs), isPart: false)
+    }
+    subjects += options.files.map { Subject(name: $0, making: .file($0), isPart: false) }
+    guard let bits = options.partBits else { return subjects }
+    let parts = ConversionPlan.matrixParts
+    let all = ConversionOptions(bits: bits, keep: parts.map { KeepRule(pattern: $0, bits: bits) })
+    let present = Set(baseline.source.schema.requirements.map(\.role.part))
+    // In the order in which a clip meets them.
+    for part in ["tower", "projector", "embedding", "attention", "cross", "mlp", "head"] where present.contains(part) {
+      subjects.append(Subject(name: part, making: .part(part, all), isPart: true))
+    }
+    subjects.append(Subject(name: partNames.cache, making: .cacheAlone, isPart: true))
+    subjects.append(Subject(name: partNames.weights, making: .weightsAlone(all), isPart: true))
+    subjects.append(Subject(name: partNames.inputs, making: .inputsAlone, isPart: true))
+    return subjects
+  }
+
+  static let partNames = (cache: "key/value cache, float16", weights: "all weights, float inputs", inputs: "all inputs int8, float weights")
+}

@@ -1,0 +1,76 @@
+import ArgumentParser
+import Diagnostics
+import SlowFast
+
+struct CompareCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "compare",
+    abstract: "What each bit costs: variants of a model against the unquantized one, on clips and questions.",
+    discussion: """
+      DATA is a file of JSON objects, one a line, with video (a path relative to the file), question, answer and, if wanted, kind. For
+      each variant: size, divergence of the next-token distribution with the right answer given, exact match, error through the layers,
+      seconds and memory; then each part of the model quantized alone. Writes report.json and report.html to the report's folder; what was
+      measured is kept there too, and a repeated run goes on with what is missing.
+        slowfast compare checkpoint/ --variants 16,8,4,4a,4:tower=4 --data eval.jsonl -o report/
+      A variant is BITS[a][:OPTION]…: bits as of convert, a for a minimum in each group, and options: PART=BITS or PATTERN=BITS as
+      convert --keep, group=32|64|128, input=float (no int8 inputs: the weights' error alone).
+      """)
+
+  @Argument(help: "A checkpoint directory: the baseline.")
+  var checkpoint: String
+  @Argument(help: "Model files of the same model, to be measured too.")
+  var models: [String] = []
+  @Option(help: "Conversions to measure, with commas between.")
+  var variants: String?
+  @Option(help: "Questions and answers.")
+  var data: String
+  @Option(help: "Take the first clips only.")
+  var limit: Int?
+  @Option(help: "Bits at which each part is quantized alone: 4, 8 or none.")
+  var parts = "4"
+  @Option(name: [.short, .customLong("output")], help: "The report's folder, made if it is not there.")
+  var output: String
+  @Option(help: "Frames to take of a clip. Default: the model's own number.")
+  var frames: Int?
+  @Option(help: "The most tokens of an answer that is written in another way than the right one.")
+  var maxTokens = 64
+  @OptionGroup var session: SessionArguments
+  @Flag(help: "Print report.json instead of a table.")
+  var json = false
+
+  func validate() throws {
+    if let limit, limit < 1 { throw ValidationError("--limit is \(limit), expected at least 1") }
+    if let frames { try SamplingArguments.check(frames) }
+    if parts != "none", Int(parts) == nil { throw ValidationError("--parts is \(parts.escaped()), expected 4, 8 or none") }
+  }
+
+  func run() throws {
+    var options = ComparisonOptions()
+    options.variants = try variants.map { try ComparisonVariant.list(parsing: $0) } ?? []
+    options.files = models
+    options.partBits = Int(parts)
+    options.frames = frames
+    options.maximumTokens = maxTokens
+    options.slowAttention = session.options.slowAttention
+    options.threads = session.options.threads
+    let set = try EvaluationSet(jsonLines: data)
+    let comparison = try Comparison(checkpoint: checkpoint, data: limit.map(set.prefix) ?? set, dataName: data, options: options)
+    let line = ProgressLine()
+    let report = try comparison.run(
+      to: output,
+      progress: { progress in
+        let name = "\(progress.model) (\(progress.index + 1)/\(progress.count))"
+        switch progress.work {
+        case .converting(let done, let total): line.line("converting \(name)", done, total, "\(formatBytes(done)) of \(formatBytes(total))")
+        case .measuring(let done, let total): line.line("measuring \(name)", done, total, "clip \(done + 1) of \(total)")
+        }
+      }, isCancelled: { Interrupt.isRequested })
+    Display.clearLine()
+    if json { return Display.stream(String(decoding: try report.json(), as: UTF8.self) + "\n") }
+    print(report.text)
+    for failure in report.failures {
+      Display.printError("warning: \(failure.video.escaped()) left out (\(failure.model.escaped())): \(failure.reason)")
+    }
+    print("\n\(output.escaped())/report.html and report.json")
+  }
+}

@@ -1,0 +1,45 @@
+import SlowFast
+import Testing
+
+/// Variants as `--variants` names them.
+@Suite struct VariantTests {
+  @Test func goodOnes() throws {
+    let variants = try ComparisonVariant.list(parsing: "16,8,4a,4:tower=8:mlp=16:group=64,16:cross=4,4:model.layers.0.*=8,8:input=float")
+    #expect(variants.map(\.name) == ["16", "8", "4a", "4:tower=8:mlp=16:group=64", "16:cross=4", "4:model.layers.0.*=8", "8:input=float"])
+    #expect(variants.map(\.conversion.bits) == [16, 8, 4, 4, 16, 4, 8])
+    #expect(variants.map(\.conversion.isAsymmetric) == [false, false, true, false, false, false, false])
+    #expect(variants[3].conversion.keep == [KeepRule(pattern: "tower", bits: 8), KeepRule(pattern: "mlp", bits: 16)])
+    #expect(variants[3].conversion.group == 64 && variants[5].conversion.keep[0].pattern == "model.layers.0.*")
+    #expect(variants.map(\.hasFloatInputs) == [false, false, false, false, false, false, true])
+  }
+
+  @Test(arguments: [
+    "", "5", "a", "4b", "16a", "4,", "4:", "4:tower", "4:tower=7", "4:group=33", "4:=8", "4:input=int4", "8:speed", "16:group=64", "4 8",
+  ])
+  func senselessOnes(text: String) throws {
+    let error = try #require(failure { _ = try ComparisonVariant.list(parsing: text) })
+    guard case .badOption("--variants", _, _) = error else {
+      Issue.record("\(error)")
+      return
+    }
+    #expect(error.isWrongUsage)
+  }
+
+  @Test func optionsThatMakeNoSense() throws {
+    func check(_ change: (inout ComparisonOptions) throws -> Void) throws {
+      var options = ComparisonOptions()
+      try change(&options)
+      guard case .badOption = failure({ try options.validate() }) else {
+        Issue.record("\(options) was taken")
+        return
+      }
+    }
+    try check { $0.partBits = nil }
+    try check { $0.partBits = 16 }
+    try check { $0.variants = try ComparisonVariant.list(parsing: "8,4,8") }
+    try check { $0.files = ["a.sfq", "a.sfq"] }
+    try check { $0.maximumTokens = 0 }
+    try check { $0.frames = 0 }
+    try check { $0.threads = 0 }
+  }
+}
