@@ -2,7 +2,7 @@ import Kernels
 import Parallel
 
 /// What the machine can do at most with one kernel table on the threads of a pool: what stages and kernels are measured against. Each is
-/// the best of many short runs, by processor time.
+/// the best of many short runs, by wall time.
 public struct MachineLimits: Sendable {
   /// int8 multiply-adds from register to register (`vpdpbusd` where there is one), in 10⁹ a second.
   public let products: Double
@@ -24,7 +24,7 @@ public struct MachineLimits: Sendable {
     // Some milliseconds: much longer than a clock's tick.
     let iterations = 2_000_000
     let count = kernels.multiplyInRegisters(1) * iterations * threads
-    let seconds = fastest(threads, budget: budget) { pool.forEach(threads) { _, _ in _ = kernels.multiplyInRegisters(iterations) } }
+    let seconds = fastest(budget: budget) { pool.forEach(threads) { _, _ in _ = kernels.multiplyInRegisters(iterations) } }
     return Double(count) / 1e9 / seconds
   }
 
@@ -36,7 +36,7 @@ public struct MachineLimits: Sendable {
     let stride = (size + 4095) / 4096 * 4096
     guard let memory = AlignedMemory(byteCount: stride * threads) else { return nil }
     let repetitions = 20_000
-    let seconds = fastest(threads, budget: budget) {
+    let seconds = fastest(budget: budget) {
       pool.forEach(threads) { _, worker in
         let a = (memory.base + worker * stride).assumingMemoryBound(to: Float.self)
         let b = a + rows * inner
@@ -52,7 +52,7 @@ public struct MachineLimits: Sendable {
     let part = 1 << 20
     guard let memory = AlignedMemory(byteCount: size), let sums = AlignedMemory(byteCount: 64 * pool.threadCount) else { return nil }
     memory.base.initializeMemory(as: UInt8.self, repeating: 1, count: size)
-    let seconds = fastest(pool.threadCount, budget: budget) {
+    let seconds = fastest(budget: budget) {
       pool.forEach(size / part) { index, worker in
         let values = (memory.base + index * part).assumingMemoryBound(to: SIMD8<UInt64>.self)
         var (a, b) = (SIMD8<UInt64>(), SIMD8<UInt64>())

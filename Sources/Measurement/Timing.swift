@@ -10,16 +10,16 @@ public func processorSeconds() -> Double {
   return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
 }
 
-/// Seconds of processor time per thread, of the fastest of the runs that fit into `budget` seconds, three at least: what others do on the
-/// machine at the same time hardly shows.
-public func fastest(_ threads: Int, budget: Double = 0.6, _ body: () -> Void) -> Double {
+/// Seconds of the fastest of the runs of `body` that fit into `budget` seconds, three at least. Wall time: processor time over threads would
+/// call a run twice as fast in which one of two threads did all the work. On a busy machine some short runs still have all processors.
+public func fastest(budget: Double = 0.6, _ body: () -> Void) -> Double {
   var least = Double.infinity
   var total = 0.0
   var runs = 0
   while total < budget || runs < 3 {
-    let start = processorSeconds()
+    let start = monotonicSeconds()
     body()
-    let seconds = (processorSeconds() - start) / Double(threads)
+    let seconds = monotonicSeconds() - start
     least = min(least, seconds)
     total += seconds
     runs += 1

@@ -61,7 +61,7 @@ struct RandomMatrix {
     for token in 0..<tokens { kernels.quantizeRow(x, columns, activations, token) }
     let outputs = (0..<pool.threadCount).compactMap { _ in AlignedMemory(byteCount: tokens * panelRows * 4) }
     let scratch = (0..<pool.threadCount).compactMap { _ in AlignedMemory(byteCount: kernels.scratchBytes) }
-    return fastest(pool.threadCount) {
+    return fastest {
       pool.forEach(count) { index, worker in
         multiply(panel(index), activations, outputs[worker].base.assumingMemoryBound(to: Float.self), scratch[worker].base)
       }
