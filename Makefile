@@ -1,6 +1,8 @@
 # Two commands do everything on a fresh Debian 12 (or newer) machine with Swift 6.2 or newer:
 #   make demo   installs what is missing, builds, converts the embedded checkpoint and asks it about an embedded clip
 #   make test   installs what is missing, builds, and runs all tests
+# And more:
+#   make test-arm64   the tests on emulated 64-bit ARM; its toolchain (3 GB) goes to /var/cache/slowfast-arm64
 SHELL := /bin/bash
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PACKAGES := libavcodec-dev libavformat-dev libavutil-dev libswscale-dev libzstd-dev libxxhash-dev pkg-config
@@ -10,7 +12,7 @@ BUILD := .build/release
 VENV := .build/venv
 export SLOWFAST_PYTHON := $(CURDIR)/$(VENV)/bin/python3
 
-.PHONY: all build demo test packages test-packages clean format
+.PHONY: all build demo test test-arm64 test-arm64-quick packages test-packages clean format
 
 all: build
 
@@ -37,6 +39,9 @@ test: test-packages
 	swift build -c release --build-tests
 	swift test -c release --skip-build
 	@Tests/check_kernel_objects.sh $(BUILD)
+
+test-arm64 test-arm64-quick: build
+	@Tests/arm64/test.sh $(if $(findstring quick,$@),quick,all)
 
 format:
 	swift format --in-place --recursive Sources Tests Package.swift

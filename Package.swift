@@ -19,7 +19,15 @@ let isARM: Bool = {
   #endif
 }()
 
-let kernelTargets: [Target] = isARM ? [] : [
+let kernelTargets: [Target] = isARM ? [
+  .target(name: "KernelsNEON", dependencies: ["Kernels", "CIntrinsics"], swiftSettings: kernels([])),
+  .target(
+    name: "KernelsDotProd", dependencies: ["Kernels", "KernelsNEON", "CIntrinsics"],
+    swiftSettings: kernels(["-march=armv8.2-a+dotprod"])),
+  .target(
+    name: "KernelsI8MM", dependencies: ["Kernels", "KernelsDotProd", "CIntrinsics"],
+    swiftSettings: kernels(["-march=armv8.2-a+dotprod+i8mm"])),
+] : [
   .target(
     name: "KernelsAVX2", dependencies: ["Kernels", "CIntrinsics"],
     swiftSettings: kernels(["-march=x86-64-v3"])),
@@ -105,7 +113,7 @@ let package = Package(
     // Measures the kernels beside the machine's limits; not part of the product.
     .executableTarget(
       name: "kernel-bench", dependencies: ["CIntrinsics", "Compute", "Kernels", "Measurement", "Parallel"],
-      path: "benchmarks/kernels", swiftSettings: strict),
+      path: "benchmarks/kernels", exclude: ["arm.md"], swiftSettings: strict),
 
     tests("ParallelTests", ["Parallel"]),
     tests("KernelTests", ["Kernels", "KernelsPortable", "Compute", "Quantization"] + kernelTargets.map { .byName(name: $0.name) }),

@@ -44,6 +44,12 @@ static inline int cpu_has_x86_64_v3_vnni(void) {
 static inline void cpu_pause(void) { __builtin_ia32_pause(); }
 
 #elif defined(__aarch64__)
+#include <sys/auxv.h>
+
+// What the system says of the processor; the bits are those of the kernel's interface.
+static inline int cpu_has_dotprod(void) { return (getauxval(AT_HWCAP) & 1ul << 20) != 0; }
+static inline int cpu_has_i8mm(void) { return cpu_has_dotprod() && (getauxval(AT_HWCAP2) & 1ul << 13) != 0; }
+
 static inline void cpu_pause(void) { __asm__ volatile("yield"); }
 #else
 static inline void cpu_pause(void) {}

@@ -8,6 +8,7 @@
 #include <arm_neon.h>
 #endif
 #include "quantization.h"
+#include "quantized_neon.h"
 #include "quantized_portable.h"
 #include "quantized_x86.h"
 #endif

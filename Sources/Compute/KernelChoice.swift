@@ -8,6 +8,10 @@ import KernelsPortable
   import KernelsAVX512
   import KernelsAVX512VL
   import KernelsAVXVNNI
+#elseif arch(arm64)
+  import KernelsDotProd
+  import KernelsI8MM
+  import KernelsNEON
 #endif
 
 /// The kernel tables of this program, and the one to use on this machine.
@@ -30,6 +34,12 @@ public enum KernelChoice {
       if cpu_has_x86_64_v3() != 0 {
         tables.append(KernelTable(name: "avx2", quantized: quantizedKernelsAVX2, float: KernelsAVX2.floatKernels))
       }
+    #elseif arch(arm64)
+      // The portable loops over floats are NEON's: every 64-bit ARM has it, and neither extension has more for floats.
+      let float = KernelsPortable.floatKernels
+      if cpu_has_i8mm() != 0 { tables.append(KernelTable(name: "i8mm", quantized: quantizedKernelsI8MM, float: float)) }
+      if cpu_has_dotprod() != 0 { tables.append(KernelTable(name: "dotprod", quantized: quantizedKernelsDotProd, float: float)) }
+      tables.append(KernelTable(name: "neon", quantized: quantizedKernelsNEON, float: float))
     #endif
     tables.append(KernelTable(name: "portable", quantized: quantizedKernelsPortable, float: KernelsPortable.floatKernels))
     return tables

@@ -3,7 +3,7 @@
 /// No function allocates, checks its arguments or keeps a pointer: the operators in `Compute` do the checking, once, outside.
 /// Pointers need no alignment beyond their element's unless it says so. No output overlaps an input unless it says so.
 public struct KernelTable: Sendable {
-  /// As the environment variable names it: `portable`, `avx2`, `avx512`, `neon`, …
+  /// As the environment variable names it: `portable`, `avx2`, `avx512`, `neon`, `dotprod`, `i8mm`.
   public var name: String
 
   public var quantized: QuantizedKernels

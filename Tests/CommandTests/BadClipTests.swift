@@ -36,9 +36,11 @@ import Testing
   @Test func soundOnly() throws {
     func little(_ value: UInt32, _ count: Int) -> Data { Data((0..<count).map { UInt8(truncatingIfNeeded: value >> (8 * UInt32($0))) }) }
     let samples: UInt32 = 16000
-    let wave =
-      Data("RIFF".utf8) + little(36 + samples, 4) + Data("WAVEfmt ".utf8) + little(16, 4) + little(1, 2) + little(1, 2) + little(8000, 4)
-      + little(16000, 4) + little(2, 2) + little(16, 2) + Data("data".utf8) + little(samples, 4) + Data(count: Int(samples))
+    var wave = Data("RIFF".utf8) + little(36 + samples, 4)
+    wave += Data("WAVEfmt ".utf8) + little(16, 4)
+    for (value, count) in [(1, 2), (1, 2), (8000, 4), (16000, 4), (2, 2), (16, 2)] { wave += little(UInt32(value), count) }
+    wave += Data("data".utf8) + little(samples, 4)
+    wave += Data(count: Int(samples))
     try expectRefused(directory.write(wave, as: "sound.wav"), "no video stream")
   }
 

@@ -14,7 +14,10 @@ import Testing
 
   /// Some logits of either sign, without ties.
   private func logits(_ count: Int, step: Int = 0) -> [Float] {
-    (0..<count).map { Float(sin(Double($0 * 37 + step * 11)) * 3) + Float($0) * 1e-3 }
+    (0..<count).map { index -> Float in
+      let wave = sin(Double(index * 37 + step * 11))
+      return Float(wave * 3) + Float(index) * 1e-3
+    }
   }
 
   /// Each token's probability; 0 for those that may not be drawn.

@@ -108,7 +108,8 @@ private func packed(_ source: [UInt8], stride: Int, _ width: Int, _ height: Int,
     source.withUnsafeBufferPointer { source in
       guard let from = source.baseAddress, let to = target.baseAddress else { return }
       for row in 0..<height {
-        let line = from + row * stride, out = to + row * width * 3
+        let line: UnsafePointer<UInt8> = from + row * stride
+        let out: UnsafeMutablePointer<UInt8> = to + row * width * 3
         guard hasAlpha else {
           out.update(from: line, count: width * 3)
           continue
@@ -116,7 +117,9 @@ private func packed(_ source: [UInt8], stride: Int, _ width: Int, _ height: Int,
         for column in 0..<width {
           let alpha = Int(line[column * 4 + 3])
           for channel in 0..<3 {
-            out[column * 3 + channel] = UInt8((Int(line[column * 4 + channel]) * alpha + 255 * (255 - alpha) + 127) / 255)
+            let color = Int(line[column * 4 + channel])
+            let onWhite: Int = color * alpha + 255 * (255 - alpha)
+            out[column * 3 + channel] = UInt8((onWhite + 127) / 255)
           }
         }
       }

@@ -1,0 +1,52 @@
+// Filled by the kernels of this instruction set.
+import CIntrinsics
+import Kernels
+import KernelsNEON
+
+/// Quantized products with the dot product of Armv8.2: `sdot` multiplies 16 signed by 16 signed bytes and adds fours to four int32; the four
+/// values of a token are taken by element from a vector that holds four tokens.
+///
+/// Many tokens: 8 rows by 12 tokens, 24 accumulators. For each four inputs that is 24 `sdot`, two loads of codes and three of values.
+///
+/// Limit: `sdot` alone, 16 products each.
+public let quantizedKernelsDotProd = QuantizedKernels(
+  quantizeRow: quantizedKernelsNEON.quantizeRow, multiply4: multiply4, multiply8: multiply8, scratchBytes: blockInputs * panelRows,
+  multiplyInRegisters: multiplyInRegisters)
+
+func multiply4(
+  _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
+) {
+  if rows.count <= directTokens { return multiplyDirectly(panel, rows, output, bits: 4) }
+  multiplyInBlocks(panel, rows, output, words: 1, scratch: scratch) { first, groups in
+    unpack4(panel.codes + first * panel.group * panelRows / 2, groups * panel.group, scratch)
+    return UnsafeRawPointer(scratch)
+  } multiply: { tile in
+    multiplyTile(tile, bits: 4)
+  }
+}
+
+func multiply8(
+  _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
+) {
+  if rows.count <= directTokens { return multiplyDirectly(panel, rows, output, bits: 8) }
+  multiplyInBlocks(panel, rows, output, words: 1, scratch: scratch) { first, groups in
+    unpack8(panel.codes + first * panel.group * panelRows, groups * panel.group, scratch)
+    return UnsafeRawPointer(scratch)
+  } multiply: { tile in
+    multiplyTile(tile, bits: 8)
+  }
+}
+
+func multiplyInRegisters(_ iterations: Int) -> Int {
+  var sums = zeros24()
+  var codes = neon_broadcast([1 as Int32])
+  let values = neon_broadcast([2 as Int32])
+  for _ in 0..<iterations {
+    for index in 0..<24 {
+      if index & 3 == 0 { codes = neon_opaque(codes) }
+      sums[unchecked: index] = neon_dot(sums[unchecked: index], codes, neon_lane(values, index & 3))
+    }
+  }
+  for index in 0..<24 { _ = neon_opaque(unsafeBitCast(sums[unchecked: index], to: neon_int8.self)) }
+  return iterations * 24 * 16
+}

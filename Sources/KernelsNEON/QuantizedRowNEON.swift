@@ -1,0 +1,59 @@
+import CIntrinsics
+import Kernels
+
+/// See `QuantizedKernels.quantizeRow`. A group's offset is −8 · Σ values.
+func quantizeRow(_ x: UnsafePointer<Float>, _ columns: Int, _ rows: QuantizedRows, _ token: Int) {
+  let tile = token / tileTokens
+  let width = smaller(tileTokens, rows.count - tile * tileTokens)
+  let column = token - tile * tileTokens
+  let values = UnsafeMutableRawPointer(rows.values + tile * tileTokens * rows.columns + 4 * column)
+  let scales = rows.scales + tile * tileTokens * rows.groups + column
+  let sums = rows.sums + tile * tileTokens * rows.groups + column
+  let offsets = rows.offsets + tile * tileTokens * rows.columns / 32 + column
+
+  for group in 0..<rows.groups {
+    let start = group * rows.group
+    let known = greater(0, smaller(rows.group, columns - start))
+    let (scale, inverse) = scaleAndInverse(greatestMagnitude(x + start, known))
+    var sum: Int32 = 0
+    var index = 0
+    while index < rows.group {
+      let bytes = quantize16(x + start + index, known - index, inverse)
+      neon_store_fours(values + (start + index) * width, bytes, 4 * width)
+      sum &+= neon_sum_of_bytes(bytes)
+      index += 16
+    }
+    scales[group * width] = scale
+    sums[group * width] = scale * Float(sum)
+    offsets[group * width] = -8 &* sum
+  }
+}
+
+/// The bits of the greatest |x|: as integers they are ordered as the magnitudes are, with NaN above infinity.
+@inline(__always)
+func greatestMagnitude(_ x: UnsafePointer<Float>, _ count: Int) -> Int32 {
+  var greatest = neon_fill(0)
+  var index = 0
+  while index + 4 <= count {
+    greatest = neon_greater_magnitudes(greatest, x + index)
+    index += 4
+  }
+  var result = neon_greatest(greatest)
+  while index < count {
+    let bits = Int32(bitPattern: x[index].bitPattern & 0x7fff_ffff)
+    result = bits > result ? bits : result
+    index += 1
+  }
+  return result
+}
+
+/// 16 values; those from `known` on are zeros.
+@inline(__always)
+func quantize16(_ x: UnsafePointer<Float>, _ known: Int, _ inverse: Float) -> neon_int8 {
+  if inverse == 0 || known <= 0 { return neon_int8() }
+  if known >= 16 { return neon_quantize(x, inverse) }
+  return withUnsafeTemporaryAllocation(of: Float.self, capacity: 16) { copy in
+    for index in 0..<16 { copy[index] = index < known ? x[index] : 0 }
+    return neon_quantize(copy.baseAddress.unsafelyUnwrapped, inverse)
+  }
+}

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# The tests for 64-bit ARM, emulated: kernels and golden files on a processor of each level, all tests on one ("quick" leaves those out), and
+# model files that one machine writes and the other reads. What cannot be installed is skipped, loudly; what fails fails.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+toolchain=Tests/arm64/toolchain.sh
+# No dot product; dot product; 8-bit matrix product on two processors.
+models=${ARM64_MODELS:-cortex-a72 neoverse-n1 neoverse-v1 max}
+limit=${ARM64_SETUP_SECONDS:-1800}
+
+skip() {
+  printf '\n%s\n' "********** SKIPPED: NOTHING WAS TESTED ON ARM: $1 **********" >&2
+  exit 0
+}
+[ "$(uname -m)" = x86_64 ] || skip "this emulates ARM on an x86-64 machine; on ARM, make test does it all"
+command -v apt-get >/dev/null || skip "the toolchain is Debian's, and this machine has no apt-get"
+timeout "$limit" $toolchain setup || skip "the toolchain could not be installed within $limit seconds (see above)"
+$toolchain probe || skip "this machine allows no chroot with mounts of its own"
+
+$toolchain build -c release --build-tests --jobs "$(nproc)"
+stage=$(mktemp -d)
+trap 'rm -rf "$stage"' EXIT
+built=$($toolchain build -c release --show-bin-path 2>/dev/null | tail -1)
+Tests/check_kernel_objects.sh "$built"
+cp -r "$built"/*.xctest "$built"/*.resources "$stage"
+cp "$built/slowfast" "$stage/slowfast.arm64"
+
+failed=()
+for model in $models; do
+  # What tests of the command start: the machine itself cannot run an ARM program.
+  printf '#!/bin/sh\nexec %s emulate %s %s/slowfast.arm64 "$@"\n' "$PWD/$toolchain" "$model" "$stage" >"$stage/slowfast"
+  chmod +x "$stage/slowfast"
+  tests=(--filter '^KernelTests\.|GoldenTests')
+  [ "$model" != max ] || [ "${1:-all}" = quick ] || tests=()
+  echo "[arm64] $model: ${tests[*]:-all tests}"
+  $toolchain emulate "$model" "$stage"/*.xctest --testing-library swift-testing "${tests[@]}" | sed '/ started\.$/d' || failed+=("tests on $model")
+done
+Tests/arm64/exchange.sh .build/release/slowfast "$stage/slowfast" || failed+=("model files")
+if [ ${#failed[@]} -gt 0 ]; then
+  printf '[arm64] FAILED: %s\n' "${failed[@]}" >&2
+  exit 1
+fi
+echo "[arm64] all passed"
