@@ -3,6 +3,7 @@
 #   make test   installs what is missing, builds, and runs all tests
 # And more:
 #   make test-arm64   the tests on emulated 64-bit ARM; its toolchain (3 GB) goes to /var/cache/slowfast-arm64
+#   make deb          Debian packages for amd64 and arm64, in deb/; make test-deb installs and tries them on clean systems
 SHELL := /bin/bash
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PACKAGES := libavcodec-dev libavformat-dev libavutil-dev libswscale-dev libzstd-dev libxxhash-dev pkg-config
@@ -12,7 +13,7 @@ BUILD := .build/release
 VENV := .build/venv
 export SLOWFAST_PYTHON := $(CURDIR)/$(VENV)/bin/python3
 
-.PHONY: all build demo test test-arm64 test-arm64-quick packages test-packages clean format
+.PHONY: all build demo test test-arm64 test-arm64-quick deb test-deb packages test-packages clean format
 
 all: build
 
@@ -43,8 +44,17 @@ test: test-packages
 test-arm64 test-arm64-quick: build
 	@Tests/arm64/test.sh $(if $(findstring quick,$@),quick,all)
 
+# Packages for this machine's Debian, and for the suite of the ARM toolchain.
+deb: packages
+	packaging/deb.sh "$$(dpkg --print-architecture)" deb
+	[ "$$(dpkg --print-architecture)" = arm64 ] || packaging/deb.sh arm64 deb
+
+test-deb:
+	packaging/test.sh deb/*_amd64.deb "$$(. /etc/os-release && echo $$VERSION_CODENAME)"
+	packaging/test.sh deb/*_arm64.deb "$$(Tests/arm64/toolchain.sh suite)"
+
 format:
 	swift format --in-place --recursive Sources Tests Package.swift
 
 clean:
-	rm -rf .build demo-output
+	rm -rf .build demo-output deb

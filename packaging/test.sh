@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Installs a package on a clean minimal Debian and uses it there: test.sh PACKAGE.deb SUITE. Nothing is left. arm64 is unpacked with all that
+# apt finds it to depend on, and emulated. Needs root, or sudo.
+set -euo pipefail
+package=$(realpath "${1:?usage: test.sh PACKAGE.deb SUITE}")
+suite=${2:?usage: test.sh PACKAGE.deb SUITE}
+cd "$(dirname "$0")/.."
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -E "$@"; fi; }
+toolchain=$PWD/Tests/arm64/toolchain.sh
+mirror=$($toolchain mirror)
+command -v mmdebstrap >/dev/null || as_root apt-get install -y -qq --no-install-recommends mmdebstrap >/dev/null
+work=$(mktemp -d)
+trap 'as_root rm -rf "$work"' EXIT
+chmod 755 "$work"
+
+# use RUN FILES: the commands, run by "$RUN slowfast", where FILES is the folder of the repository's Tests.
+cat >"$work/use.sh" <<'SH'
+set -eux
+run=$1 files=$2 out=$3
+$run --version
+$run convert $files/Golden/clip $out/model.sfq --bits 4
+$run inspect $out/model.sfq | head -12
+$run verify $out/model.sfq
+$run run $out/model.sfq $files/Clips/nasa.mp4 -q 'What happens?' --frames 4 --max-tokens 8 --greedy --stats
+SH
+options=(-q --aptopt='Acquire::Check-Valid-Until "false"')
+case $package in
+  *_amd64.deb)
+    as_root mmdebstrap "${options[@]}" --variant=minbase \
+      --customize-hook="copy-in '$package' Tests/Golden Tests/Clips '$work/use.sh' /tmp" \
+      --customize-hook="chroot \"\$1\" apt-get install -y -qq --no-install-recommends /tmp/$(basename "$package")" \
+      --customize-hook='chroot "$1" sh /tmp/use.sh slowfast /tmp /tmp' \
+      "$suite" /dev/null "$mirror"
+    ;;
+  *_arm64.deb)
+    as_root mmdebstrap "${options[@]}" --variant=extract --architectures=arm64 --include="$package" \
+      --hook-dir=/usr/share/mmdebstrap/hooks/file-mirror-automount "$suite" "$work/root" "$mirror"
+    printf '#!/bin/sh\nexec %s -L %s %s/usr/bin/slowfast "$@"\n' "$($toolchain emulator)" "$work/root" "$work/root" >"$work/slowfast"
+    chmod +x "$work/slowfast"
+    sh "$work/use.sh" "$work/slowfast" Tests "$work"
+    ;;
+esac
+echo "$(basename "$package"): installed on a clean $suite, and works"
