@@ -39,11 +39,11 @@ struct Axis {
     ticks = [1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32].filter { low <= log10($0) && log10($0) <= high }
   }
 
-  /// Powers of ten around the positive values, no more than six of them.
+  /// Powers of ten around the positive values, no more than five of them: what is far below the rest stands at the end.
   init(logarithmic values: [Double], start: Double, end: Double) {
     let positive = values.filter { $0 > 0 && $0.isFinite }
     let most = Int(log10(positive.max() ?? 1).rounded(.up))
-    let least = max(Int(log10(positive.min() ?? 0.1).rounded(.down)), most - 6)
+    let least = max(Int(log10(positive.min() ?? 0.1).rounded(.down)), most - 5)
     low = Double(min(least, most - 1))
     high = Double(most)
     isLogarithmic = true

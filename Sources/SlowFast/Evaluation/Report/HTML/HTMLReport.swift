@@ -86,7 +86,7 @@ struct HTMLReport {
 
   private var layers: String {
     // What is the same bit by bit has no place on a logarithmic scale.
-    let shown = report.variants.filter { $0.features.contains { $0.relative > 0 } }
+    let shown = report.variants.filter { $0.hasFloatInputs != true && $0.features.contains { $0.relative > 0 } }
     guard let first = shown.first else { return "" }
     let chart = LineChart(
       stages: first.features.map(\.stage),
@@ -127,7 +127,7 @@ struct HTMLReport {
     }
     return section(
       "Cost by part",
-      "Each part quantized alone to \(report.partBits ?? 0) bits, round to nearest, everything else as in the checkpoint; below, what is no part: "
+      "Each part quantized alone to \(report.partBits ?? 0) bits, everything else as in the checkpoint; below, what is no part: "
         + "the cache, and the two halves of the integer scheme.",
       "<figure>\(DotChart(rows: rows, title: "mean KL (nats)").svg())</figure>" + table.text)
   }
