@@ -90,10 +90,10 @@ let package = Package(
     .target(name: "Architecture", dependencies: ["Diagnostics"], swiftSettings: strict),
     .target(name: "ModelFile", dependencies: ["Diagnostics", "Parallel", "CZstd", "CXXHash"], swiftSettings: strict),
     // Optimised in debug builds too: tests quantize whole models.
-    .target(name: "Quantization", dependencies: ["CIntrinsics"], swiftSettings: kernels([])),
+    .target(name: "Quantization", dependencies: ["CIntrinsics", "Kernels", "Parallel"], swiftSettings: kernels([])),
     .target(
       name: "Conversion",
-      dependencies: ["Architecture", "Checkpoint", "Diagnostics", "ModelFile", "Parallel", "Quantization", "Tokenizer"],
+      dependencies: ["Architecture", "Checkpoint", "Diagnostics", "Kernels", "ModelFile", "Parallel", "Quantization", "Tokenizer"],
       swiftSettings: strict),
 
     // What others import.
@@ -101,7 +101,7 @@ let package = Package(
       name: "SlowFast",
       dependencies: [
         "Architecture", "Checkpoint", "Compute", "Conversion", "Diagnostics", "Kernels", "Measurement", "ModelFile", "Parallel",
-        "Tokenizer", "Video",
+        "Quantization", "Tokenizer", "Video",
       ],
       swiftSettings: strict),
 
@@ -122,7 +122,7 @@ let package = Package(
     tests("VideoTests", ["Video"], exclude: ["Data"]),
     tests("CheckpointTests", ["Checkpoint"]),
     tests("ModelFileTests", ["ModelFile", "Parallel"]),
-    tests("QuantizationTests", ["Quantization"]),
+    tests("QuantizationTests", ["Compute", "Kernels", "Parallel", "Quantization"]),
     tests("ConversionTests", ["Architecture", "Checkpoint", "Conversion", "ModelFile", "Parallel", "Tokenizer"]),
     tests("ArchitectureTests", ["Architecture"]),
     tests("SlowFastTests", ["Architecture", "Checkpoint", "Compute", "Conversion", "ModelFile", "SlowFast", "Video"]),

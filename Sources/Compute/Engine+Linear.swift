@@ -32,6 +32,10 @@ extension Engine {
   /// All products of one input; with `up` there is one, the gate.
   private func multiply(_ input: Matrix, _ products: [LinearProduct], up: WeightMatrix?) throws(ComputeError) {
     if input.rows == 0 || products.isEmpty { return }
+    if let observer {
+      for product in products { try observer(product.weight, input) }
+      if let up { try observer(up, input) }
+    }
     let groups = groupSizes(products.map(\.weight) + (up.map { [$0] } ?? []))
     let tileBytes = groups.reduce(0) {
       $0 + QuantizedRows.byteCount(count: tileTokens, groups: QuantizedRows.groups(columns: input.columns, group: $1), group: $1)

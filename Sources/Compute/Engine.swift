@@ -16,6 +16,9 @@ public final class Engine {
   let workerScratch = Scratch()
   var rotations: [RotationKey: RotationTable] = [:]
 
+  /// Sees each weight and the input that it is about to be multiplied with, as floats. It costs nothing where there is none.
+  public var observer: ((WeightMatrix, Matrix) throws(ComputeError) -> Void)?
+
   /// `kernels` defaults to the best that this machine runs, or what `SLOWFAST_KERNELS` names.
   public init(pool: ThreadPool, kernels: KernelTable? = nil) throws(ComputeError) {
     self.pool = pool

@@ -27,6 +27,14 @@ public struct WeightMatrix: @unchecked Sendable {
   /// Keeps the memory alive.
   private let owner: AnyObject
 
+  /// Where its values or codes begin: no two weights that are in memory at a time begin at the same place.
+  public var identity: UnsafeRawPointer {
+    switch storage {
+    case .float(_, let values): values
+    case .quantized(_, _, let codes, _, _): codes
+    }
+  }
+
   public init(rows: Int, columns: Int, storage: Storage, owner: AnyObject) {
     self.rows = rows
     self.columns = columns

@@ -13,18 +13,21 @@ extension BlockEncoder {
       try refuseNonfinite(rows, scratch)
       for index in 0..<rows.count * columns where !floats[index].isFinite { floats[index] = 0 }
     }
-    do throws(QuantizationError) {
-      try layout.quantize(
-        floats, stride: columns, rows: rows.count, codes: planes[0], scales: planes[1].assumingMemoryBound(to: UInt16.self),
-        minima: layout.scheme.isSymmetric ? nil : planes[2].assumingMemoryBound(to: UInt16.self))
-    } catch {
-      throw try refusal(of: error, rows, scratch)
+    var failure: QuantizationError?
+    (treatment.moments ?? []).withUnsafeBufferPointer { moments in
+      do throws(QuantizationError) {
+        try layout.quantize(
+          floats, stride: columns, rows: rows.count, PanelQuantizer(method, moments: treatment.moments == nil ? nil : moments.baseAddress),
+          codes: planes[0], scales: planes[1].assumingMemoryBound(to: UInt16.self),
+          minima: layout.scheme.isSymmetric ? nil : planes[2].assumingMemoryBound(to: UInt16.self))
+      } catch { failure = error }
     }
+    if let failure { throw try refusal(of: failure, rows, scratch) }
     return isFinite
   }
 
   /// The error in the checkpoint's terms: its first weight that is beyond the limit, by its place there.
-  private func refusal(
+  func refusal(
     of error: QuantizationError, _ rows: Range<Int>, _ scratch: ConversionScratch
   ) throws(ConversionError) -> ConversionError {
     let name = source.tensor.name

@@ -7,7 +7,9 @@ struct BlockEncoder {
   let descriptor: TensorDescriptor
   private let allowsNonfinite: Bool
   /// nil where values are stored one by one.
-  private let layout: PanelLayout?
+  let layout: PanelLayout?
+  let treatment: TensorTreatment
+  let method: QuantizationMethod
 
   /// A plane of a block.
   struct Plane {
@@ -20,7 +22,11 @@ struct BlockEncoder {
     func byteCount(blocks: Int, rows: Int) -> Int { rowByteCount.map { $0 * rows } ?? byteCount * blocks }
   }
 
-  init(_ source: RowSource, _ descriptor: TensorDescriptor, allowsNonfinite: Bool) {
+  init(
+    _ source: RowSource, _ descriptor: TensorDescriptor, _ treatment: TensorTreatment, method: QuantizationMethod, allowsNonfinite: Bool
+  ) {
+    self.treatment = treatment
+    self.method = method
     self.source = source
     self.descriptor = descriptor
     self.allowsNonfinite = allowsNonfinite
@@ -47,8 +53,8 @@ struct BlockEncoder {
     if let layout { return try quantize(rows, layout, to: planes, scratch: scratch) }
     let isFinite: Bool
     switch (descriptor.encoding, source.type) {
-    case (.float32, .float32) where !source.isTurned, (.float16, .float16) where !source.isTurned,
-      (.bfloat16, .bfloat16) where !source.isTurned:
+    case (.float32, .float32) where !source.isChanged, (.float16, .float16) where !source.isChanged,
+      (.bfloat16, .bfloat16) where !source.isChanged:
       try source.read(rows, into: planes[0])
       isFinite = FloatConversion.areFinite(source.type, planes[0], rows.count * source.columns)
     case (.float32, _):

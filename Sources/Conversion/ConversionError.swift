@@ -2,6 +2,7 @@ import Architecture
 import Checkpoint
 import Diagnostics
 import ModelFile
+import Quantization
 import Tokenizer
 
 /// One way in which a checkpoint cannot become a model file.
@@ -15,6 +16,12 @@ public enum ConversionError: Error {
   case invalidBits(Int)
   case invalidGroup(Int)
   case invalidKeepRule(String)
+  /// The method needs to know the inputs of the layers.
+  case calibrationMissing(QuantizationMethod)
+  /// The method does nothing with the inputs of the layers.
+  case calibrationUnused(QuantizationMethod)
+  /// `least`: what the model comes to with the fewest bits.
+  case targetTooSmall(SizeTarget, least: SizeTarget)
   /// No matrix has such a name, and no part is called so.
   case keepRuleMatchesNothing(pattern: String)
 
@@ -34,6 +41,8 @@ public enum ConversionError: Error {
   case vocabularyTooSmall(tokens: Int, rows: Int)
   case notEncodable(String)
   case outOfMemory(bytes: Int)
+  /// What the calibration says of its own failure.
+  case calibration(any Error)
   case cancelled
 }
 
@@ -49,6 +58,9 @@ extension ConversionError: CustomStringConvertible {
     case .invalidGroup(let group): "group: \(group), expected 32, 64 or 128"
     case .invalidKeepRule(let text):
       "\(text.quoted): expected PATTERN=BITS with 4, 8, 16 or 32 bits, such as \"*.down_proj.weight=8\" or \"tower=4\""
+    case .calibrationMissing(let method): "the method \(method.rawValue) needs calibration: name clips or an eval.jsonl"
+    case .calibrationUnused(let method): "the method \(method.rawValue) takes no calibration; search and gptq do"
+    case .targetTooSmall(let target, let least): "\(target) cannot be met: \(least) are the least"
     case .keepRuleMatchesNothing(let pattern):
       "\(pattern.quoted) is the name of no matrix and of no part; parts are \(ConversionPlan.matrixParts.joined(separator: ", "))"
 
@@ -74,6 +86,7 @@ extension ConversionError: CustomStringConvertible {
       "the tokenizer has \(tokens) tokens, but the embedding only \(rows) rows"
     case .notEncodable(let reason): "cannot be written as JSON: \(reason.escaped())"
     case .outOfMemory(let bytes): "no memory left for \(bytes) bytes"
+    case .calibration(let error): "\(error)"
     case .cancelled: "interrupted"
     }
   }

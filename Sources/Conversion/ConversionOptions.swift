@@ -1,11 +1,13 @@
 import ModelFile
+import Quantization
 
 /// How a checkpoint is to be stored.
 public struct ConversionOptions: Sendable, Equatable {
   /// Of the matrices: 4 or 8 (quantized), 16 (as stored, or bfloat16 where the checkpoint has float32), 32 (float32).
-  /// With 4, some parts keep 8: see `StorageDefaults`.
   public var bits: Int
-  /// Inputs that share a scale: 32, 64 or 128; nil chooses for each matrix.
+  /// How codes and scales of quantized matrices are chosen. `gptq` needs calibration.
+  public var method: QuantizationMethod
+  /// Inputs that share a scale: 32, 64 or 128; nil chooses for each matrix: see `StorageDefaults`.
   public var group: Int?
   /// Codes with a minimum for each group, instead of codes about zero.
   public var isAsymmetric: Bool
@@ -20,15 +22,20 @@ public struct ConversionOptions: Sendable, Equatable {
   public var allowsNonfinite: Bool
   /// Leave out tensors that the model has no place for instead of refusing them.
   public var ignoresUnknown: Bool
+  /// Encodings of single matrices, by canonical name: before keep rules and everything else. See `Converter.allocated`.
+  public var assignments: [String: TensorEncoding] = [:]
+  /// What the assignments were made for.
+  public internal(set) var target: SizeTarget?
   /// Name and version of the program, for the model file's provenance.
   public var program: String
 
   public init(
-    bits: Int = 4, group: Int? = nil, isAsymmetric: Bool = false, keep: [KeepRule] = [], compression: ChunkCompression = .standard,
+    bits: Int = 4, method: QuantizationMethod = .search, group: Int? = nil, isAsymmetric: Bool = false, keep: [KeepRule] = [], compression: ChunkCompression = .standard,
     threadCount: Int? = nil, replacesOutput: Bool = false, allowsNonfinite: Bool = false, ignoresUnknown: Bool = false,
     program: String = "slowfast"
   ) {
     self.bits = bits
+    self.method = method
     self.group = group
     self.isAsymmetric = isAsymmetric
     self.keep = keep

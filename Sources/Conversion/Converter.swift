@@ -40,24 +40,26 @@ public struct Converter: Sendable {
   }
 
   /// What `run` would do. Reads headers, the tokenizer and the first bytes of each tensor.
-  public func plan() throws(ConversionError) -> ConversionPlan { try prepare().plan }
+  public func plan() throws(ConversionError) -> ConversionPlan { try prepare(nil).plan }
 
   /// Writes the model file under a temporary name, `path` with `.partial`, and renames it when it is whole and on the disk.
   ///
   /// A run that `isCancelled` stopped, or that was killed, leaves the temporary file, and the next run with the same checkpoint and
   /// options goes on after the last whole tensor. After any other error nothing is left. Both closures are called on the caller's
-  /// thread, some times a second.
+  /// thread, some times a second. `calibration` is asked about each tensor; nil: nothing is known of the inputs.
   @discardableResult
   public func run(
-    to path: String, progress: (ConversionProgress) -> Void = { _ in }, isCancelled: () -> Bool = { false }
+    to path: String, calibration: (any Calibration)? = nil, progress: (ConversionProgress) -> Void = { _ in }, isCancelled: () -> Bool = { false }
   ) throws(ConversionError) -> ConversionResult {
     if !options.replacesOutput { try refuseExisting(path) }
-    let (plan, sections) = try prepare()
+    if options.method == .gptq, calibration == nil { throw .calibrationMissing(options.method) }
+    if options.method == .rtn, calibration != nil { throw .calibrationUnused(options.method) }
+    let (plan, sections) = try prepare(calibration?.record)
     try plan.check(ignoringUnknown: options.ignoresUnknown)
     let pool = ThreadPool(threadCount: options.threadCount)
     let writer = try openWriter(path, plan, sections, pool)
     do throws(ConversionError) {
-      let nonfinite = try store(plan, writer, pool, progress, isCancelled)
+      let nonfinite = try store(plan, writer, calibration, pool, progress, isCancelled)
       do throws(ModelFileError) {
         for section in sections.entries { try writer.addSection(section.name, section.bytes) }
         try writer.finish()
@@ -72,13 +74,13 @@ public struct Converter: Sendable {
   }
 
   /// The plan, and all sections.
-  private func prepare() throws(ConversionError) -> (plan: ConversionPlan, sections: Sections) {
+  private func prepare(_ calibration: CalibrationRecord?) throws(ConversionError) -> (plan: ConversionPlan, sections: Sections) {
     var sections = try Sections(checkpoint)
     var shards: [Provenance.Shard] = []
     for shard in checkpoint.shards { shards.append(try Provenance.Shard(shard)) }
     let planner = Planner(checkpoint: checkpoint, options: options)
     var plan = try planner.plan()
-    try sections.add(Provenance(checkpoint, plan, options, shards: shards))
+    try sections.add(Provenance(checkpoint, plan, options, calibration, shards: shards))
     try planner.measure(&plan, sections: sections.lengths)
     return (plan, sections)
   }
@@ -108,10 +110,14 @@ public struct Converter: Sendable {
 
   /// Returns the names of tensors with NaN or infinities.
   private func store(
-    _ plan: ConversionPlan, _ writer: ModelFileWriter, _ pool: ThreadPool,
+    _ plan: ConversionPlan, _ writer: ModelFileWriter, _ calibration: (any Calibration)?, _ pool: ThreadPool,
     _ progress: (ConversionProgress) -> Void, _ isCancelled: () -> Bool
   ) throws(ConversionError) -> [String] {
-    let store = TensorStore(checkpoint: checkpoint, writer: writer, pool: pool, allowsNonfinite: options.allowsNonfinite)
+    let store = TensorStore(checkpoint: checkpoint, writer: writer, pool: pool, method: options.method, allowsNonfinite: options.allowsNonfinite)
+    nonisolated(unsafe) let file = writer  // Asked on this thread only, between two tensors.
+    calibration?.begin(plan) { (name: String) throws(ConversionError) in
+      do throws(ModelFileError) { return try file.load(name) } catch { throw .modelFile(error) }
+    }
     let resumed = writer.resumed.count
     let resumedBytes = plan.stored.prefix(resumed).reduce(0) { $0 + $1.source.byteCount }
     var state = ConversionProgress(
@@ -121,7 +127,8 @@ public struct Converter: Sendable {
       state.tensor = tensor.descriptor.name
       state.index = index
       let next = index + 1 < plan.stored.count ? plan.stored[index + 1].source : nil
-      try store.store(tensor, next: next) { (byteCount: Int) throws(ConversionError) in
+      let treatment = try calibration?.treatment(of: tensor)
+      try store.store(tensor, treatment ?? TensorTreatment(), next: next) { (byteCount: Int) throws(ConversionError) in
         state.doneByteCount += byteCount
         progress(state)
         if isCancelled() { throw .cancelled }

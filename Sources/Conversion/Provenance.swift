@@ -1,6 +1,7 @@
 import Checkpoint
 import Foundation
 import ModelFile
+import Quantization
 
 /// How a model file was made: its `provenance` section. The same checkpoint and options give the same bytes.
 struct Provenance: Codable {
@@ -12,7 +13,7 @@ struct Provenance: Codable {
   }
 
   struct Recipe: Codable {
-    var method = "round to nearest, scales of the least squared error"
+    var method: QuantizationMethod
     var bits: Int
     var group: Int?
     var asymmetric: Bool
@@ -20,6 +21,10 @@ struct Provenance: Codable {
     var keep: [String]
     var compression: String
     var allowNonfinite: Bool
+    /// What bits and groups were chosen for; nil where the options alone say them.
+    var target: String?
+    /// nil where the model was not run.
+    var calibration: CalibrationRecord?
   }
 
   struct Part: Codable {
@@ -37,11 +42,11 @@ struct Provenance: Codable {
   var recipe: Recipe
   var parts: [Part]
 
-  init(_ checkpoint: Checkpoint, _ plan: ConversionPlan, _ options: ConversionOptions, shards: [Shard]) {
+  init(_ checkpoint: Checkpoint, _ plan: ConversionPlan, _ options: ConversionOptions, _ calibration: CalibrationRecord?, shards: [Shard]) {
     program = options.program
     source = checkpoint.name
     self.shards = shards
-    recipe = Recipe(options)
+    recipe = Recipe(options, calibration)
     parts = plan.parts.map {
       // Rounded, so that the text does not depend on the last bit.
       Part(name: $0.name, weights: $0.weightCount, bytes: $0.byteCount, bitsPerWeight: ($0.bitsPerWeight * 1000).rounded() / 1000)
@@ -53,7 +58,10 @@ struct Provenance: Codable {
 }
 
 extension Provenance.Recipe {
-  init(_ options: ConversionOptions) {
+  init(_ options: ConversionOptions, _ calibration: CalibrationRecord?) {
+    method = options.method
+    self.calibration = calibration
+    target = options.target?.description
     bits = options.bits
     group = options.group
     asymmetric = options.isAsymmetric

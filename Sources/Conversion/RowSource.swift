@@ -12,9 +12,15 @@ struct RowSource {
   let columns: Int
   /// Where a row is `[count][area]` in the checkpoint and `[area][count]` in the model file.
   private let turn: (count: Int, area: Int)?
+  /// What each column, and each row, is multiplied with.
+  private let columnFactors: [Float]?
+  private let rowFactors: [Float]?
 
   /// nil for a type that holds no weights.
-  init?(_ checkpoint: Checkpoint, _ tensor: CheckpointTensor, _ requirement: TensorRequirement) {
+  init?(
+    _ checkpoint: Checkpoint, _ tensor: CheckpointTensor, _ requirement: TensorRequirement, columnFactors: [Float]? = nil,
+    rowFactors: [Float]? = nil
+  ) {
     guard let type = SourceType(tensor.type) else { return nil }
     self.checkpoint = checkpoint
     self.tensor = tensor
@@ -33,10 +39,14 @@ struct RowSource {
       rows = 1
     }
     columns = count / rows
+    self.columnFactors = columnFactors
+    self.rowFactors = rowFactors
+    precondition((columnFactors?.count ?? columns) == columns && (rowFactors?.count ?? rows) == rows)
   }
 
-  /// The rows have the same bytes in a model file that stores values of the same type.
-  var isTurned: Bool { turn != nil }
+  private var isTurned: Bool { turn != nil }
+  /// The rows have other bytes than in a model file that stores values of the same type.
+  var isChanged: Bool { isTurned || columnFactors != nil || rowFactors != nil }
   var rowByteCount: Int { columns * type.size }
 
   /// The bytes of these rows in the checkpoint's order.
@@ -61,6 +71,12 @@ struct RowSource {
       let isRowFinite = FloatConversion.toFloat(type, raw + row * rowByteCount, columns, turned ?? target)
       isFinite = isRowFinite && isFinite
       if let turned, let turn { Self.turn(turned, turn.count, turn.area, to: target) }
+      if let factor = rowFactors?[rows.lowerBound + row] {
+        for column in 0..<columns { target[column] *= factor }
+      }
+      columnFactors?.withUnsafeBufferPointer { factors in
+        for column in 0..<columns { target[column] *= factors[column] }
+      }
     }
     return isFinite
   }

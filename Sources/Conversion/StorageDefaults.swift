@@ -4,32 +4,27 @@ import ModelFile
 
 /// What each part of a model is stored as, unless the user says otherwise.
 enum StorageDefaults {
-  /// Bits of a matrix when few bits are asked for, by its role: the larger of this and what was asked for counts.
-  ///
-  /// Four bits go to the decoder's own matrices, which are three quarters of all weights and what every generated token reads.
-  static let leastBits: [TensorRole: Int] = [
-    .attention: 4,
-    .mlp: 4,
-    // One row a token is read: more bits cost nothing but room in the file.
-    .embedding: 8,
-    // The last product: its error goes into the choice of the token unsoftened.
-    .head: 8,
-    // Small, and all that the decoder sees of the slow tokens goes through them.
-    .crossAttention: 8,
-    .projector: 8,
-    // Read once a clip and given back before the decoder comes: more bits cost no time and no peak memory, and everything the model
-    // sees passes through here, 40 blocks deep.
-    .towerLinear: 8,
-    .towerDownsample: 8,
-  ]
-
   /// Groups to choose from, the preferred first: long groups multiply faster and cost fewer bits.
   static let groups = [128, 64, 32]
 
+  /// Inputs that share a scale where codes have 4 bits, at most.
+  ///
+  /// What each part's 4 bits cost was measured on the demonstration model, each part alone: by far the most, for each weight, in the table that all
+  /// text goes through, the head, and the projector that all a clip's tokens go through. They are small, and get the shortest groups; the
+  /// multilayer perceptrons and the cross-attention's keys and values cost the least.
+  static func longestGroup(_ role: TensorRole, bits: Int) -> Int {
+    if bits == 8 { return 128 }
+    switch role {
+    case .embedding, .head, .projector: return 32
+    case .mlp, .crossAttention: return 128
+    default: return 64
+    }
+  }
+
   /// The group that pads the columns least; of those, the longest.
-  static func group(columns: Int) -> Int {
+  static func group(columns: Int, longest: Int) -> Int {
     func padded(_ group: Int) -> Int { (columns + group - 1) / group * group }
-    return groups.min { padded($0) < padded($1) } ?? 32
+    return groups.filter { $0 <= longest }.min { padded($0) < padded($1) } ?? 32
   }
 
   /// The encoding of a tensor. Whatever is no matrix is float32: together less than a thousandth of the weights.
@@ -37,14 +32,22 @@ enum StorageDefaults {
     _ requirement: TensorRequirement, type: TensorType, options: ConversionOptions
   ) -> TensorEncoding {
     guard requirement.role.isMatrix else { return .float32 }
-    let rule = options.keep.first { $0.matches(name: requirement.name, part: requirement.role.part) }
-    let bits = rule?.bits ?? max(options.bits, leastBits[requirement.role] ?? options.bits)
+    if let chosen = options.assignments[requirement.name] { return chosen }
+    let bits = rule(requirement, options)?.bits ?? options.bits
     switch bits {
     case 4, 8:
-      let columns = requirement.storedShape.dropFirst().reduce(1, *)
-      return .quantized(bits: bits, group: options.group ?? group(columns: columns), symmetric: !options.isAsymmetric)
+      let longest = longestGroup(requirement.role, bits: bits)
+      return .quantized(
+        bits: bits, group: options.group ?? group(columns: columns(requirement), longest: longest), symmetric: !options.isAsymmetric)
     case 16: return type == .float16 ? .float16 : .bfloat16
     default: return .float32
     }
   }
+
+  /// The first keep rule that fits.
+  static func rule(_ requirement: TensorRequirement, _ options: ConversionOptions) -> KeepRule? {
+    options.keep.first { $0.matches(name: requirement.name, part: requirement.role.part) }
+  }
+
+  static func columns(_ requirement: TensorRequirement) -> Int { requirement.storedShape.dropFirst().reduce(1, *) }
 }

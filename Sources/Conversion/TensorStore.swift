@@ -1,6 +1,7 @@
 import Checkpoint
 import ModelFile
 import Parallel
+import Quantization
 import Synchronization
 
 /// Brings tensors from a checkpoint into a model file, a batch of blocks of rows at a time: all threads read and encode the blocks of a
@@ -9,6 +10,7 @@ final class TensorStore {
   private let checkpoint: Checkpoint
   private let writer: ModelFileWriter
   private let pool: ThreadPool
+  private let method: QuantizationMethod
   private let allowsNonfinite: Bool
   private let scratch: [ConversionScratch]
   private var output: AlignedMemory?
@@ -17,11 +19,14 @@ final class TensorStore {
 
   /// Bytes of the checkpoint in a batch, and in one thread's block where the format does not say: more gains nothing.
   private static let batchByteCount = 16 << 20
+  /// The same where all threads work on the batch together, and every batch goes through the whole Hessian: more gains little.
+  private static let compensatedByteCount = 64 << 20
   private static let blockByteCount = 1 << 20
   /// How far the system reads ahead.
   private static let readAhead = 64 << 20
 
-  init(checkpoint: Checkpoint, writer: ModelFileWriter, pool: ThreadPool, allowsNonfinite: Bool) {
+  init(checkpoint: Checkpoint, writer: ModelFileWriter, pool: ThreadPool, method: QuantizationMethod, allowsNonfinite: Bool) {
+    self.method = method
     self.checkpoint = checkpoint
     self.writer = writer
     self.pool = pool
@@ -31,15 +36,18 @@ final class TensorStore {
 
   /// Stores one tensor. `next` is read ahead towards the end; `advance` gets the bytes of the checkpoint just done and may throw to stop.
   func store(
-    _ tensor: ConversionPlan.Stored, next: CheckpointTensor?, advance: (Int) throws(ConversionError) -> Void
+    _ tensor: ConversionPlan.Stored, _ treatment: TensorTreatment = TensorTreatment(), next: CheckpointTensor?,
+    advance: (Int) throws(ConversionError) -> Void
   ) throws(ConversionError) {
-    guard let source = RowSource(checkpoint, tensor.source, tensor.requirement) else {
-      throw .unsupportedType(tensor: tensor.source.name, type: tensor.source.type)
-    }
-    let encoder = BlockEncoder(source, tensor.descriptor, allowsNonfinite: allowsNonfinite)
+    guard
+      let source = RowSource(
+        checkpoint, tensor.source, tensor.requirement, columnFactors: treatment.columnFactors, rowFactors: treatment.rowFactors)
+    else { throw .unsupportedType(tensor: tensor.source.name, type: tensor.source.type) }
+    let encoder = BlockEncoder(source, tensor.descriptor, treatment, method: method, allowsNonfinite: allowsNonfinite)
     let rows = encoder.blockRows ?? max(1, min(source.rows, Self.blockByteCount / max(1, source.rowByteCount)))
     let blocks = (source.rows + rows - 1) / rows
-    let batch = min(blocks, max(pool.threadCount, Self.batchByteCount / max(1, rows * source.rowByteCount)))
+    let batchByteCount = encoder.compensates ? Self.compensatedByteCount : Self.batchByteCount
+    let batch = min(blocks, max(pool.threadCount, batchByteCount / max(1, rows * source.rowByteCount)))
     let planes = encoder.planes(rows: rows)
     let buffers = try outputBuffers(planes.map { $0.byteCount * batch })
 
@@ -51,18 +59,11 @@ final class TensorStore {
       let count = min(batch, blocks - start)
       let end = min(source.rows, (start + count) * rows)
       readAhead(of: source, after: end, next: next)
-      let failure = FirstFailure()
-      pool.forEach(count) { index, worker in
-        guard failure.isBefore(index) else { return }
-        let first = (start + index) * rows
-        let block = first..<min(source.rows, first + rows)
-        do throws(ConversionError) {
-          let places = zip(buffers, planes).map { $0 + index * $1.byteCount }
-          if try !encoder.encode(block, to: places, scratch: scratch[worker]) { failure.noteNonfinite() }
-        } catch { failure.note(error, at: index) }
+      if encoder.compensates {
+        isFinite = try encoder.compensate(start * rows..<end, to: buffers, scratch: scratch, pool) && isFinite
+      } else {
+        isFinite = try encode(blocks: start..<start + count, of: rows, encoder, to: buffers, planes) && isFinite
       }
-      try failure.check()
-      isFinite = isFinite && !failure.hasNonfinite
       for (buffer, plane) in zip(buffers, planes) {
         let bytes = UnsafeRawBufferPointer(start: buffer, count: plane.byteCount(blocks: count, rows: end - start * rows))
         try write { () throws(ModelFileError) in try writer.write(plane.kind, bytes) }
@@ -71,6 +72,24 @@ final class TensorStore {
     }
     try write { () throws(ModelFileError) in try writer.endTensor() }
     if !isFinite { nonfiniteTensors.append(tensor.source.name) }
+  }
+
+  /// Encodes some blocks, each by one thread. Returns whether all values were finite.
+  private func encode(
+    blocks: Range<Int>, of rows: Int, _ encoder: BlockEncoder, to buffers: [UnsafeMutableRawPointer], _ planes: [BlockEncoder.Plane]
+  ) throws(ConversionError) -> Bool {
+    let failure = FirstFailure()
+    pool.forEach(blocks.count) { index, worker in
+      guard failure.isBefore(index) else { return }
+      let first = (blocks.lowerBound + index) * rows
+      let block = first..<min(encoder.source.rows, first + rows)
+      do throws(ConversionError) {
+        let places = zip(buffers, planes).map { $0 + index * $1.byteCount }
+        if try !encoder.encode(block, to: places, scratch: scratch[worker]) { failure.noteNonfinite() }
+      } catch { failure.note(error, at: index) }
+    }
+    try failure.check()
+    return !failure.hasNonfinite
   }
 
   /// One block of memory for all planes of a batch.

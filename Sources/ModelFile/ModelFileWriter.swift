@@ -81,6 +81,21 @@ public final class ModelFileWriter {
     self.open = nil
   }
 
+  /// A tensor that is whole in the file by now, read back; nil where there is none of that name.
+  public func load(_ name: String) throws(ModelFileError) -> LoadedTensor? {
+    guard let tensor = partial.tensors.last(where: { $0.name == name }) else { return nil }
+    let fetcher = ChunkFetcher(partial.file, workers: 1)
+    var planes: [LoadedPlane] = []
+    for (kind, plane) in zip(tensor.descriptor.encoding.planes, tensor.planes) {
+      guard let memory = AlignedMemory(byteCount: plane.rawByteCount) else { throw .outOfMemory(path: path, byteCount: plane.rawByteCount) }
+      for (index, chunk) in plane.chunks.enumerated() {
+        try fetcher.fetch(chunk, of: plane.part, to: memory.base + index * chunkSize, worker: 0)
+      }
+      planes.append(LoadedPlane(kind, memory, byteCount: plane.rawByteCount))
+    }
+    return LoadedTensor(tensor.descriptor, planes)
+  }
+
   /// Keeps a named run of bytes, which `finish` writes. Names are 1 to 64 printable ASCII characters.
   public func addSection(_ name: String, _ bytes: [UInt8]) throws(ModelFileError) {
     try requireReady()

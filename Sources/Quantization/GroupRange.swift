@@ -52,32 +52,41 @@ struct CodeRange {
     }
   }
 
-  /// Σ (x − quantized x)² over `count` values.
+  /// Σ weight · (x − quantized x)² over `count` values.
   @inline(__always)
-  func squaredError(_ x: UnsafePointer<Float>, _ count: Int, scale: Float, minimum: Float) -> Float {
+  func squaredError(_ x: UnsafePointer<Float>, _ count: Int, _ weights: some ErrorWeights, scale: Float, minimum: Float) -> Float {
     var error = SIMD4<Float>()
-    forEach(x, count, inverse: scale == 0 ? 0 : 1 / scale, minimum: minimum) { _, values, q in
+    forEach(x, count, inverse: scale == 0 ? 0 : 1 / scale, minimum: minimum) { index, values, q in
       let difference = values - q * scale
-      error += difference * difference
+      error += weights.of(index, count) * difference * difference
     }
     return error.sum()
   }
 }
 
-/// The straight line through a group's codes and values with the least squared error, and how much of the values it explains.
+extension ErrorWeights {
+  /// As `CodeRange.forEach` hands out values: four, or one and zeros where fewer than four are left.
+  @inline(__always)
+  func of(_ index: Int, _ count: Int) -> SIMD4<Float> { index + 4 <= count ? four(index) : SIMD4(one(index), 0, 0, 0) }
+}
+
+/// The straight line through a group's codes and values with the least weighted squared error, and how much of the values it explains.
 struct Fit {
   var scale: Float = 0
   var minimum: Float = 0
-  /// Σ x² (about the mean where there is a minimum), less the squared error: the more the better.
+  /// Σ weight · x² (about the mean where there is a minimum), less the squared error: the more the better.
   var explained: Float = 0
 
   /// `x ≈ scale · q`.
   @inline(__always)
-  static func proportional(_ x: UnsafePointer<Float>, _ count: Int, _ codes: CodeRange, inverse: Float) -> Fit {
+  static func proportional(
+    _ x: UnsafePointer<Float>, _ count: Int, _ weights: some ErrorWeights, _ codes: CodeRange, inverse: Float
+  ) -> Fit {
     var (xq, qq) = (SIMD4<Float>(), SIMD4<Float>())
-    codes.forEach(x, count, inverse: inverse, minimum: 0) { _, values, q in
-      xq += values * q
-      qq += q * q
+    codes.forEach(x, count, inverse: inverse, minimum: 0) { index, values, q in
+      let weighted = weights.of(index, count) * q
+      xq += values * weighted
+      qq += q * weighted
     }
     let (product, square) = (xq.sum(), qq.sum())
     return square > 0 ? Fit(scale: product / square, explained: product * (product / square)) : Fit()
@@ -85,17 +94,24 @@ struct Fit {
 
   /// `x ≈ scale · q + minimum`.
   @inline(__always)
-  static func linear(_ x: UnsafePointer<Float>, _ count: Int, _ codes: CodeRange, inverse: Float, minimum: Float) -> Fit {
-    var (xs, qs, xq, qq) = (SIMD4<Float>(), SIMD4<Float>(), SIMD4<Float>(), SIMD4<Float>())
-    codes.forEach(x, count, inverse: inverse, minimum: minimum) { _, values, q in
-      xs += values
-      qs += q
-      xq += values * q
-      qq += q * q
+  static func linear(
+    _ x: UnsafePointer<Float>, _ count: Int, _ weights: some ErrorWeights, _ codes: CodeRange, inverse: Float, minimum: Float
+  ) -> Fit {
+    var (sum, xs, qs, xq, qq) = (SIMD4<Float>(), SIMD4<Float>(), SIMD4<Float>(), SIMD4<Float>(), SIMD4<Float>())
+    codes.forEach(x, count, inverse: inverse, minimum: minimum) { index, values, q in
+      let weight = weights.of(index, count)
+      sum += weight
+      let weighted = weight * q
+      xs += weight * values
+      qs += weighted
+      xq += values * weighted
+      qq += q * weighted
     }
-    let (meanX, meanQ) = (xs.sum() / Float(count), qs.sum() / Float(count))
-    let product = xq.sum() - meanX * meanQ * Float(count)
-    let square = qq.sum() - meanQ * meanQ * Float(count)
+    let total = sum.sum()
+    guard total > 0 else { return Fit() }
+    let (meanX, meanQ) = (xs.sum() / total, qs.sum() / total)
+    let product = xq.sum() - meanX * meanQ * total
+    let square = qq.sum() - meanQ * meanQ * total
     guard square > 0 else { return Fit() }
     let scale = product / square
     return Fit(scale: scale, minimum: minimum + meanX - scale * meanQ, explained: product * scale)

@@ -1,3 +1,15 @@
+/// How the values of a panel become codes.
+public struct PanelQuantizer {
+  public var method: QuantizationMethod
+  /// Second moments of the inputs, one a column; nil where they are not known.
+  public var moments: UnsafePointer<Float>?
+
+  public init(_ method: QuantizationMethod = .search, moments: UnsafePointer<Float>? = nil) {
+    self.method = method
+    self.moments = moments
+  }
+}
+
 extension PanelLayout {
   /// Quantizes up to 32 rows of `columns` floats to one panel, each value to the nearest its group's scale allows.
   ///
@@ -9,10 +21,11 @@ extension PanelLayout {
   ///   - minima: as `scales`; needed where codes are asymmetric, else not touched.
   /// Panels are independent of each other: several threads may quantize different ones at once.
   public func quantize(
-    _ values: UnsafePointer<Float>, stride: Int, rows: Int, codes: UnsafeMutableRawPointer, scales: UnsafeMutablePointer<UInt16>,
-    minima: UnsafeMutablePointer<UInt16>?
+    _ values: UnsafePointer<Float>, stride: Int, rows: Int, _ quantizer: PanelQuantizer = PanelQuantizer(),
+    codes: UnsafeMutableRawPointer, scales: UnsafeMutablePointer<UInt16>, minima: UnsafeMutablePointer<UInt16>?
   ) throws(QuantizationError) {
     precondition(rows >= 1 && rows <= Self.rows && stride >= columns && (scheme.isSymmetric || minima != nil))
+    let planes = PanelPlanes(codes: codes, scales: scales, minima: minima)
     let group = scheme.group
     var failure: QuantizationError?
     // A group's values, padded, and its codes.
@@ -21,7 +34,6 @@ extension PanelLayout {
         guard let padded = padded.baseAddress, let bytes = bytes.baseAddress else { return }
         for row in 0..<Self.rows {
           for index in 0..<groups {
-            let place = index * Self.rows + row
             let count = row < rows ? min(group, columns - index * group) : 0
             var scale = GroupScale(scale: 0, minimum: 0)
             if count > 0 {
@@ -31,22 +43,29 @@ extension PanelLayout {
                 (padded + count).update(repeating: x[0], count: group - count)
                 x = UnsafePointer(padded)
               }
-              guard areFinite(x, group), let found = scheme.groupScale(x, count) else {
+              let weights = quantizer.moments.map { $0 + index * group }
+              guard areFinite(x, group), let found = scheme.groupScale(x, count, quantizer.method, weights: weights) else {
                 failure = error(x, count, row: row, column: index * group)
                 return
               }
               scale = found
               scheme.encode(x, group, scale, to: bytes)
             }
-            (bytes + count).update(repeating: UInt8(scheme.paddingCode), count: group - count)
-            pack(bytes, to: codes + index * (Self.rows * group * scheme.bits / 8) + row * 4)
-            scales[place] = Float16(scale.scale).bitPattern
-            if !scheme.isSymmetric { minima?[place] = Float16(scale.minimum).bitPattern }
+            place(bytes, count, scale, row: row, group: index, in: planes)
           }
         }
       }
     }
     if let failure { throw failure }
+  }
+
+  /// Puts `count` codes of one group of a row, room for a whole group of bytes, and its scale to their places. The rest becomes padding.
+  func place(_ bytes: UnsafeMutablePointer<UInt8>, _ count: Int, _ scale: GroupScale, row: Int, group index: Int, in planes: PanelPlanes) {
+    (bytes + count).update(repeating: UInt8(scheme.paddingCode), count: scheme.group - count)
+    pack(bytes, to: planes.codes + index * (Self.rows * scheme.group * scheme.bits / 8) + row * 4)
+    let place = index * Self.rows + row
+    planes.scales[place] = Float16(scale.scale).bitPattern
+    if !scheme.isSymmetric { planes.minima?[place] = Float16(scale.minimum).bitPattern }
   }
 
   /// A row's codes of one group to their places in the panel: four bytes in each 128.
@@ -65,7 +84,7 @@ extension PanelLayout {
     }
   }
 
-  private func areFinite(_ x: UnsafePointer<Float>, _ count: Int) -> Bool {
+  func areFinite(_ x: UnsafePointer<Float>, _ count: Int) -> Bool {
     var bits: UInt32 = 0
     for index in 0..<count {
       let exponent = x[index].bitPattern & 0x7f80_0000
@@ -75,7 +94,7 @@ extension PanelLayout {
   }
 
   /// The first value that is at fault in a group that could not be quantized.
-  private func error(_ x: UnsafePointer<Float>, _ count: Int, row: Int, column: Int) -> QuantizationError {
+  func error(_ x: UnsafePointer<Float>, _ count: Int, row: Int, column: Int) -> QuantizationError {
     let values = UnsafeBufferPointer(start: x, count: count)
     if let index = values.firstIndex(where: { !$0.isFinite }) {
       return .notFinite(row: row, column: column + index, value: x[index])
@@ -89,4 +108,11 @@ extension PanelLayout {
     let half = Float(Float16.greatestFiniteMagnitude)
     return scheme.isSymmetric ? half * (scheme.bits == 4 ? 8 : 127) : half
   }
+}
+
+/// Where a panel's codes, scales and minima go.
+struct PanelPlanes {
+  var codes: UnsafeMutableRawPointer
+  var scales: UnsafeMutablePointer<UInt16>
+  var minima: UnsafeMutablePointer<UInt16>?
 }

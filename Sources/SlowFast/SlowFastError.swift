@@ -20,6 +20,8 @@ public enum SlowFastError: Error, Sendable {
   case notAModel(path: String, reason: String)
   /// A section or a tensor of a model file holds what its name does not promise.
   case badModel(path: String, reason: String)
+  /// Too few tokens to tell what a layer takes.
+  case calibrationTooSmall(tokens: Int, least: Int)
   case promptTooLong(tokens: Int, limit: Int)
   case notEnoughMemory(needed: Int, available: Int, plan: String)
   /// The directory of a clip cache is of no use.
@@ -47,6 +49,8 @@ extension SlowFastError: CustomStringConvertible {
     case .video(let error): "\(error)"
     case .notAModel(let path, let reason): "\(path.escaped()): \(reason)"
     case .badModel(let path, let reason): "\(path.escaped()): \(reason)"
+    case .calibrationTooSmall(let tokens, let least):
+      "the calibration set gives \(tokens) tokens, expected at least \(least): name more clips or questions"
     case .promptTooLong(let tokens, let limit):
       "the prompt takes \(tokens) tokens, the model's context has \(limit): ask a shorter question or take fewer frames"
     case .notEnoughMemory(let needed, let available, let plan):
@@ -65,7 +69,9 @@ extension SlowFastError {
   /// Whether an option is wrong whatever the files hold.
   public var isWrongUsage: Bool {
     switch self {
-    case .badOption, .conversion(.invalidBits), .conversion(.invalidGroup), .conversion(.invalidKeepRule): true
+    case .badOption, .conversion(.invalidBits), .conversion(.invalidGroup), .conversion(.invalidKeepRule), .conversion(.calibrationMissing),
+      .conversion(.calibrationUnused):
+      true
     default: false
     }
   }

@@ -14,12 +14,13 @@ import Testing
     Dictionary(uniqueKeysWithValues: plan.stored.map { ($0.descriptor.name, $0.descriptor.encoding) })
   }
 
-  @Test func fourBitsKeepMoreWhereItMatters() throws {
+  @Test func fourBitsHaveShorterGroupsWhereItMatters() throws {
     for stored in try plan().stored {
-      switch stored.requirement.role {
-      case .attention, .mlp: #expect("\(stored.descriptor.encoding)".hasPrefix("int4/"))
-      case let role where role.isMatrix: #expect("\(stored.descriptor.encoding)".hasPrefix("int8/"))
-      default: #expect(stored.descriptor.encoding == .float32)
+      switch (stored.requirement.role, stored.descriptor.encoding) {
+      case (.embedding, let encoding), (.head, let encoding), (.projector, let encoding):
+        #expect(encoding == .quantized(bits: 4, group: 32, symmetric: true))
+      case (let role, .quantized(4, let group, true)) where role.isMatrix: #expect(group <= (role == .mlp || role == .crossAttention ? 128 : 64))
+      case (let role, let encoding): #expect(!role.isMatrix && encoding == .float32)
       }
     }
   }
@@ -44,7 +45,7 @@ import Testing
       "model.vision_tower.vision_tower.stages.0.blocks.0.mlp.fc1.weight": 32,  // 32
       "model.vision_tower.vision_tower.stages.2.blocks.0.mlp.fc1.weight": 32,  // 96
       "model.vision_tower.vision_tower.stages.1.blocks.0.mlp.fc1.weight": 64,  // 64
-      "model.vision_tower.vision_tower.stages.3.downsample.1.weight": 128,  // 2 × 2 × 96
+      "model.vision_tower.vision_tower.stages.3.downsample.1.weight": 64,  // 2 × 2 × 96
     ]
     let plan = try plan()
     for (name, group) in expected {
@@ -63,7 +64,7 @@ import Testing
     // The first rule that fits counts.
     #expect(encodings["model.layers.0.mlp.down_proj.weight"] == .bfloat16)
     #expect(encodings["model.layers.1.mlp.down_proj.weight"] == .quantized(bits: 8, group: 64, symmetric: true))
-    #expect(encodings["model.layers.1.self_attn.q_proj.weight"] == .quantized(bits: 4, group: 128, symmetric: true))
+    #expect(encodings["model.layers.1.self_attn.q_proj.weight"] == .quantized(bits: 4, group: 64, symmetric: true))
     #expect(encodings["lm_head.weight"] == .float32)
     for stored in plan.stored where stored.requirement.role == .towerLinear {
       #expect("\(stored.descriptor.encoding)".hasPrefix("int4/"))
@@ -96,9 +97,9 @@ import Testing
     #expect(parts.dropLast().reduce(0) { $0 + $1.byteCount } == total.byteCount)
     #expect(parts.dropLast().reduce(0) { $0 + $1.weightCount } == total.weightCount)
     #expect(Set(parts.map(\.name)) == ["tower", "vectors", "projector", "embedding", "attention", "cross", "mlp", "head", "all"])
-    // 128 columns in one group: 8 bits and a scale of 16 bits for each 128.
+    // 4 bits and a scale of 16 bits for each 32.
     let embedding = try #require(parts.first { $0.name == "embedding" })
-    #expect(embedding.bitsPerWeight == 8.125)
+    #expect(embedding.bitsPerWeight == 4.5)
     #expect(plan.fileByteCount > total.byteCount)
   }
 

@@ -34,7 +34,7 @@ import Testing
     #expect(comparison.isFinite)
     #expect(comparison.divergence < (bits == 8 ? 5e-3 : 0.5))
     // The fixtures' weights are random, so that the best two of 512 logits often lie close together.
-    #expect(comparison.agreement >= (bits == 8 ? 0.85 : 0.3))
+    #expect(comparison.agreement >= (bits == 8 ? 0.85 : 0.2))
   }
 
   /// With quantized weights kernels differ by where activations round. A float's last bit decides a few at first, and layer by layer the

@@ -49,34 +49,16 @@ final class ModelFileSource: WeightSource {
   func residentBytes(_ names: [String]) -> Int { names.reduce(0) { $0 + (file.tensor($1)?.rawByteCount ?? 0) } }
 
   func matrix(_ name: String) throws(SlowFastError) -> WeightMatrix {
-    let tensor = try take(name)
-    let descriptor = tensor.descriptor
-    let storage: WeightMatrix.Storage
-    switch descriptor.encoding {
-    case .float32, .float16, .bfloat16:
-      guard let type = FloatType(descriptor.encoding), let values = tensor[.values] else { throw .architecture(.missingTensors([name])) }
-      storage = .float(type, values.pointer)
-    case .quantized(let bits, let group, _):
-      guard let codes = tensor[.codes], let scales = tensor[.scales] else { throw .architecture(.missingTensors([name])) }
-      storage = .quantized(
-        bits: bits, group: group, codes: codes.pointer, scales: scales.pointer.assumingMemoryBound(to: UInt16.self),
-        minima: tensor[.minima]?.pointer.assumingMemoryBound(to: UInt16.self))
-    }
-    return WeightMatrix(rows: descriptor.rows, columns: descriptor.columns, storage: storage, owner: tensor)
+    guard let weight = try take(name).weightMatrix else { throw .architecture(.missingTensors([name])) }
+    return weight
   }
 
   func vector(_ name: String) throws(SlowFastError) -> Matrix {
     let tensor = try take(name)
-    let descriptor = tensor.descriptor
-    guard let type = FloatType(descriptor.encoding), let values = tensor[.values] else {
+    guard let values = try compute({ () throws(ComputeError) in try tensor.floats() }) else {
       throw .badModel(path: file.path, reason: "tensor \(name.escaped()) is quantized, expected floats")
     }
-    let isVector = descriptor.shape.count < 2
-    let result = try compute { () throws(ComputeError) in
-      try Matrix(rows: isVector ? 1 : descriptor.rows, columns: isVector ? descriptor.elementCount : descriptor.columns)
-    }
-    StoredFloats(values.bytes, type: type).copy(to: result.pointer)
-    return result
+    return values
   }
 
   func makeEmbeddingTable() throws(SlowFastError) -> any EmbeddingTable {

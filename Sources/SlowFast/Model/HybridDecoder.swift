@@ -20,27 +20,27 @@ struct HybridDecoder: Sendable {
     let gate: WeightMatrix  // mlp.gate_proj, [intermediate, hidden]
     let up: WeightMatrix  // mlp.up_proj
     let down: Linear  // mlp.down_proj, [hidden, intermediate]
+
+    init(_ source: any WeightSource, _ index: Int) throws(SlowFastError) {
+      let name = "model.layers.\(index)."
+      let isHybrid = source.config.hybrid?.layers.contains(index) == true
+      inputNorm = try source.vector(name + "input_layernorm.weight")
+      query = try Linear(source, name + "self_attn.q_proj", hasBias: true)
+      key = try Linear(source, name + "self_attn.k_proj", hasBias: true)
+      value = try Linear(source, name + "self_attn.v_proj", hasBias: true)
+      output = try Linear(source, name + "self_attn.o_proj", hasBias: false)
+      cross = isHybrid ? try CrossAttention(source, name + "self_attn.") : nil
+      postNorm = try source.vector(name + "post_attention_layernorm.weight")
+      gate = try source.matrix(name + "mlp.gate_proj.weight")
+      up = try source.matrix(name + "mlp.up_proj.weight")
+      down = try Linear(source, name + "mlp.down_proj", hasBias: false)
+    }
   }
 
   init(_ source: any WeightSource) throws(SlowFastError) {
     config = source.config
     var layers: [Layer] = []
-    for index in 0..<config.layerCount {
-      let name = "model.layers.\(index)."
-      let isHybrid = config.hybrid?.layers.contains(index) == true
-      layers.append(
-        Layer(
-          inputNorm: try source.vector(name + "input_layernorm.weight"),
-          query: try Linear(source, name + "self_attn.q_proj", hasBias: true),
-          key: try Linear(source, name + "self_attn.k_proj", hasBias: true),
-          value: try Linear(source, name + "self_attn.v_proj", hasBias: true),
-          output: try Linear(source, name + "self_attn.o_proj", hasBias: false),
-          cross: isHybrid ? try CrossAttention(source, name + "self_attn.") : nil,
-          postNorm: try source.vector(name + "post_attention_layernorm.weight"),
-          gate: try source.matrix(name + "mlp.gate_proj.weight"),
-          up: try source.matrix(name + "mlp.up_proj.weight"),
-          down: try Linear(source, name + "mlp.down_proj", hasBias: false)))
-    }
+    for index in 0..<config.layerCount { layers.append(try Layer(source, index)) }
     self.layers = layers
     norm = try source.vector("model.norm.weight")
     head = try source.matrix(source.schema.headName)
@@ -86,36 +86,10 @@ struct HybridDecoder: Sendable {
     _ x: Matrix, position: Int, caches: DecoderCaches, crossRanges: [Range<Int>], in workspace: Workspace, on engine: Engine,
     afterLayer: (Int, Matrix) -> Bool
   ) throws(ComputeError) -> Bool {
-    let rows = 0..<x.rows
-    let normed = workspace.normed[rows: rows]
-    let query = workspace.query[rows: rows]
-    let key = workspace.key[rows: rows]
-    let value = workspace.value[rows: rows]
-    let attended = workspace.attended[rows: rows]
-    let inner = workspace.inner[rows: rows]
-    let headDimension = config.headDimension
     for (index, layer) in layers.enumerated() {
-      engine.rmsNorm(x, weight: layer.inputNorm, epsilon: config.rmsNormEpsilon, to: normed)
-      try engine.linear(normed, [layer.query.product(to: query), layer.key.product(to: key), layer.value.product(to: value)])
-      for x in [query, key] {
-        try engine.rotate(
-          x, headDimension: headDimension, position: position, theta: config.ropeTheta, frequencyType: FloatType(config.computeType))
-      }
-      let cache = caches.own[index]
-      let past = cache.count
-      cache.append(keys: key, values: value, interleaved: false, using: engine)
-      try engine.attention(query, heads: config.headCount, over: cache, causalOffset: past, to: attended)
-      if let cross = layer.cross, let slow = caches.slow[index] {
-        for range in crossRanges where !range.isEmpty {
-          try cross.add(
-            to: attended[rows: range], query: query[rows: range], slow: slow, scratch: workspace.cross[rows: range],
-            gates: workspace.gates[rows: range], config: config, on: engine)
-        }
-      }
-      try engine.linear(attended, [layer.output.product(.addTo(scale: nil), to: x)])
-      engine.rmsNorm(x, weight: layer.postNorm, epsilon: config.rmsNormEpsilon, to: normed)
-      try engine.gatedLinear(normed, gate: layer.gate, up: layer.up, to: inner)
-      try engine.linear(inner, [layer.down.product(.addTo(scale: nil), to: x)])
+      try layer.run(
+        x, position: position, own: caches.own[index], slow: caches.slow[index], crossRanges: crossRanges, config: config, in: workspace,
+        on: engine)
       guard afterLayer(index, x) else { return false }
     }
     return true
@@ -125,6 +99,43 @@ struct HybridDecoder: Sendable {
   func readOut(_ x: Matrix, normed: Matrix, logits: Matrix, on engine: Engine) throws(ComputeError) {
     engine.rmsNorm(x, weight: norm, epsilon: config.rmsNormEpsilon, to: normed)
     try engine.linear(normed, [LinearProduct(head, to: logits)])
+  }
+}
+
+extension HybridDecoder.Layer {
+  /// Runs `x` `[tokens, hidden]` through the layer in place; its keys and values join `own`.
+  func run(
+    _ x: Matrix, position: Int, own: KeyValueCache, slow: KeyValueCache?, crossRanges: [Range<Int>], config: ModelConfig,
+    in workspace: HybridDecoder.Workspace, on engine: Engine
+  ) throws(ComputeError) {
+    let rows = 0..<x.rows
+    let normed = workspace.normed[rows: rows]
+    let query = workspace.query[rows: rows]
+    let key = workspace.key[rows: rows]
+    let value = workspace.value[rows: rows]
+    let attended = workspace.attended[rows: rows]
+    let inner = workspace.inner[rows: rows]
+    let headDimension = config.headDimension
+    engine.rmsNorm(x, weight: inputNorm, epsilon: config.rmsNormEpsilon, to: normed)
+    try engine.linear(normed, [self.query.product(to: query), self.key.product(to: key), self.value.product(to: value)])
+    for x in [query, key] {
+      try engine.rotate(
+        x, headDimension: headDimension, position: position, theta: config.ropeTheta, frequencyType: FloatType(config.computeType))
+    }
+    let past = own.count
+    own.append(keys: key, values: value, interleaved: false, using: engine)
+    try engine.attention(query, heads: config.headCount, over: own, causalOffset: past, to: attended)
+    if let cross, let slow {
+      for range in crossRanges where !range.isEmpty {
+        try cross.add(
+          to: attended[rows: range], query: query[rows: range], slow: slow, scratch: workspace.cross[rows: range],
+          gates: workspace.gates[rows: range], config: config, on: engine)
+      }
+    }
+    try engine.linear(attended, [output.product(.addTo(scale: nil), to: x)])
+    engine.rmsNorm(x, weight: postNorm, epsilon: config.rmsNormEpsilon, to: normed)
+    try engine.gatedLinear(normed, gate: gate, up: up, to: inner)
+    try engine.linear(inner, [down.product(.addTo(scale: nil), to: x)])
   }
 }
 

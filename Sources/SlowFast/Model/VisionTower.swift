@@ -11,10 +11,20 @@ struct VisionTower: Sendable {
   let imageSize: Int
 
   struct Stage: Sendable {
-    /// `downsample.0`, `downsample.1`: absent in the first stage.
-    let downsampleNorm: LayerNorm?
-    let downsample: Linear?  // [width, 4 · previous width]
+    /// Absent in the first stage.
+    let downsample: Downsample?
     let blocks: [Block]
+  }
+
+  /// Half the side: a norm, then a convolution of 2×2.
+  struct Downsample: Sendable {
+    let norm: LayerNorm  // downsample.0
+    let linear: Linear  // downsample.1, [width, 4 · previous width]
+
+    init(_ source: any WeightSource, _ name: String) throws(SlowFastError) {
+      norm = try LayerNorm(source, name + "0")
+      linear = try Linear(source, name + "1", hasBias: true)
+    }
   }
 
   /// `x + γ · fc2(GELU(fc1(LayerNorm(dwconv7×7(x)))))`.
@@ -49,9 +59,7 @@ struct VisionTower: Sendable {
       for block in 0..<depth { blocks.append(try Block(source, name + "blocks.\(block).")) }
       stages.append(
         Stage(
-          downsampleNorm: index == 0 ? nil : try LayerNorm(source, name + "downsample.0"),
-          downsample: index == 0 ? nil : try Linear(source, name + "downsample.1", hasBias: true),
-          blocks: blocks))
+          downsample: index == 0 ? nil : try Downsample(source, name + "downsample."), blocks: blocks))
     }
     self.stages = stages
   }
@@ -105,20 +113,11 @@ struct VisionTower: Sendable {
     _ pixels: Matrix, in workspace: Workspace, on engine: Engine, isCancelled: () -> Bool, afterStage: (Int) -> Void = { _ in }
   ) throws(ComputeError) -> Matrix? {
     var side = imageSize / shape.patch
-    let patches = workspace.scratch.reshaped(rows: side * side, columns: 3 * shape.patch * shape.patch)
-    engine.gatherPatches(pixels, side: imageSize, patch: shape.patch, to: patches)
-    var x = workspace.map.reshaped(rows: side * side, columns: shape.widths[0])
-    try engine.linear(patches, [stem.product(to: x)])
-    stemNorm(x, to: x, on: engine)
+    var x = try embed(pixels, in: workspace, on: engine)
     for (index, stage) in stages.enumerated() {
-      if let norm = stage.downsampleNorm, let downsample = stage.downsample {
-        norm(x, to: x, on: engine)
-        let half = side / 2
-        let patches = workspace.scratch.reshaped(rows: half * half, columns: 4 * x.columns)
-        engine.gatherPatches(x, side: side, patch: 2, to: patches)
-        side = half
-        x = workspace.map.reshaped(rows: side * side, columns: shape.widths[index])
-        try engine.linear(patches, [downsample.product(to: x)])
+      if let downsample = stage.downsample {
+        x = try downsample.run(x, side: side, in: workspace, on: engine)
+        side /= 2
       }
       for block in stage.blocks {
         if isCancelled() { return nil }
@@ -127,6 +126,32 @@ struct VisionTower: Sendable {
       afterStage(index)
     }
     return x
+  }
+}
+
+extension VisionTower {
+  /// The stem: `pixels` `[imageSize², 3]` → `[(imageSize / patch)², widths[0]]`, in the workspace's memory.
+  func embed(_ pixels: Matrix, in workspace: Workspace, on engine: Engine) throws(ComputeError) -> Matrix {
+    let side = imageSize / shape.patch
+    let patches = workspace.scratch.reshaped(rows: side * side, columns: 3 * shape.patch * shape.patch)
+    engine.gatherPatches(pixels, side: imageSize, patch: shape.patch, to: patches)
+    let x = workspace.map.reshaped(rows: side * side, columns: shape.widths[0])
+    try engine.linear(patches, [stem.product(to: x)])
+    stemNorm(x, to: x, on: engine)
+    return x
+  }
+}
+
+extension VisionTower.Downsample {
+  /// `x` `[side², previous width]`, which is lost → `[(side / 2)², width]`, in the workspace's memory.
+  func run(_ x: Matrix, side: Int, in workspace: VisionTower.Workspace, on engine: Engine) throws(ComputeError) -> Matrix {
+    norm(x, to: x, on: engine)
+    let half = side / 2
+    let patches = workspace.scratch.reshaped(rows: half * half, columns: 4 * x.columns)
+    engine.gatherPatches(x, side: side, patch: 2, to: patches)
+    let output = workspace.map.reshaped(rows: half * half, columns: linear.weight.rows)
+    try engine.linear(patches, [linear.product(to: output)])
+    return output
   }
 }
 

@@ -113,6 +113,7 @@ extension SlowFastError {
   init(_ error: any Error, path: String) {
     switch error {
     case let error as SlowFastError: self = error
+    case ConversionError.calibration(let inner): self = SlowFastError(inner, path: path)
     case ModelFileError.cancelled, ConversionError.cancelled, VideoError.cancelled: self = .cancelled
     case let error as ArchitectureError: self = .architecture(error)
     case let error as CheckpointError: self = .checkpoint(error)

@@ -6,10 +6,18 @@ import ModelFile
 public struct CheckpointConversion: Sendable {
   private let converter: Converter
   private let path: String
+  private let calibration: CalibrationOptions?
+  private let target: SizeTarget?
 
-  /// Opens and checks the checkpoint's headers.
-  public init(_ directory: String, options: ConversionOptions = ConversionOptions()) throws(SlowFastError) {
+  /// Opens and checks the checkpoint's headers. With `calibration` the model is run over clips to see what its layers take; with a `target`
+  /// each matrix gets the bits and the group that cost least within it.
+  public init(
+    _ directory: String, options: ConversionOptions = ConversionOptions(), calibration: CalibrationOptions? = nil,
+    target: SizeTarget? = nil
+  ) throws(SlowFastError) {
     path = directory
+    self.target = target
+    self.calibration = calibration
     var options = options
     options.program = "slowfast \(SlowFastVersion.current)"
     do { converter = try Converter(checkpoint: try Checkpoint(directory: directory), options: options) } catch {
@@ -18,17 +26,47 @@ public struct CheckpointConversion: Sendable {
   }
 
   /// What a conversion would do; `problem` says what keeps it from doing it.
-  public func report() throws(SlowFastError) -> ConversionReport {
-    do { return try converter.plan().report(converter.options) } catch { throw SlowFastError(error, path: path) }
+  public func report(
+    calibrating: @escaping (CalibrationProgress) -> Void = { _ in }, isCancelled: @escaping @Sendable () -> Bool = { false }
+  ) throws(SlowFastError) -> ConversionReport {
+    do {
+      // Without a target, a plan depends on no inputs.
+      let converter = target == nil ? converter : try prepared(calibrating, isCancelled).converter
+      return try converter.plan().report(converter.options)
+    } catch { throw SlowFastError(error, path: path) }
+  }
+
+  /// The converter with the target's encodings, and the calibration if there is one.
+  private func prepared(
+    _ calibrating: @escaping (CalibrationProgress) -> Void, _ isCancelled: @escaping @Sendable () -> Bool
+  ) throws -> (converter: Converter, calibrator: Calibrator?) {
+    var calibrator: Calibrator?
+    if let calibration {
+      // Told before the clips are opened.
+      if converter.options.method == .rtn { throw ConversionError.calibrationUnused(.rtn) }
+      calibrator = try Calibrator(
+        try VideoLanguageModel(path: path), calibration, converter.options, progress: calibrating, isCancelled: isCancelled)
+    }
+    guard let target else { return (converter, calibrator) }
+    let moments = try calibrator?.allMoments() ?? [:]
+    let allocated = try converter.allocated(
+      to: target, moments: { moments[$0] },
+      progress: { calibrating(CalibrationProgress(stage: "measuring", done: $0, total: $1)) }, isCancelled: isCancelled)
+    return (allocated, calibrator)
   }
 
   /// Converts. Both closures are called some times a second, on the caller's thread.
   public func run(
-    to output: String, progress: (ConversionProgress) -> Void = { _ in }, isCancelled: () -> Bool = { false }
+    to output: String, progress: (ConversionProgress) -> Void = { _ in }, calibrating: @escaping (CalibrationProgress) -> Void = { _ in },
+    isCancelled: @escaping @Sendable () -> Bool = { false }
   ) throws(SlowFastError) -> ConversionSummary {
     let start = StageTimes.now
     let result: ConversionResult
-    do { result = try converter.run(to: output, progress: progress, isCancelled: isCancelled) } catch {
+    do {
+      if converter.options.method == .gptq, calibration == nil { throw ConversionError.calibrationMissing(.gptq) }
+      let (converter, calibrator) = try prepared(calibrating, isCancelled)
+      result = try converter.run(to: output, calibration: calibrator, progress: progress, isCancelled: isCancelled)
+    } catch {
       throw SlowFastError(error, path: path)
     }
     return ConversionSummary(result, path: output, seconds: StageTimes.now - start)

@@ -11,6 +11,8 @@ struct ConvertCommand: ParsableCommand {
       appears under its name only when it is whole; an interrupted run goes on where it was when it is repeated.
         slowfast convert checkpoint/ model.sfq --bits 4
         slowfast convert checkpoint/ model.sfq --bits 4 --keep tower=8 --keep 'model.layers.0.*=16'
+        slowfast convert checkpoint/ model.sfq --method gptq --calibrate questions.jsonl
+        slowfast convert checkpoint/ model.sfq --target-size 4.5GB
         slowfast convert checkpoint/ --dry-run
       A part is one of \(ConversionPlan.matrixParts.joined(separator: ", ")).
       """)
@@ -19,14 +21,21 @@ struct ConvertCommand: ParsableCommand {
   var checkpoint: String
   @Argument(help: "The .sfq file to write; not needed with --dry-run.")
   var output: String?
-  @Option(help: "Bits of a weight: 4, 8, 16 (as stored) or 32. With 4, the parts that need it keep 8.")
+  @Option(help: "Bits of a weight: 4, 8, 16 (as stored) or 32. ")
   var bits = 4
+  @Option(help: "rtn, search or gptq: how codes and scales are chosen. gptq needs --calibrate.")
+  var method: QuantizationMethod = .search
   @Option(help: "Inputs that share a scale: 32, 64 or 128. Default: by part.")
   var group: Int?
   @Flag(help: "Codes with a minimum for each group instead of codes about zero.")
   var asymmetric = false
   @Option(help: "PATTERN=BITS: bits of the tensors whose name a pattern with * and ? fits, or of a part. May be repeated; the first that fits counts.")
   var keep: [String] = []
+  @OptionGroup var calibration: CalibrationArguments
+  @Option(help: "Choose bits and group of each matrix, 4 or 8, so that the error is least and the model takes so many bits a weight at most.")
+  var targetBits: Double?
+  @Option(help: "The same for the file's size before compression: 4.5GB, 900MB, or bytes.")
+  var targetSize: String?
   @Option(help: "zstd or none.")
   var compress: Compression = .zstd
   @Option(help: "Threads. Default: as many as processors.")
@@ -46,29 +55,46 @@ struct ConvertCommand: ParsableCommand {
 
   func validate() throws {
     if output == nil, !dryRun { throw ValidationError("Missing the file to write.") }
+    if targetBits != nil, targetSize != nil { throw ValidationError("--target-bits and --target-size exclude each other") }
+    if let targetBits, !(targetBits >= 1 && targetBits <= 32) { throw ValidationError("--target-bits is \(targetBits), expected 1 to 32") }
+    _ = try target()
     try SessionArguments.check(threads: threads)
+  }
+
+  private func target() throws -> SizeTarget? {
+    if let targetBits { return .bits(targetBits) }
+    guard let targetSize else { return nil }
+    let units: [(String, Double)] = [("GIB", 0x1p30), ("MIB", 0x1p20), ("GB", 1e9), ("MB", 1e6), ("B", 1), ("", 1)]
+    let text = targetSize.uppercased()
+    let unit = units.first { text.hasSuffix($0.0) } ?? ("", 1)
+    guard let number = Double(text.dropLast(unit.0.count)), number > 0, number * unit.1 < 1e15 else {
+      throw ValidationError("--target-size is \(targetSize.quoted), expected a number of bytes, or one such as 4.5GB or 900MB")
+    }
+    return .bytes(Int(number * unit.1))
   }
 
   func run() throws {
     let options = ConversionOptions(
-      bits: bits, group: group, isAsymmetric: asymmetric, keep: try keep.map { try KeepRule(parsing: $0) },
+      bits: bits, method: method, group: group, isAsymmetric: asymmetric, keep: try keep.map { try KeepRule(parsing: $0) },
       compression: compress == .zstd ? .standard : .none, threadCount: threads, replacesOutput: force,
       allowsNonfinite: allowNonfinite, ignoresUnknown: ignoreUnknown)
-    let conversion = try CheckpointConversion(checkpoint, options: options)
+    let conversion = try CheckpointConversion(checkpoint, options: options, calibration: calibration.options, target: try target())
+    let line = ProgressLine()
+    let calibrating: (CalibrationProgress) -> Void = { line.line($0.stage, $0.done, $0.total, "\($0.done) of \($0.total)") }
     if dryRun {
-      let report = try conversion.report()
+      let report = try conversion.report(calibrating: calibrating, isCancelled: { Interrupt.isRequested })
+      Display.clearLine()
       if json { try Display.printJSON(report) } else { print(report.text) }
       if report.problem != nil { throw ExitCode(1) }
       return
     }
-    let line = ProgressLine()
     let summary = try conversion.run(
       to: output ?? "",
       progress: { progress in
         line.rate(
           "converting", progress.doneByteCount, progress.totalByteCount, before: progress.resumedByteCount,
           "\(progress.index + 1)/\(progress.count)")
-      }, isCancelled: { Interrupt.isRequested })
+      }, calibrating: calibrating, isCancelled: { Interrupt.isRequested })
     Display.clearLine()
     if json { return try Display.printJSON(summary) }
     for name in summary.nonfiniteTensors { Display.printError("warning: \(name.escaped()) has NaN or infinite values") }
@@ -79,3 +105,5 @@ struct ConvertCommand: ParsableCommand {
         + (summary.resumedTensors > 0 ? ", \(summary.resumedTensors) tensors taken over from an interrupted run" : ""))
   }
 }
+
+extension QuantizationMethod: ExpressibleByArgument {}

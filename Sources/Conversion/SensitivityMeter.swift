@@ -1,0 +1,98 @@
+import Architecture
+import Checkpoint
+import ModelFile
+import Parallel
+import Quantization
+
+/// Measures on some rows of a matrix what each way to store it costs.
+struct SensitivityMeter {
+  let checkpoint: Checkpoint
+  let options: ConversionOptions
+  let pool: ThreadPool
+
+  /// Panels of 32 rows, evenly spread, that are measured.
+  private static let panels = 8
+
+  /// Encodings to choose from.
+  private func encodings(_ requirement: TensorRequirement) -> [TensorEncoding] {
+    let columns = StorageDefaults.columns(requirement)
+    let symmetric = !options.isAsymmetric
+    let eight = options.group ?? StorageDefaults.group(columns: columns, longest: 128)
+    let four = options.group.map { [$0] } ?? StorageDefaults.groups
+    return four.map { .quantized(bits: 4, group: $0, symmetric: symmetric) } + [.quantized(bits: 8, group: eight, symmetric: symmetric)]
+  }
+
+  /// `moments`: mean squares of the matrix's inputs; nil where they are not known and all count the same.
+  func choices(_ tensor: ConversionPlan.Stored, moments: [Float]?) throws(ConversionError) -> [StorageChoice] {
+    guard let source = RowSource(checkpoint, tensor.source, tensor.requirement) else {
+      throw .unsupportedType(tensor: tensor.source.name, type: tensor.source.type)
+    }
+    let all = PanelLayout.panels(rows: source.rows)
+    let count = min(Self.panels, all)
+    let encodings = encodings(tensor.requirement)
+    var sums = [(error: Double, energy: Double)](repeating: (0, 0), count: count * encodings.count)
+    try sums.withUnsafeMutableBufferPointer { sums throws(ConversionError) in
+      nonisolated(unsafe) let sums = sums
+      try pool.forEach(count) { index, _ throws(ConversionError) in
+        let first = index * all / count * PanelLayout.rows
+        let rows = first..<min(source.rows, first + PanelLayout.rows)
+        let scratch = ConversionScratch()
+        let values = try scratch.block(count: rows.count * source.columns)
+        if try !source.floats(rows, to: values, stride: source.columns, scratch: scratch) {
+          for index in 0..<rows.count * source.columns where !values[index].isFinite { values[index] = 0 }
+        }
+        for (number, encoding) in encodings.enumerated() {
+          sums[index * encodings.count + number] = Self.error(values, rows.count, source.columns, encoding, moments)
+        }
+      }
+    }
+    let importance = BitAllocation.importance(tensor.requirement.role)
+    var choices: [StorageChoice] = []
+    for (number, encoding) in encodings.enumerated() {
+      let (error, energy) = (0..<count).reduce((0.0, 0.0)) {
+        ($0.0 + sums[$1 * encodings.count + number].error, $0.1 + sums[$1 * encodings.count + number].energy)
+      }
+      let descriptor = TensorDescriptor(name: tensor.descriptor.name, shape: tensor.descriptor.shape, encoding: encoding)
+      let byteCount: Int
+      do throws(ModelFileError) { byteCount = try descriptor.byteCount } catch { throw .modelFile(error) }
+      choices.append(StorageChoice(encoding: encoding, byteCount: byteCount, cost: energy > 0 ? importance * error / energy : 0))
+    }
+    return choices
+  }
+
+  /// The weighted squared error of a panel's rows, and their weighted squares. Rows that do not fit cost all they are.
+  private static func error(
+    _ values: UnsafePointer<Float>, _ rows: Int, _ columns: Int, _ encoding: TensorEncoding, _ moments: [Float]?
+  ) -> (error: Double, energy: Double) {
+    guard case .quantized(let bits, let group, let symmetric) = encoding,
+      let scheme = QuantizationScheme(bits: bits, group: group, isSymmetric: symmetric),
+      let layout = PanelLayout(scheme: scheme, columns: columns)
+    else { return (0, 0) }
+    var codes = [UInt8](repeating: 0, count: layout.codesByteCount)
+    var scales = [UInt16](repeating: 0, count: layout.scaleCount)
+    var minima = scales
+    var restored = [Float](repeating: 0, count: rows * columns)
+    codes.withUnsafeMutableBytes { codes in
+      (moments ?? []).withUnsafeBufferPointer { weights in
+        guard let base = codes.baseAddress else { return }
+        do throws(QuantizationError) {
+          try layout.quantize(
+            values, stride: columns, rows: rows, PanelQuantizer(.search, moments: moments == nil ? nil : weights.baseAddress), codes: base,
+            scales: &scales, minima: &minima)
+        } catch { return }
+        layout.dequantize(codes: base, scales: scales, minima: minima, rows: rows, to: &restored, stride: columns)
+      }
+    }
+    var (error, energy) = (0.0, 0.0)
+    for row in 0..<rows {
+      for column in 0..<columns {
+        let weight = Double(moments?[column] ?? 1)
+        let value = values[row * columns + column]
+        let difference = Double(value - restored[row * columns + column])
+        error += weight * difference * difference
+        energy += weight * Double(value) * Double(value)
+      }
+    }
+    return (error, energy)
+  }
+}

@@ -1,0 +1,31 @@
+import Compute
+import Kernels
+import ModelFile
+
+extension LoadedTensor {
+  /// The tensor as a linear layer's weight; nil where a plane is missing.
+  var weightMatrix: WeightMatrix? {
+    let storage: WeightMatrix.Storage
+    switch descriptor.encoding {
+    case .float32, .float16, .bfloat16:
+      guard let type = FloatType(descriptor.encoding), let values = self[.values] else { return nil }
+      storage = .float(type, values.pointer)
+    case .quantized(let bits, let group, _):
+      guard let codes = self[.codes], let scales = self[.scales] else { return nil }
+      storage = .quantized(
+        bits: bits, group: group, codes: codes.pointer, scales: scales.pointer.assumingMemoryBound(to: UInt16.self),
+        minima: self[.minima]?.pointer.assumingMemoryBound(to: UInt16.self))
+    }
+    return WeightMatrix(rows: descriptor.rows, columns: descriptor.columns, storage: storage, owner: self)
+  }
+
+  /// A tensor of floats, `[1, n]` or `[rows, columns]`; nil where it is quantized.
+  func floats() throws(ComputeError) -> Matrix? {
+    guard let type = FloatType(descriptor.encoding), let values = self[.values] else { return nil }
+    let isVector = descriptor.shape.count < 2
+    let result = try Matrix(
+      rows: isVector ? 1 : descriptor.rows, columns: isVector ? descriptor.elementCount : descriptor.columns)
+    StoredFloats(values.bytes, type: type).copy(to: result.pointer)
+    return result
+  }
+}
