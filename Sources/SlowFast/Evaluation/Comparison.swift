@@ -60,7 +60,7 @@ public struct Comparison: Sendable {
   private func check(_ subjects: [Subject], _ baseline: VideoLanguageModel) throws(SlowFastError) {
     for subject in subjects {
       if let options = subject.conversion {
-        let report = try CheckpointConversion(checkpoint, options: options).report()
+        let report = try CheckpointConversion(checkpoint, options: options, calibration: subject.calibration).report()
         if let problem = report.problem { throw .notAModel(path: checkpoint, reason: problem) }
       }
       if case .file(let path) = subject.making {

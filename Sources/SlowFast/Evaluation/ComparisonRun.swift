@@ -42,7 +42,7 @@ struct ComparisonRun {
       let journal = try folder.journal([identity] + subject.identity() + settings)
       let facts = FactsFile(path: String(journal.path.dropLast("jsonl".count)) + "json")
       if facts.read() == nil || clips.indices.contains(where: { reference.record($0)?.failure == nil && journal.record($0) == nil }) {
-        let key = subject.conversion.map { [identity, Subject.text($0)] }
+        let key = subject.conversion.map { [identity, Subject.text($0, subject.calibration)] }
         if let old = converted, old.key != key {
           try? FileManager.default.removeItem(atPath: old.path)
           converted = nil
@@ -103,7 +103,7 @@ struct ComparisonRun {
   ) throws(SlowFastError) {
     var summary: ConversionSummary?
     if let options = subject.conversion, let converted, !FileManager.default.fileExists(atPath: converted) {
-      let conversion = try CheckpointConversion(comparison.checkpoint, options: options)
+      let conversion = try CheckpointConversion(comparison.checkpoint, options: options, calibration: subject.calibration)
       summary = try conversion.run(
         to: converted, progress: { show(subject.name, place, .converting($0.doneByteCount, of: $0.totalByteCount)) },
         isCancelled: isCancelled)
@@ -131,7 +131,7 @@ struct ComparisonRun {
     }
     var result = tally.result(subject.name, isBaseline: false)
     let known = facts.read()
-    if case .conversion(_, hasFloatInputs: true) = subject.making { result.hasFloatInputs = true }
+    if case .conversion(_, _, hasFloatInputs: true) = subject.making { result.hasFloatInputs = true }
     result.fileBytes = known?.fileBytes
     result.bitsPerWeight = known?.bitsPerWeight
     result.storedBitsPerWeight = known?.storedBitsPerWeight

@@ -13,7 +13,7 @@ struct CompareCommand: ParsableCommand {
       measured is kept there too, and a repeated run goes on with what is missing.
         slowfast compare checkpoint/ --variants 16,8,4,4a,4:tower=4 --data eval.jsonl -o report/
       A variant is BITS[a][:OPTION]…: bits as of convert, a for a minimum in each group, and options: PART=BITS or PATTERN=BITS as
-      convert --keep, group=32|64|128, input=float (no int8 inputs: the weights' error alone).
+      convert --keep, group=32|64|128, method=rtn|search|gptq, calibrated (with --calibrate; gptq always is), input=float (no int8 inputs: the weights' error alone).
       """)
 
   @Argument(help: "A checkpoint directory: the baseline.")
@@ -34,6 +34,7 @@ struct CompareCommand: ParsableCommand {
   var frames: Int?
   @Option(help: "The most tokens of an answer that is written in another way than the right one.")
   var maxTokens = 64
+  @OptionGroup var calibration: CalibrationArguments
   @OptionGroup var session: SessionArguments
   @Flag(help: "Print report.json instead of a table.")
   var json = false
@@ -49,6 +50,7 @@ struct CompareCommand: ParsableCommand {
     options.variants = try variants.map { try ComparisonVariant.list(parsing: $0) } ?? []
     options.files = models
     options.partBits = Int(parts)
+    options.calibration = calibration.options
     options.frames = frames
     options.maximumTokens = maxTokens
     options.slowAttention = session.options.slowAttention

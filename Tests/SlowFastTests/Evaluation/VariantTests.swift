@@ -14,7 +14,7 @@ import Testing
   }
 
   @Test(arguments: [
-    "", "5", "a", "4b", "16a", "4,", "4:", "4:tower", "4:tower=7", "4:group=33", "4:=8", "4:input=int4", "8:speed", "16:group=64", "4 8",
+    "", "5", "a", "4b", "16a", "4,", "4:", "4:tower", "4:tower=7", "4:group=33", "4:=8", "4:input=int4", "8:speed", "16:group=64", "4 8", "4:method=best", "4:method=rtn:calibrated", "16:calibrated",
   ])
   func senselessOnes(text: String) throws {
     let error = try #require(failure { _ = try ComparisonVariant.list(parsing: text) })
@@ -23,6 +23,12 @@ import Testing
       return
     }
     #expect(error.isWrongUsage)
+  }
+
+  @Test func methods() throws {
+    let variants = try ComparisonVariant.list(parsing: "4:method=rtn,4,4:calibrated,4:method=gptq")
+    #expect(variants.map(\.conversion.method.rawValue) == ["rtn", "search", "search", "gptq"])
+    #expect(variants.map(\.isCalibrated) == [false, false, true, true])
   }
 
   @Test func optionsThatMakeNoSense() throws {
@@ -35,6 +41,7 @@ import Testing
       }
     }
     try check { $0.partBits = nil }
+    try check { $0.variants = try ComparisonVariant.list(parsing: "4:method=gptq") }
     try check { $0.partBits = 16 }
     try check { $0.variants = try ComparisonVariant.list(parsing: "8,4,8") }
     try check { $0.files = ["a.sfq", "a.sfq"] }

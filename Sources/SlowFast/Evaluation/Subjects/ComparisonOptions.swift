@@ -6,6 +6,8 @@ public struct ComparisonOptions: Sendable {
   public var files: [String] = []
   /// Bits at which each part is quantized alone; nil leaves that out.
   public var partBits: Int? = 4
+  /// What calibrated variants are calibrated on.
+  public var calibration: CalibrationOptions?
   /// Frames of a clip; nil is the model's own number.
   public var frames: Int?
   /// The most tokens of an answer that is told from the right one.
@@ -23,6 +25,9 @@ public struct ComparisonOptions: Sendable {
     var names: Set<String> = ["baseline"]
     for name in variants.map(\.name) + files where !names.insert(name).inserted {
       throw .badOption(name: "--variants", found: "\(name) twice", expected: "each variant once")
+    }
+    if calibration == nil, let variant = variants.first(where: \.isCalibrated) {
+      throw .badOption(name: "--variants", found: variant.name, expected: "--calibrate beside it")
     }
     if let partBits, ![4, 8].contains(partBits) {
       throw .badOption(name: "--parts", found: "\(partBits)", expected: "4, 8 or none")

@@ -1,4 +1,5 @@
 import Conversion
+import Quantization
 
 /// A way to store the checkpoint, as `--variants` names it: `BITS[a][:OPTION]…`.
 ///
@@ -6,6 +7,8 @@ import Conversion
 ///     4a                   with a minimum for each group
 ///     4:tower=8            a keep rule: a part or a pattern, and its bits
 ///     4:group=64           inputs that share a scale
+///     4:method=rtn         how codes and scales are chosen: rtn, search or gptq, which is calibrated
+///     4:calibrated         the inputs that calibration saw count
 ///     8:input=float        the inputs of quantized weights stay floats: the error of the weights alone
 public struct ComparisonVariant: Sendable, Equatable {
   /// As it was written.
@@ -13,6 +16,8 @@ public struct ComparisonVariant: Sendable, Equatable {
   public var conversion: ConversionOptions
   /// Beside quantized weights, inputs are not rounded to int8.
   public var hasFloatInputs = false
+  /// Made with `ComparisonOptions.calibration`.
+  public var isCalibrated = false
 
   static let form = "BITS[a][:OPTION]…, as in 8, 4a, 4:tower=8, 4:group=64, 4:input=float"
 
@@ -39,12 +44,20 @@ public struct ComparisonVariant: Sendable, Equatable {
     conversion.bits = number
     if conversion.isAsymmetric, number > 8 { throw refused("4a or 8a: floats have no minimum") }
     for part in parts {
+      if part == "calibrated" {
+        isCalibrated = true
+        continue
+      }
       guard let separator = part.lastIndex(of: "="), separator > part.startIndex else { throw refused(Self.form) }
       let (key, value) = (String(part[..<separator]), String(part[part.index(after: separator)...]))
       switch key {
       case "group":
         guard let group = Int(value), [32, 64, 128].contains(group) else { throw refused("group=32, 64 or 128") }
         conversion.group = group
+      case "method":
+        guard let method = QuantizationMethod(rawValue: value) else { throw refused("method=rtn, search or gptq") }
+        conversion.method = method
+        isCalibrated = isCalibrated || method == .gptq
       case "input":
         guard ["float", "int8"].contains(value) else { throw refused("input=float or int8") }
         hasFloatInputs = value == "float"
@@ -54,8 +67,9 @@ public struct ComparisonVariant: Sendable, Equatable {
         }
       }
     }
+    if isCalibrated, conversion.method == .rtn { throw refused("method=search or gptq beside calibrated: rtn looks at no inputs") }
     // Keep rules may quantize parts of a variant of floats.
-    if conversion.keep.isEmpty, number > 8, conversion.group != nil || hasFloatInputs {
+    if conversion.keep.isEmpty, number > 8, conversion.group != nil || hasFloatInputs || isCalibrated {
       throw refused("options that matter: nothing is quantized")
     }
   }

@@ -8,7 +8,7 @@ import Kernels
 struct Subject {
   enum Making {
     /// Written to a model file for as long as it is measured.
-    case conversion(ConversionOptions, hasFloatInputs: Bool)
+    case conversion(ConversionOptions, CalibrationOptions?, hasFloatInputs: Bool)
     case file(String)
     /// The baseline with one part taken from the conversion of all parts.
     case part(String, ConversionOptions)
@@ -29,7 +29,7 @@ struct Subject {
   /// What of it decides the results, beside the checkpoint.
   func identity() throws(SlowFastError) -> [String] {
     switch making {
-    case .conversion(let options, let hasFloatInputs): ["conversion", Self.text(options), "\(hasFloatInputs)"]
+    case .conversion(let options, let calibration, let hasFloatInputs): ["conversion", Self.text(options, calibration), "\(hasFloatInputs)"]
     case .file(let path): ["file", try ModelIdentity.of(path)]
     case .part(let part, let options): ["part", part, Self.text(options)]
     case .weightsAlone(let options): ["weights", Self.text(options)]
@@ -38,17 +38,24 @@ struct Subject {
     }
   }
 
-  static func text(_ options: ConversionOptions) -> String {
+  static func text(_ options: ConversionOptions, _ calibration: CalibrationOptions? = nil) -> String {
     let keep = options.keep.map { "\($0.pattern)=\($0.bits)" }.joined(separator: " ")
-    return "\(options.bits) \(options.group ?? 0) \(options.isAsymmetric) \(keep)"
+    let calibrated = calibration.map { "\($0)" } ?? ""
+    return "\(options.bits) \(options.method) \(calibrated) \(options.group ?? 0) \(options.isAsymmetric) \(keep)"
   }
 
   /// The conversion that has to be there before it can be measured.
   var conversion: ConversionOptions? {
     switch making {
-    case .conversion(let options, _), .part(_, let options), .weightsAlone(let options): options
+    case .conversion(let options, _, _), .part(_, let options), .weightsAlone(let options): options
     case .file, .inputsAlone, .cacheAlone: nil
     }
+  }
+
+  /// What that conversion is calibrated on.
+  var calibration: CalibrationOptions? {
+    if case .conversion(_, let calibration, _) = making { return calibration }
+    return nil
   }
 
   /// The model, given the baseline and, where there is one, the converted file.
@@ -56,7 +63,7 @@ struct Subject {
     func file() throws(SlowFastError) -> VideoLanguageModel { try VideoLanguageModel(path: converted ?? "") }
     switch making {
     case .file(let path): return try VideoLanguageModel(path: path)
-    case .conversion(_, let hasFloatInputs):
+    case .conversion(_, _, let hasFloatInputs):
       let model = try file()
       guard hasFloatInputs else { return model }
       return VideoLanguageModel(model, source: InputSource(model.source, .exact), cacheType: model.cacheType)
@@ -77,7 +84,7 @@ extension Subject {
   /// Every subject of a comparison, in the order of the report.
   static func all(_ options: ComparisonOptions, baseline: VideoLanguageModel) -> [Subject] {
     var subjects = options.variants.map {
-      Subject(name: $0.name, making: .conversion($0.conversion, hasFloatInputs: $0.hasFloatInputs), isPart: false)
+      Subject(name: $0.name, making: .conversion($0.conversion, $0.isCalibrated ? options.calibration : nil, hasFloatInputs: $0.hasFloatInputs), isPart: false)
     }
     subjects += options.files.map { Subject(name: $0, making: .file($0), isPart: false) }
     guard let bits = options.partBits else { return subjects }
