@@ -40,8 +40,8 @@ import Testing
     #expect(plan["answer"] == nil)
   }
 
-  /// With the checkpoint's own weights. Quantized activations round to one side or the other where kernels differ in a float's last
-  /// bit, and the fixture's random weights leave its best tokens close together.
+  /// With the checkpoint's own weights: where the portable kernels do not fuse product and sum, a quantized activation may round to the
+  /// other side, and the fixture's random weights leave its best tokens close together.
   @Test func lowerKernelsGiveTheSameText() throws {
     let arguments = ["run", Repository.golden("clip"), Repository.clip, "-q", "hi", "--frames", "4", "--max-tokens", "12", "--greedy", "--json"]
     let best = try Run(arguments).finish().json()

@@ -25,6 +25,13 @@ struct SeededNumbers: RandomNumberGenerator {
 /// Every instruction set that this machine has.
 let kernelNames = KernelChoice.available.map(\.name)
 
+/// Those that multiply and add in one rounding: all but the portable ones on x86, which must not assume such an instruction.
+#if arch(x86_64)
+  let fusingKernelNames = kernelNames.filter { $0 != "portable" }
+#else
+  let fusingKernelNames = kernelNames
+#endif
+
 /// An engine with the named kernels.
 func engine(_ kernels: String, threads: Int = 2) throws -> Engine {
   try Engine(pool: ThreadPool(threadCount: threads), kernels: KernelChoice.kernels(named: kernels))

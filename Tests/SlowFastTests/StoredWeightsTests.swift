@@ -37,17 +37,23 @@ import Testing
     #expect(comparison.agreement >= (bits == 8 ? 0.85 : 0.2))
   }
 
-  /// With quantized weights kernels differ by where activations round. A float's last bit decides a few at first, and layer by layer the
-  /// differences grow to what quantizing activations costs anyway: small, but not the same text to the last token.
+  /// The same logits to the last bit, whichever kernels fuse product and sum. The portable ones on x86 do not: with them a float's last bit
+  /// decides how a few activations round, and layer by layer the differences grow to what quantizing activations costs anyway.
   @Test(arguments: KernelChoice.available.map(\.name), [8, 4])
   func kernelsAgree(kernels: String, bits: Int) throws {
     let directory = try TemporaryDirectory()
     let model = try VideoLanguageModel(path: convert("clip", bits: bits, to: directory))
     let best = try #require(try trace(model, name: "clip").floats["logits"])
     let other = try #require(try trace(model, name: "clip", kernels: kernels).floats["logits"])
-    let comparison = LogitComparison(other.values, reference: best.values, vocabularySize: model.config.vocabularySize)
-    print("\(kernels) beside \(KernelChoice.available[0].name), \(bits) bits: \(comparison)")
-    #expect(comparison.divergence < 5e-3)
+    #if arch(x86_64)
+      if kernels == "portable" {
+        let comparison = LogitComparison(other.values, reference: best.values, vocabularySize: model.config.vocabularySize)
+        print("\(kernels) beside \(KernelChoice.available[0].name), \(bits) bits: \(comparison)")
+        #expect(comparison.divergence < 5e-3)
+        return
+      }
+    #endif
+    #expect(other.values == best.values)
   }
 }
 

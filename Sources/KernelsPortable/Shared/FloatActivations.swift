@@ -65,16 +65,6 @@ func gatedSilu(_ gate: UnsafePointer<Float>, _ up: UnsafePointer<Float>, _ count
 
 func exponentiate(_ x: UnsafeMutablePointer<Float>, _ maximum: Float, _ count: Int) -> Float {
   let shift = Wide(repeating: maximum)
-  var sum = Wide(repeating: 0)
-  var rest: Float = 0
-  eachWide(count) { i, part in
-    let e = exponential(loadWide(x + i, part) - shift)
-    store(e, x + i, part)
-    if part == wideCount {
-      sum += e
-    } else {
-      for j in 0..<part { rest += x[i + j] }
-    }
-  }
-  return sum.sum + rest
+  eachWide(count) { i, part in store(exponential(loadWide(x + i, part) - shift), x + i, part) }
+  return sum(x, count)
 }

@@ -95,22 +95,25 @@ func multiplyVector(
   _ rows: Int, _ type: FloatType, _ weights: UnsafeRawPointer, _ rowStride: Int, _ columns: Int, _ x: UnsafePointer<Float>,
   _ output: UnsafeMutablePointer<Float>
 ) {
-  withUnsafeTemporaryAllocation(of: Lanes.self, capacity: 2 * rows) { sums in
-    for i in 0..<(2 * rows) { sums[i] = Lanes(repeating: 0) }
+  withUnsafeTemporaryAllocation(of: RowSum.self, capacity: rows) { sums in
+    for r in 0..<rows { sums[r] = RowSum() }
     var i = 0
-    while i + 2 * laneCount <= columns {
-      let x0 = load(x + i)
-      let x1 = load(x + i + laneCount)
+    while i + RowSum.count <= columns {
       for r in 0..<rows {
-        sums[2 * r] = multiplyAdd(load(type, weights, r * rowStride + i, laneCount), x0, sums[2 * r])
-        sums[2 * r + 1] = multiplyAdd(load(type, weights, r * rowStride + i + laneCount, laneCount), x1, sums[2 * r + 1])
+        sums[r].update { offset, sum in multiplyAdd(load(type, weights, r * rowStride + i + offset, laneCount), load(x + i + offset), sum) }
       }
-      i += 2 * laneCount
+      i += RowSum.count
     }
-    eachVector(columns - i) { j, part in
-      let value = load(x + i + j, part)
-      for r in 0..<rows { sums[2 * r] = multiplyAdd(load(type, weights, r * rowStride + i + j, part), value, sums[2 * r]) }
+    if i < columns {
+      for r in 0..<rows {
+        sums[r].update { offset, sum in
+          let part = columns - i - offset
+          if part <= 0 { return sum }
+          let present = part < laneCount ? part : laneCount
+          return multiplyAdd(load(type, weights, r * rowStride + i + offset, present), load(x + i + offset, present), sum)
+        }
+      }
     }
-    for r in 0..<rows { output[r] = lanes_sum(sums[2 * r] + sums[2 * r + 1]) }
+    for r in 0..<rows { output[r] = sums[r].total }
   }
 }

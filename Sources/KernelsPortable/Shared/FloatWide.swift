@@ -24,7 +24,6 @@ struct Wide {
   @inline(__always) var magnitude: Wide { Wide(lanes_magnitude(low), lanes_magnitude(high)) }
   @inline(__always) func orMore(_ b: Wide) -> Wide { Wide(lanes_max(low, b.low), lanes_max(high, b.high)) }
   @inline(__always) func orLess(_ b: Wide) -> Wide { Wide(lanes_min(low, b.low), lanes_min(high, b.high)) }
-  @inline(__always) var sum: Float { lanes_sum(low + high) }
 }
 
 @inline(__always) var wideCount: Int { 2 * laneCount }
