@@ -44,7 +44,7 @@ let kernelTargets: [Target] = isARM ? [
 ]
 
 func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = [], resources: [Resource] = []) -> Target {
-  .testTarget(name: name, dependencies: dependencies, exclude: exclude, resources: resources, swiftSettings: strict)
+  .testTarget(name: name, dependencies: dependencies + ["TestSupport"], exclude: exclude, resources: resources, swiftSettings: strict)
 }
 
 let package = Package(
@@ -115,6 +115,7 @@ let package = Package(
       name: "kernel-bench", dependencies: ["CIntrinsics", "Compute", "Kernels", "Measurement", "Parallel"],
       path: "benchmarks/kernels", exclude: ["arm.md"], swiftSettings: strict),
 
+    .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
     tests("ParallelTests", ["Parallel"]),
     tests("KernelTests", ["Kernels", "KernelsPortable", "Compute", "Quantization"] + kernelTargets.map { .byName(name: $0.name) }),
     tests("ComputeTests", ["Compute", "Kernels", "Parallel", "Quantization"]),

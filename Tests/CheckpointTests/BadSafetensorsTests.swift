@@ -1,5 +1,6 @@
 import Checkpoint
 import Foundation
+import TestSupport
 import Testing
 
 /// Each way in which a safetensors file can be wrong, as literal bytes.

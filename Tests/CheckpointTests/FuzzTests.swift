@@ -1,22 +1,12 @@
 import Checkpoint
+import TestSupport
 import Testing
 
 /// Damaged files must be refused or read, never trap: seeded, so that a failure repeats.
 @Suite struct FuzzTests {
-  private struct Random: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-      state &+= 0x9E37_79B9_7F4A_7C15
-      var z = state
-      z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-      z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-      return z ^ (z >> 31)
-    }
-  }
-
   private static let interesting = Array("{}[]\",:\\u-+.eE0123456789 \u{0}\u{7F}".utf8) + [0x80, 0xC3, 0xE2, 0xF0, 0xFF]
 
-  private func mutate(_ bytes: [UInt8], _ random: inout Random) -> [UInt8] {
+  private func mutate(_ bytes: [UInt8], _ random: inout SeededNumbers) -> [UInt8] {
     var bytes = bytes
     for _ in 0..<Int.random(in: 1...4, using: &random) where !bytes.isEmpty {
       let place = Int.random(in: 0..<bytes.count, using: &random)
@@ -41,7 +31,7 @@ import Testing
       "y":{"dtype":"F32","shape":[],"data_offsets":[12,16],"extra":[true,false,null,-1.5e-3,{"k":[]}]}}
       """
     let header = Array(text.utf8)
-    var random = Random(state: 1)
+    var random = SeededNumbers(1)
     var accepted = 0
     for round in 0..<4000 {
       // The header alone in most rounds, with its length put right: otherwise few mutations get beyond the first check.
@@ -70,7 +60,7 @@ import Testing
     try directory.write("config.json", "{}")
     try directory.write("one.safetensors", zeros([("a", [1]), ("b", [2])]))
     let index = Array("{\"metadata\":{\"total_size\":12},\"weight_map\":{\"a\":\"one.safetensors\",\"b\":\"one.safetensors\"}}".utf8)
-    var random = Random(state: 2)
+    var random = SeededNumbers(2)
     for _ in 0..<1000 {
       try directory.write("model.safetensors.index.json", mutate(index, &random))
       do { _ = try Checkpoint(directory: directory.path) } catch { #expect(!error.description.contains("\n")) }

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// Files that are no video: one line, status 1, nothing written.
@@ -22,9 +23,9 @@ import Testing
 
   @Test func missing() throws { try expectRefused(directory.file("none.mp4"), "no such file") }
 
-  @Test func empty() throws { try expectRefused(directory.write(Data(), as: "empty.mp4"), "empty") }
+  @Test func empty() throws { try expectRefused(directory.write("empty.mp4", Data()), "empty") }
 
-  @Test func text() throws { try expectRefused(directory.write(Data(String(repeating: "It was a dark night.\n", count: 50).utf8), as: "novel.mp4")) }
+  @Test func text() throws { try expectRefused(directory.write("novel.mp4", Data(String(repeating: "It was a dark night.\n", count: 50).utf8))) }
 
   @Test func emptyDirectory() throws {
     let path = directory.file("pictures")
@@ -41,11 +42,11 @@ import Testing
     for (value, count) in [(1, 2), (1, 2), (8000, 4), (16000, 4), (2, 2), (16, 2)] { wave += little(UInt32(value), count) }
     wave += Data("data".utf8) + little(samples, 4)
     wave += Data(count: Int(samples))
-    try expectRefused(directory.write(wave, as: "sound.wav"), "no video stream")
+    try expectRefused(directory.write("sound.wav", wave), "no video stream")
   }
 
   @Test(.enabled(if: geteuid() != 0, "root reads everything")) func unreadable() throws {
-    let path = try directory.write(try Data(contentsOf: URL(fileURLWithPath: Repository.clip)), as: "locked.mp4")
+    let path = try directory.write("locked.mp4", try Data(contentsOf: URL(fileURLWithPath: Repository.clip)))
     chmod(path, 0)
     try expectRefused(path)
   }

@@ -1,5 +1,6 @@
 import Foundation
 import ModelFile
+import TestSupport
 import Testing
 
 /// Files that are no model, or no longer: one line, status 1.
@@ -17,9 +18,9 @@ import Testing
 
   @Test func missing() throws { try expectRefused(directory.file("none.sfq")) }
 
-  @Test func empty() throws { try expectRefused(directory.write(Data(), as: "empty.sfq")) }
+  @Test func empty() throws { try expectRefused(directory.write("empty.sfq", Data())) }
 
-  @Test func text() throws { try expectRefused(directory.write(Data("Dear model,\n".utf8), as: "letter.sfq")) }
+  @Test func text() throws { try expectRefused(directory.write("letter.sfq", Data("Dear model,\n".utf8))) }
 
   @Test func aVideo() throws { try expectRefused(Repository.clip) }
 
@@ -28,16 +29,16 @@ import Testing
   }
 
   @Test(arguments: [10, 63, 64, 5000])
-  func truncated(length: Int) throws { try expectRefused(directory.write(try Fixture.bytes().prefix(length), as: "cut.sfq")) }
+  func truncated(length: Int) throws { try expectRefused(directory.write("cut.sfq", try Fixture.bytes().prefix(length))) }
 
-  @Test func truncatedByOneByte() throws { try expectRefused(directory.write(try Fixture.bytes().dropLast(), as: "cut.sfq")) }
+  @Test func truncatedByOneByte() throws { try expectRefused(directory.write("cut.sfq", try Fixture.bytes().dropLast())) }
 
   /// A bit in the first bytes, and one in the table at the end.
   @Test(arguments: [3, 20, -100])
   func flippedWhereEveryCommandReads(place: Int) throws {
     var bytes = try Fixture.bytes()
     bytes[place < 0 ? bytes.count + place : place] ^= 4
-    try expectRefused(directory.write(bytes, as: "flipped.sfq"))
+    try expectRefused(directory.write("flipped.sfq", bytes))
   }
 
   /// A bit in the weights: found when they are read.
@@ -45,7 +46,7 @@ import Testing
     var bytes = try Fixture.bytes()
     let tensor = try #require(try ModelFileReader(path: Fixture.model()).tensors.first { $0.name.hasSuffix("down_proj.weight") })
     bytes[tensor.planes[0].offset + 8] ^= 4
-    let path = try directory.write(bytes, as: "flipped.sfq")
+    let path = try directory.write("flipped.sfq", bytes)
     try expectRefused(path, commands: [["run", path, Repository.clip, "-q", "hi", "--frames", "2"], ["unpack", path, directory.file("raw.sfq")]])
     #expect(directory.contents == ["flipped.sfq"])
   }
@@ -59,7 +60,7 @@ import Testing
   }
 
   @Test(.enabled(if: geteuid() != 0, "root reads everything")) func unreadable() throws {
-    let path = try directory.write(try Fixture.bytes(), as: "locked.sfq")
+    let path = try directory.write("locked.sfq", try Fixture.bytes())
     chmod(path, 0)
     try expectRefused(path)
   }

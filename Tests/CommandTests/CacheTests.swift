@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// `--cache` and `--reuse-static` from outside.
@@ -59,7 +60,7 @@ import Testing
   }
 
   @Test func aFileIsNoCache() throws {
-    let path = try directory.write(Data("mine".utf8), as: "mine")
+    let path = try directory.write("mine", Data("mine".utf8))
     try Run(arguments("--cache", path)).finish().expectBadInput("mine")
     #expect(try Data(contentsOf: URL(fileURLWithPath: path)) == Data("mine".utf8))
   }

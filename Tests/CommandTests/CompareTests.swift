@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// `compare`: what it prints and writes, and what it refuses.
@@ -8,7 +9,7 @@ import Testing
   init() throws { directory = try TemporaryDirectory() }
 
   private func write(_ lines: String...) throws -> String {
-    try directory.write(Data(lines.joined(separator: "\n").utf8), as: "eval.jsonl")
+    try directory.write("eval.jsonl", Data(lines.joined(separator: "\n").utf8))
   }
 
   private static let good = #"{"video": "\#(Repository.clip)", "question": "What happens?", "answer": "a launch", "kind": "event"}"#

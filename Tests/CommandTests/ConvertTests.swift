@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// `convert`: what it writes and what it leaves alone.
@@ -32,7 +33,7 @@ import Testing
   }
 
   @Test func anOutputThatIsThere() throws {
-    let output = try directory.write(Data("mine".utf8), as: "model.sfq")
+    let output = try directory.write("model.sfq", Data("mine".utf8))
     try slowfast("convert", Repository.golden("vanilla"), output).expectBadInput("model.sfq")
     #expect(try Data(contentsOf: URL(fileURLWithPath: output)) == Data("mine".utf8))
     #expect(directory.contents == ["model.sfq"])

@@ -1,33 +1,12 @@
 import Foundation
+import TestSupport
 import Testing
-
-/// A disk of 256 KiB, where the system lets us mount one.
-private final class SmallDisk {
-  let path: String
-
-  init?() {
-    let folder = NSTemporaryDirectory() + "/slowfast-disk-\(UUID().uuidString)"
-    guard (try? FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)) != nil else { return nil }
-    path = folder
-    guard mount("tmpfs", path, "tmpfs", 0, "size=256k") == 0 else {
-      try? FileManager.default.removeItem(atPath: path)
-      return nil
-    }
-  }
-
-  deinit {
-    umount(path)
-    try? FileManager.default.removeItem(atPath: path)
-  }
-
-  static let isPossible = SmallDisk() != nil
-}
 
 @Suite(.enabled(if: SmallDisk.isPossible, "needs the right to mount a tmpfs"))
 struct DiskFullTests {
   /// The command's output on a disk too small for it.
   private func expectFull(_ name: String, _ arguments: (String) throws -> [String], location: SourceLocation = #_sourceLocation) throws {
-    let disk = try #require(SmallDisk())
+    let disk = try #require(SmallDisk(kibibytes: 256))
     let output = "\(disk.path)/\(name)"
     try Run(try arguments(output)).finish().expectBadInput(name, location: location)
     #expect(try FileManager.default.contentsOfDirectory(atPath: disk.path) == [], sourceLocation: location)

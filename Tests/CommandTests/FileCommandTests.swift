@@ -1,5 +1,6 @@
 import Foundation
 import ModelFile
+import TestSupport
 import Testing
 
 /// `tokenize`, `inspect`, `verify`, `unpack`, `pack`.
@@ -44,7 +45,7 @@ import Testing
     let range = try #require(tensor.planes.first?.chunks.first?.range)
     var bytes = try Fixture.bytes()
     bytes[range.lowerBound + range.count / 2] ^= 1
-    let path = try directory.write(bytes, as: "damaged.sfq")
+    let path = try directory.write("damaged.sfq", bytes)
     let outcome = try slowfast("verify", path)
     #expect(outcome.status == 1)
     #expect(outcome.output.contains(name) && outcome.output.contains("\(range.lowerBound)") && outcome.output.contains("\(range.upperBound)"))

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// `frames`: what a model would see.
@@ -43,7 +44,7 @@ import Testing
 
   @Test func whereNothingCanBeWritten() throws {
     try slowfast("frames", Repository.clip, "-n", "1", "--sheet", directory.file("none/sheet.png")).expectBadInput("none/sheet.png")
-    let file = try directory.write(Data(), as: "file")
+    let file = try directory.write("file", Data())
     try slowfast("frames", Repository.clip, "-n", "1", "-o", file).expectBadInput("file")
     #expect(directory.contents == ["file"])
   }

@@ -1,5 +1,6 @@
 import Checkpoint
 import Foundation
+import TestSupport
 import Testing
 
 /// Ctrl-C: the end within a second, and nothing half done under an output's name.

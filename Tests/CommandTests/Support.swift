@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// Paths of the repository.
@@ -6,28 +7,6 @@ enum Repository {
   static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path
   static let clip = root + "/Tests/Clips/nasa.mp4"
   static func golden(_ name: String) -> String { "\(root)/Tests/Golden/\(name)" }
-}
-
-/// A directory that goes with the value.
-final class TemporaryDirectory: Sendable {
-  let path: String
-
-  init() throws {
-    path = NSTemporaryDirectory() + "/slowfast-command-\(UUID().uuidString)"
-    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-  }
-
-  deinit { try? FileManager.default.removeItem(atPath: path) }
-
-  func file(_ name: String) -> String { "\(path)/\(name)" }
-
-  /// A file of these bytes.
-  func write(_ bytes: Data, as name: String) throws -> String {
-    try bytes.write(to: URL(fileURLWithPath: file(name)))
-    return file(name)
-  }
-
-  var contents: [String] { ((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []).sorted() }
 }
 
 /// What a run of the command did.
@@ -64,10 +43,10 @@ final class Run {
     process.arguments = arguments
     process.environment = ProcessInfo.processInfo.environment.filter { $0.key != "SLOWFAST_KERNELS" }
       .merging(environment) { _, new in new }
-    process.standardInput = try FileHandle(forReadingFrom: URL(fileURLWithPath: directory.write(Data(input.utf8), as: "input")))
+    process.standardInput = try FileHandle(forReadingFrom: URL(fileURLWithPath: directory.write("input", Data(input.utf8))))
     // Files, not pipes: they never fill up.
-    process.standardOutput = try FileHandle(forWritingTo: URL(fileURLWithPath: directory.write(Data(), as: "output")))
-    process.standardError = try FileHandle(forWritingTo: URL(fileURLWithPath: directory.write(Data(), as: "errors")))
+    process.standardOutput = try FileHandle(forWritingTo: URL(fileURLWithPath: directory.write("output", Data())))
+    process.standardError = try FileHandle(forWritingTo: URL(fileURLWithPath: directory.write("errors", Data())))
     try process.run()
     // A run that hangs fails its test instead of all of them.
     let identifier = process.processIdentifier

@@ -1,5 +1,6 @@
 import Compute
 import Kernels
+import TestSupport
 import Testing
 
 @Suite struct AttentionTests {

@@ -1,5 +1,6 @@
 import Compute
 import Kernels
+import TestSupport
 import Testing
 
 /// Entries of a cache as bytes: into another cache of another capacity, and into a larger one.

@@ -1,5 +1,6 @@
 import Compute
 import Kernels
+import TestSupport
 import Testing
 
 /// The same bits whatever the number of threads and, where products and sums are fused, whatever the kernels.

@@ -1,6 +1,7 @@
 import Compute
 import Foundation
 import Kernels
+import TestSupport
 import Testing
 
 /// The float kernels of each table by themselves: accuracy over their whole range, values that are no numbers, and counts that are no

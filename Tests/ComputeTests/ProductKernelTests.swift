@@ -1,5 +1,6 @@
 import Compute
 import Kernels
+import TestSupport
 import Testing
 
 /// Products of floats, with every number of rows that a tile can have and strides of all kinds.

@@ -1,5 +1,6 @@
 import Compute
 import Kernels
+import TestSupport
 
 /// A weight matrix of each kind beside the values that it stands for.
 struct TestWeight {

@@ -1,6 +1,7 @@
 import Compute
 import Kernels
 import Parallel
+import TestSupport
 import Testing
 
 /// What a memory plan counts on: scratch memory stays within its bound, whatever the number of tokens.

@@ -1,4 +1,5 @@
 import Compute
+import TestSupport
 import Testing
 
 /// Products whose inputs are taken otherwise than they would be: for measuring what the int8 scheme costs.

@@ -2,6 +2,7 @@ import Checkpoint
 import Conversion
 import Foundation
 import ModelFile
+import TestSupport
 import Testing
 
 /// Checkpoints that must not become model files: a line that says what and where, and nothing written.

@@ -1,6 +1,7 @@
 import Checkpoint
 import Conversion
 import ModelFile
+import TestSupport
 import Testing
 
 /// Every stored value becomes the float that it stands for, and every float the nearest stored value.

@@ -3,6 +3,7 @@ import Checkpoint
 import Conversion
 import Foundation
 import ModelFile
+import TestSupport
 import Testing
 import Tokenizer
 

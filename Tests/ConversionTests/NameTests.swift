@@ -2,6 +2,7 @@ import Checkpoint
 import Conversion
 import Foundation
 import ModelFile
+import TestSupport
 import Testing
 
 /// Names that other tools write, tensors that are not used, and tensors that are not known.

@@ -2,6 +2,7 @@ import Checkpoint
 import Conversion
 import Foundation
 import ModelFile
+import TestSupport
 import Testing
 
 /// Runs that are interrupted, and the runs after them.

@@ -2,23 +2,12 @@ import Checkpoint
 import Foundation
 import ModelFile
 import Parallel
+import TestSupport
 
 let goldenDirectory = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().path + "/Golden"
 
-/// A directory that goes with the value.
-final class TemporaryDirectory {
-  let path: String
-
-  init() throws {
-    let parent = access("/dev/shm", W_OK) == 0 ? "/dev/shm/" : NSTemporaryDirectory()
-    path = parent + "slowfast-conversion-\(UUID().uuidString)"
-    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-  }
-
-  deinit { try? FileManager.default.removeItem(atPath: path) }
-
-  var output: String { path + "/model.sfq" }
-  var contents: [String] { ((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []).sorted() }
+extension TemporaryDirectory {
+  var output: String { file("model.sfq") }
 }
 
 /// A tensor in memory, as a checkpoint's file has it.

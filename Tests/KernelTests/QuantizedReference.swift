@@ -1,4 +1,5 @@
 import Kernels
+import TestSupport
 
 /// One token's activations as int8, by the book.
 struct ReferenceRow {

@@ -1,5 +1,6 @@
 import Kernels
 import Quantization
+import TestSupport
 import Testing
 
 struct QuantizedWeightTests {

@@ -1,29 +1,8 @@
 import Foundation
 import ModelFile
 import Parallel
+import TestSupport
 import Testing
-
-/// A disk of one mebibyte, where the system lets us mount one.
-private final class SmallDisk {
-  let path: String
-
-  init?() {
-    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("smalldisk-\(UUID().uuidString)").path
-    guard (try? FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)) != nil else { return nil }
-    path = folder
-    guard mount("tmpfs", path, "tmpfs", 0, "size=1m") == 0 else {
-      try? FileManager.default.removeItem(atPath: path)
-      return nil
-    }
-  }
-
-  deinit {
-    umount(path)
-    try? FileManager.default.removeItem(atPath: path)
-  }
-
-  static let isPossible = SmallDisk() != nil
-}
 
 @Suite(.enabled(if: SmallDisk.isPossible, "needs the right to mount a tmpfs"))
 struct DiskFullTests {
@@ -33,7 +12,7 @@ struct DiskFullTests {
   }
 
   @Test func aFullDiskIsAnErrorAndTheWorkIsKept() throws {
-    let disk = try #require(SmallDisk())
+    let disk = try #require(SmallDisk(kibibytes: 1024))
     let path = "\(disk.path)/model.sfq"
     do {
       let writer = try ModelFileWriter(path: path, fingerprint: "f", compression: .none, chunkSize: 65536, pool: pool)
@@ -59,7 +38,7 @@ struct DiskFullTests {
   }
 
   @Test func aDiskThatFillsUpAtTheVeryEnd() throws {
-    let disk = try #require(SmallDisk())
+    let disk = try #require(SmallDisk(kibibytes: 1024))
     let path = "\(disk.path)/model.sfq"
     let writer = try ModelFileWriter(path: path, fingerprint: "f", compression: .none, chunkSize: 65536, pool: pool)
     for tensor in tensors.prefix(2) { try write(tensor, with: writer) }

@@ -1,6 +1,7 @@
 import Foundation
 import ModelFile
 import Parallel
+import TestSupport
 import Testing
 
 /// Valid files, changed at random: each is refused, or what it gives is what its checksums say. Never a trap, never a read beyond the end.
@@ -28,15 +29,15 @@ import Testing
 
   @Test(arguments: 0..<8)
   func changedFilesWithChecksumsThatFit(_ seed: UInt64) throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     var numbers = SeededNumbers(seed)
     var opened = 0
     for _ in 0..<400 {
       var content = Mutation.apply(to: try #require(Mutation.seeds.randomElement(using: &numbers)), &numbers)
       content.mendChecksums()
-      try put(content, at: folder("model.sfq"))
+      try put(content, at: folder.file("model.sfq"))
       do {
-        _ = try Self.useAll(folder("model.sfq"))
+        _ = try Self.useAll(folder.file("model.sfq"))
         opened += 1
       } catch {
         let problem = try #require(error as? ModelFileError)
@@ -50,47 +51,47 @@ import Testing
 
   @Test(arguments: 0..<4)
   func changedFilesAreNeverTakenForWhole(_ seed: UInt64) throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     var numbers = SeededNumbers(seed + 100)
     for _ in 0..<300 {
       let whole = try #require(Mutation.seeds.randomElement(using: &numbers))
       let content = Mutation.apply(to: whole, &numbers)
       guard content != whole else { continue }
-      try put(content, at: folder("model.sfq"))
-      let damage = try? Self.useAll(folder("model.sfq"))
+      try put(content, at: folder.file("model.sfq"))
+      let damage = try? Self.useAll(folder.file("model.sfq"))
       #expect(damage?.isEmpty != true)
     }
   }
 
   @Test func everyTruncationIsRefused() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     let whole = try bytes(of: "\(formats)/conformance/packed.sfq")
     for count in 0..<whole.count {
-      try put(Array(whole.prefix(count)), at: folder("model.sfq"))
-      let error = failure { _ = try ModelFileReader(path: folder("model.sfq")) }
+      try put(Array(whole.prefix(count)), at: folder.file("model.sfq"))
+      let error = failure { _ = try ModelFileReader(path: folder.file("model.sfq")) }
       #expect(error?.rule == (count < 8 && count > 0 ? "mangled" : count < 64 ? "prelude-short" : "file-length") || count < 4)
       #expect(error != nil)
     }
   }
 
   @Test func journalsOfAnyContentAreSafe() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     var numbers = SeededNumbers(5)
     do {
-      let writer = try ModelFileWriter(path: folder("model.sfq"), fingerprint: "f", chunkSize: 4096, pool: Self.pool)
+      let writer = try ModelFileWriter(path: folder.file("model.sfq"), fingerprint: "f", chunkSize: 4096, pool: Self.pool)
       for tensor in SampleTensor.all.prefix(4) { try write(tensor, with: writer) }
     }
-    let partial = try bytes(of: folder("model.sfq.partial"))
-    let journal = try bytes(of: folder("model.sfq.partial.journal"))
+    let partial = try bytes(of: folder.file("model.sfq.partial"))
+    let journal = try bytes(of: folder.file("model.sfq.partial.journal"))
     for _ in 0..<300 {
       var content = journal
       for _ in 0..<Int.random(in: 1...4, using: &numbers) {
         let offset = Int.random(in: 0..<content.count, using: &numbers)
         content[offset] = UInt8.random(in: .min ... .max, using: &numbers)
       }
-      try put(content, at: folder("model.sfq.partial.journal"))
-      try put(partial, at: folder("model.sfq.partial"))
-      let writer = try ModelFileWriter(path: folder("model.sfq"), fingerprint: "f", chunkSize: 4096, pool: Self.pool)
+      try put(content, at: folder.file("model.sfq.partial.journal"))
+      try put(partial, at: folder.file("model.sfq.partial"))
+      let writer = try ModelFileWriter(path: folder.file("model.sfq"), fingerprint: "f", chunkSize: 4096, pool: Self.pool)
       #expect(writer.resumed.map(\.descriptor) == SampleTensor.all.prefix(writer.resumed.count).map(\.descriptor))
     }
   }

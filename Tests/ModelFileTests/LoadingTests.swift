@@ -1,15 +1,16 @@
 import ModelFile
 import Parallel
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite struct LoadingTests {
   private let pool = ThreadPool(threadCount: 2)
 
   @Test func rawPlanesAreTheFilesOwnPages() throws {
-    let folder = try TemporaryFolder()
-    try write(to: folder("model.sfq"), compression: .none)
-    let reader = try ModelFileReader(path: folder("model.sfq"))
+    let folder = try TemporaryDirectory()
+    try write(to: folder.file("model.sfq"), compression: .none)
+    let reader = try ModelFileReader(path: folder.file("model.sfq"))
     let tensor = try reader.load("layers.0.k.weight", pool: pool)
     #expect(tensor[.codes]?.isMapped == true)
     #expect(tensor[.scales]?.isMapped == false)  // 3072 bytes: less than a page is not worth a mapping.
@@ -21,25 +22,25 @@ import Testing
   }
 
   @Test func mappedPlanesOutliveTheirReader() throws {
-    let folder = try TemporaryFolder()
-    try write(to: folder("model.sfq"), compression: .none)
-    let tensor = try ModelFileReader(path: folder("model.sfq")).load("embedding", pool: pool)
+    let folder = try TemporaryDirectory()
+    try write(to: folder.file("model.sfq"), compression: .none)
+    let tensor = try ModelFileReader(path: folder.file("model.sfq")).load("embedding", pool: pool)
     #expect(try Array(#require(tensor[.values]).bytes) == SampleTensor.all[4].planes[.values])
   }
 
   @Test func theOrderIsTheCallers() throws {
-    let folder = try TemporaryFolder()
-    try write(to: folder("model.sfq"))
-    let reader = try ModelFileReader(path: folder("model.sfq"))
+    let folder = try TemporaryDirectory()
+    try write(to: folder.file("model.sfq"))
+    let reader = try ModelFileReader(path: folder.file("model.sfq"))
     let names = ["gate", "norm.weight", "gate", "conv"]
     #expect(try reader.loadAll(of: names, pool: pool).map(\.name) == names)
     #expect(try reader.loadAll(of: [], pool: pool).isEmpty)
   }
 
   @Test func progressReachesTheTotal() throws {
-    let folder = try TemporaryFolder()
-    try write(to: folder("model.sfq"))
-    let reader = try ModelFileReader(path: folder("model.sfq"))
+    let folder = try TemporaryDirectory()
+    try write(to: folder.file("model.sfq"))
+    let reader = try ModelFileReader(path: folder.file("model.sfq"))
     let seen = Mutex<[(Int, Int)]>([])
     _ = try reader.loadAll(of: reader.tensors.map(\.name), pool: pool) { done, total in
       seen.withLock { $0.append((done, total)) }
@@ -59,8 +60,8 @@ import Testing
   }
 
   @Test func progressCanStopTheWork() throws {
-    let folder = try TemporaryFolder()
-    let path = folder("model.sfq")
+    let folder = try TemporaryDirectory()
+    let path = folder.file("model.sfq")
     try write(to: path)
     let reader = try ModelFileReader(path: path)
     let names = reader.tensors.map(\.name)
@@ -70,9 +71,9 @@ import Testing
 
   @Test(arguments: [ChunkCompression.none, .standard])
   func rowsOnDemand(_ compression: ChunkCompression) throws {
-    let folder = try TemporaryFolder()
-    try write(to: folder("model.sfq"), compression: compression)
-    let reader = try ModelFileReader(path: folder("model.sfq"))
+    let folder = try TemporaryDirectory()
+    try write(to: folder.file("model.sfq"), compression: compression)
+    let reader = try ModelFileReader(path: folder.file("model.sfq"))
     let rows = try reader.rows(of: "embedding", keptChunks: 2)
     let expected = try #require(SampleTensor.all[4].planes[.values])
     #expect(rows.rows == 500 && rows.columns == 96)
@@ -89,13 +90,13 @@ import Testing
 
   @Test(arguments: [ChunkCompression.none, .standard])
   func rowsTouchOnlyTheirChunks(_ compression: ChunkCompression) throws {
-    let folder = try TemporaryFolder()
-    try write(to: folder("model.sfq"), compression: compression)
-    var content = try bytes(of: folder("model.sfq"))
-    let chunk = try ModelFileReader(path: folder("model.sfq")).tensors[4].planes[0].chunks[3]
+    let folder = try TemporaryDirectory()
+    try write(to: folder.file("model.sfq"), compression: compression)
+    var content = try bytes(of: folder.file("model.sfq"))
+    let chunk = try ModelFileReader(path: folder.file("model.sfq")).tensors[4].planes[0].chunks[3]
     content[chunk.offset] ^= 1
-    try put(content, at: folder("damaged.sfq"))
-    let rows = try ModelFileReader(path: folder("damaged.sfq")).rows(of: "embedding")
+    try put(content, at: folder.file("damaged.sfq"))
+    let rows = try ModelFileReader(path: folder.file("damaged.sfq")).rows(of: "embedding")
     // Chunk 3 holds bytes 12288 to 16384: rows 64 to 85.
     #expect(try rows.row(63).count == 192)
     #expect(try rows.row(86).count == 192)
@@ -103,9 +104,9 @@ import Testing
   }
 
   @Test func manyThreadsMayReadRows() throws {
-    let folder = try TemporaryFolder()
-    try write(to: folder("model.sfq"))
-    let rows = try ModelFileReader(path: folder("model.sfq")).rows(of: "embedding", keptChunks: 1)
+    let folder = try TemporaryDirectory()
+    try write(to: folder.file("model.sfq"))
+    let rows = try ModelFileReader(path: folder.file("model.sfq")).rows(of: "embedding", keptChunks: 1)
     let expected = try #require(SampleTensor.all[4].planes[.values])
     let wrong = Atomic<Int>(0)
     ThreadPool(threadCount: 4).forEach(2000) { index, _ in

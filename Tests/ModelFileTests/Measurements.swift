@@ -1,6 +1,7 @@
 import Foundation
 import ModelFile
 import Parallel
+import TestSupport
 import Testing
 
 /// Speeds, printed and not judged: `SLOWFAST_MEASURE=1 swift test -c release --filter ModelFileTests.Measurements`.
@@ -12,14 +13,14 @@ struct Measurements {
   private static let shape = [4096, 4096]
 
   @Test func writingLoadingAndVerifying() throws {
-    let folder = try TemporaryFolder(in: ProcessInfo.processInfo.environment["SLOWFAST_MEASURE_FOLDER"])
+    let folder = try TemporaryDirectory(in: ProcessInfo.processInfo.environment["SLOWFAST_MEASURE_FOLDER"])
     let tensor = Self.gaussian()
     let raw = Self.layers * tensor.planes.values.reduce(0) { $0 + $1.count }
     print("\(Self.layers) tensors, \(raw / 1_000_000) MB of int4/64 codes and scales of gaussian weights")
     for threads in [1, 2] {
       let pool = ThreadPool(threadCount: threads)
       for (name, compression) in [("packed", ChunkCompression.standard), ("raw", .none)] {
-        let path = folder("\(name).sfq")
+        let path = folder.file("\(name).sfq")
         try report("write \(name), \(threads) threads", raw, best: 1) { try Self.write(tensor, to: path, compression, pool) }
         let reader = try ModelFileReader(path: path)
         print("  \(name): \(reader.byteCount / 1_000_000) MB, \(Double(reader.byteCount) / Double(raw)) of the raw size")
@@ -32,15 +33,15 @@ struct Measurements {
       let bytes = [UInt8](repeating: 3, count: 64 << 20)
       report("XXH3-64 of memory, 1 thread", bytes.count) { _ = checksum(bytes) }
     }
-    let opening = ContinuousClock().measure { for _ in 0..<100 { _ = try? ModelFileReader(path: folder("packed.sfq")) } }
+    let opening = ContinuousClock().measure { for _ in 0..<100 { _ = try? ModelFileReader(path: folder.file("packed.sfq")) } }
     print("open: \(opening / 100)")
   }
 
   @Test func openingAFileOfManyTensors() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     let tensors = (0..<1000).map { SampleTensor("model.layers.\($0).mlp.down_proj.weight", [64, 256], .float32, seed: UInt64($0)) }
-    try ModelFileTests.write(tensors, to: folder("model.sfq"), chunkSize: 16384, pool: ThreadPool(threadCount: 1))
-    let opening = ContinuousClock().measure { for _ in 0..<20 { _ = try? ModelFileReader(path: folder("model.sfq")) } }
+    try ModelFileTests.write(tensors, to: folder.file("model.sfq"), chunkSize: 16384, pool: ThreadPool(threadCount: 1))
+    let opening = ContinuousClock().measure { for _ in 0..<20 { _ = try? ModelFileReader(path: folder.file("model.sfq")) } }
     print("open 1000 tensors, 4000 chunks: \(opening / 20)")
   }
 

@@ -1,3 +1,5 @@
+import TestSupport
+
 /// Changes files at random.
 enum Mutation {
   /// Valid files to begin with.

@@ -1,6 +1,7 @@
 import Foundation
 import ModelFile
 import Parallel
+import TestSupport
 import Testing
 
 /// The independent reader in `Formats/` on what this module writes, and on the conformance files.
@@ -36,8 +37,8 @@ struct PythonReaderTests {
 
   @Test(arguments: [ChunkCompression.none, .standard])
   func readsWhatWeWrite(_ compression: ChunkCompression) throws {
-    let folder = try TemporaryFolder()
-    let path = folder("model.sfq")
+    let folder = try TemporaryDirectory()
+    let path = folder.file("model.sfq")
     try write(to: path, compression: compression)
     #expect(try Python.reader("verify", path).status == 0)
     let found = try JSONDecoder().decode(Contents.self, from: Python.reader("contents", path).output)
@@ -47,23 +48,23 @@ struct PythonReaderTests {
   }
 
   @Test func findsTheSameDamage() throws {
-    let folder = try TemporaryFolder()
-    try write(to: folder("model.sfq"))
-    var content = try bytes(of: folder("model.sfq"))
-    let chunk = try ModelFileReader(path: folder("model.sfq")).tensors[2].planes[0].chunks[1]
+    let folder = try TemporaryDirectory()
+    try write(to: folder.file("model.sfq"))
+    var content = try bytes(of: folder.file("model.sfq"))
+    let chunk = try ModelFileReader(path: folder.file("model.sfq")).tensors[2].planes[0].chunks[1]
     content[chunk.offset + 5] ^= 16
-    try put(content, at: folder("damaged.sfq"))
-    let (status, output) = try Python.reader("verify", folder("damaged.sfq"))
+    try put(content, at: folder.file("damaged.sfq"))
+    let (status, output) = try Python.reader("verify", folder.file("damaged.sfq"))
     #expect(status == 1)
     #expect(String(decoding: output, as: UTF8.self).contains("bytes \(chunk.range.lowerBound) to \(chunk.range.upperBound)"))
   }
 
   @Test func dequantizesAsTheLayoutSays() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     let tensor = SampleTensor("w", [40, 64], .quantized(bits: 4, group: 32, symmetric: true), seed: 11)
-    try write([tensor], to: folder("model.sfq"))
-    #expect(try Python.reader("dump", folder("model.sfq"), "w", folder("w.npy")).status == 0)
-    let array = try bytes(of: folder("w.npy"))
+    try write([tensor], to: folder.file("model.sfq"))
+    #expect(try Python.reader("dump", folder.file("model.sfq"), "w", folder.file("w.npy")).status == 0)
+    let array = try bytes(of: folder.file("w.npy"))
     let codes = try #require(tensor.planes[.codes])
     let scales = try #require(tensor.planes[.scales])
     // Row 33, column 13, the example of the specification: byte 1157, the high half; scale 65.
@@ -90,16 +91,16 @@ extension PythonReaderTests {
 
   /// Two readers that share nothing but the specification agree about files that are changed at random.
   @Test func bothReadersAgreeAboutChangedFiles() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     var numbers = SeededNumbers(77)
     var entries: [[String: Any]] = []
     for index in 0..<300 {
       var content = Mutation.apply(to: try #require(Mutation.seeds.randomElement(using: &numbers)), &numbers)
       content.mendChecksums()
-      try put(content, at: folder("\(index).sfq"))
+      try put(content, at: folder.file("\(index).sfq"))
       var entry: [String: Any] = ["file": "\(index).sfq"]
       do {
-        let reader = try ModelFileReader(path: folder("\(index).sfq"))
+        let reader = try ModelFileReader(path: folder.file("\(index).sfq"))
         let contents = try Contents(of: reader)
         if try reader.verify(pool: ThreadPool(threadCount: 1)).isEmpty {
           entry["contents"] = try JSONSerialization.jsonObject(with: JSONEncoder().encode(contents))
@@ -109,8 +110,8 @@ extension PythonReaderTests {
       entries.append(entry)
     }
     #expect((5..<290).contains(entries.count { $0["refuse"] == nil }))
-    try put([UInt8](JSONSerialization.data(withJSONObject: ["files": entries])), at: folder("manifest.json"))
-    let (status, output) = try Python.reader("conformance", folder("manifest.json"))
+    try put([UInt8](JSONSerialization.data(withJSONObject: ["files": entries])), at: folder.file("manifest.json"))
+    let (status, output) = try Python.reader("conformance", folder.file("manifest.json"))
     #expect(status == 0, "\(String(decoding: output, as: UTF8.self))")
   }
 }

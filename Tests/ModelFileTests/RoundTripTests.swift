@@ -1,23 +1,24 @@
 import Foundation
 import ModelFile
 import Parallel
+import TestSupport
 import Testing
 
 @Suite struct RoundTripTests {
   @Test(arguments: [ChunkCompression.none, .standard, .zstd(level: 1)], [4096, 65536, 2 << 20])
   func everyEncoding(_ compression: ChunkCompression, _ chunkSize: Int) throws {
-    let folder = try TemporaryFolder()
-    try write(to: folder("model.sfq"), compression: compression, chunkSize: chunkSize)
-    #expect(folder.files == ["model.sfq"])
-    try expectContents(of: folder("model.sfq"))
+    let folder = try TemporaryDirectory()
+    try write(to: folder.file("model.sfq"), compression: compression, chunkSize: chunkSize)
+    #expect(folder.contents == ["model.sfq"])
+    try expectContents(of: folder.file("model.sfq"))
   }
 
   @Test func packedChunksAreSmaller() throws {
-    let folder = try TemporaryFolder()
-    try write(to: folder("packed.sfq"), chunkSize: 65536)
-    try write(to: folder("raw.sfq"), compression: .none, chunkSize: 65536)
-    let packed = try #require(ModelFileReader(path: folder("packed.sfq")).tensor("layers.0.k.weight"))
-    let raw = try #require(ModelFileReader(path: folder("raw.sfq")).tensor("layers.0.k.weight"))
+    let folder = try TemporaryDirectory()
+    try write(to: folder.file("packed.sfq"), chunkSize: 65536)
+    try write(to: folder.file("raw.sfq"), compression: .none, chunkSize: 65536)
+    let packed = try #require(ModelFileReader(path: folder.file("packed.sfq")).tensor("layers.0.k.weight"))
+    let raw = try #require(ModelFileReader(path: folder.file("raw.sfq")).tensor("layers.0.k.weight"))
     #expect(packed.planes[0].chunks.allSatisfy { $0.codec == .zstd })
     #expect(packed.storedByteCount < raw.storedByteCount * 97 / 100)
     #expect(raw.planes.allSatisfy { $0.isRaw })
@@ -26,45 +27,45 @@ import Testing
   }
 
   @Test func aChunkThatHardlyShrinksStaysRaw() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     var tensor = SampleTensor("noise", [4096], .float32, seed: 1)
     var numbers = SeededNumbers(9)
     tensor.planes[.values] = numbers.bytes(16384)
-    try write([tensor], to: folder("model.sfq"))
-    #expect(try ModelFileReader(path: folder("model.sfq")).tensors[0].planes[0].isRaw)
+    try write([tensor], to: folder.file("model.sfq"))
+    #expect(try ModelFileReader(path: folder.file("model.sfq")).tensors[0].planes[0].isRaw)
   }
 
   @Test func theSameInputMakesTheSameFile() throws {
-    let folder = try TemporaryFolder()
-    try write(to: folder("one.sfq"), pool: ThreadPool(threadCount: 1))
-    try write(to: folder("three.sfq"), pool: ThreadPool(threadCount: 3))
-    #expect(try bytes(of: folder("one.sfq")) == bytes(of: folder("three.sfq")))
+    let folder = try TemporaryDirectory()
+    try write(to: folder.file("one.sfq"), pool: ThreadPool(threadCount: 1))
+    try write(to: folder.file("three.sfq"), pool: ThreadPool(threadCount: 3))
+    #expect(try bytes(of: folder.file("one.sfq")) == bytes(of: folder.file("three.sfq")))
   }
 
   @Test func aTensorMayHaveItsOwnCompression() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     let tensor = SampleTensor("embedding", [512, 512], .quantized(bits: 4, group: 32, symmetric: true), seed: 3)
-    let writer = try ModelFileWriter(path: folder("model.sfq"), fingerprint: "", pool: ThreadPool(threadCount: 2))
+    let writer = try ModelFileWriter(path: folder.file("model.sfq"), fingerprint: "", pool: ThreadPool(threadCount: 2))
     try writer.beginTensor(tensor.descriptor, compression: ChunkCompression.none)
     for (kind, bytes) in tensor.planes { try writer.write(kind, bytes) }
     try writer.endTensor()
     try writer.finish()
-    #expect(try ModelFileReader(path: folder("model.sfq")).tensors[0].planes.allSatisfy { $0.isRaw })
+    #expect(try ModelFileReader(path: folder.file("model.sfq")).tensors[0].planes.allSatisfy { $0.isRaw })
   }
 
   @Test func longPlanesBeginAtPagesAndAllAtCacheLines() throws {
-    let folder = try TemporaryFolder()
-    try write(to: folder("model.sfq"), compression: .none)
-    for plane in try ModelFileReader(path: folder("model.sfq")).tensors.flatMap(\.planes) {
+    let folder = try TemporaryDirectory()
+    try write(to: folder.file("model.sfq"), compression: .none)
+    for plane in try ModelFileReader(path: folder.file("model.sfq")).tensors.flatMap(\.planes) {
       #expect(plane.offset % (plane.rawByteCount >= 65536 ? 4096 : 64) == 0)
     }
   }
 
   @Test func pointersAreAligned() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     for compression in [ChunkCompression.none, .standard] {
-      try write(to: folder("model.sfq"), compression: compression, overwrite: true)
-      let reader = try ModelFileReader(path: folder("model.sfq"))
+      try write(to: folder.file("model.sfq"), compression: compression, overwrite: true)
+      let reader = try ModelFileReader(path: folder.file("model.sfq"))
       for tensor in try reader.loadAll(of: reader.tensors.map(\.name), pool: ThreadPool(threadCount: 2)) {
         for plane in tensor.planes { #expect(UInt(bitPattern: plane.pointer) % 64 == 0) }
       }
@@ -72,12 +73,12 @@ import Testing
   }
 
   @Test func aFileOfNothing() throws {
-    let folder = try TemporaryFolder()
-    let writer = try ModelFileWriter(path: folder("model.sfq"), fingerprint: "", pool: ThreadPool(threadCount: 1))
+    let folder = try TemporaryDirectory()
+    let writer = try ModelFileWriter(path: folder.file("model.sfq"), fingerprint: "", pool: ThreadPool(threadCount: 1))
     try writer.finish()
-    let reader = try ModelFileReader(path: folder("model.sfq"))
+    let reader = try ModelFileReader(path: folder.file("model.sfq"))
     #expect(reader.tensors.isEmpty && reader.sections.isEmpty)
-    #expect(try bytes(of: folder("model.sfq")) == bytes(of: "\(formats)/conformance/empty.sfq").replacingChunkSize(2 << 20))
+    #expect(try bytes(of: folder.file("model.sfq")) == bytes(of: "\(formats)/conformance/empty.sfq").replacingChunkSize(2 << 20))
   }
 }
 

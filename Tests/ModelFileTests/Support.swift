@@ -1,23 +1,10 @@
 import Foundation
 import ModelFile
 import Parallel
+import TestSupport
 import Testing
 
-/// Numbers that are the same on each run.
-struct SeededNumbers: RandomNumberGenerator {
-  private var state: UInt64
-
-  init(_ seed: UInt64) { state = seed &* 0x9E37_79B9_7F4A_7C15 &+ 1 }
-
-  mutating func next() -> UInt64 {
-    state ^= state << 13
-    state ^= state >> 7
-    state ^= state << 17
-    return state &* 0x2545_F491_4F6C_DD1D
-  }
-
-  mutating func bytes(_ count: Int) -> [UInt8] { (0..<count).map { _ in UInt8(truncatingIfNeeded: next() >> 32) } }
-
+extension SeededNumbers {
   /// Codes as quantizing gaussian weights to 4 bits makes them: zstd takes them to about nine tenths.
   mutating func codes(_ count: Int) -> [UInt8] {
     func nibble(_ bits: UInt64) -> UInt8 {
@@ -30,23 +17,6 @@ struct SeededNumbers: RandomNumberGenerator {
       return nibble(bits) | nibble(bits >> 30) << 4
     }
   }
-}
-
-/// A folder that goes when the object does.
-final class TemporaryFolder {
-  let path: String
-
-  /// In the system's folder for temporary files, or another.
-  init(in parent: String? = nil) throws {
-    let parent = parent.map { URL(fileURLWithPath: $0) } ?? FileManager.default.temporaryDirectory
-    path = parent.appendingPathComponent("modelfile-\(UUID().uuidString)").path
-    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-  }
-
-  deinit { try? FileManager.default.removeItem(atPath: path) }
-
-  func callAsFunction(_ name: String) -> String { "\(path)/\(name)" }
-  var files: [String] { (try? FileManager.default.contentsOfDirectory(atPath: path).sorted()) ?? [] }
 }
 
 /// A tensor and what its planes hold.

@@ -1,16 +1,17 @@
 import ModelFile
 import Parallel
+import TestSupport
 import Testing
 
 /// What a writer refuses, and that it goes on after that.
 @Suite struct WriterMisuseTests {
-  private let folder: TemporaryFolder
+  private let folder: TemporaryDirectory
   private let path: String
   private let writer: ModelFileWriter
 
   init() throws {
-    folder = try TemporaryFolder()
-    path = folder("model.sfq")
+    folder = try TemporaryDirectory()
+    path = folder.file("model.sfq")
     writer = try ModelFileWriter(path: path, fingerprint: "", pool: ThreadPool(threadCount: 1))
   }
 
@@ -71,9 +72,9 @@ import Testing
   @Test(arguments: [0, 4095, 5000, 8 << 20])
   func chunkSizes(_ size: Int) throws {
     let pool = ThreadPool(threadCount: 1)
-    let found = failure { _ = try ModelFileWriter(path: folder("other"), fingerprint: "", chunkSize: size, pool: pool) }
-    #expect(found == .chunkSize(path: folder("other"), found: size))
-    #expect(folder.files.count == 2)
+    let found = failure { _ = try ModelFileWriter(path: folder.file("other"), fingerprint: "", chunkSize: size, pool: pool) }
+    #expect(found == .chunkSize(path: folder.file("other"), found: size))
+    #expect(folder.contents.count == 2)
   }
 
   @Test func layoutsOfQuantizedMatrices() throws {

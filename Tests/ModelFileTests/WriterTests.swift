@@ -1,6 +1,7 @@
 import Foundation
 import ModelFile
 import Parallel
+import TestSupport
 import Testing
 
 @Suite struct WriterTests {
@@ -30,119 +31,119 @@ import Testing
 
   @Test(arguments: 0..<SampleTensor.all.count)
   func anInterruptedRunIsTakenUp(_ count: Int) throws {
-    let folder = try TemporaryFolder()
-    try interrupt(folder("model.sfq"), after: count)
-    #expect(folder.files == ["model.sfq.partial", "model.sfq.partial.journal"])
-    try complete(folder("model.sfq"), expecting: count)
-    #expect(folder.files == ["model.sfq"])
-    try expectContents(of: folder("model.sfq"))
+    let folder = try TemporaryDirectory()
+    try interrupt(folder.file("model.sfq"), after: count)
+    #expect(folder.contents == ["model.sfq.partial", "model.sfq.partial.journal"])
+    try complete(folder.file("model.sfq"), expecting: count)
+    #expect(folder.contents == ["model.sfq"])
+    try expectContents(of: folder.file("model.sfq"))
     // To the last byte what one run makes.
-    try write(to: folder("straight.sfq"))
-    #expect(try bytes(of: folder("model.sfq")) == bytes(of: folder("straight.sfq")))
+    try write(to: folder.file("straight.sfq"))
+    #expect(try bytes(of: folder.file("model.sfq")) == bytes(of: folder.file("straight.sfq")))
   }
 
   @Test func aRunMayBeInterruptedMoreThanOnce() throws {
-    let folder = try TemporaryFolder()
-    for count in [2, 3, 5] { try interrupt(folder("model.sfq"), after: count) }
-    try complete(folder("model.sfq"), expecting: 5)
-    try expectContents(of: folder("model.sfq"))
+    let folder = try TemporaryDirectory()
+    for count in [2, 3, 5] { try interrupt(folder.file("model.sfq"), after: count) }
+    try complete(folder.file("model.sfq"), expecting: 5)
+    try expectContents(of: folder.file("model.sfq"))
   }
 
   @Test func damagedWorkIsDoneAgain() throws {
-    let folder = try TemporaryFolder()
-    try interrupt(folder("model.sfq"), after: 5)
-    var partial = try bytes(of: folder("model.sfq.partial"))
+    let folder = try TemporaryDirectory()
+    try interrupt(folder.file("model.sfq"), after: 5)
+    var partial = try bytes(of: folder.file("model.sfq.partial"))
     // In the third tensor's codes.
     partial[50000] ^= 4
-    try put(partial, at: folder("model.sfq.partial"))
-    try complete(folder("model.sfq"), expecting: 2)
-    try expectContents(of: folder("model.sfq"))
+    try put(partial, at: folder.file("model.sfq.partial"))
+    try complete(folder.file("model.sfq"), expecting: 2)
+    try expectContents(of: folder.file("model.sfq"))
   }
 
   @Test func aPartialFileThatLostItsEndIsCutBack() throws {
-    let folder = try TemporaryFolder()
-    try interrupt(folder("model.sfq"), after: 5)
-    let partial = try bytes(of: folder("model.sfq.partial"))
-    try put(Array(partial.prefix(50000)), at: folder("model.sfq.partial"))
-    try complete(folder("model.sfq"), expecting: 2)
-    try expectContents(of: folder("model.sfq"))
+    let folder = try TemporaryDirectory()
+    try interrupt(folder.file("model.sfq"), after: 5)
+    let partial = try bytes(of: folder.file("model.sfq.partial"))
+    try put(Array(partial.prefix(50000)), at: folder.file("model.sfq.partial"))
+    try complete(folder.file("model.sfq"), expecting: 2)
+    try expectContents(of: folder.file("model.sfq"))
   }
 
   @Test func aJournalThatIsCutOrDamagedLosesOnlyItsEnd() throws {
-    let folder = try TemporaryFolder()
-    try interrupt(folder("model.sfq"), after: 4)
-    let journal = try bytes(of: folder("model.sfq.partial.journal"))
-    try put(Array(journal.dropLast(3)), at: folder("model.sfq.partial.journal"))
+    let folder = try TemporaryDirectory()
+    try interrupt(folder.file("model.sfq"), after: 4)
+    let journal = try bytes(of: folder.file("model.sfq.partial.journal"))
+    try put(Array(journal.dropLast(3)), at: folder.file("model.sfq.partial.journal"))
     do {
-      let again = try writer(folder("model.sfq"))
+      let again = try writer(folder.file("model.sfq"))
       #expect(again.resumed.count == 3)
     }
     var damaged = journal
     damaged[journal.count - 20] ^= 1
-    try put(damaged, at: folder("model.sfq.partial.journal"))
-    try complete(folder("model.sfq"), expecting: 3)
-    try expectContents(of: folder("model.sfq"))
+    try put(damaged, at: folder.file("model.sfq.partial.journal"))
+    try complete(folder.file("model.sfq"), expecting: 3)
+    try expectContents(of: folder.file("model.sfq"))
   }
 
   @Test func foreignWorkIsDiscarded() throws {
-    let folder = try TemporaryFolder()
-    try interrupt(folder("model.sfq"), after: 4, fingerprint: "other settings")
-    try complete(folder("model.sfq"), expecting: 0)
-    try expectContents(of: folder("model.sfq"))
-    try put([1, 2, 3], at: folder("again.sfq.partial"))
-    try put([4, 5, 6], at: folder("again.sfq.partial.journal"))
-    try complete(folder("again.sfq"), expecting: 0)
-    try expectContents(of: folder("again.sfq"))
+    let folder = try TemporaryDirectory()
+    try interrupt(folder.file("model.sfq"), after: 4, fingerprint: "other settings")
+    try complete(folder.file("model.sfq"), expecting: 0)
+    try expectContents(of: folder.file("model.sfq"))
+    try put([1, 2, 3], at: folder.file("again.sfq.partial"))
+    try put([4, 5, 6], at: folder.file("again.sfq.partial.journal"))
+    try complete(folder.file("again.sfq"), expecting: 0)
+    try expectContents(of: folder.file("again.sfq"))
   }
 
   @Test func aFinishedFileUnderThePartialNameIsNotTouched() throws {
-    let folder = try TemporaryFolder()
-    try write(to: folder("model.sfq"))
-    try FileManager.default.linkItem(atPath: folder("model.sfq"), toPath: folder("model.sfq.partial"))
-    let whole = try bytes(of: folder("model.sfq"))
-    let writer = try writer(folder("model.sfq"), overwrite: true)
+    let folder = try TemporaryDirectory()
+    try write(to: folder.file("model.sfq"))
+    try FileManager.default.linkItem(atPath: folder.file("model.sfq"), toPath: folder.file("model.sfq.partial"))
+    let whole = try bytes(of: folder.file("model.sfq"))
+    let writer = try writer(folder.file("model.sfq"), overwrite: true)
     #expect(writer.resumed.isEmpty)
     try write(SampleTensor.all[0], with: writer)
-    #expect(try bytes(of: folder("model.sfq")) == whole)
+    #expect(try bytes(of: folder.file("model.sfq")) == whole)
   }
 
   @Test func abortLeavesNothing() throws {
-    let folder = try TemporaryFolder()
-    let writer = try writer(folder("model.sfq"))
+    let folder = try TemporaryDirectory()
+    let writer = try writer(folder.file("model.sfq"))
     try write(SampleTensor.all[0], with: writer)
     writer.abort()
-    #expect(folder.files.isEmpty)
-    #expect(failure { try writer.finish() } == .writerClosed(path: folder("model.sfq")))
-    #expect(failure { try write(SampleTensor.all[1], with: writer) } == .writerClosed(path: folder("model.sfq")))
+    #expect(folder.contents.isEmpty)
+    #expect(failure { try writer.finish() } == .writerClosed(path: folder.file("model.sfq")))
+    #expect(failure { try write(SampleTensor.all[1], with: writer) } == .writerClosed(path: folder.file("model.sfq")))
   }
 
   @Test func anExistingFileIsLeftAlone() throws {
-    let folder = try TemporaryFolder()
-    try put([1, 2, 3], at: folder("model.sfq"))
-    #expect(failure { _ = try writer(folder("model.sfq")) } == .outputExists(path: folder("model.sfq")))
-    #expect(try bytes(of: folder("model.sfq")) == [1, 2, 3])
-    #expect(folder.files == ["model.sfq"])
-    try write(to: folder("model.sfq"), overwrite: true)
-    try expectContents(of: folder("model.sfq"))
+    let folder = try TemporaryDirectory()
+    try put([1, 2, 3], at: folder.file("model.sfq"))
+    #expect(failure { _ = try writer(folder.file("model.sfq")) } == .outputExists(path: folder.file("model.sfq")))
+    #expect(try bytes(of: folder.file("model.sfq")) == [1, 2, 3])
+    #expect(folder.contents == ["model.sfq"])
+    try write(to: folder.file("model.sfq"), overwrite: true)
+    try expectContents(of: folder.file("model.sfq"))
   }
 
   @Test func aFileThatAppearsMeanwhileIsLeftAloneToo() throws {
-    let folder = try TemporaryFolder()
-    let writer = try writer(folder("model.sfq"))
+    let folder = try TemporaryDirectory()
+    let writer = try writer(folder.file("model.sfq"))
     try write(SampleTensor.all[0], with: writer)
-    try put([1, 2, 3], at: folder("model.sfq"))
-    #expect(failure { try writer.finish() } == .outputExists(path: folder("model.sfq")))
-    #expect(try bytes(of: folder("model.sfq")) == [1, 2, 3])
+    try put([1, 2, 3], at: folder.file("model.sfq"))
+    #expect(failure { try writer.finish() } == .outputExists(path: folder.file("model.sfq")))
+    #expect(try bytes(of: folder.file("model.sfq")) == [1, 2, 3])
   }
 
   @Test func twoWritersOfOneNameExcludeEachOther() throws {
-    let folder = try TemporaryFolder()
-    let first = try writer(folder("model.sfq"))
+    let folder = try TemporaryDirectory()
+    let first = try writer(folder.file("model.sfq"))
     try write(SampleTensor.all[0], with: first)
-    #expect(failure { _ = try writer(folder("model.sfq")) } == .locked(path: folder("model.sfq.partial")))
+    #expect(failure { _ = try writer(folder.file("model.sfq")) } == .locked(path: folder.file("model.sfq.partial")))
     try first.finish()
-    #expect(try ModelFileReader(path: folder("model.sfq")).tensors.count == 1)
-    try write(to: folder("model.sfq"), overwrite: true)
+    #expect(try ModelFileReader(path: folder.file("model.sfq")).tensors.count == 1)
+    try write(to: folder.file("model.sfq"), overwrite: true)
   }
 
   @Test func aFolderThatIsNotThere() throws {

@@ -1,4 +1,5 @@
 import Quantization
+import TestSupport
 import Testing
 
 struct ErrorBoundTests {

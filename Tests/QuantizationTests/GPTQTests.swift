@@ -3,6 +3,7 @@ import Foundation
 import Kernels
 import Parallel
 import Quantization
+import TestSupport
 import Testing
 
 /// Weights and inputs as trained layers have them: inputs of low rank with some channels far louder than the others.

@@ -1,5 +1,6 @@
 import Foundation
 import SlowFast
+import TestSupport
 import Testing
 
 @Suite struct BenchmarkTests {

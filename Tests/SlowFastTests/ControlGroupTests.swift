@@ -1,5 +1,6 @@
 import Foundation
 import SlowFast
+import TestSupport
 import Testing
 
 /// Limits of memory, in a made-up system.

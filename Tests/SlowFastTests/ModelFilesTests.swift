@@ -1,6 +1,7 @@
 import Foundation
 import ModelFile
 import SlowFast
+import TestSupport
 import Testing
 
 /// What can be done with model files without running them.

@@ -1,6 +1,7 @@
 import Compute
 import Foundation
 import SlowFast
+import TestSupport
 import Testing
 
 /// Golden checkpoints after the way through a model file.

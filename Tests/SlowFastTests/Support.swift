@@ -1,19 +1,6 @@
 import Foundation
 import SlowFast
-
-/// A directory that goes with the value.
-final class TemporaryDirectory {
-  let path: String
-
-  init() throws {
-    path = NSTemporaryDirectory() + "/slowfast-tests-\(UUID().uuidString)"
-    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-  }
-
-  deinit { try? FileManager.default.removeItem(atPath: path) }
-
-  func file(_ name: String) -> String { "\(path)/\(name)" }
-}
+import TestSupport
 
 /// A golden checkpoint as a model file.
 func convert(_ name: String, bits: Int, to directory: TemporaryDirectory, compression: ChunkCompression = .standard) throws -> String {

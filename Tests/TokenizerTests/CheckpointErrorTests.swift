@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 import Tokenizer
 
@@ -238,7 +239,7 @@ struct CheckpointErrorTests {
   @Test("no change of a few bytes of tokenizer.json makes a trap")
   func fuzz() throws {
     let original = try Fixture.data("clip/tokenizer.json")
-    var random = Seeded(state: 4)
+    var random = SeededNumbers(4)
     for _ in 0..<150 {
       var data = original
       for _ in 0..<Int.random(in: 1...4, using: &random) {

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 import Tokenizer
 
@@ -123,7 +124,7 @@ struct SerializedTests {
   @Test("no bytes make a trap", arguments: 1...4)
   func fuzz(seed: UInt64) throws {
     let originals = [example, try Fixture.tokenizer("clip").serialized()]
-    var random = Seeded(state: seed)
+    var random = SeededNumbers(seed)
     var accepted = 0
     for round in 0..<1500 {
       var bytes = originals[round % 2]

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 import Tokenizer
 
@@ -78,7 +79,7 @@ struct VectorTests {
   @Test("300 000 letters without a space, in less than quadratic time", .timeLimit(.minutes(1)))
   func withoutSpaces() throws {
     let tokenizer = try Fixture.tokenizer("qwen2")
-    var random = Seeded(state: 1)
+    var random = SeededNumbers(1)
     let letters = Array("etaoinshr".utf8)
     let text = String(decoding: (0..<300_000).map { _ in letters[Int.random(in: 0..<letters.count, using: &random)] }, as: UTF8.self)
     let ids = tokenizer.encode(text)

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 import Video
 
@@ -46,7 +47,7 @@ import Video
   func anyDamage(_ name: String) throws {
     let directory = try TemporaryDirectory()
     let original = [UInt8](try Data(contentsOf: URL(fileURLWithPath: TestClips.path(name))))
-    var random = SplitMix(state: UInt64(name.utf8.count))
+    var random = SeededNumbers(UInt64(name.utf8.count))
     for round in 0..<12 {
       var bytes = original
       if round % 3 == 0 { bytes.removeLast(Int(random.next() % UInt64(bytes.count))) }
@@ -62,17 +63,5 @@ import Video
         #expect(error is VideoError)
       }
     }
-  }
-}
-
-/// Numbers that are the same in each run.
-struct SplitMix {
-  var state: UInt64
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-    return z ^ (z >> 31)
   }
 }

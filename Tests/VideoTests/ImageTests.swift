@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 import Video
 
@@ -51,23 +52,23 @@ import Video
     let directory = try TemporaryDirectory()
     // The level of each image is its place.
     for (level, name) in ["a1.png", "a2.png", "a10.png", "a10b.png", "b.png"].enumerated() {
-      try RGBImage(width: 2, height: 2, pixels: [UInt8](repeating: UInt8(level), count: 12)).writePNG(to: directory.path(name))
+      try RGBImage(width: 2, height: 2, pixels: [UInt8](repeating: UInt8(level), count: 12)).writePNG(to: directory.file(name))
     }
     try directory.write("notes.txt", Array("no image".utf8))
     try directory.write(".hidden.png", [0x89])
-    let sampled = try Sampled(directory.url.path, SamplingRequest(frames: 5))
+    let sampled = try Sampled(directory.path, SamplingRequest(frames: 5))
     #expect(sampled.frames.map { $0.image.pixels[0] } == [0, 1, 2, 3, 4])
     #expect(sampled.frames.map(\.seconds) == [0, 1, 2, 3, 4])
-    #expect(try Sampled(directory.url.path, SamplingRequest(frames: 2, start: 1, end: 3)).frames.map(\.index) == [1, 2])
+    #expect(try Sampled(directory.path, SamplingRequest(frames: 2, start: 1, end: 3)).frames.map(\.index) == [1, 2])
   }
 
   @Test func brokenImagesOfADirectoryAreLeftOut() throws {
     let directory = try TemporaryDirectory()
     for level in 0..<4 {
-      try RGBImage(width: 2, height: 2, pixels: [UInt8](repeating: UInt8(level), count: 12)).writePNG(to: directory.path("\(level).png"))
+      try RGBImage(width: 2, height: 2, pixels: [UInt8](repeating: UInt8(level), count: 12)).writePNG(to: directory.file("\(level).png"))
     }
     try directory.write("2.png", [0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A, 0, 0])
-    let sampled = try Sampled(directory.url.path, SamplingRequest(frames: 4))
+    let sampled = try Sampled(directory.path, SamplingRequest(frames: 4))
     #expect(sampled.frames.map { $0.image.pixels[0] } == [0, 0, 1, 3])
     #expect(sampled.report.decodedFrames == 3)
     #expect(sampled.report.warnings.count == 1 && sampled.report.warnings[0].contains("2.png"))
@@ -76,7 +77,7 @@ import Video
   @Test func aDirectoryWithoutImages() throws {
     let directory = try TemporaryDirectory()
     try directory.write("notes.txt", Array("no image".utf8))
-    guard case .noImages? = videoError({ _ = try VisualSource(path: directory.url.path) }) else {
+    guard case .noImages? = videoError({ _ = try VisualSource(path: directory.path) }) else {
       Issue.record("expected noImages")
       return
     }

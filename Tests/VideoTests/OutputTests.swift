@@ -1,11 +1,12 @@
 import Foundation
+import TestSupport
 import Testing
 import Video
 
 /// PNG files and the contact sheet.
 @Suite struct OutputTests {
   private func noise(_ width: Int, _ height: Int) throws -> RGBImage {
-    var random = SplitMix(state: 7)
+    var random = SeededNumbers(7)
     let pixels = (0..<width * height * 3).map { _ in UInt8(truncatingIfNeeded: random.next()) }
     return try RGBImage(width: width, height: height, pixels: pixels)
   }
@@ -13,22 +14,22 @@ import Video
   @Test(arguments: [(1, 1), (37, 5), (64, 48), (3, 100)]) func pngsReadBack(_ width: Int, _ height: Int) throws {
     let directory = try TemporaryDirectory()
     let image = try noise(width, height)
-    try image.writePNG(to: directory.path("a.png"))
-    #expect(try Sampled(directory.path("a.png"), SamplingRequest(frames: 1)).frames[0].image == image)
+    try image.writePNG(to: directory.file("a.png"))
+    #expect(try Sampled(directory.file("a.png"), SamplingRequest(frames: 1)).frames[0].image == image)
     // Nothing else is left there, and a second writing replaces the first.
-    try noise(2, 2).writePNG(to: directory.path("a.png"))
-    #expect(try FileManager.default.contentsOfDirectory(atPath: directory.url.path) == ["a.png"])
+    try noise(2, 2).writePNG(to: directory.file("a.png"))
+    #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path) == ["a.png"])
   }
 
   @Test func whereNothingCanBeWritten() throws {
     let directory = try TemporaryDirectory()
-    for path in [directory.path("none/a.png"), directory.url.path, ""] {
+    for path in [directory.file("none/a.png"), directory.path, ""] {
       guard case .unwritable(path, _)? = videoError({ try noise(2, 2).writePNG(to: path) }) else {
         Issue.record("expected unwritable: \(path)")
         return
       }
     }
-    #expect(try FileManager.default.contentsOfDirectory(atPath: directory.url.path) == [])
+    #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path) == [])
   }
 
   @Test func sheetShowsEveryFrame() throws {

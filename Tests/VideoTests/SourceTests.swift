@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 import Video
 
@@ -6,7 +7,7 @@ import Video
 @Suite struct SourceTests {
   @Test func missing() throws {
     let directory = try TemporaryDirectory()
-    guard case .notFound? = videoError({ _ = try VisualSource(path: directory.path("none.mp4")) }) else {
+    guard case .notFound? = videoError({ _ = try VisualSource(path: directory.file("none.mp4")) }) else {
       Issue.record("expected notFound")
       return
     }

@@ -1,5 +1,6 @@
 import Foundation
 import SlowFast
+import TestSupport
 import Testing
 
 /// Conversions that look at the inputs of the model's layers.

@@ -1,6 +1,7 @@
 import Foundation
 import SlowFast
 import Synchronization
+import TestSupport
 import Testing
 
 /// Whole comparisons of a small checkpoint.
