@@ -34,6 +34,8 @@ public struct ContactSheet {
     while columns * across < ((count + columns - 1) / columns) * down, columns < min(count, ContactSheet.sideLimit / across) {
       columns += 1
     }
+    // A little higher than wide rather than a last row with holes.
+    if columns > 2, count % columns != 0, count % (columns - 1) == 0 { columns -= 1 }
     while (count + columns - 1) / columns > ContactSheet.sideLimit / down { columns += 1 }
     self.columns = columns
     rows = (count + columns - 1) / columns
