@@ -1,20 +1,28 @@
 #!/usr/bin/env bash
-# The main job on what the project itself holds: convert a checkpoint, look at a clip, ask about it.
+# The main job on what the project itself holds: convert the demonstration model, look at a clip, ask about it.
 set -euo pipefail
 slowfast=${1:?usage: demo.sh SLOWFAST}
 cd "$(dirname "$0")/.."
 out=demo-output
 mkdir -p "$out"
 
-if [ -d benchmarks/demo/checkpoint ]; then
-  checkpoint=benchmarks/demo/checkpoint
-else
-  checkpoint=Tests/Golden/clip
-  echo "The demonstration model is not trained yet: these are a test checkpoint's RANDOM weights, and its answer is noise."
-fi
-clip=Tests/Clips/nasa.mp4
+say() { printf '\n$ %s\n' "${*/#$slowfast/slowfast}"; }
+try() { say "$@"; "$@"; }
 
-set -x
-"$slowfast" convert "$checkpoint" "$out/model.sfq" --bits 8 --force
-"$slowfast" frames "$clip" -n 8 --sheet "$out/sheet.png"
-"$slowfast" run "$out/model.sfq" "$clip" -q "What happens in this video?" --frames 8 --greedy --max-tokens 24 --stats
+# The clip, then a question and its true answer a line.
+{ read -r clip; mapfile -t lines; } < benchmarks/demo/examples/demo.tsv
+clip=benchmarks/demo/examples/$clip
+try "$slowfast" convert benchmarks/demo/checkpoint "$out/model.sfq" --force
+try "$slowfast" frames "$clip" -n 16 --sheet "$out/sheet.png"
+
+# Answers read the slow tokens too, as in this model's training: benchmarks/demo/README.md says what that brings.
+right=0
+say "$slowfast" run "$out/model.sfq" "$clip" --greedy --slow-attention all -q QUESTION
+for line in "${lines[@]}"; do
+  IFS=$'\t' read -r question truth <<< "$line"
+  answer=$("$slowfast" run "$out/model.sfq" "$clip" --greedy --slow-attention all -q "$question" 2> "$out/log.txt") \
+    || { cat "$out/log.txt" >&2; exit 1; }
+  printf '\nquestion  %s\nanswer    %s\ntruth     %s\n' "$question" "$answer" "$truth"
+  [ "$answer" != "$truth" ] || right=$((right + 1))
+done
+printf '\n%s of %s answers are right. What the model saw: %s\n' "$right" "${#lines[@]}" "$out/sheet.png"

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from questions import CLOSED
@@ -29,21 +31,26 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="ask only every n-th question")
     options = parser.parse_args()
     asked = [json.loads(line) for line in options.answers.read_text().splitlines()][:: options.every]
-    count: Counter = Counter()
-    for one in asked:
-        command = [options.slowfast, "run", options.model, options.eval / one["video"], "-q", one["question"], "--greedy",
-                   "--frames", "16", "--max-tokens", "120", "--slow-attention", options.slow_attention]
+
+    def answer(one: dict) -> str:
+        command = [options.slowfast, "run", options.model, options.eval / one["video"], "-q", one["question"], "--greedy", "--frames", "16",
+                   "--max-tokens", "120", "--slow-attention", options.slow_attention, "--threads", "1"]
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
         if done.returncode != 0:
             sys.exit(f"{one['video']}: {done.stderr.strip()}")
-        said, reference = done.stdout.strip(), one[options.slow_attention]
-        count["equal"] += said == reference
-        if one["kind"] in CLOSED:
-            count["closed"] += 1
-            count["right"] += said == one["answer"]
-            count["reference right"] += reference == one["answer"]
-        if said != reference:
-            print(f"{one['video']} {one['question']}\n  PyTorch  {reference}\n  slowfast {said}")
+        return done.stdout.strip()
+
+    count: Counter = Counter()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for one, said in zip(asked, pool.map(answer, asked)):
+            reference = one[options.slow_attention]
+            count["equal"] += said == reference
+            if one["kind"] in CLOSED:
+                count["closed"] += 1
+                count["right"] += said == one["answer"]
+                count["reference right"] += reference == one["answer"]
+            if said != reference:
+                print(f"{one['video']} {one['question']}\n  PyTorch  {reference}\n  slowfast {said}")
     closed = max(count["closed"], 1)
     print(f"{count['equal']} of {len(asked)} answers equal; closed questions right: "
           f"slowfast {100 * count['right'] / closed:.1f} %, PyTorch {100 * count['reference right'] / closed:.1f} %")

@@ -16,10 +16,9 @@ def main() -> None:
         sys.exit(__doc__)
     work, checkpoint = map(Path, sys.argv[1:])
     model = build()
-    state = torch.load(work / "decoder/state.pt", map_location="cpu", weights_only=True)
-    model.load_state_dict(state["model"])
+    model.load_state_dict(torch.load(work / "model.pt", map_location="cpu", weights_only=True))
     write_checkpoint(model, work / "tokenizer", checkpoint)
-    print(f"{checkpoint}: step {state['step']}, {sum(weight.numel() for weight in model.parameters()):,} parameters")
+    print(f"{checkpoint}: {sum(weight.numel() for weight in model.parameters()):,} parameters")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ mkdir -p "$work"
 if [ "$device" = cuda ]; then
   shards=100 tower="--steps 12000 --batch 256 --workers $((cores - 2))" decoder="--steps 12000 --batch 64 --report 250 --workers $((cores - 2))"
 else
-  shards=14 tower="--steps 4000 --batch 64" decoder="--steps 6000 --batch 12"
+  shards=14 tower="--steps 4000 --batch 64" decoder="--steps 6200 --batch 16 --report 200"
+  grep -q avx512_bf16 /proc/cpuinfo && decoder="$decoder --bf16"
 fi
 export OMP_NUM_THREADS=1 # one for each worker; torch takes --threads
 cd "$here"

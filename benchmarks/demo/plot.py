@@ -33,6 +33,8 @@ def main() -> None:
         for name in names:
             strong = name in ("closed", "loss")
             axis.plot([one["step"] for one in lines], [one[name] for one in lines], label=name, linewidth=2.5 if strong else 1)
+        if "loss" in names:
+            axis.set_yscale("log")
         axis.set_title(title)
         axis.set_xlabel("step")
         axis.grid(alpha=0.3)

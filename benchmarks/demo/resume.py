@@ -12,11 +12,12 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum made orthogonal by five Newton-Schulz steps, in float32: PyTorch's own works in bfloat16, which a CPU
-    without such instructions does 20 times slower. Steps have the root mean square 0.2, as AdamW's do."""
+    """Momentum made orthogonal by five Newton-Schulz steps. PyTorch's own always works in bfloat16, which a CPU without such
+    instructions does 20 times slower; here `work` says in which type. Steps have the root mean square 0.2, as AdamW's do."""
 
-    def __init__(self, matrices: list, lr: float, weight_decay: float, momentum: float = 0.95):
+    def __init__(self, matrices: list, lr: float, weight_decay: float, work: torch.dtype, momentum: float = 0.95):
         super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+        self.work = work
 
     @torch.no_grad()
     def step(self) -> None:
@@ -26,7 +27,7 @@ class Muon(torch.optim.Optimizer):
                     continue
                 moving = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
                 moving.lerp_(weight.grad, 1 - group["momentum"])
-                update = orthogonal(weight.grad.lerp(moving, group["momentum"]))
+                update = orthogonal(weight.grad.lerp(moving, group["momentum"]).to(self.work)).to(weight.dtype)
                 weight.mul_(1 - group["lr"] * group["weight_decay"])
                 weight.add_(update, alpha=-0.2 * group["lr"] * max(weight.shape) ** 0.5)
 
@@ -44,8 +45,8 @@ def orthogonal(x: torch.Tensor) -> torch.Tensor:
 class Optimizers:
     """Muon for the matrices inside, AdamW for the rest: embeddings, read-outs, convolutions, norms, biases, gates."""
 
-    def __init__(self, matrices: list, rest: list, rate: float, fast: list | None = None):
-        self.muon = Muon(matrices, rate, 0.02) if matrices else None
+    def __init__(self, matrices: list, rest: list, rate: float, fast: list | None = None, work: torch.dtype = torch.float32):
+        self.muon = Muon(matrices, rate, 0.02, work) if matrices else None
         groups = [{"params": rest, "scale": 1.0}]
         if fast:
             groups.append({"params": fast, "scale": 10.0, "weight_decay": 0.0})

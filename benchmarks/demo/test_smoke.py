@@ -27,6 +27,7 @@ from settings import FAST, build, round_weights, settings  # noqa: E402
 from tokenizer import AFTER, BEFORE, VOCABULARY, Prompts, write  # noqa: E402
 from tower import ConvNeXt, depthwise  # noqa: E402
 from video import sampled  # noqa: E402
+from whiten import Whitening  # noqa: E402
 from world import sample_scene  # noqa: E402
 
 
@@ -57,7 +58,7 @@ def test_training_goes_on_where_it_stopped(work: Path):
 def test_checkpoint_is_the_trained_model_and_is_evaluated(work: Path):
     run("export.py", work / "work", work / "checkpoint")
     stored = load_file(work / "checkpoint/model.safetensors")
-    trained = torch.load(work / "work/decoder/state.pt", weights_only=True)["model"]
+    trained = torch.load(work / "work/model.pt", weights_only=True)
     assert set(stored) == set(trained)
     assert all(torch.equal(stored[name], trained[name].to(torch.bfloat16)) for name in stored)
     assert sum(value.numel() for value in stored.values()) > 5_000_000
@@ -94,6 +95,17 @@ def test_a_row_of_questions_equals_one_by_one(work: Path):
             torch.testing.assert_close(together[at : at + len(answer)], logits, rtol=1e-4, atol=1e-4)
             assert targets[at : at + len(answer)].tolist() == answer
             at += len(answer)
+
+
+def test_folded_whitening_changes_nothing():
+    torch.manual_seed(0)
+    features = torch.randn(50, 4, 6).mul(torch.logspace(-2, 1, 6)) + 3
+    whiten, layer = Whitening(features.numpy()), torch.nn.Linear(6, 5)
+    white = whiten(features).reshape(-1, 6)
+    assert white.mean(0).abs().max() < 1e-4 and white.var(0).max() < 1.1
+    expected = layer(white)
+    whiten.fold(layer)
+    torch.testing.assert_close(layer(features.reshape(-1, 6)), expected, rtol=1e-3, atol=1e-3)
 
 
 def test_gates_start_closed_and_slow_tokens_then_change_nothing():

@@ -26,6 +26,7 @@ from questions import OPEN, questions
 from resume import Optimizers, Run, course, loader
 from settings import FAST, build
 from tokenizer import Prompts, write
+from whiten import Whitening
 
 
 def feature_shards(pool: Path) -> list[int]:
@@ -38,10 +39,10 @@ def clips(pool: Path, index: int) -> tuple[np.ndarray, list]:
 
 class Clips(Dataset):
     """The batches of one epoch: questions and features [B, 16, n, C], from all shards but the held one. A batch follows from
-    its epoch and number alone, so clips have other questions in every epoch."""
+    its epoch and number (and `asked`) alone, so clips have other questions in every epoch. `asked`: how often each kind is."""
 
-    def __init__(self, pool: Path, epoch: int, size: int, prompts: Prompts, held: int):
-        self.pool, self.epoch, self.size, self.prompts = pool, epoch, size, prompts
+    def __init__(self, pool: Path, epoch: int, size: int, prompts: Prompts, held: int, asked: dict[str, float]):
+        self.pool, self.epoch, self.size, self.prompts, self.asked = pool, epoch, size, prompts, asked
         self.order = np.random.default_rng([epoch, 5]).permutation([i for i in feature_shards(pool) if i != held])
         self.each = len(clips(pool, held)[1]) // size
         self.shard = lru_cache(maxsize=2)(self._shard)
@@ -58,12 +59,25 @@ class Clips(Dataset):
         rng = np.random.default_rng([self.epoch, 7, batch])
         at = batch % self.each * self.size
         chosen = order[at : at + self.size]
-        rows = [row(self.prompts, FAST, questions(scenes[i], rng)) for i in chosen]
+        rows = [row(self.prompts, FAST, self._some(questions(scenes[i], rng), rng)) for i in chosen]
         return collate(rows), torch.from_numpy(stored[chosen])
+
+    def _some(self, items: list, rng) -> list:
+        return [item for item in items if rng.random() < self.asked.get(item.kind, 1.0)] or items[:1]
+
+
+def whitening(pool: Path) -> Whitening:
+    """From some clips of every shard; the same each time."""
+    return Whitening(np.concatenate([clips(pool, index)[0][:100] for index in feature_shards(pool)]))
+
+
+def how_often(scores: dict[str, float]) -> dict[str, float]:
+    """How often each kind is asked: what the model answers already is asked less, which leaves the time for more clips."""
+    return {kind: min(1.0, max(0.15, 3 * (1 - right))) for kind, right in scores.items()}
 
 
 @torch.no_grad()
-def validate(model, pool: Path, index: int, prompts: Prompts, device: str, count: int = 96, slow: str = "all") -> dict[str, float]:
+def validate(model, pool: Path, index: int, prompts: Prompts, whiten: Whitening, device: str, count: int = 96) -> dict[str, float]:
     """Exact match by kind on the first clips of a shard: an answer is right if each of its tokens is the likeliest."""
     rng = np.random.default_rng(9)
     stored, scenes = clips(pool, index)
@@ -71,7 +85,7 @@ def validate(model, pool: Path, index: int, prompts: Prompts, device: str, count
     for at in range(0, min(count, len(scenes)), 16):
         items = [questions(scene, rng) for scene in scenes[at : at + 16]]
         batch = collate([row(prompts, FAST, one) for one in items]).to(device)
-        logits, targets = answers(model, batch, torch.from_numpy(stored[at : at + 16]).float().to(device), slow)
+        logits, targets = answers(model, batch, whiten(torch.from_numpy(stored[at : at + 16]).float().to(device)))
         good = (logits.argmax(-1) == targets).cpu()
         wanted = (batch.targets >= 0).nonzero().cpu()
         group = batch.groups.cpu()[wanted[:, 0], wanted[:, 1]]
@@ -84,7 +98,7 @@ def validate(model, pool: Path, index: int, prompts: Prompts, device: str, count
     return {"closed": sum(right[kind] for kind in closed) / sum(asked[kind] for kind in closed), **result}
 
 
-def optimizer_of(model, rate: float) -> Optimizers:
+def optimizer_of(model, rate: float, work: torch.dtype = torch.float32) -> Optimizers:
     matrices, rest, gates = [], [], []
     for name, weight in model.named_parameters():
         if "vision_tower" in name:
@@ -95,13 +109,13 @@ def optimizer_of(model, rate: float) -> Optimizers:
             matrices.append(weight)
         else:
             rest.append(weight)
-    return Optimizers(matrices, rest, rate, gates)
+    return Optimizers(matrices, rest, rate, gates, work)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pool", type=Path)
-    parser.add_argument("work", type=Path, help="holds tower.pt; gets state.pt, log.jsonl and the tokenizer")
+    parser.add_argument("work", type=Path, help="holds tower.pt; gets model.pt, decoder/ and the tokenizer")
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch", type=int, default=12)
     parser.add_argument("--rate", type=float, default=2e-3)
@@ -109,6 +123,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--workers", type=int, default=0, help="processes that prepare batches")
+    parser.add_argument("--bf16", action="store_true", help="products in bfloat16: half the time where the CPU has such instructions")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(1)
@@ -120,30 +135,36 @@ def main() -> None:
     model = build()
     model.tower.load_state_dict(torch.load(options.work / "tower.pt", map_location="cpu", weights_only=True))
     model.to(options.device)
-    optimizer = optimizer_of(model, options.rate)
+    optimizer = optimizer_of(model, options.rate, torch.bfloat16 if options.bf16 else torch.float32)
+    whiten = whitening(options.pool)
     run, step, epoch, skip = Run(options.work / "decoder"), 0, 0, 0
+    asked: dict[str, float] = {}
     if state := run.load(options.device):
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         step, epoch, skip = state["step"], state["epoch"], state["within"]
+        asked = state["asked"]
     held, losses, first, started = feature_shards(options.pool)[-1], [], step, time.monotonic()
 
     def state(within: int) -> dict:
-        return {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "epoch": epoch, "within": within}
+        return {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "epoch": epoch, "within": within,
+                "asked": asked}
 
     within = skip
     while step < options.steps:
-        batches = Clips(options.pool, epoch, options.batch, prompts, held)
+        batches = Clips(options.pool, epoch, options.batch, prompts, held, asked)
         for within, (batch, features) in enumerate(loader(batches, skip, options.workers), skip + 1):
-            logits, targets = answers(model, batch.to(options.device), features.to(options.device).float())
-            loss = F.cross_entropy(logits, targets)
+            with torch.autocast(options.device, torch.bfloat16, enabled=options.bf16):
+                logits, targets = answers(model, batch.to(options.device), whiten(features.to(options.device).float()))
+            loss = F.cross_entropy(logits.float(), targets)
             loss.backward()
             optimizer.step(options.rate * course(step, options.steps))
             losses.append(loss.item())
             step += 1
             if step % options.report == 0:
-                scores = validate(model, options.pool, held, prompts, options.device)
+                scores = validate(model, options.pool, held, prompts, whiten, options.device)
                 rate = (step - first) * options.batch / (time.monotonic() - started)
+                asked.update(how_often(scores))
                 run.log(step=step, loss=float(np.mean(losses)), clips_s=rate, **scores)
                 losses.clear()
             run.save(state(within))
@@ -153,6 +174,8 @@ def main() -> None:
             epoch, within = epoch + 1, 0
         skip = 0
     run.save(state(within), force=True)
+    whiten.fold(model.model.mm_projector[0])
+    torch.save(model.state_dict(), options.work / "model.pt")
 
 
 if __name__ == "__main__":
