@@ -69,6 +69,28 @@ public struct QuantizedRows: @unchecked Sendable {
   }
 }
 
+/// Where one token's numbers go, a tile's width apart: what `quantizeRow` writes to.
+public struct QuantizedRowPlace {
+  /// Its first four values; the next four are `4 · width` bytes on.
+  public var values: UnsafeMutableRawPointer
+  /// Of its first group; the next one's are `width` on.
+  public var scales: UnsafeMutablePointer<Float>
+  public var sums: UnsafeMutablePointer<Float>
+  public var offsets: UnsafeMutablePointer<Int32>
+  public var width: Int
+
+  @inlinable @inline(__always)
+  public init(_ rows: QuantizedRows, _ token: Int) {
+    let first = token / tileTokens * tileTokens
+    let column = token - first
+    width = smaller(tileTokens, rows.count - first)
+    values = UnsafeMutableRawPointer(rows.values + first * rows.columns + 4 * column)
+    scales = rows.scales + first * rows.groups + column
+    sums = rows.sums + first * rows.groups + column
+    offsets = rows.offsets + first * rows.columns / 32 + column
+  }
+}
+
 /// The scale of a group of activations whose greatest magnitude has these bits, and what to multiply its values by: see `quantizeRow`.
 @inlinable @inline(__always)
 public func scaleAndInverse(_ greatest: Int32) -> (scale: Float, inverse: Float) {

@@ -3,13 +3,7 @@ import Kernels
 
 /// See `QuantizedKernels.quantizeRow`. A group's offset is −8 · Σ values.
 func quantizeRow(_ x: UnsafePointer<Float>, _ columns: Int, _ rows: QuantizedRows, _ token: Int) {
-  let tile = token / tileTokens
-  let width = smaller(tileTokens, rows.count - tile * tileTokens)
-  let column = token - tile * tileTokens
-  let values = UnsafeMutableRawPointer(rows.values + tile * tileTokens * rows.columns + 4 * column)
-  let scales = rows.scales + tile * tileTokens * rows.groups + column
-  let sums = rows.sums + tile * tileTokens * rows.groups + column
-  let offsets = rows.offsets + tile * tileTokens * rows.columns / 32 + column
+  let place = QuantizedRowPlace(rows, token)
 
   for group in 0..<rows.groups {
     let start = group * rows.group
@@ -20,13 +14,13 @@ func quantizeRow(_ x: UnsafePointer<Float>, _ columns: Int, _ rows: QuantizedRow
     while index < rows.group {
       let integers = quantize16(x + start + index, known - index, inverse)
       sum = avx512_add32(sum, integers)
-      store(integers, values + (start + index) * width, width)
+      store(integers, place.values + (start + index) * place.width, place.width)
       index += 16
     }
     let total = avx512_sum32(sum)
-    scales[group * width] = scale
-    sums[group * width] = scale * Float(total)
-    offsets[group * width] = -8 &* total
+    place.scales[group * place.width] = scale
+    place.sums[group * place.width] = scale * Float(total)
+    place.offsets[group * place.width] = -8 &* total
   }
 }
 

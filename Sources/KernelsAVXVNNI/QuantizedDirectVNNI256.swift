@@ -1,31 +1,8 @@
 import CIntrinsics
 import Kernels
 
-/// Up to this many tokens are multiplied straight from the packed codes: each code is read once, from memory, and unpacked in registers.
-let directTokens = 4
-
 /// Bytes ahead of the codes being read that are asked for: the hardware's own prefetching stops at each page's end.
 private let prefetchDistance = 2048
-
-func multiplyDirectly4(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
-  clear(output, rows.count)
-  switch rows.count {
-  case 1: direct4x1(panel, rows, output)
-  case 2: direct4x2(panel, rows, output)
-  case 3: direct4x3(panel, rows, output)
-  default: direct4x4(panel, rows, output)
-  }
-}
-
-func multiplyDirectly8(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
-  clear(output, rows.count)
-  switch rows.count {
-  case 1: direct8x1(panel, rows, output)
-  case 2: direct8x2(panel, rows, output)
-  case 3: direct8x3(panel, rows, output)
-  default: direct8x4(panel, rows, output)
-  }
-}
 
 // One function for each number of tokens: the compiler then knows it, and accumulators stay in registers.
 

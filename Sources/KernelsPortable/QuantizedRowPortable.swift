@@ -2,12 +2,8 @@ import Kernels
 
 /// See `QuantizedKernels.quantizeRow`. Leaves the offsets alone: these kernels take the zero point off the codes.
 func quantizeRow(_ x: UnsafePointer<Float>, _ columns: Int, _ rows: QuantizedRows, _ token: Int) {
-  let tile = token / tileTokens
-  let width = smaller(tileTokens, rows.count - tile * tileTokens)
-  let column = token - tile * tileTokens
-  let values = rows.values + tile * tileTokens * rows.columns + 4 * column
-  let scales = rows.scales + tile * tileTokens * rows.groups + column
-  let sums = rows.sums + tile * tileTokens * rows.groups + column
+  let place = QuantizedRowPlace(rows, token)
+  let values = place.values.assumingMemoryBound(to: Int8.self)
   for group in 0..<rows.groups {
     let start = group * rows.group
     let known = greater(0, smaller(rows.group, columns - start))
@@ -22,10 +18,10 @@ func quantizeRow(_ x: UnsafePointer<Float>, _ columns: Int, _ rows: QuantizedRow
       let value = index < known && inverse != 0 ? rounded(x[start + index] * inverse) : 0
       sum &+= value
       let input = start + index
-      values[(input >> 2) * 4 * width + input & 3] = Int8(truncatingIfNeeded: value)
+      values[(input >> 2) * 4 * place.width + input & 3] = Int8(truncatingIfNeeded: value)
     }
-    scales[group * width] = scale
-    sums[group * width] = scale * Float(sum)
+    place.scales[group * place.width] = scale
+    place.sums[group * place.width] = scale * Float(sum)
   }
 }
 
