@@ -82,7 +82,7 @@ extension Engine {
 
     let chunks = loops.reduce(0) { $0 + $1.chunks }
     loops.withUnsafeBufferPointer { loops in
-      pool.forEach(blocks * chunks) { index, worker in
+      let body = { (index: Int, worker: Int) in
         let (part, chunkOfAll) = index.quotientAndRemainder(dividingBy: chunks)
         var chunk = chunkOfAll
         var loop = 0
@@ -95,6 +95,8 @@ extension Engine {
           chunk: chunk, tokens: part * block..<min(tokens, (part + 1) * block), tiles: memory.values(products, of: Float.self),
           tileCount: tileCount, scratch: memory + kernelScratch, using: self)
       }
+      // One token: memory is what takes the time, and a thread should read it from front to back.
+      if tokens == 1 { pool.forEachInRuns(chunks, body) } else { pool.forEach(blocks * chunks, body) }
     }
   }
 

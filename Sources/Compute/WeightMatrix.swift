@@ -35,6 +35,18 @@ public struct WeightMatrix: @unchecked Sendable {
     }
   }
 
+  /// All of its memory, valid as long as it lives.
+  public var memory: [UnsafeRawBufferPointer] {
+    switch storage {
+    case .float(let type, let values): return [UnsafeRawBufferPointer(start: values, count: rows * columns * type.size)]
+    case .quantized(let bits, let group, let codes, let scales, let minima):
+      let panels = (rows + panelRows - 1) / panelRows
+      let scaleCount = panels * panelRows * QuantizedRows.groups(columns: columns, group: group)
+      return [UnsafeRawBufferPointer(start: codes, count: scaleCount * group * bits / 8)]
+        + [scales, minima].compactMap { $0 }.map { UnsafeRawBufferPointer(start: $0, count: scaleCount * 2) }
+    }
+  }
+
   public init(rows: Int, columns: Int, storage: Storage, owner: AnyObject) {
     self.rows = rows
     self.columns = columns

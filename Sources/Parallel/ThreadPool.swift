@@ -21,7 +21,7 @@ public final class ThreadPool: Sendable {
     let count = max(1, threadCount ?? ThreadPool.availableProcessors)
     self.threadCount = count
     // Threads that outnumber the processors would spin in each other's way.
-    team = ThreadTeam(spins: count <= ThreadPool.availableProcessors)
+    team = ThreadTeam(workers: count, spins: count <= ThreadPool.availableProcessors)
     for worker in 1..<count { team.start(worker: worker) }
   }
 
@@ -30,7 +30,14 @@ public final class ThreadPool: Sendable {
   /// Calls `body(index, worker)` once for each index in `0 ..< count`, in no particular order and at the same time from several
   /// threads; `worker` is in `0 ..< threadCount` and no two calls under way share it, so it may select scratch memory.
   /// Returns when all calls have. A loop started from inside `body` runs on its caller's thread alone, as the same worker.
-  public func forEach(_ count: Int, _ body: (_ index: Int, _ worker: Int) -> Void) {
+  public func forEach(_ count: Int, _ body: (_ index: Int, _ worker: Int) -> Void) { forEach(count, inRuns: false, body) }
+
+  /// The same, but each thread begins with a run of neighbouring indices and takes half of what another has left when it is done: for
+  /// loops whose neighbours read neighbouring memory. Where two threads take turns at pieces of 32 KiB instead, both read memory at
+  /// half the speed, for each asks ahead for what the other will read.
+  public func forEachInRuns(_ count: Int, _ body: (_ index: Int, _ worker: Int) -> Void) { forEach(count, inRuns: true, body) }
+
+  private func forEach(_ count: Int, inRuns: Bool, _ body: (_ index: Int, _ worker: Int) -> Void) {
     if count <= 0 { return }
     if let worker = LoopFrame.worker(of: team) {
       for index in 0..<count { body(index, worker) }
@@ -41,7 +48,7 @@ public final class ThreadPool: Sendable {
         if threadCount == 1 || count == 1 {
           for index in 0..<count { body(index, 0) }
         } else {
-          withoutActuallyEscaping(body) { team.run(count, $0) }
+          withoutActuallyEscaping(body) { team.run(count, inRuns: inRuns, $0) }
         }
       }
     }

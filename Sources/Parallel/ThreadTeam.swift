@@ -17,7 +17,9 @@ final class ThreadTeam: @unchecked Sendable {
   // The loop. Written while `isOpen` is false and nobody is active, read by those who joined and then saw that it is true.
   private var body: ((Int, Int) -> Void)?
   private var count = 0
+  private var inRuns = false
 
+  private let runs: IndexRuns
   private let next = Atomic<Int>(0)
   private let isOpen = Atomic<Bool>(false)
   /// Workers between joining a loop and leaving it. A worker joins first and looks at `isOpen` second, so a caller that has closed the
@@ -27,8 +29,9 @@ final class ThreadTeam: @unchecked Sendable {
   private let sleepers = Atomic<Int>(0)
   private let isStopping = Atomic<Bool>(false)
 
-  init(spins: Bool) {
+  init(workers: Int, spins: Bool) {
     self.spins = spins
+    runs = IndexRuns(workers: workers)
     pthread_mutex_init(mutex, nil)
     pthread_cond_init(condition, nil)
   }
@@ -40,11 +43,12 @@ final class ThreadTeam: @unchecked Sendable {
     condition.deallocate()
   }
 
-  /// Runs a loop as worker 0, with whichever threads are there in time. One at a time.
-  func run(_ count: Int, _ body: @escaping (Int, Int) -> Void) {
+  /// Runs a loop as worker 0, with whichever threads are there in time. One at a time. Indices are handed out in order, or in runs.
+  func run(_ count: Int, inRuns: Bool, _ body: @escaping (Int, Int) -> Void) {
     self.body = body
     self.count = count
-    next.store(0, ordering: .relaxed)
+    self.inRuns = inRuns && count <= IndexRuns.limit
+    if self.inRuns { runs.fill(count) } else { next.store(0, ordering: .relaxed) }
     isOpen.store(true, ordering: .sequentiallyConsistent)
     generation.add(1, ordering: .sequentiallyConsistent)
     wake(count - 1)
@@ -62,6 +66,10 @@ final class ThreadTeam: @unchecked Sendable {
   @inline(never)
   private func work(as worker: Int) {
     guard let body else { return }
+    if inRuns {
+      while let index = runs.take(worker) { body(index, worker) }
+      return
+    }
     while true {
       let index = next.add(1, ordering: .relaxed).oldValue
       if index >= count { return }

@@ -62,7 +62,7 @@ struct RandomMatrix {
     let outputs = (0..<pool.threadCount).compactMap { _ in AlignedMemory(byteCount: tokens * panelRows * 4) }
     let scratch = (0..<pool.threadCount).compactMap { _ in AlignedMemory(byteCount: kernels.scratchBytes) }
     return fastest {
-      pool.forEach(count) { index, worker in
+      pool.forEachInRuns(count) { index, worker in
         multiply(panel(index), activations, outputs[worker].base.assumingMemoryBound(to: Float.self), scratch[worker].base)
       }
     }

@@ -1,6 +1,7 @@
 import Architecture
 import Compute
 import Kernels
+import Measurement
 import ModelFile
 
 extension Benchmark {
@@ -56,12 +57,14 @@ extension Benchmark {
       products: costs.prefill(tokens: length, crossTokens: crossTokens, slowTokens: tokens.slow.rows))
   }
 
-  /// Tokens after `context` others. The first context's tokens are the report's.
+  /// Tokens after `context` others, and in turn with them a plain loop over the same weights. The first context's tokens are the report's.
   private mutating func timeGeneration(_ context: Int, _ generator: Generator, _ tokens: SlowFastTokens) throws(SlowFastError) {
     let prompt = prompt(min(context, 64), tokens)
     let filler = try Self.madeUp(
       rows: 64, columns: 2 * model.config.keyValueHeadCount * model.config.headDimension, seed: 4)
+    let reading = MemoryReading(generator.decoder.generationWeights.flatMap(\.memory))
     var steps: [StageRun] = []
+    var reads: [Double] = []
     var generated: [Int32] = []
     _ = try measure("generate after \(context)", warmsUp: false) { () throws(SlowFastError) in
       generator.truncate(to: 0)
@@ -77,13 +80,15 @@ extension Benchmark {
         let token = generated[generated.count - 1]
         steps.append(try once { () throws(SlowFastError) in logits = try generator.step(token) })
         generated.append(greedy.next(logits))
+        reads.append(reading.seconds(pool))
       }
     }
     let slow = options.slowAttention == .all ? tokens.slow.rows : 0
     add(
       "generate after \(context)", steps, units: 1, unit: "tokens",
       products: costs.token(context: context, slowTokens: slow) + costs.head,
-      bytes: costs.generationBytes(model.source, context: context, slowTokens: slow, cacheType: model.cacheType))
+      bytes: costs.generationBytes(model.source, context: context, slowTokens: slow, cacheType: model.cacheType),
+      readRate: Double(reading.byteCount) / 1e9 / reads.sorted()[reads.count / 2])
     if report.tokens.isEmpty {
       report.tokens = generated
       report.tokenHash = String(checksum(generated.flatMap { token in withUnsafeBytes(of: token.littleEndian) { Array($0) } }), radix: 16)

@@ -82,12 +82,13 @@ public struct Benchmark {
   }
 
   mutating func add(
-    _ name: String, _ runs: [StageRun], units: Int? = nil, unit: String? = nil, products: Int? = nil, bytes: Int? = nil
+    _ name: String, _ runs: [StageRun], units: Int? = nil, unit: String? = nil, products: Int? = nil, bytes: Int? = nil,
+    readRate: Double? = nil
   ) {
     report.stages.append(
       .init(
-        name, runs, threads: pool.threadCount, units: units, unit: unit, products: products, bytes: bytes, limits: report.limits,
-        isQuantized: report.isQuantized))
+        name, runs, threads: pool.threadCount, units: units, unit: unit, products: products, bytes: bytes, readRate: readRate,
+        limits: report.limits, isQuantized: report.isQuantized))
   }
 
   /// Values between −1 and 1, the same each time.

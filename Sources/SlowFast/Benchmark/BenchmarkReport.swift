@@ -29,6 +29,8 @@ public struct BenchmarkReport: Sendable, Codable {
     /// Bytes of weights, keys and values that a run reads.
     public var bytes: Int?
     public var byteRate: Double?
+    /// At which a plain loop read the same weights in turn with the runs; where there was none, the machine's limit counts.
+    public var readRate: Double?
     public var byteShare: Double?
   }
 
@@ -62,7 +64,7 @@ extension BenchmarkReport.Stage {
   /// `runs`: wall and processor seconds of each.
   init(
     _ name: String, _ runs: [StageRun], threads: Int, units: Int? = nil, unit: String? = nil, products: Int? = nil, bytes: Int? = nil,
-    limits: BenchmarkReport.Limits, isQuantized: Bool
+    readRate: Double? = nil, limits: BenchmarkReport.Limits, isQuantized: Bool
   ) {
     self.name = name
     let median = runs.sorted { $0.wall < $1.wall }[runs.count / 2]
@@ -78,7 +80,8 @@ extension BenchmarkReport.Stage {
     productRate = products.map { Double($0) / seconds / 1e9 }
     productShare = productRate.map { $0 / (isQuantized ? limits.products : limits.floatProducts) }
     byteRate = bytes.map { Double($0) / seconds / 1e9 }
-    byteShare = byteRate.map { $0 / limits.bytes }
+    self.readRate = readRate
+    byteShare = byteRate.map { $0 / (readRate ?? limits.bytes) }
   }
 }
 

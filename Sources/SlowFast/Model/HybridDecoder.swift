@@ -95,6 +95,11 @@ struct HybridDecoder: Sendable {
     return true
   }
 
+  /// The matrices that a generated token is multiplied with, in order.
+  var generationWeights: [WeightMatrix] {
+    layers.flatMap { [$0.query.weight, $0.key.weight, $0.value.weight, $0.output.weight, $0.gate, $0.up, $0.down.weight] } + [head]
+  }
+
   /// Final norm and head: `x` `[tokens, hidden]` → `logits` `[tokens, vocabulary]`; `normed` has `x`'s shape and may be `x`.
   func readOut(_ x: Matrix, normed: Matrix, logits: Matrix, on engine: Engine) throws(ComputeError) {
     engine.rmsNorm(x, weight: norm, epsilon: config.rmsNormEpsilon, to: normed)

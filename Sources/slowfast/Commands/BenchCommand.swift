@@ -7,8 +7,9 @@ struct BenchCommand: ParsableCommand {
     abstract: "Time every stage of a model on this machine, beside the machine's own limits.",
     discussion: """
       The limits are measured in the same minute: int8 multiply-adds in registers, float ones in the first-level cache, reading memory.
-      GMAC/s and GB/s stand beside them as shares. Times are medians of wall time; "busy" is the share of the threads' time that they were on a
-      processor. The hash is that of the tokens generated after the first context: the same model and options give the same one.
+      GMAC/s and GB/s stand beside them as shares; those of generation beside the speed at which a plain loop reads the same weights, in
+      turn with the tokens, for different pages of one machine may be read at different speeds. Times are medians of wall time; "busy" is the
+      share of the threads' time that they were on a processor. The hash is that of the tokens generated after the first context: the same model and options give the same one.
         slowfast bench model.sfq --clip clip.mp4
         slowfast bench model.sfq --stages tower,prefill --repeat 1 --json
       Stages are \(BenchmarkStage.allCases.map(\.rawValue).joined(separator: ", ")).

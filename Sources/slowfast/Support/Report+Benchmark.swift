@@ -10,7 +10,7 @@ extension Report {
       "the machine: \(Display.fixed(limits.products, 1)) GMAC/s of int8, \(Display.fixed(limits.floatProducts, 1)) of floats; reads "
         + "\(Display.fixed(limits.bytes, 1)) GB/s",
       "",
-      ["stage".padding(to: 24), left("seconds", 10), left("rate", 22), left("GMAC/s", 9), left("%", 5), left("GB/s", 8), left("%", 5), left("busy", 6)]
+      ["stage".padding(to: 24), left("seconds", 10), left("rate", 22), left("GMAC/s", 9), left("%", 5), left("GB/s", 8), left("of", 7), left("%", 5), left("busy", 6)]
         .joined(),
     ]
     for stage in report.stages {
@@ -20,7 +20,8 @@ extension Report {
           stage.name.padding(to: 24), left(Display.fixed(stage.seconds, digits), 10),
           left(stage.unitsPerSecond.map { "\(Display.fixed($0, 2)) \(stage.unit ?? "")/s" } ?? "", 22),
           left(stage.productRate.map { Display.fixed($0, 1) } ?? "", 9), left(percent(stage.productShare), 5),
-          left(stage.byteRate.map { Display.fixed($0, 2) } ?? "", 8), left(percent(stage.byteShare), 5),
+          left(stage.byteRate.map { Display.fixed($0, 2) } ?? "", 8),
+          left(stage.byteRate.map { _ in Display.fixed(stage.readRate ?? limits.bytes, 1) } ?? "", 7), left(percent(stage.byteShare), 5),
           left(percent(stage.processorShare), 6),
         ].joined())
     }
