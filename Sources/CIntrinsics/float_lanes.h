@@ -27,6 +27,13 @@
 #define FLOAT_TILE_VECTORS 4
 #endif
 
+// Rows of a product up to which float16 is better converted on the way to the multiplier than once before: none without an instruction for it.
+#if defined(__F16C__) || defined(__aarch64__)
+#define FLOAT_HALF_ROWS 8
+#else
+#define FLOAT_HALF_ROWS 0
+#endif
+
 typedef float float_lanes __attribute__((ext_vector_type(FLOAT_LANES)));
 
 #define LANES static inline __attribute__((always_inline))
@@ -156,7 +163,7 @@ LANES void lanes_store_part_half(void *to, float_lanes x, long part) {
 // MARK: others
 
 // Asks for the cache line; the address need not be valid.
-LANES void lanes_prefetch(const float *from) { __builtin_prefetch(from); }
+LANES void lanes_prefetch(const void *from) { __builtin_prefetch(from); }
 
 // The sum of all lanes.
 LANES float lanes_sum(float_lanes x) {

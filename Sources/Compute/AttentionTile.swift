@@ -76,9 +76,9 @@ struct AttentionTile {
     let block = KeyValueCache.block
     let dimension = cache.headDimension
     for first in stride(from: entries.lowerBound, to: entries.upperBound, by: block) {
-      let keys = floats(cache.keys(head: head, block: first / block), count: dimension * block)
-      kernels.multiply(
-        rowCount, dimension, queries, dimension, keys, block, scores + (first - entries.lowerBound), AttentionTile.chunk, false)
+      multiply(
+        dimension, queries, dimension, cache.keys(head: head, block: first / block), scores + (first - entries.lowerBound),
+        AttentionTile.chunk, accumulate: false)
     }
   }
 
@@ -110,15 +110,28 @@ struct AttentionTile {
   private func addValues(_ entries: Range<Int>, _ state: AttentionState) {
     let block = KeyValueCache.block
     for slice in 0..<cache.slices {
-      let values = floats(cache.values(head: head, slice: slice, position: entries.lowerBound), count: entries.count * block)
-      kernels.multiply(rowCount, entries.count, scores, AttentionTile.chunk, values, block, state.sums + slice * block, width, true)
+      multiply(
+        entries.count, scores, AttentionTile.chunk, cache.values(head: head, slice: slice, position: entries.lowerBound),
+        state.sums + slice * block, width, accumulate: true)
     }
   }
 
-  private func floats(_ stored: UnsafeMutableRawPointer, count: Int) -> UnsafePointer<Float> {
-    if cache.type == .float32 { return UnsafePointer(stored.assumingMemoryBound(to: Float.self)) }
-    kernels.toFloat(cache.type, stored, count, unpacked)
-    return UnsafePointer(unpacked)
+  /// The tile's rows by `[inner][32]` of the cache.
+  private func multiply(
+    _ inner: Int, _ a: UnsafePointer<Float>, _ aStride: Int, _ stored: UnsafeMutableRawPointer, _ c: UnsafeMutablePointer<Float>,
+    _ cStride: Int, accumulate: Bool
+  ) {
+    let block = KeyValueCache.block
+    if cache.type == .float16 && rowCount <= kernels.halfRows {
+      kernels.multiplyHalf(rowCount, inner, a, aStride, stored.assumingMemoryBound(to: UInt16.self), block, c, cStride, accumulate)
+      return
+    }
+    var floats = UnsafePointer(stored.assumingMemoryBound(to: Float.self))
+    if cache.type != .float32 {
+      kernels.toFloat(cache.type, stored, inner * block, unpacked)
+      floats = UnsafePointer(unpacked)
+    }
+    kernels.multiply(rowCount, inner, a, aStride, floats, block, c, cStride, accumulate)
   }
 
   /// Adds what `other` has of the same rows and other entries.

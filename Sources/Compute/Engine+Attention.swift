@@ -52,13 +52,14 @@ extension Engine {
       return AttentionTile(
         operands, head: task % cache.heads, tokens: first..<min(queries.rows, first + tokensPerTile), work, memory)
     }
-    pool.forEach(tasks * splits) { index, worker in
-      let (split, task) = index.quotientAndRemainder(dividingBy: tasks)
+    // Neighbours read neighbouring entries of one head.
+    pool.forEachInRuns(tasks * splits) { index, worker in
+      let (task, split) = index.quotientAndRemainder(dividingBy: splits)
       let entries = split * splitLength..<min(cache.count, (split + 1) * splitLength)
       tile(task, scratch[worker]).compute(entries: entries, into: partial(task, split))
     }
-    for task in 0..<tasks {
-      let merging = tile(task, scratch[0])
+    pool.forEach(tasks) { task, worker in
+      let merging = tile(task, scratch[worker])
       for split in 1..<splits { merging.merge(partial(task, split), into: partial(task, 0)) }
       merging.write(partial(task, 0))
     }

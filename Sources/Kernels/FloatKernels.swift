@@ -7,6 +7,14 @@ public struct FloatKernels: Sendable {
     _ c: UnsafeMutablePointer<Float>, _ cStride: Int, _ accumulate: Bool
   ) -> Void
 
+  /// The same with float16 bits as `b`, of which nothing is kept as floats: for few rows, which take less time than memory does.
+  public var multiplyHalf: @Sendable (
+    _ m: Int, _ k: Int, _ a: UnsafePointer<Float>, _ aStride: Int, _ b: UnsafePointer<UInt16>, _ bStride: Int,
+    _ c: UnsafeMutablePointer<Float>, _ cStride: Int, _ accumulate: Bool
+  ) -> Void
+  /// Rows up to which `multiplyHalf` is better than `toFloat` and `multiply`; it can do any number.
+  public var halfRows: Int
+
   /// `rows ≤ 32` rows of a row-major weight matrix, `columns` values of each, as a `[columns][32]` panel of floats, zero-filled on the right.
   /// `rowStride` is in values of the stored type.
   public var packPanel: @Sendable (
@@ -75,6 +83,10 @@ public struct FloatKernels: Sendable {
     multiply: @escaping @Sendable (
       Int, Int, UnsafePointer<Float>, Int, UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>, Int, Bool
     ) -> Void,
+    multiplyHalf: @escaping @Sendable (
+      Int, Int, UnsafePointer<Float>, Int, UnsafePointer<UInt16>, Int, UnsafeMutablePointer<Float>, Int, Bool
+    ) -> Void,
+    halfRows: Int,
     packPanel: @escaping @Sendable (FloatType, UnsafeRawPointer, Int, Int, Int, UnsafeMutablePointer<Float>) -> Void,
     multiplyVector: @escaping @Sendable (
       FloatType, UnsafeRawPointer, Int, Int, Int, UnsafePointer<Float>, UnsafeMutablePointer<Float>
@@ -99,6 +111,8 @@ public struct FloatKernels: Sendable {
     ) -> Void
   ) {
     self.multiply = multiply
+    self.multiplyHalf = multiplyHalf
+    self.halfRows = halfRows
     self.packPanel = packPanel
     self.multiplyVector = multiplyVector
     self.toFloat = toFloat

@@ -30,6 +30,28 @@ import Testing
     }
   }
 
+  /// Float16 operands are floats too: the same sums, to the last bit, as of those floats.
+  @Test(arguments: kernelNames) func multiplyHalf(_ name: String) throws {
+    let kernels = try KernelChoice.kernels(named: name).float
+    var numbers = SeededNumbers(3)
+    for m in 0...17 {
+      for k in [0, 1, 5, 128] {
+        for accumulate in [false, true] {
+          let (aStride, bStride, cStride) = (k + 1, 34, 33)
+          let a = numbers.floats(max(1, m * aStride))
+          let halves = numbers.floats(max(1, k * bStride)).map { Float16($0) }
+          let b = halves.map(Float.init)
+          let bits = halves.map(\.bitPattern)
+          let before = numbers.floats(m * cStride + 40)
+          var (c, expected) = (before, before)
+          kernels.multiply(m, k, a, aStride, b, bStride, &expected, cStride, accumulate)
+          kernels.multiplyHalf(m, k, a, aStride, bits, bStride, &c, cStride, accumulate)
+          #expect(c == expected, "\(m) rows, \(k) deep")
+        }
+      }
+    }
+  }
+
   @Test(arguments: kernelNames, FloatType.allCases) func packPanel(_ name: String, _ type: FloatType) throws {
     let kernels = try KernelChoice.kernels(named: name).float
     var numbers = SeededNumbers(2)

@@ -9,11 +9,29 @@ import CIntrinsics
 
 @inline(__always) private var tileRows: Int { Int(FLOAT_TILE_ROWS) }
 @inline(__always) private var tileVectors: Int { Int(FLOAT_TILE_VECTORS) }
+/// Bytes ahead of the float16 being read that are asked for.
+@inline(__always) private var prefetchDistance: Int { 2048 }
 
 func multiply(
   _ m: Int, _ k: Int, _ a: UnsafePointer<Float>, _ aStride: Int, _ b: UnsafePointer<Float>, _ bStride: Int,
   _ c: UnsafeMutablePointer<Float>, _ cStride: Int, _ accumulate: Bool
 ) {
+  multiply(half: false, m, k, a, aStride, b, bStride, c, cStride, accumulate)
+}
+
+/// `b` is float16, read from front to back, and converted for each tile of rows anew.
+func multiplyHalf(
+  _ m: Int, _ k: Int, _ a: UnsafePointer<Float>, _ aStride: Int, _ b: UnsafePointer<UInt16>, _ bStride: Int,
+  _ c: UnsafeMutablePointer<Float>, _ cStride: Int, _ accumulate: Bool
+) {
+  multiply(half: true, m, k, a, aStride, b, bStride, c, cStride, accumulate)
+}
+
+@inline(__always) private func multiply(
+  half: Bool, _ m: Int, _ k: Int, _ a: UnsafePointer<Float>, _ aStride: Int, _ b: UnsafeRawPointer, _ bStride: Int,
+  _ c: UnsafeMutablePointer<Float>, _ cStride: Int, _ accumulate: Bool
+) {
+  let bytes = half ? 2 : 4
   var column = 0
   while column < 32 {
     var row = 0
@@ -21,17 +39,17 @@ func multiply(
     while row < m {
       let rows = (m - row + tiles - 1) / tiles
       let operands = Operands(
-        k: k, a: a + row * aStride, aStride: aStride, b: b + column, bStride: bStride, c: c + row * cStride + column, cStride: cStride,
+        k: k, a: a + row * aStride, aStride: aStride, b: b + column * bytes, bStep: bStride * bytes, c: c + row * cStride + column, cStride: cStride,
         accumulate: accumulate)
       switch rows {
-      case 1: multiply1(operands)
-      case 2: multiply2(operands)
-      case 3: multiply3(operands)
-      case 4 where tileRows > 3: multiply4(operands)
-      case 5 where tileRows > 3: multiply5(operands)
-      case 6 where tileRows > 3: multiply6(operands)
-      case 7 where tileRows > 6: multiply7(operands)
-      case 8 where tileRows > 6: multiply8(operands)
+      case 1: half ? multiplyHalf1(operands) : multiply1(operands)
+      case 2: half ? multiplyHalf2(operands) : multiply2(operands)
+      case 3: half ? multiplyHalf3(operands) : multiply3(operands)
+      case 4 where tileRows > 3: half ? multiplyHalf4(operands) : multiply4(operands)
+      case 5 where tileRows > 3: half ? multiplyHalf5(operands) : multiply5(operands)
+      case 6 where tileRows > 3: half ? multiplyHalf6(operands) : multiply6(operands)
+      case 7 where tileRows > 6: half ? multiplyHalf7(operands) : multiply7(operands)
+      case 8 where tileRows > 6: half ? multiplyHalf8(operands) : multiply8(operands)
       default: break
       }
       row += rows
@@ -42,14 +60,22 @@ func multiply(
 }
 
 // One function for each number of rows: the compiler stops inlining, whatever it is told, where a function becomes too large.
-private func multiply1(_ operands: Operands) { operands.multiply(rows: 1) }
-private func multiply2(_ operands: Operands) { operands.multiply(rows: 2) }
-private func multiply3(_ operands: Operands) { operands.multiply(rows: 3) }
-private func multiply4(_ operands: Operands) { operands.multiply(rows: 4) }
-private func multiply5(_ operands: Operands) { operands.multiply(rows: 5) }
-private func multiply6(_ operands: Operands) { operands.multiply(rows: 6) }
-private func multiply7(_ operands: Operands) { operands.multiply(rows: 7) }
-private func multiply8(_ operands: Operands) { operands.multiply(rows: 8) }
+private func multiply1(_ operands: Operands) { operands.multiply(rows: 1, half: false) }
+private func multiply2(_ operands: Operands) { operands.multiply(rows: 2, half: false) }
+private func multiply3(_ operands: Operands) { operands.multiply(rows: 3, half: false) }
+private func multiply4(_ operands: Operands) { operands.multiply(rows: 4, half: false) }
+private func multiply5(_ operands: Operands) { operands.multiply(rows: 5, half: false) }
+private func multiply6(_ operands: Operands) { operands.multiply(rows: 6, half: false) }
+private func multiply7(_ operands: Operands) { operands.multiply(rows: 7, half: false) }
+private func multiply8(_ operands: Operands) { operands.multiply(rows: 8, half: false) }
+private func multiplyHalf1(_ operands: Operands) { operands.multiply(rows: 1, half: true) }
+private func multiplyHalf2(_ operands: Operands) { operands.multiply(rows: 2, half: true) }
+private func multiplyHalf3(_ operands: Operands) { operands.multiply(rows: 3, half: true) }
+private func multiplyHalf4(_ operands: Operands) { operands.multiply(rows: 4, half: true) }
+private func multiplyHalf5(_ operands: Operands) { operands.multiply(rows: 5, half: true) }
+private func multiplyHalf6(_ operands: Operands) { operands.multiply(rows: 6, half: true) }
+private func multiplyHalf7(_ operands: Operands) { operands.multiply(rows: 7, half: true) }
+private func multiplyHalf8(_ operands: Operands) { operands.multiply(rows: 8, half: true) }
 
 /// Consecutive vectors of a row: two or four.
 private struct TileRow {
@@ -66,6 +92,16 @@ private struct TileRow {
     if tileVectors == 4 {
       v2 = load(from + 2 * laneCount)
       v3 = load(from + 3 * laneCount)
+    }
+  }
+
+  /// Of float16.
+  @inline(__always) init(half from: UnsafeRawPointer) {
+    v0 = lanes_load_half(from)
+    v1 = lanes_load_half(from + 2 * laneCount)
+    if tileVectors == 4 {
+      v2 = lanes_load_half(from + 4 * laneCount)
+      v3 = lanes_load_half(from + 6 * laneCount)
     }
   }
 
@@ -95,20 +131,23 @@ private struct Operands {
   let k: Int
   let a: UnsafePointer<Float>
   let aStride: Int
-  let b: UnsafePointer<Float>
-  let bStride: Int
+  let b: UnsafeRawPointer
+  /// Bytes.
+  let bStep: Int
   let c: UnsafeMutablePointer<Float>
   let cStride: Int
   let accumulate: Bool
 
-  /// `rows` is a constant where this is inlined: what is beyond it disappears.
-  @inline(__always) func multiply(rows: Int) {
+  /// `rows` and `half` are constants where this is inlined: what is beyond them disappears.
+  @inline(__always) func multiply(rows: Int, half: Bool) {
     var s0 = TileRow(), s1 = TileRow(), s2 = TileRow(), s3 = TileRow()
     var s4 = TileRow(), s5 = TileRow(), s6 = TileRow(), s7 = TileRow()
     var a = a
     var b = b
     for _ in 0..<k {
-      let vectors = TileRow(b)
+      // Few rows are done before the memory is there.
+      if half { lanes_prefetch(b + prefetchDistance) }
+      let vectors = half ? TileRow(half: b) : TileRow(b.assumingMemoryBound(to: Float.self))
       s0.add(a[0], vectors)
       if rows > 1 { s1.add(a[aStride], vectors) }
       if rows > 2 { s2.add(a[2 * aStride], vectors) }
@@ -118,7 +157,7 @@ private struct Operands {
       if rows > 6 { s6.add(a[6 * aStride], vectors) }
       if rows > 7 { s7.add(a[7 * aStride], vectors) }
       a += 1
-      b += bStride
+      b += bStep
     }
     s0.store(c, accumulate: accumulate)
     if rows > 1 { s1.store(c + cStride, accumulate: accumulate) }

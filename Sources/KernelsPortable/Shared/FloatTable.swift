@@ -1,8 +1,11 @@
+import CIntrinsics
 import Kernels
 
 /// The float kernels as this module's instruction set has them.
 public let floatKernels = FloatKernels(
   multiply: { multiply($0, $1, $2, $3, $4, $5, $6, $7, $8) },
+  multiplyHalf: { multiplyHalf($0, $1, $2, $3, $4, $5, $6, $7, $8) },
+  halfRows: Int(FLOAT_HALF_ROWS),
   packPanel: { packPanel($0, $1, $2, $3, $4, $5) },
   multiplyVector: { multiplyVector($0, $1, $2, $3, $4, $5, $6) },
   toFloat: { toFloat($0, $1, $2, $3) },
