@@ -3,7 +3,8 @@ import Quantization
 
 /// How a checkpoint is to be stored.
 public struct ConversionOptions: Sendable, Equatable {
-  /// Of the matrices: 4 or 8 (quantized), 16 (as stored, or bfloat16 where the checkpoint has float32), 32 (float32).
+  /// Of the matrices: 4 or 8 (quantized), 16 (as stored, or bfloat16 where the checkpoint has float32), 32 (float32). Beside 4, tower and
+  /// projector have 8 unless a keep rule says otherwise.
   public var bits: Int
   /// How codes and scales of quantized matrices are chosen. `gptq` needs calibration.
   public var method: QuantizationMethod

@@ -7,11 +7,20 @@ enum StorageDefaults {
   /// Groups to choose from, the preferred first: long groups multiply faster and cost fewer bits.
   static let groups = [128, 64, 32]
 
-  /// Inputs that share a scale where codes have 4 bits, at most.
+  /// Bits of a part where nothing else says them.
   ///
-  /// What each part's 4 bits cost was measured on the demonstration model, each part alone: by far the most, for each weight, in the table that all
-  /// text goes through, the head, and the projector that all a clip's tokens go through. They are small, and get the shortest groups; the
-  /// multilayer perceptrons and the cross-attention's keys and values cost the least.
+  /// Of what 4 bits everywhere cost the demonstration model, tower and projector cost four fifths (`benchmarks/compare`): all a clip's tokens go
+  /// through them. So they keep 8 beside 4 elsewhere. No other part gains as much by 8 bits, whatever its size. In a model of the published shape
+  /// they are a tenth of the weights, and are not in memory while an answer is made, which is when most memory is in use.
+  static func bits(_ role: TensorRole, _ bits: Int) -> Int {
+    switch role {
+    case .towerLinear, .towerDownsample, .projector: max(bits, 8)
+    default: bits
+    }
+  }
+
+  /// Inputs that share a scale where codes have 4 bits, at most: fewest where 4 bits cost most for each weight, which is in the embedding, the
+  /// head and the projector. They are small. The multilayer perceptrons and the cross-attention's keys and values cost the least.
   static func longestGroup(_ role: TensorRole, bits: Int) -> Int {
     if bits == 8 { return 128 }
     switch role {
@@ -33,7 +42,7 @@ enum StorageDefaults {
   ) -> TensorEncoding {
     guard requirement.role.isMatrix else { return .float32 }
     if let chosen = options.assignments[requirement.name] { return chosen }
-    let bits = rule(requirement, options)?.bits ?? options.bits
+    let bits = rule(requirement, options)?.bits ?? bits(requirement.role, options.bits)
     switch bits {
     case 4, 8:
       let longest = longestGroup(requirement.role, bits: bits)

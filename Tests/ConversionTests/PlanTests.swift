@@ -15,8 +15,18 @@ import Testing
     Dictionary(uniqueKeysWithValues: plan.stored.map { ($0.descriptor.name, $0.descriptor.encoding) })
   }
 
-  @Test func fourBitsHaveShorterGroupsWhereItMatters() throws {
+  @Test func whatAllOfAClipGoesThroughKeeps8Bits() throws {
     for stored in try plan().stored {
+      switch stored.requirement.role {
+      case .towerLinear, .towerDownsample, .projector: #expect("\(stored.descriptor.encoding)".hasPrefix("int8/"))
+      case let role: #expect(!role.isMatrix || "\(stored.descriptor.encoding)".hasPrefix("int4/"))
+      }
+    }
+  }
+
+  @Test func fourBitsHaveShorterGroupsWhereItMatters() throws {
+    let rules = [KeepRule(pattern: "tower", bits: 4), KeepRule(pattern: "projector", bits: 4)]
+    for stored in try plan("clip", ConversionOptions(keep: rules)).stored {
       switch (stored.requirement.role, stored.descriptor.encoding) {
       case (.embedding, let encoding), (.head, let encoding), (.projector, let encoding):
         #expect(encoding == .quantized(bits: 4, group: 32, symmetric: true))
@@ -46,7 +56,7 @@ import Testing
       "model.vision_tower.vision_tower.stages.0.blocks.0.mlp.fc1.weight": 32,  // 32
       "model.vision_tower.vision_tower.stages.2.blocks.0.mlp.fc1.weight": 32,  // 96
       "model.vision_tower.vision_tower.stages.1.blocks.0.mlp.fc1.weight": 64,  // 64
-      "model.vision_tower.vision_tower.stages.3.downsample.1.weight": 64,  // 2 × 2 × 96
+      "model.vision_tower.vision_tower.stages.3.downsample.1.weight": 128,  // 2 × 2 × 96
     ]
     let plan = try plan()
     for (name, group) in expected {
