@@ -2,10 +2,12 @@
 """Writes a checkpoint with the published names, shapes, dtype and sharding, and seeded random weights (17 GB).
 
     full_size_checkpoint.py DIR --tokenizer QWEN2_DIR [--shape published|slice|small] [--variant frame64-s1t4] [--seed 0]
+                            [--outliers N]
 
 The values are scaled so that activations stay of order one through the depth, as in a trained model: a run on this
 checkpoint costs exactly what a run on the published one costs, and says nothing sensible. Each tensor's values follow
-from the seed and its name alone: two runs write the same bytes. Needs numpy; memory stays under 200 MB.
+from the seed and its name alone: two runs write the same bytes. With outliers, N channels behind each norm are 64 times as
+loud as the others, which is what makes trained models hard to quantize. Needs numpy; memory stays under 200 MB.
 """
 
 from __future__ import annotations
@@ -60,7 +62,13 @@ def scale(name: str, size: tuple[int, ...], layers: int) -> tuple[float, float]:
     return 0.0, peaked * damped / math.sqrt(fan_in)
 
 
-def random_values(seed: int, layers: int, total: int):
+def loud(name: str, size: tuple[int, ...], outliers: int, generator: np.random.SFC64) -> np.ndarray:
+    """Which values of a norm's weight are louder."""
+    is_norm = len(size) == 1 and name.endswith(("layernorm.weight", ".norm.weight"))
+    return np.random.Generator(generator).choice(size[0], outliers, replace=False) if is_norm and outliers else np.empty(0, int)
+
+
+def random_values(seed: int, layers: int, total: int, outliers: int = 0):
     """Normal values by way of a table of 65,536 quantiles: a random 16-bit number chooses one, five times faster than
     drawing and rounding each."""
     normal = NormalDist()
@@ -76,7 +84,9 @@ def random_values(seed: int, layers: int, total: int):
         left = math.prod(size)
         while left > 0:
             count = min(left, PIECE)
-            yield table[generator.random_raw((count + 3) // 4).astype("<u8", copy=False).view("<u2")[:count]]
+            found = table[generator.random_raw((count + 3) // 4).astype("<u8", copy=False).view("<u2")[:count]]
+            found[loud(name, size, outliers, generator)] += 6 << 7  # six more in the exponent
+            yield found
             left -= count
             done += 2 * count
             now = time.monotonic()
@@ -98,6 +108,7 @@ def main() -> None:
     parser.add_argument("--shape", choices=SHAPES, default="published")
     parser.add_argument("--variant", choices=VARIANTS, help="frames and fast tokens; default: as DIR's name ends, else frame64-s1t4")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--outliers", type=int, default=0, metavar="N")
     parser.add_argument("--shard-bytes", type=float, default=5e9)
     options = parser.parse_args()
 
