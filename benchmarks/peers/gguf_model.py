@@ -85,6 +85,23 @@ def tensor(name: str, size: tuple[int, ...], kind: Type, random: np.random.Gener
     return np.resize(some, (rows, columns // weights * size_of_block))
 
 
+def described(path: Path, shape: Shape, kind: LlamaFileType, theta: float = 1e6, epsilon: float = 1e-6) -> GGUFWriter:
+    """A writer of a file that tells llama.cpp these measures, and no tensors yet."""
+    writer = GGUFWriter(path, "qwen2")
+    writer.add_file_type(kind)
+    writer.add_block_count(shape.layers)
+    writer.add_context_length(shape.positions)
+    writer.add_embedding_length(shape.hidden)
+    writer.add_feed_forward_length(shape.intermediate)
+    writer.add_head_count(shape.heads)
+    writer.add_head_count_kv(shape.kv_heads)
+    writer.add_rope_freq_base(theta)
+    writer.add_layer_norm_rms_eps(epsilon)
+    writer.add_vocab_size(shape.vocabulary)
+    writer.add_tokenizer_model("no_vocab")
+    return writer
+
+
 def write(path: Path, shape: Shape, kind: str) -> None:
     random = np.random.default_rng(0)
     named = list(tensors(shape, kind))
@@ -92,18 +109,7 @@ def write(path: Path, shape: Shape, kind: str) -> None:
         if size[-1] % GGML_QUANT_SIZES[chosen][0]:
             raise ValueError(f"{name}: {size[-1]} columns are not whole blocks of {chosen.name}")
     partial = path.with_suffix(".partial")
-    writer = GGUFWriter(partial, "qwen2")
-    writer.add_file_type(TYPES[kind])
-    writer.add_block_count(shape.layers)
-    writer.add_context_length(shape.positions)
-    writer.add_embedding_length(shape.hidden)
-    writer.add_feed_forward_length(shape.intermediate)
-    writer.add_head_count(shape.heads)
-    writer.add_head_count_kv(shape.kv_heads)
-    writer.add_rope_freq_base(1e6)
-    writer.add_layer_norm_rms_eps(1e-6)
-    writer.add_vocab_size(shape.vocabulary)
-    writer.add_tokenizer_model("no_vocab")
+    writer = described(partial, shape, TYPES[kind])
     for name, size, chosen in named:
         if chosen == Type.F32:
             writer.add_tensor_info(name, size, np.dtype(np.float32), 4 * math.prod(size))

@@ -14,6 +14,7 @@ import argparse
 import ctypes
 import time
 from pathlib import Path
+from typing import Callable
 
 import llama_cpp as llama
 from gguf import GGUFReader
@@ -29,7 +30,9 @@ def quiet(level, text, _) -> None:
 
 
 class Model:
-    def __init__(self, path: Path, room: int, threads: int, plain_weights: bool):
+    def __init__(
+            self, path: Path, room: int, threads: int, plain_weights: bool,
+            change: Callable[[llama.llama_context_params], None] = lambda _: None):
         llama.llama_log_set(quiet, None)
         llama.llama_backend_init()
         settings = llama.llama_model_default_params()
@@ -42,6 +45,7 @@ class Model:
         context.n_ctx = (room + 255) // 256 * 256
         context.n_batch, context.n_ubatch = 2048, 512
         context.n_threads = context.n_threads_batch = threads
+        change(context)
         self.context = llama.llama_init_from_model(self.model, context)
         if not self.context:
             raise SystemExit(f"{path}: llama.cpp makes no context of {room} tokens")
