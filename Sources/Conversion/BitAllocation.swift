@@ -7,6 +7,9 @@ public enum SizeTarget: Sendable, Equatable {
   case bits(Double)
   /// Bytes of the file before compression, which can only make it smaller.
   case bytes(Int)
+
+  /// Bits that make sense; what a model can be stored with is less.
+  public static let bitRange = 1.0...32.0
 }
 
 extension SizeTarget: CustomStringConvertible {
@@ -73,14 +76,14 @@ enum BitAllocation {
     return chosen
   }
 
-  /// What an equal relative error costs in a matrix of each part, measured on the demonstration model by quantizing each part alone to 4
-  /// bits: divergence of the answers for each matrix, a decoder layer's being 1.
+  /// What an equal relative error costs in a matrix of each part: the divergence of the demonstration model's answers with each part alone in 4
+  /// bits (`benchmarks/compare`), divided by the part's matrices, that of a matrix in the decoder's layers being 1.
   static func importance(_ role: TensorRole) -> Double {
     switch role {
-    case .embedding: 20
-    case .head, .projector: 7
-    case .towerLinear, .towerDownsample: 2.5
-    case .crossAttention: 0.25
+    case .projector: 25
+    case .towerLinear, .towerDownsample: 15
+    case .embedding: 10
+    case .head: 4
     default: 1
     }
   }

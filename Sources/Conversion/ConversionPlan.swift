@@ -15,6 +15,13 @@ public struct ConversionPlan: Sendable {
     public var isRenamed: Bool { source.name != requirement.name }
     /// Bytes of its planes, unpacked.
     public var byteCount: Int
+
+    /// The same for another encoding.
+    func byteCount(as encoding: TensorEncoding) throws(ConversionError) -> Int {
+      do throws(ModelFileError) {
+        return try TensorDescriptor(name: descriptor.name, shape: descriptor.shape, encoding: encoding).byteCount
+      } catch { throw .modelFile(error) }
+    }
   }
 
   public struct Unused: Sendable {

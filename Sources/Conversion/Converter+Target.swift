@@ -12,14 +12,13 @@ extension Converter {
     let plan = try plan()
     try plan.check(ignoringUnknown: options.ignoresUnknown)
     let meter = SensitivityMeter(checkpoint: checkpoint, options: options, pool: ThreadPool(threadCount: options.threadCount))
-    let free = plan.stored.filter { $0.requirement.role.isMatrix && StorageDefaults.rule($0.requirement, options) == nil }
+    let free = free(plan)
     var choices: [[StorageChoice]] = []
     for (index, tensor) in free.enumerated() {
       if isCancelled() { throw .cancelled }
       progress(index, free.count)
       choices.append(try meter.choices(tensor, moments: moments(tensor.requirement.name)))
     }
-    let smallest = choices.map { all in all.indices.min { all[$0].byteCount < all[$1].byteCount } ?? 0 }
     // Where tensors begin in the file depends on their lengths: what that adds is found out by looking.
     var budget = try budget(target, plan, free)
     while let chosen = BitAllocation.choose(choices, budget: budget) {
@@ -28,7 +27,34 @@ extension Converter {
       if excess <= 0 { return result }
       budget -= excess
     }
-    throw .targetTooSmall(target, least: try size(target, try assigned(target, free, choices, smallest)))
+    throw .targetTooSmall(target, least: try size(target, try smallest(plan)))
+  }
+
+  /// Throws `targetTooSmall` where not even the smallest choices fit. Measures nothing.
+  public func checkReachable(_ target: SizeTarget) throws(ConversionError) {
+    let plan = try plan()
+    try plan.check(ignoringUnknown: options.ignoresUnknown)
+    let smallest = try smallest(plan)
+    guard try excess(target, try smallest.plan()) <= 0 else { throw .targetTooSmall(target, least: try size(target, smallest)) }
+  }
+
+  /// Matrices whose encoding no rule says.
+  private func free(_ plan: ConversionPlan) -> [ConversionPlan.Stored] {
+    plan.stored.filter { $0.requirement.role.isMatrix && StorageDefaults.rule($0.requirement, options) == nil }
+  }
+
+  /// Every free matrix with the encoding of fewest bytes.
+  private func smallest(_ plan: ConversionPlan) throws(ConversionError) -> Converter {
+    var options = options
+    for tensor in free(plan) {
+      var least: (encoding: TensorEncoding, byteCount: Int)?
+      for encoding in SensitivityMeter.encodings(tensor.requirement, options) {
+        let byteCount = try tensor.byteCount(as: encoding)
+        if least.map({ byteCount < $0.byteCount }) ?? true { least = (encoding, byteCount) }
+      }
+      options.assignments[tensor.requirement.name] = least?.encoding
+    }
+    return try Converter(checkpoint: checkpoint, options: options)
   }
 
   private func assigned(

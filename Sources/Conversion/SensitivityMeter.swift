@@ -14,7 +14,7 @@ struct SensitivityMeter {
   private static let panels = 8
 
   /// Encodings to choose from.
-  private func encodings(_ requirement: TensorRequirement) -> [TensorEncoding] {
+  static func encodings(_ requirement: TensorRequirement, _ options: ConversionOptions) -> [TensorEncoding] {
     let columns = StorageDefaults.columns(requirement)
     let symmetric = !options.isAsymmetric
     let eight = options.group ?? StorageDefaults.group(columns: columns, longest: 128)
@@ -29,7 +29,7 @@ struct SensitivityMeter {
     }
     let all = PanelLayout.panels(rows: source.rows)
     let count = min(Self.panels, all)
-    let encodings = encodings(tensor.requirement)
+    let encodings = Self.encodings(tensor.requirement, options)
     var sums = [(error: Double, energy: Double)](repeating: (0, 0), count: count * encodings.count)
     try sums.withUnsafeMutableBufferPointer { sums throws(ConversionError) in
       nonisolated(unsafe) let sums = sums
@@ -52,10 +52,7 @@ struct SensitivityMeter {
       let (error, energy) = (0..<count).reduce((0.0, 0.0)) {
         ($0.0 + sums[$1 * encodings.count + number].error, $0.1 + sums[$1 * encodings.count + number].energy)
       }
-      let descriptor = TensorDescriptor(name: tensor.descriptor.name, shape: tensor.descriptor.shape, encoding: encoding)
-      let byteCount: Int
-      do throws(ModelFileError) { byteCount = try descriptor.byteCount } catch { throw .modelFile(error) }
-      choices.append(StorageChoice(encoding: encoding, byteCount: byteCount, cost: energy > 0 ? importance * error / energy : 0))
+      choices.append(StorageChoice(encoding: encoding, byteCount: try tensor.byteCount(as: encoding), cost: energy > 0 ? importance * error / energy : 0))
     }
     return choices
   }

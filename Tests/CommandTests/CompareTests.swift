@@ -44,6 +44,25 @@ import Testing
     #expect((json["parts"] as? [[String: Any]])?.count == 10)
   }
 
+  /// Questions about no clip, in variants that are calibrated on them and have a target.
+  @Test func textsAlone() throws {
+    let lines = (0..<8).map { #"{"video": null, "question": "What is number \#($0)?", "answer": "It is a number between one and ten."}"# }
+    let data = try directory.write("texts.jsonl", lines.joined(separator: "\n"))
+    let outcome = try compare(data, "--variants", "8,4:method=gptq:target=6", "--calibrate", data, "--json", "--parts", "none")
+    #expect(outcome.status == 0 && outcome.errors == "", "\(outcome.errors)")
+    let json = try outcome.json()
+    #expect(json["clips"] as? Int == 0 && json["questions"] as? Int == 8)
+    let variants = try #require(json["variants"] as? [[String: Any]])
+    #expect(variants.compactMap { $0["bits_per_weight"] as? Double }.last.map { $0 > 5 && $0 <= 6 } == true)
+    #expect(variants.allSatisfy { (($0["divergence"] as? [String: Any])?["mean"] as? Double).map { $0 > 0 } == true })
+  }
+
+  /// Told before anything is measured.
+  @Test func targetsThatCannotBeMet() throws {
+    try compare(write(Self.good), "--variants", "8,4:target=2").expectBadInput("2.00 bits a weight cannot be met")
+    #expect(!exists(directory.file("report")))
+  }
+
   @Test(arguments: [
     ("{", ":2: no JSON"), (#"{"video": "none.mp4", "question": "q", "answer": "a"}"#, ":2: the video"), ("{}", ":2: no \"video\""),
   ])

@@ -31,6 +31,19 @@ import Testing
     #expect(statistics.output.hasPrefix(answer + "\n") && statistics.output.contains("tower") && statistics.output.contains("seed"))
   }
 
+  /// Without a clip the tower is not needed.
+  @Test func questionsAboutNoClip() throws {
+    let outcome = try slowfast("run", Fixture.model(), "-q", "Who are you?", "--max-tokens", "6", "--greedy", "--json")
+    #expect(outcome.status == 0 && outcome.errors == "", "\(outcome.errors)")
+    let json = try outcome.json()
+    let plan = try #require(json["plan"] as? [String: Any])
+    #expect(plan["frames"] as? Int == 0 && plan["slow_tokens"] as? Int == 0 && plan["vision_weight_bytes"] as? Int == 0)
+    #expect((json["tokens"] as? [Int])?.isEmpty == false)
+    let answer = try #require(json["answer"] as? String)
+    let chat = try slowfast("chat", Fixture.model(), "--max-tokens", "6", "--greedy", input: "Who are you?\n\n")
+    #expect(chat.status == 0 && chat.output == answer + "\n", "\(chat.output)")
+  }
+
   @Test func planStopsThere() throws {
     let outcome = try run("--plan")
     #expect(outcome.status == 0 && outcome.errors == "")

@@ -23,7 +23,7 @@ import Testing
 
   /// MODEL and CLIP stand for good ones, OUT for a path where nothing is.
   static let wrong = [
-    "run MODEL", "run MODEL CLIP", "run -q hi", "run MODEL -q hi", "run MODEL CLIP -q hi --frames 0", "run MODEL CLIP -q hi --frames x",
+    "run MODEL", "run MODEL CLIP", "run -q hi", "run MODEL CLIP -q hi --frames 0", "run MODEL CLIP -q hi --frames x",
     "run MODEL CLIP -q hi --frames 65537", "run MODEL CLIP -q hi --nonsense", "run MODEL CLIP -q hi --temperature -1",
     "run MODEL CLIP -q hi --temperature=-1", "run MODEL CLIP -q hi --temperature nan", "run MODEL CLIP -q hi --top-p 1.5",
     "run MODEL CLIP -q hi --top-k=-1", "run MODEL CLIP -q hi --repetition-penalty 0", "run MODEL CLIP -q hi --max-tokens 0",
@@ -32,10 +32,17 @@ import Testing
     "run MODEL CLIP -q hi --seed=-1", "run MODEL CLIP -q hi --reuse-static 0", "run MODEL CLIP -q hi --reuse-static 256",
     "chat MODEL CLIP --reuse-static x", "run MODEL CLIP -q hi --cache OUT --cache-size 0", "run MODEL CLIP -q hi --cache OUT --cache-size 5X",
     "run MODEL CLIP -q hi --cache OUT --cache-size 99999999999G", "bench", "bench MODEL --stages tower,wheel", "bench MODEL --repeat 0",
-    "chat MODEL", "chat MODEL CLIP --frames 0", "frames CLIP", "frames CLIP -n 0", "frames CLIP -n -1", "frames -n 2",
+    "chat", "chat MODEL CLIP --frames 0", "frames CLIP", "frames CLIP -n 0", "frames CLIP -n -1", "frames -n 2",
     "convert GOLDEN", "convert GOLDEN OUT --bits 5", "convert GOLDEN OUT --bits x", "convert GOLDEN OUT --group 33",
     "convert GOLDEN OUT --keep tower", "convert GOLDEN OUT --keep tower=7", "convert GOLDEN OUT --compress gzip",
-    "convert GOLDEN OUT --threads 0", "trace MODEL -q hi -o OUT", "trace MODEL --video CLIP --frames some -q hi -o OUT",
+    "convert GOLDEN OUT --threads 0", "convert GOLDEN OUT --method best", "convert GOLDEN OUT --method gptq",
+    "convert GOLDEN OUT --method rtn --calibrate CLIP", "convert GOLDEN OUT --calibrate", "convert GOLDEN OUT --act-order",
+    "convert GOLDEN OUT --no-fold", "convert GOLDEN OUT --calibrate CLIP --damping 0", "convert GOLDEN OUT --calibrate CLIP --damping nan",
+    "convert GOLDEN OUT --calibrate CLIP --calibration-clips 0", "convert GOLDEN OUT --calibrate CLIP --calibration-frames 0",
+    "convert GOLDEN OUT --target-bits 0", "convert GOLDEN OUT --target-bits 33", "convert GOLDEN OUT --target-bits nan",
+    "convert GOLDEN OUT --target-bits some", "convert GOLDEN OUT --target-size 0", "convert GOLDEN OUT --target-size 5X",
+    "convert GOLDEN OUT --target-size 1e300", "convert GOLDEN OUT --target-size 0.1", "convert GOLDEN OUT --target-bits 5 --target-size 5GB",
+    "trace MODEL -q hi -o OUT", "trace MODEL --video CLIP --frames some -q hi -o OUT",
     "trace MODEL --video CLIP --frames 0 -q hi -o OUT", "trace MODEL --video CLIP -q hi", "trace MODEL --video CLIP -q hi -o OUT --generate=-1",
     "tokenize", "tokenize MODEL --decode x", "tokenize MODEL --decode 99999", "inspect", "verify", "unpack MODEL", "pack MODEL", "explain",
   ]

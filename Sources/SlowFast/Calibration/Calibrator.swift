@@ -69,7 +69,7 @@ final class Calibrator: Calibration {
     }
     self.places = places
     record = CalibrationRecord(
-      files: options.paths.map(Self.name), fingerprint: set.fingerprint, clips: set.clips.count, questions: set.questionCount,
+      files: options.paths.map(Self.name), fingerprint: set.fingerprint, clips: set.videoCount, questions: set.questionCount,
       frames: sampling.frames, damping: options.damping, ordersByActivation: options.ordersByActivation, folds: options.folds,
       followsQuantized: options.followsQuantized)
     try checkSize()
@@ -82,10 +82,9 @@ final class Calibrator: Calibration {
     let least = min(512, model.config.hiddenSize)
     var tokens = 0
     for clip in set.clips {
-      let source = try ClipSource(path: clip.path)
-      let layout = SlowFastLayout(config: model.config, towerSide: towerSide, frames: source.frameCount(sampling))
+      let layout = try clip.source().map { SlowFastLayout(config: model.config, towerSide: towerSide, frames: $0.frameCount(sampling)) }
       for texts in Self.texts(of: clip) {
-        tokens += layout.fastCount + model.tokenizer.encode(texts.question).count + model.tokenizer.encode(texts.answer).count
+        tokens += (layout?.fastCount ?? 0) + model.tokenizer.encode(texts.question).count + model.tokenizer.encode(texts.answer).count
       }
     }
     guard tokens >= least else { throw .calibrationTooSmall(tokens: tokens, least: least) }

@@ -16,8 +16,8 @@ final class DecoderActivations {
   }
 
   private var sequences: [Sequence] = []
-  /// `[slow tokens, hidden]` of each clip.
-  private var slow: [Matrix] = []
+  /// `[slow tokens, hidden]` of each clip; nil for questions about none.
+  private var slow: [Matrix?] = []
   private let workspace: HybridDecoder.Workspace
 
   /// Encodes the clips with `source`'s tower, all frames of them, and embeds the texts.
@@ -28,8 +28,8 @@ final class DecoderActivations {
     let embedding = try calibrator.model.source.makeEmbeddingTable()
     for (index, (clip, visual)) in zip(calibrator.set.clips, try calibrator.clipSources()).enumerated() {
       calibrator.progress(CalibrationProgress(stage: "encoding calibration clips", done: index, total: calibrator.set.clips.count))
-      let tokens = try Self.encode(visual, vision, calibrator)
-      slow.append(tokens.slow)
+      let tokens = try visual.map { visual throws(SlowFastError) in try Self.encode(visual, vision, calibrator) }
+      slow.append(tokens?.slow)
       for (question, answer) in Calibrator.texts(of: clip) {
         sequences.append(try Self.sequence(question, answer, tokens, clip: index, embedding, calibrator))
       }
@@ -53,14 +53,14 @@ final class DecoderActivations {
   }
 
   private static func sequence(
-    _ question: String, _ answer: String, _ tokens: SlowFastTokens, clip: Int, _ embedding: any EmbeddingTable, _ calibrator: Calibrator
+    _ question: String, _ answer: String, _ tokens: SlowFastTokens?, clip: Int, _ embedding: any EmbeddingTable, _ calibrator: Calibrator
   ) throws(SlowFastError) -> Sequence {
     let (config, tokenizer) = (calibrator.model.config, calibrator.model.tokenizer)
-    let chat = ChatPrompt(marksImages: config.usesImageStartEnd).adding(user: question, images: 1)
+    let chat = ChatPrompt(marksImages: config.usesImageStartEnd).adding(user: question, images: tokens == nil ? 0 : 1)
     let pieces = chat.pieces(tokenizer).map { piece in
       switch piece {
       case .tokens(let ids): Prompt.Piece.text(ids)
-      case .image: Prompt.Piece.visual(tokens.fast)
+      case .image: tokens.map { Prompt.Piece.visual($0.fast) } ?? .text([])
       }
     }
     // The published inference code lets the prompt's text read the slow tokens, the answer's not.
@@ -93,11 +93,12 @@ final class DecoderActivations {
     for sequence in sequences {
       try calibrator.checkCancelled()
       try compute { () throws(ComputeError) in
-        if let cross = layer.cross, keys?.clip != sequence.clip {
+        let slow = slow[sequence.clip]
+        if let cross = layer.cross, let slow, keys?.clip != sequence.clip {
           keys = (sequence.clip, try cross.makeCache(
-            slow: slow[sequence.clip], inputNorm: layer.inputNorm, config: source.config, type: .float32, on: calibrator.engine))
+            slow: slow, inputNorm: layer.inputNorm, config: source.config, type: .float32, on: calibrator.engine))
         }
-        try run(sequence, keepsOutput ? sequence.x : try sequence.x.copied(), layer, keys?.cache, source.config, calibrator.engine)
+        try run(sequence, keepsOutput ? sequence.x : try sequence.x.copied(), layer, slow == nil ? nil : keys?.cache, source.config, calibrator.engine)
       }
     }
   }
@@ -142,10 +143,10 @@ final class DecoderActivations {
 }
 
 extension Calibrator {
-  /// The clips, opened.
-  func clipSources() throws(SlowFastError) -> [ClipSource] {
-    var sources: [ClipSource] = []
-    for clip in set.clips { sources.append(try ClipSource(path: clip.path)) }
+  /// The clips, opened; nil for questions about none.
+  func clipSources() throws(SlowFastError) -> [ClipSource?] {
+    var sources: [ClipSource?] = []
+    for clip in set.clips { sources.append(try clip.source()) }
     return sources
   }
 }

@@ -15,9 +15,9 @@ final class TowerActivations {
     tower = try VisionTower(calibrator.model.source)
     workspace = try tower.makeWorkspace()
     side = tower.imageSize / tower.shape.patch
-    let counts = try calibrator.clipSources().map { $0.frameCount(calibrator.sampling) }
-    let picks = Self.picks(counts, limit: Self.limit(tower))
-    for (source, chosen) in zip(try calibrator.clipSources(), picks) where !chosen.isEmpty {
+    let sources = try calibrator.clipSources().compactMap { $0 }
+    let picks = Self.picks(sources.map { $0.frameCount(calibrator.sampling) }, limit: Self.limit(tower))
+    for (source, chosen) in zip(sources, picks) where !chosen.isEmpty {
       maps += try decode(source, chosen, calibrator)
     }
   }

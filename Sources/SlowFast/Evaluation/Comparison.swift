@@ -59,10 +59,7 @@ public struct Comparison: Sendable {
   /// Everything that can be told before hours of work.
   private func check(_ subjects: [Subject], _ baseline: VideoLanguageModel) throws(SlowFastError) {
     for subject in subjects {
-      if let options = subject.conversion {
-        let report = try CheckpointConversion(checkpoint, options: options, calibration: subject.calibration).report()
-        if let problem = report.problem { throw .notAModel(path: checkpoint, reason: problem) }
-      }
+      if let problem = try subject.conversion(of: checkpoint)?.check() { throw .notAModel(path: checkpoint, reason: problem) }
       if case .file(let path) = subject.making {
         let config = try VideoLanguageModel(path: path).config
         func same<T: Equatable>(_ name: String, _ value: KeyPath<ModelConfig, T>) throws(SlowFastError) {

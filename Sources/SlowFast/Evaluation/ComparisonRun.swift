@@ -26,7 +26,7 @@ struct ComparisonRun {
     for (index, clip) in clips.enumerated() {
       guard let record = reference.record(index) else { continue }
       if let reason = record.failure {
-        failures.append(ClipFailure(video: clip.video, model: "baseline", reason: reason))
+        failures.append(ClipFailure(video: clip.label, model: "baseline", reason: reason))
       } else {
         tally.add(record, of: clip, baseline: nil)
       }
@@ -42,7 +42,7 @@ struct ComparisonRun {
       let journal = try folder.journal([identity] + subject.identity() + settings)
       let facts = FactsFile(path: String(journal.path.dropLast("jsonl".count)) + "json")
       if facts.read() == nil || clips.indices.contains(where: { reference.record($0)?.failure == nil && journal.record($0) == nil }) {
-        let key = subject.conversion.map { [identity, Subject.text($0, subject.calibration)] }
+        let key = subject.text.map { [identity, $0] }
         if let old = converted, old.key != key {
           try? FileManager.default.removeItem(atPath: old.path)
           converted = nil
@@ -102,8 +102,7 @@ struct ComparisonRun {
     _ subject: Subject, place: Int, _ journal: MeasurementJournal, reference: MeasurementJournal, _ facts: FactsFile, converted: String?
   ) throws(SlowFastError) {
     var summary: ConversionSummary?
-    if let options = subject.conversion, let converted, !FileManager.default.fileExists(atPath: converted) {
-      let conversion = try CheckpointConversion(comparison.checkpoint, options: options, calibration: subject.calibration)
+    if let converted, !FileManager.default.fileExists(atPath: converted), let conversion = try subject.conversion(of: comparison.checkpoint) {
       summary = try conversion.run(
         to: converted, progress: { show(subject.name, place, .converting($0.doneByteCount, of: $0.totalByteCount)) },
         isCancelled: isCancelled)
@@ -124,14 +123,14 @@ struct ComparisonRun {
     for (index, clip) in clips.enumerated() {
       guard let record = journal.record(index), let known = reference.record(index) else { continue }
       if let reason = record.failure {
-        failures.append(ClipFailure(video: clip.video, model: subject.name, reason: reason))
+        failures.append(ClipFailure(video: clip.label, model: subject.name, reason: reason))
       } else {
         tally.add(record, of: clip, baseline: known)
       }
     }
     var result = tally.result(subject.name, isBaseline: false)
     let known = facts.read()
-    if case .conversion(_, _, hasFloatInputs: true) = subject.making { result.hasFloatInputs = true }
+    if case .conversion(_, _, _, hasFloatInputs: true) = subject.making { result.hasFloatInputs = true }
     result.fileBytes = known?.fileBytes
     result.bitsPerWeight = known?.bitsPerWeight
     result.storedBitsPerWeight = known?.storedBitsPerWeight

@@ -7,10 +7,21 @@ import ModelFile
 enum EvaluationFile {
   /// A line of the file.
   struct Entry: Decodable {
-    var video: String
+    /// nil where the line says null: one that forgets the video is no question without one.
+    var video: String?
     var question: String
     var answer: String
     var kind: String?
+
+    private enum Key: CodingKey { case video, question, answer, kind }
+
+    init(from decoder: any Decoder) throws {
+      let fields = try decoder.container(keyedBy: Key.self)
+      video = try fields.decodeNil(forKey: .video) ? nil : try fields.decode(String.self, forKey: .video)
+      question = try fields.decode(String.self, forKey: .question)
+      answer = try fields.decode(String.self, forKey: .answer)
+      kind = try fields.decodeIfPresent(String.self, forKey: .kind)
+    }
   }
 
   /// More than any evaluation set has; such a file is something else.
@@ -36,7 +47,7 @@ enum EvaluationFile {
     do { entry = try JSONDecoder().decode(Entry.self, from: Data(line)) } catch {
       throw .badEvaluation(path: path, line: number, problem: problem(error))
     }
-    for (name, text) in [("video", entry.video), ("question", entry.question), ("answer", entry.answer), ("kind", entry.kind ?? "-")] {
+    for (name, text) in [("video", entry.video ?? "-"), ("question", entry.question), ("answer", entry.answer), ("kind", entry.kind ?? "-")] {
       guard !text.isEmpty else { throw .badEvaluation(path: path, line: number, problem: "\(name.quoted) is empty") }
     }
     return entry
@@ -44,7 +55,7 @@ enum EvaluationFile {
 
   private static func problem(_ error: any Error) -> String {
     switch error {
-    case DecodingError.keyNotFound(let key, _): "no \(key.stringValue.quoted), expected video, question and answer"
+    case DecodingError.keyNotFound(let key, _): "no \(key.stringValue.quoted), expected video (null where there is none), question and answer"
     case DecodingError.typeMismatch(_, let context), DecodingError.valueNotFound(_, let context):
       context.codingPath.last.map { "\($0.stringValue.quoted) is no text" }
         ?? "no JSON object, expected one with video, question and answer"
@@ -67,10 +78,11 @@ enum EvaluationFile {
   static func fingerprint(_ texts: [[UInt8]], _ clips: [EvaluationSet.Clip]) -> String {
     var parts = texts.map { String(checksum($0), radix: 16) }
     for clip in clips {
-      let attributes = try? FileManager.default.attributesOfItem(atPath: clip.path)
+      guard let video = clip.video, let path = clip.path else { continue }
+      let attributes = try? FileManager.default.attributesOfItem(atPath: path)
       let size = attributes?[.size] as? Int ?? 0
       let time = (attributes?[.modificationDate] as? Date)?.timeIntervalSince1970 ?? 0
-      parts.append("\(clip.video) \(size) \(time)")
+      parts.append("\(video) \(size) \(time)")
     }
     return String(checksum(Array(parts.joined(separator: "\n").utf8)), radix: 16)
   }

@@ -18,12 +18,21 @@ public struct EvaluationSet: Sendable, Equatable {
   }
 
   public struct Clip: Sendable, Equatable {
-    /// As the file names it.
-    public var video: String
-    /// Where it lies: `video` beside the file that names it, unless that is an absolute path.
-    public var path: String
+    /// As the file names it; nil: a question that is about no clip.
+    public var video: String?
+    /// Where it lies: `video` beside the file that names it, unless that is an absolute path; nil where there is no video.
+    public var path: String?
     /// In the order of the file; none for a bare video.
     public var questions: [Question]
+
+    /// What to call it in messages.
+    public var label: String { video ?? "the question of line \(questions.first?.line ?? 0)" }
+
+    /// The clip's file, opened; nil where there is none.
+    func source() throws(SlowFastError) -> ClipSource? {
+      guard let path else { return nil }
+      return try ClipSource(path: path)
+    }
   }
 
   /// In the order in which they are first named.
@@ -34,6 +43,8 @@ public struct EvaluationSet: Sendable, Equatable {
   /// The kind of a question whose line names none.
   public static let plainKind = "question"
 
+  /// Those that are videos.
+  public var videoCount: Int { clips.count { $0.path != nil } }
   public var questionCount: Int { clips.reduce(0) { $0 + $1.questions.count } }
   /// Sorted.
   public var kinds: [String] { Set(clips.flatMap { $0.questions.map(\.kind) }).sorted() }
@@ -47,27 +58,31 @@ public struct EvaluationSet: Sendable, Equatable {
 }
 
 extension EvaluationSet {
-  /// Reads an `eval.jsonl`: a JSON object a line with the texts `video` (a path relative to the file), `question`, `answer` and, if wanted,
-  /// `kind`; other fields are ignored, and so are blank lines. Throws `badEvaluation` for a line that is anything else, for a video that is
-  /// not there, and for a file without a question.
+  /// Reads an `eval.jsonl`: a JSON object a line with the texts `video` (a path relative to the file, or null for a question that is about no
+  /// clip), `question`, `answer` and, if wanted, `kind`; other fields are ignored, and so are blank lines. Throws `badEvaluation` for a line that
+  /// is anything else, for a video that is not there, and for a file without a question.
   public init(jsonLines path: String) throws(SlowFastError) {
     let bytes = try EvaluationFile.bytes(of: path)
     var clips: [Clip] = []
     var places: [String: Int] = [:]
     for (number, line) in EvaluationFile.lines(bytes) {
       let entry = try EvaluationFile.entry(line, path: path, number: number)
+      let question = Question(question: entry.question, answer: entry.answer, kind: entry.kind ?? Self.plainKind, line: number)
+      guard let video = entry.video else {
+        clips.append(Clip(video: nil, path: nil, questions: [question]))
+        continue
+      }
       let place: Int
-      if let known = places[entry.video] {
+      if let known = places[video] {
         place = known
       } else {
-        let resolved = EvaluationFile.resolve(entry.video, beside: path)
+        let resolved = EvaluationFile.resolve(video, beside: path)
         try EvaluationFile.checkExists(resolved, path: path, line: number)
         place = clips.count
-        places[entry.video] = place
-        clips.append(Clip(video: entry.video, path: resolved, questions: []))
+        places[video] = place
+        clips.append(Clip(video: video, path: resolved, questions: []))
       }
-      clips[place].questions.append(
-        Question(question: entry.question, answer: entry.answer, kind: entry.kind ?? Self.plainKind, line: number))
+      clips[place].questions.append(question)
     }
     guard !clips.isEmpty else {
       throw .badEvaluation(

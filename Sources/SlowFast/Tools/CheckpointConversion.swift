@@ -36,17 +36,41 @@ public struct CheckpointConversion: Sendable {
     } catch { throw SlowFastError(error, path: path) }
   }
 
+  /// What keeps the conversion from being done, as far as it can be told without running the model or measuring weights; throws what a run
+  /// would throw. nil: nothing.
+  func check() throws(SlowFastError) -> String? {
+    do {
+      try checkOptions()
+      if calibration != nil { _ = try makeCalibrator({ _ in }, { false }) }
+      if let target { try converter.checkReachable(target) }
+      return try converter.plan().report(converter.options).problem
+    } catch { throw SlowFastError(error, path: path) }
+  }
+
+  private func checkOptions() throws(ConversionError) {
+    switch (converter.options.method, calibration) {
+    case (.gptq, nil): throw .calibrationMissing(.gptq)
+    case (.rtn, .some): throw .calibrationUnused(.rtn)
+    default: break
+    }
+  }
+
+  /// Opens the clips; nil without calibration.
+  private func makeCalibrator(
+    _ calibrating: @escaping (CalibrationProgress) -> Void, _ isCancelled: @escaping @Sendable () -> Bool
+  ) throws(SlowFastError) -> Calibrator? {
+    guard let calibration else { return nil }
+    return try Calibrator(try VideoLanguageModel(path: path), calibration, converter.options, progress: calibrating, isCancelled: isCancelled)
+  }
+
   /// The converter with the target's encodings, and the calibration if there is one.
   private func prepared(
     _ calibrating: @escaping (CalibrationProgress) -> Void, _ isCancelled: @escaping @Sendable () -> Bool
   ) throws -> (converter: Converter, calibrator: Calibrator?) {
-    var calibrator: Calibrator?
-    if let calibration {
-      // Told before the clips are opened.
-      if converter.options.method == .rtn { throw ConversionError.calibrationUnused(.rtn) }
-      calibrator = try Calibrator(
-        try VideoLanguageModel(path: path), calibration, converter.options, progress: calibrating, isCancelled: isCancelled)
-    }
+    // Told before the clips are opened, and before the model is run.
+    try checkOptions()
+    if let target { try converter.checkReachable(target) }
+    let calibrator = try makeCalibrator(calibrating, isCancelled)
     guard let target else { return (converter, calibrator) }
     let moments = try calibrator?.allMoments() ?? [:]
     let allocated = try converter.allocated(
@@ -63,7 +87,6 @@ public struct CheckpointConversion: Sendable {
     let start = StageTimes.now
     let result: ConversionResult
     do {
-      if converter.options.method == .gptq, calibration == nil { throw ConversionError.calibrationMissing(.gptq) }
       let (converter, calibrator) = try prepared(calibrating, isCancelled)
       result = try converter.run(to: output, calibration: calibrator, progress: progress, isCancelled: isCancelled)
     } catch {

@@ -7,13 +7,14 @@ struct CompareCommand: ParsableCommand {
     commandName: "compare",
     abstract: "What each bit costs: variants of a model against the unquantized one, on clips and questions.",
     discussion: """
-      DATA is a file of JSON objects, one a line, with video (a path relative to the file), question, answer and, if wanted, kind. For
-      each variant: size, divergence of the next-token distribution with the right answer given, exact match, error through the layers,
+      DATA is a file of JSON objects, one a line, with video (a path relative to the file; null where the question is about none), question,
+      answer and, if wanted, kind. For each variant: size, divergence of the next-token distribution with the right answer given, exact match, error through the layers,
       seconds and memory; then each part of the model quantized alone. Writes report.json and report.html to the report's folder; what was
       measured is kept there too, and a repeated run goes on with what is missing.
         slowfast compare checkpoint/ --variants 16,8,4,4a,4:tower=4 --data eval.jsonl -o report/
       A variant is BITS[a][:OPTION]…: bits as of convert, a for a minimum in each group, and options: PART=BITS or PATTERN=BITS as
-      convert --keep, group=32|64|128, method=rtn|search|gptq, calibrated (with --calibrate; gptq always is), input=float (no int8 inputs: the weights' error alone).
+      convert --keep, group=32|64|128, method=rtn|search|gptq, calibrated (with --calibrate; gptq always is), target=BITS as convert
+      --target-bits, input=float (no int8 inputs: the weights' error alone).
       """)
 
   @Argument(help: "A checkpoint directory: the baseline.")

@@ -10,7 +10,7 @@ struct ConvertCommand: ParsableCommand {
       Reads config.json, safetensors files, the tokenizer and generation_config.json of CHECKPOINT, one tensor at a time. The output
       appears under its name only when it is whole; an interrupted run goes on where it was when it is repeated.
         slowfast convert checkpoint/ model.sfq --bits 4
-        slowfast convert checkpoint/ model.sfq --bits 4 --keep tower=8 --keep 'model.layers.0.*=16'
+        slowfast convert checkpoint/ model.sfq --bits 4 --keep tower=4 --keep 'model.layers.0.*=16'
         slowfast convert checkpoint/ model.sfq --method gptq --calibrate questions.jsonl
         slowfast convert checkpoint/ model.sfq --target-size 4.5GB
         slowfast convert checkpoint/ --dry-run
@@ -21,7 +21,7 @@ struct ConvertCommand: ParsableCommand {
   var checkpoint: String
   @Argument(help: "The .sfq file to write; not needed with --dry-run.")
   var output: String?
-  @Option(help: "Bits of a weight: 4, 8, 16 (as stored) or 32. ")
+  @Option(help: "Bits of a weight: 4 (8 in tower and projector, unless --keep says otherwise), 8, 16 (as stored) or 32.")
   var bits = 4
   @Option(help: "rtn, search or gptq: how codes and scales are chosen. gptq needs --calibrate.")
   var method: QuantizationMethod = .search
@@ -56,7 +56,7 @@ struct ConvertCommand: ParsableCommand {
   func validate() throws {
     if output == nil, !dryRun { throw ValidationError("Missing the file to write.") }
     if targetBits != nil, targetSize != nil { throw ValidationError("--target-bits and --target-size exclude each other") }
-    if let targetBits, !(targetBits >= 1 && targetBits <= 32) { throw ValidationError("--target-bits is \(targetBits), expected 1 to 32") }
+    if let targetBits, !SizeTarget.bitRange.contains(targetBits) { throw ValidationError("--target-bits is \(targetBits), expected 1 to 32") }
     _ = try target()
     try SessionArguments.check(threads: threads)
   }
@@ -67,7 +67,7 @@ struct ConvertCommand: ParsableCommand {
     let units: [(String, Double)] = [("GIB", 0x1p30), ("MIB", 0x1p20), ("GB", 1e9), ("MB", 1e6), ("B", 1), ("", 1)]
     let text = targetSize.uppercased()
     let unit = units.first { text.hasSuffix($0.0) } ?? ("", 1)
-    guard let number = Double(text.dropLast(unit.0.count)), number > 0, number * unit.1 < 1e15 else {
+    guard let number = Double(text.dropLast(unit.0.count)), number * unit.1 >= 1, number * unit.1 < 1e15 else {
       throw ValidationError("--target-size is \(targetSize.quoted), expected a number of bytes, or one such as 4.5GB or 900MB")
     }
     return .bytes(Int(number * unit.1))

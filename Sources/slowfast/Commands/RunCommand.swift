@@ -4,7 +4,7 @@ import SlowFast
 struct RunCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "run",
-    abstract: "Ask about a video, an image or a directory of images.",
+    abstract: "Ask about a video, an image or a directory of images, or about none.",
     discussion: """
       Decodes the clip, encodes its frames, reads the prompt and streams the answer. MODEL is an .sfq file, or a checkpoint directory,
       whose weights are used as they are. Several clips follow each other in the prompt.

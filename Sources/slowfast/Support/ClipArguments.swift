@@ -1,20 +1,16 @@
 import ArgumentParser
 import SlowFast
 
-/// What every command takes that asks a model about clips.
+/// What every command takes that asks a model, about clips or without.
 struct ClipArguments: ParsableArguments {
   @Argument(help: "An .sfq file or a checkpoint directory.")
   var model: String
-  @Argument(help: "Videos, images, directories of images.")
-  var inputs: [String]
+  @Argument(help: "Videos, images, directories of images; without any, the question is about none.")
+  var inputs: [String] = []
   @OptionGroup var sampling: SamplingArguments
   @OptionGroup var generation: GenerationArguments
   @OptionGroup var session: SessionArguments
   @OptionGroup var reuse: ReuseArguments
-
-  func validate() throws {
-    if inputs.isEmpty { throw ValidationError("Missing a video or an image.") }
-  }
 
   func open() throws -> OpenedClips {
     let model = try VideoLanguageModel(path: model)

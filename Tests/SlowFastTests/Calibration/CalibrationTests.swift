@@ -90,6 +90,21 @@ import Testing
     #expect(try ModelSummary(path: path).total.bitsPerWeight < 8)
   }
 
+  /// Texts alone show the decoder's inputs and none of the tower's; beside clips they count as well.
+  @Test(arguments: [QuantizationMethod.search, .gptq])
+  func textsWithoutClips(_ method: QuantizationMethod) throws {
+    var lines = ""
+    for index in 0..<12 { lines += "{\"video\": null, \"question\": \"What is number \(index)?\", \"answer\": \"It is \(index * 7).\"}\n" }
+    try Data(lines.utf8).write(to: URL(fileURLWithPath: directory.file("texts.jsonl")))
+    func change(_ paths: String...) -> (inout CalibrationOptions) -> Void { { $0.paths = paths } }
+    let clips = try convert("clips.sfq", options(method))
+    let texts = try convert("texts.sfq", options(method), change(directory.file("texts.jsonl")))
+    let both = try convert("both.sfq", options(method), change(data, directory.file("texts.jsonl")))
+    #expect(texts != clips && both != clips && both != texts)
+    let provenance = try #require(try ModelSummary(path: directory.file("both.sfq")).provenance)
+    #expect(provenance.contains("\"clips\" : 3") && provenance.contains("\"questions\" : 24"))
+  }
+
   @Test func whatMakesNoSense() throws {
     func error(_ options: ConversionOptions, _ paths: [String]?) -> String {
       let error = #expect(throws: SlowFastError.self) {

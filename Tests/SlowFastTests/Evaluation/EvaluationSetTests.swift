@@ -38,6 +38,19 @@ import Testing
     #expect(set.prefix(1).clips == [set.clips[0]] && set.prefix(9).clips == set.clips)
   }
 
+  /// Null is said, not forgotten: each such question stands for itself.
+  @Test func questionsAboutNoClip() throws {
+    let set = try read(
+      """
+      {"video": null, "question": "Who?", "answer": "I"}
+      {"video": "a.png", "question": "q", "answer": "a"}
+      {"video": null, "question": "Who else?", "answer": "You", "kind": "more"}
+      """)
+    #expect(set.clips.map(\.video) == [nil, "a.png", nil] && set.clips.map(\.path) == [nil, directory.file("a.png"), nil])
+    #expect(set.clips.map(\.questions.count) == [1, 1, 1] && set.videoCount == 1 && set.questionCount == 3)
+    #expect(set.clips.map(\.label) == ["the question of line 1", "a.png", "the question of line 3"])
+  }
+
   @Test func absolutePathsStayAsTheyAre() throws {
     let set = try read(#"{"video": "\#(directory.file("b.png"))", "question": "q", "answer": "a"}"#)
     #expect(set.clips[0].path == directory.file("b.png"))

@@ -14,7 +14,7 @@ import Testing
   }
 
   @Test(arguments: [
-    "", "5", "a", "4b", "16a", "4,", "4:", "4:tower", "4:tower=7", "4:group=33", "4:=8", "4:input=int4", "8:speed", "16:group=64", "4 8", "4:method=best", "4:method=rtn:calibrated", "16:calibrated",
+    "", "5", "a", "4b", "16a", "4,", "4:", "4:tower", "4:tower=7", "4:group=33", "4:=8", "4:input=int4", "8:speed", "16:group=64", "4 8", "4:method=best", "4:target=", "4:target=0.5", "4:target=33", "4:target=x", "4:target=nan", "4:method=rtn:calibrated", "16:calibrated",
   ])
   func senselessOnes(text: String) throws {
     let error = try #require(failure { _ = try ComparisonVariant.list(parsing: text) })
@@ -29,6 +29,12 @@ import Testing
     let variants = try ComparisonVariant.list(parsing: "4:method=rtn,4,4:calibrated,4:method=gptq")
     #expect(variants.map(\.conversion.method.rawValue) == ["rtn", "search", "search", "gptq"])
     #expect(variants.map(\.isCalibrated) == [false, false, true, true])
+  }
+
+  @Test func targets() throws {
+    let variants = try ComparisonVariant.list(parsing: "4,4:target=4.5,8:method=gptq:target=6:tower=8")
+    #expect(variants.map(\.target) == [nil, .bits(4.5), .bits(6)])
+    #expect(variants[2].isCalibrated && variants[2].conversion.keep == [KeepRule(pattern: "tower", bits: 8)])
   }
 
   @Test func optionsThatMakeNoSense() throws {

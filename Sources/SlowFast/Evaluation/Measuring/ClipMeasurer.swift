@@ -75,14 +75,14 @@ struct ClipMeasurer {
     _ clip: EvaluationSet.Clip, index: Int, keepsFeatures: Bool, onLogits: (Int, Int32, UnsafeBufferPointer<Float>) -> Void
   ) throws(SlowFastError) -> ClipRecord {
     var record = ClipRecord(clip: index)
-    let source = try ClipSource(path: clip.path)
+    let sources = try clip.source().map { [$0] } ?? []
     var sampler: FeatureSampler?
     if keepsFeatures, let first = clip.questions.first {
-      let plan = session.plan([source], sampling: sampling, question: first.question, maximumTokens: 1)
+      let plan = session.plan(sources, sampling: sampling, question: first.question, maximumTokens: 1)
       sampler = FeatureSampler(config: session.model.config, frames: plan.frames, promptTokens: plan.promptTokens)
     }
     PeakMemory.reset()
-    try session.watch([source], sampling: sampling, isCancelled: isCancelled, observer: sampler)
+    try session.watch(sources, sampling: sampling, isCancelled: isCancelled, observer: sampler)
     record.peakEncodingBytes = RunStatistics.peakResidentBytes
     PeakMemory.reset()
     var logProbabilities: [[Float]] = clip.questions.map { _ in [] }

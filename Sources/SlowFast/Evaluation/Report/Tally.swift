@@ -19,7 +19,7 @@ struct Tally {
 
   /// `baseline` is the baseline's record of the same clip; nil for the baseline itself.
   mutating func add(_ record: ClipRecord, of clip: EvaluationSet.Clip, baseline: ClipRecord?) {
-    clips += 1
+    clips += clip.path == nil ? 0 : 1
     for (index, result) in record.questions.enumerated() {
       questions += 1
       right += result.isRight ? 1 : 0

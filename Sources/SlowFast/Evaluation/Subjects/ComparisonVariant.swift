@@ -9,6 +9,7 @@ import Quantization
 ///     4:group=64           inputs that share a scale
 ///     4:method=rtn         how codes and scales are chosen: rtn, search or gptq, which is calibrated
 ///     4:calibrated         the inputs that calibration saw count
+///     4:target=4.5         bits and groups as convert --target-bits chooses them
 ///     8:input=float        the inputs of quantized weights stay floats: the error of the weights alone
 public struct ComparisonVariant: Sendable, Equatable {
   /// As it was written.
@@ -18,8 +19,10 @@ public struct ComparisonVariant: Sendable, Equatable {
   public var hasFloatInputs = false
   /// Made with `ComparisonOptions.calibration`.
   public var isCalibrated = false
+  /// Bits a weight that the whole model may take.
+  public var target: SizeTarget?
 
-  static let form = "BITS[a][:OPTION]…, as in 8, 4a, 4:tower=8, 4:group=64, 4:input=float"
+  static let form = "BITS[a][:OPTION]…, as in 8, 4a, 4:tower=8, 4:group=64, 4:target=4.5, 4:input=float"
 
   /// Reads variants with commas between.
   public static func list(parsing text: String) throws(SlowFastError) -> [ComparisonVariant] {
@@ -58,6 +61,9 @@ public struct ComparisonVariant: Sendable, Equatable {
         guard let method = QuantizationMethod(rawValue: value) else { throw refused("method=rtn, search or gptq") }
         conversion.method = method
         isCalibrated = isCalibrated || method == .gptq
+      case "target":
+        guard let bits = Double(value), SizeTarget.bitRange.contains(bits) else { throw refused("target=BITS, 1 to 32 a weight") }
+        target = .bits(bits)
       case "input":
         guard ["float", "int8"].contains(value) else { throw refused("input=float or int8") }
         hasFloatInputs = value == "float"
@@ -69,7 +75,7 @@ public struct ComparisonVariant: Sendable, Equatable {
     }
     if isCalibrated, conversion.method == .rtn { throw refused("method=search or gptq beside calibrated: rtn looks at no inputs") }
     // Keep rules may quantize parts of a variant of floats.
-    if conversion.keep.isEmpty, number > 8, conversion.group != nil || hasFloatInputs || isCalibrated {
+    if conversion.keep.isEmpty, target == nil, number > 8, conversion.group != nil || hasFloatInputs || isCalibrated {
       throw refused("options that matter: nothing is quantized")
     }
   }

@@ -8,7 +8,7 @@ import Kernels
 struct Subject {
   enum Making {
     /// Written to a model file for as long as it is measured.
-    case conversion(ConversionOptions, CalibrationOptions?, hasFloatInputs: Bool)
+    case conversion(ConversionOptions, CalibrationOptions?, SizeTarget?, hasFloatInputs: Bool)
     case file(String)
     /// The baseline with one part taken from the conversion of all parts.
     case part(String, ConversionOptions)
@@ -29,33 +29,48 @@ struct Subject {
   /// What of it decides the results, beside the checkpoint.
   func identity() throws(SlowFastError) -> [String] {
     switch making {
-    case .conversion(let options, let calibration, let hasFloatInputs): ["conversion", Self.text(options, calibration), "\(hasFloatInputs)"]
+    case .conversion(_, _, _, let hasFloatInputs): ["conversion", text ?? "", "\(hasFloatInputs)"]
     case .file(let path): ["file", try ModelIdentity.of(path)]
-    case .part(let part, let options): ["part", part, Self.text(options)]
-    case .weightsAlone(let options): ["weights", Self.text(options)]
+    case .part(let part, _): ["part", part, text ?? ""]
+    case .weightsAlone: ["weights", text ?? ""]
     case .inputsAlone: ["inputs"]
     case .cacheAlone: ["cache"]
     }
   }
 
-  static func text(_ options: ConversionOptions, _ calibration: CalibrationOptions? = nil) -> String {
+  /// What decides its conversion; nil where it has none.
+  var text: String? {
+    guard let options = conversion else { return nil }
     let keep = options.keep.map { "\($0.pattern)=\($0.bits)" }.joined(separator: " ")
     let calibrated = calibration.map { "\($0)" } ?? ""
-    return "\(options.bits) \(options.method) \(calibrated) \(options.group ?? 0) \(options.isAsymmetric) \(keep)"
+    let target = target.map { "\($0)" } ?? ""
+    return "\(options.bits) \(options.method) \(calibrated) \(target) \(options.group ?? 0) \(options.isAsymmetric) \(keep)"
   }
 
   /// The conversion that has to be there before it can be measured.
   var conversion: ConversionOptions? {
     switch making {
-    case .conversion(let options, _, _), .part(_, let options), .weightsAlone(let options): options
+    case .conversion(let options, _, _, _), .part(_, let options), .weightsAlone(let options): options
     case .file, .inputsAlone, .cacheAlone: nil
     }
   }
 
   /// What that conversion is calibrated on.
   var calibration: CalibrationOptions? {
-    if case .conversion(_, let calibration, _) = making { return calibration }
+    if case .conversion(_, let calibration, _, _) = making { return calibration }
     return nil
+  }
+
+  /// What it may take.
+  var target: SizeTarget? {
+    if case .conversion(_, _, let target, _) = making { return target }
+    return nil
+  }
+
+  /// That conversion, with the checkpoint's headers read.
+  func conversion(of checkpoint: String) throws(SlowFastError) -> CheckpointConversion? {
+    guard let conversion else { return nil }
+    return try CheckpointConversion(checkpoint, options: conversion, calibration: calibration, target: target)
   }
 
   /// The model, given the baseline and, where there is one, the converted file.
@@ -63,7 +78,7 @@ struct Subject {
     func file() throws(SlowFastError) -> VideoLanguageModel { try VideoLanguageModel(path: converted ?? "") }
     switch making {
     case .file(let path): return try VideoLanguageModel(path: path)
-    case .conversion(_, _, let hasFloatInputs):
+    case .conversion(_, _, _, let hasFloatInputs):
       let model = try file()
       guard hasFloatInputs else { return model }
       return VideoLanguageModel(model, source: InputSource(model.source, .exact), cacheType: model.cacheType)
@@ -84,7 +99,10 @@ extension Subject {
   /// Every subject of a comparison, in the order of the report.
   static func all(_ options: ComparisonOptions, baseline: VideoLanguageModel) -> [Subject] {
     var subjects = options.variants.map {
-      Subject(name: $0.name, making: .conversion($0.conversion, $0.isCalibrated ? options.calibration : nil, hasFloatInputs: $0.hasFloatInputs), isPart: false)
+      Subject(
+        name: $0.name,
+        making: .conversion($0.conversion, $0.isCalibrated ? options.calibration : nil, $0.target, hasFloatInputs: $0.hasFloatInputs),
+        isPart: false)
     }
     subjects += options.files.map { Subject(name: $0, making: .file($0), isPart: false) }
     guard let bits = options.partBits else { return subjects }
