@@ -5,7 +5,8 @@
 #   benchmarks/compare/run.sh CHECKPOINT EVAL WORK [CLIPS]
 #
 # EVAL is what benchmarks/demo/make_eval.py makes; the first CLIPS (100) of it are asked about. A repeated run goes on where the last one
-# stopped. The pictures need chromium; the comparison with llama.cpp an environment of benchmarks/peers/requirements.txt in WORK/venv, or PYTHON.
+# stopped. The pictures need chromium; the comparison with llama.cpp PYTHON, an interpreter with benchmarks/peers/requirements.txt
+# (benchmarks/peers/run.sh makes one). SLOWFAST may name another build of the command.
 set -euo pipefail
 [ $# -ge 3 ] || { echo "usage: run.sh CHECKPOINT EVAL WORK [CLIPS]" >&2; exit 2; }
 mkdir -p "$3"
@@ -13,8 +14,8 @@ checkpoint=$(realpath "$1") work=$(realpath "$3")
 ln -sfn "$(realpath "$2")" "$work/eval"
 clips=${4:-100}
 here=$(cd "$(dirname "$0")" && pwd)
-slowfast=$here/../../.build/release/slowfast
-python=${PYTHON:-venv/bin/python3}
+slowfast=${SLOWFAST:-$here/../../.build/release/slowfast}
+python=${PYTHON:-python3}
 cd "$work"  # the report names files as they are named here
 
 # Clips that are in no evaluation set.

@@ -29,7 +29,7 @@ import peers
 from decoder import convert, names
 from runtime import F16, F32, Importance, Scorer, quantize
 
-SLOWFAST = peers.BENCHMARKS.parent / ".build/release/slowfast"
+SLOWFAST = os.environ.get("SLOWFAST", peers.BENCHMARKS.parent / ".build/release/slowfast")
 PROMPT = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
 KEPT = 128  # likeliest tokens of the baseline that count one by one; all others count as one, as in `slowfast compare`
 
