@@ -1,9 +1,6 @@
 import CIntrinsics
 import Kernels
 
-/// Bytes ahead of the codes being read that are asked for: the hardware's own prefetching stops at each page's end.
-private let prefetchDistance = 2048
-
 // One function for each number of tokens: the compiler then knows it, and accumulators stay in registers.
 
 @inline(never)
@@ -65,8 +62,6 @@ func multiplyDirectly(
         }
         offsets += tokens
         for _ in 0..<some / inputs {
-          avx2_prefetch(codes + prefetchDistance)
-          if vectors > 2 { avx2_prefetch(codes + prefetchDistance + 64) }
           for vector in 0..<vectors {
             let packed = avx2_load(codes + 32 * vector)
             if bits == 4 {

@@ -1,9 +1,6 @@
 import CIntrinsics
 import Kernels
 
-/// Bytes ahead of the codes being read that are asked for: the hardware's own prefetching stops at each page's end.
-private let prefetchDistance = 2048
-
 // One function for each number of tokens: the compiler then knows it, and accumulators stay in registers.
 
 @inline(never)
@@ -62,7 +59,6 @@ func multiplyDirectly(
       }
       for _ in 0..<panel.group / 8 {
         if part == 0 {
-          for line in 0..<bits / 2 { avx2_prefetch(codes + prefetchDistance + 64 * line) }
         }
         for vector in 0..<vectors {
           let packed = avx2_load(codes + 32 * vector)
