@@ -31,10 +31,13 @@ targets=4:method=rtn:target=4.5,4:target=4.5,4:calibrated:target=4.5,4:method=gp
 recipes='4:*=4,4:tower=4,4:projector=4,4:attention=8,4:cross=8,4:embedding=8,4:head=8,4:mlp=8,4:method=gptq:*=4'
 "$slowfast" convert "$checkpoint" act-order.sfq --method gptq --act-order "${calibrate[@]}" --force
 "$slowfast" convert "$checkpoint" no-fold.sfq --method gptq --no-fold "${calibrate[@]}" --force
-"$slowfast" compare "$checkpoint" act-order.sfq no-fold.sfq --variants "$bits,$methods,$targets,$recipes" "${calibrate[@]}" \
-  --data eval/eval.jsonl --limit "$clips" --slow-attention all -o report | tee table.txt
-python3 "$here/pictures.py" report/report.html "$here"
+common=("${calibrate[@]}" --data eval/eval.jsonl --limit "$clips" --slow-attention all -o report)
+"$slowfast" compare "$checkpoint" act-order.sfq no-fold.sfq --variants "$bits,$methods,$targets,$recipes" "${common[@]}" | tee table.txt
 cp report/report.json "$here/report.json"
+# Pictures have room for fewer names; everything is measured by now.
+shown='16,8,4,4:method=gptq,4:method=gptq:target=5,4:method=gptq:target=4.5,4:target=4.5,4:method=rtn:target=4.5,4:*=4'
+"$slowfast" compare "$checkpoint" --variants "$shown" "${common[@]}" > pictures.txt
+python3 "$here/pictures.py" report/report.html "$here"
 
 "$python" "$here/llama/compare.py" "$checkpoint" eval calibration llama --limit "$clips"
 cp llama/llama.md "$here/llama.md"
