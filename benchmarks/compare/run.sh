@@ -28,7 +28,7 @@ bits=16,8,8:input=float,4,4:input=float,4a,4:group=32
 methods=4:method=rtn,4:calibrated,4:method=gptq
 targets=4:method=rtn:target=4.5,4:target=4.5,4:calibrated:target=4.5,4:method=gptq:target=4.5,4:method=gptq:target=4.4,4:method=gptq:target=5
 # Where more bits are best spent.
-recipes='4:*=4,4:tower=4,4:projector=4,4:attention=8,4:cross=8,4:embedding=8,4:head=8,4:mlp=8,4:method=gptq:*=4'
+recipes='4:*=4,4:method=rtn:*=4,4:tower=4,4:projector=4,4:attention=8,4:cross=8,4:embedding=8,4:head=8,4:mlp=8,4:method=gptq:*=4'
 "$slowfast" convert "$checkpoint" act-order.sfq --method gptq --act-order "${calibrate[@]}" --force
 "$slowfast" convert "$checkpoint" no-fold.sfq --method gptq --no-fold "${calibrate[@]}" --force
 common=("${calibrate[@]}" --data eval/eval.jsonl --limit "$clips" --slow-attention all -o report)
