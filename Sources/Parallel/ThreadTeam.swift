@@ -53,7 +53,8 @@ final class ThreadTeam: @unchecked Sendable {
     generation.add(1, ordering: .sequentiallyConsistent)
     wake(count - 1)
     work(as: 0)
-    isOpen.store(false, ordering: .sequentiallyConsistent)
+    // An exchange, not a store: emulated ARM (qemu on x86) lets a later load overtake even a sequentially consistent store.
+    _ = isOpen.exchange(false, ordering: .sequentiallyConsistent)
     var turns = 0
     while active.load(ordering: .sequentiallyConsistent) > 0 {
       turns += 1
