@@ -17,24 +17,14 @@ func multiply4(
   _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
 ) {
   if rows.count <= directTokens { return multiplyDirectly(panel, rows, output, bits: 4) }
-  multiplyInBlocks(panel, rows, output, words: 1, scratch: scratch) { first, groups in
-    unpack4(panel.codes + first * panel.group * panelRows / 2, groups * panel.group, scratch)
-    return UnsafeRawPointer(scratch)
-  } multiply: { tile in
-    multiplyTile(tile, bits: 4)
-  }
+  multiplyUnpacked(bits: 4, panel, rows, output, scratch) { multiplyTile($0, bits: 4) }
 }
 
 func multiply8(
   _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
 ) {
   if rows.count <= directTokens { return multiplyDirectly(panel, rows, output, bits: 8) }
-  multiplyInBlocks(panel, rows, output, words: 1, scratch: scratch) { first, groups in
-    unpack8(panel.codes + first * panel.group * panelRows, groups * panel.group, scratch)
-    return UnsafeRawPointer(scratch)
-  } multiply: { tile in
-    multiplyTile(tile, bits: 8)
-  }
+  multiplyUnpacked(bits: 8, panel, rows, output, scratch) { multiplyTile($0, bits: 8) }
 }
 
 func multiplyInRegisters(_ iterations: Int) -> Int {

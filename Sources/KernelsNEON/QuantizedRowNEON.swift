@@ -3,13 +3,7 @@ import Kernels
 
 /// See `QuantizedKernels.quantizeRow`. A group's offset is −8 · Σ values.
 func quantizeRow(_ x: UnsafePointer<Float>, _ columns: Int, _ rows: QuantizedRows, _ token: Int) {
-  let tile = token / tileTokens
-  let width = smaller(tileTokens, rows.count - tile * tileTokens)
-  let column = token - tile * tileTokens
-  let values = UnsafeMutableRawPointer(rows.values + tile * tileTokens * rows.columns + 4 * column)
-  let scales = rows.scales + tile * tileTokens * rows.groups + column
-  let sums = rows.sums + tile * tileTokens * rows.groups + column
-  let offsets = rows.offsets + tile * tileTokens * rows.columns / 32 + column
+  let place = QuantizedRowPlace(rows, token)
 
   for group in 0..<rows.groups {
     let start = group * rows.group
@@ -19,13 +13,13 @@ func quantizeRow(_ x: UnsafePointer<Float>, _ columns: Int, _ rows: QuantizedRow
     var index = 0
     while index < rows.group {
       let bytes = quantize16(x + start + index, known - index, inverse)
-      neon_store_fours(values + (start + index) * width, bytes, 4 * width)
+      neon_store_fours(place.values + (start + index) * place.width, bytes, 4 * place.width)
       sum &+= neon_sum_of_bytes(bytes)
       index += 16
     }
-    scales[group * width] = scale
-    sums[group * width] = scale * Float(sum)
-    offsets[group * width] = -8 &* sum
+    place.scales[group * place.width] = scale
+    place.sums[group * place.width] = scale * Float(sum)
+    place.offsets[group * place.width] = -8 &* sum
   }
 }
 
