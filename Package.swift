@@ -113,7 +113,7 @@ let package = Package(
     // Measures the kernels beside the machine's limits; not part of the product.
     .executableTarget(
       name: "kernel-bench", dependencies: ["CIntrinsics", "Compute", "Kernels", "Measurement", "Parallel"],
-      path: "benchmarks/kernels", exclude: ["arm.md", "x86.md"], swiftSettings: strict),
+      path: "benchmarks/kernels", exclude: ["arm.md", "arm_loops.py", "x86.md"], swiftSettings: strict),
 
     .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
     tests("ParallelTests", ["Parallel"]),
