@@ -6,7 +6,7 @@ import Testing
 /// Ctrl-C: the end within a second, and nothing half done under an output's name.
 @Suite struct InterruptTests {
   /// A second, and something for a busy machine.
-  private let patience = 2.5
+  private let patience = 2.5 * slowness
 
   @Test func whileFramesAreEncoded() throws {
     // The clip's 390 frames forty times: minutes.

@@ -29,6 +29,9 @@ struct Outcome {
   }
 }
 
+/// How much longer than a machine of its own this one takes: where it is emulated, or shared.
+let slowness = ProcessInfo.processInfo.environment["SLOWFAST_TEST_SLOWNESS"].flatMap(Double.init) ?? 1
+
 /// A run of the built command, which lies beside this test's own program.
 final class Run {
   private let process = Process()
@@ -50,7 +53,7 @@ final class Run {
     try process.run()
     // A run that hangs fails its test instead of all of them.
     let identifier = process.processIdentifier
-    DispatchQueue.global().asyncAfter(deadline: .now() + 120) { [weak process] in
+    DispatchQueue.global().asyncAfter(deadline: .now() + 120 * slowness) { [weak process] in
       if process?.isRunning == true { kill(identifier, SIGKILL) }
     }
   }

@@ -25,7 +25,9 @@ Tests/check_kernel_objects.sh "$built"
 cp -r "$built"/*.xctest "$built"/*.resources "$stage"
 cp "$built/slowfast" "$stage/slowfast.arm64"
 
-failed=()
+failed=() skipped=()
+# An emulated run takes that many times longer before its test gives it up.
+export SLOWFAST_TEST_SLOWNESS=${SLOWFAST_TEST_SLOWNESS:-20}
 for model in $models; do
   # What tests of the command start: the machine itself cannot run an ARM program.
   printf '#!/bin/sh\nexec %s emulate %s %s/slowfast.arm64 "$@"\n' "$PWD/$toolchain" "$model" "$stage" >"$stage/slowfast"
@@ -38,9 +40,14 @@ for model in $models; do
     *) tests=(--filter '^KernelTests\.') ;;
   esac
   echo "[arm64] $model: ${tests[*]:-all tests}"
-  $toolchain emulate "$model" "$stage"/*.xctest --testing-library swift-testing "${tests[@]}" | sed '/ started\.$/d' || failed+=("tests on $model")
+  start=$SECONDS
+  $toolchain emulate "$model" "$stage"/*.xctest --testing-library swift-testing "${tests[@]}" | sed '/ started\.$/d' | tee "$stage/log" ||
+    failed+=("tests on $model")
+  echo "[arm64] $model: $((SECONDS - start)) seconds"
+  mapfile -t -O ${#skipped[@]} skipped < <(sed -n "s/.* \(Test\|Suite\) \(.*\) skipped/$model: \2/p" "$stage/log")
 done
 Tests/arm64/exchange.sh .build/release/slowfast "$stage/slowfast" || failed+=("model files")
+[ ${#skipped[@]} = 0 ] || printf '[arm64] SKIPPED: %s\n' "${skipped[@]}"
 if [ ${#failed[@]} -gt 0 ]; then
   printf '[arm64] FAILED: %s\n' "${failed[@]}" >&2
   exit 1
