@@ -71,7 +71,7 @@ let package = Package(
 
     // Computing.
     .target(name: "Parallel", dependencies: ["CIntrinsics"], swiftSettings: strict),
-    .target(name: "Kernels", swiftSettings: strict),
+    .target(name: "Kernels", dependencies: ["CIntrinsics"], swiftSettings: strict),
     .target(name: "KernelsPortable", dependencies: ["Kernels", "CIntrinsics"], swiftSettings: kernels([])),
     .target(
       name: "Compute",

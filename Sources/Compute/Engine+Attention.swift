@@ -29,7 +29,7 @@ extension Engine {
     let scratch = try workerScratch.reserve(layout.byteCount, workers: pool.threadCount)
 
     if splits == 1 {
-      pool.forEach(tasks) { index, worker in
+      pool.forEachInRuns(tasks) { index, worker in
         // Last tokens first: with a causal mask theirs are the longest tasks.
         let first = (tiles - 1 - index / cache.heads) * tokensPerTile
         let tile = AttentionTile(
@@ -58,7 +58,7 @@ extension Engine {
       let entries = split * splitLength..<min(cache.count, (split + 1) * splitLength)
       tile(task, scratch[worker]).compute(entries: entries, into: partial(task, split))
     }
-    pool.forEach(tasks) { task, worker in
+    pool.forEachInRuns(tasks) { task, worker in
       let merging = tile(task, scratch[worker])
       for split in 1..<splits { merging.merge(partial(task, split), into: partial(task, 0)) }
       merging.write(partial(task, 0))

@@ -19,7 +19,7 @@ extension Engine {
     let scratchBytes = depthwiseScratchCount(rows: rows, width: width) * MemoryLayout<Float>.stride
     let scratch = try workerScratch.reserve(scratchBytes, workers: pool.threadCount)
     let depthwise = kernels.float.depthwise7x7
-    pool.forEach(strips * channelBlocks) { index, worker in
+    pool.forEachInRuns(strips * channelBlocks) { index, worker in
       let first = index / channelBlocks * rows
       depthwise(
         map, first, min(rows, height - first), index % channelBlocks * depthwiseBlockChannels, weights.pointer, bias.pointer,

@@ -6,7 +6,7 @@ extension Engine {
   public func gatherRows(_ ids: [Int32], of table: WeightMatrix, to output: Matrix) {
     precondition(output.rows == ids.count && output.columns == table.columns)
     let toFloat = kernels.float.toFloat
-    forEachRows(ids.count, columns: table.columns) { rows in
+    forEachRows(ids.count, columns: table.columns) { rows, _ in
       for row in rows {
         let id = Int(ids[row])
         precondition(id >= 0 && id < table.rows)

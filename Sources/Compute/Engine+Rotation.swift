@@ -34,7 +34,7 @@ struct RotationTable {
       rounded(1 / Float(pow(Double(theta), Double(Float(2 * i) / Float(2 * half)))), to: type)
     }
     let base = memory.base.assumingMemoryBound(to: Float.self)
-    engine.forEachRows(positions.count, columns: 64 * half) { rows in
+    engine.forEachRows(positions.count, columns: 64 * half) { rows, _ in
       for row in rows {
         let position = Float(positions.lowerBound + row)
         for i in 0..<half {
@@ -55,7 +55,7 @@ extension Engine {
     let half = headDimension / 2
     let table = try rotation(positions: position..<position + x.rows, half: half, theta: theta, type: frequencyType)
     let rotate = kernels.float.rotate
-    forEachRows(x.rows, columns: x.columns) { rows in
+    forEachRows(x.rows, columns: x.columns) { rows, _ in
       for row in rows {
         rotate(x.row(row), x.columns / headDimension, half, table.cosines(position + row), table.sines(position + row))
       }

@@ -26,10 +26,13 @@ extension Engine {
   public static func scratchBytes(_ measures: ScratchMeasures, kernels: KernelTable, threads: Int) -> Int {
     // Inputs may be quantized for all three group sizes at once, each with what a token of the smallest group costs at most.
     let tokenBytes = 3 * (measures.widestInput + largestGroup) * 3 / 2
-    let quantized = max(quantizedInputBytes, 8 * tileTokens * tokenBytes) + (64 << 10)
+    let quantized = max(partBytes, 4 * tileTokens * tokenBytes) + (64 << 10)
+    // Normalised inputs, and what is between the layers of a perceptron, at most as floats.
+    let inner = max(partBytes, 4 * tileTokens * measures.widestInput * MemoryLayout<Float>.stride)
     let block = max(4 * tileTokens, inputBlockBytes / (PanelProduct.floatBlock * MemoryLayout<Float>.stride))
     let packed = PanelProduct.floatBlock * panelRows * MemoryLayout<Float>.stride
-    let linear = 2 * block * panelRows * MemoryLayout<Float>.stride + max(kernels.quantized.scratchBytes, packed)
+    let linear =
+      block * (2 * panelRows + largestGroup) * MemoryLayout<Float>.stride + max(kernels.quantized.scratchBytes, 2 * packed)
 
     let group = max(1, measures.heads / max(1, measures.keyHeads))
     let rows = max(AttentionTile.rows, group)
@@ -42,7 +45,7 @@ extension Engine {
     let rowsOfOne = max(stripPositions, 8 * (measures.mapWidth + 6))
     let convolution = (depthwiseScratchCount(rows: 0, width: measures.mapWidth) + rowsOfOne * depthwiseBlockChannels) * MemoryLayout<Float>.stride
     // Parts begin at pages, and their arrays at cache lines.
-    let worker = max(linear, state + tile, convolution) + 8192
-    return max(quantized, partials) + threads * worker
+    let worker = max(linear, state + tile, convolution, measures.widestInput * MemoryLayout<Float>.stride) + 8192
+    return max(quantized, partials) + 2 * inner + threads * worker
   }
 }

@@ -14,6 +14,10 @@ public final class Engine {
   let sharedScratch = Scratch()
   /// A part for each worker.
   let workerScratch = Scratch()
+  /// What is between the two layers of a perceptron.
+  let innerScratch = Scratch()
+  /// Normalised inputs, where they are wanted as floats.
+  let normScratch = Scratch()
   var rotations: [RotationKey: RotationTable] = [:]
 
   /// Sees each weight and the input that it is about to be multiplied with, as floats. It costs nothing where there is none.
@@ -27,17 +31,17 @@ public final class Engine {
 
   /// Bytes of scratch memory that the engine holds now. It grows with the largest operator so far; see `scratchBytes(…)` for a bound.
   public var scratchBytes: Int {
-    sharedScratch.byteCount + workerScratch.byteCount + rotations.values.reduce(0) { $0 + $1.byteCount }
+    [sharedScratch, workerScratch, innerScratch, normScratch].reduce(0) { $0 + $1.byteCount } + rotations.values.reduce(0) { $0 + $1.byteCount }
   }
 
   /// Calls `body` with ranges that together are `0 ..< rows`, in parallel where a row of `columns` values makes that worth while.
-  func forEachRows(_ rows: Int, columns: Int, _ body: (Range<Int>) -> Void) {
+  func forEachRows(_ rows: Int, columns: Int, _ body: (_ rows: Range<Int>, _ worker: Int) -> Void) {
     // Below about 10 microseconds of work another thread is not worth waking.
     let chunk = max(1, 16_384 / max(1, columns))
     if rows <= chunk {
-      body(0..<rows)
+      body(0..<rows, 0)
     } else {
-      pool.forEach((rows + chunk - 1) / chunk) { index, _ in body(index * chunk..<min(rows, (index + 1) * chunk)) }
+      pool.forEachInRuns((rows + chunk - 1) / chunk) { index, worker in body(index * chunk..<min(rows, (index + 1) * chunk), worker) }
     }
   }
 }

@@ -133,7 +133,7 @@ public final class KeyValueCache: @unchecked Sendable {
     if keys.rows == 1 {
       for head in 0..<heads { work(head, firstBlock) }
     } else {
-      engine.pool.forEach(heads * blocks) { index, _ in work(index % heads, firstBlock + index / heads) }
+      engine.pool.forEachInRuns(heads * blocks) { index, _ in work(index % heads, firstBlock + index / heads) }
     }
     count = end
   }

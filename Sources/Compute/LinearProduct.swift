@@ -22,4 +22,10 @@ public struct LinearProduct {
     self.epilogue = epilogue
     self.output = output
   }
+
+  func check(inputRows: Int, inputColumns: Int) {
+    precondition(weight.columns == inputColumns && output.columns == weight.rows && output.rows == inputRows)
+    precondition(bias.map { $0.columns == weight.rows } ?? true)
+    if case .addTo(let scale?) = epilogue { precondition(scale.columns == weight.rows) }
+  }
 }

@@ -1,65 +1,138 @@
 import Kernels
 
+/// Where the panels of a loop go.
+enum PanelOutput {
+  case floats(Epilogue, Matrix)
+  /// As the int8 input of another product, in its groups.
+  case quantized(QuantizedRows, columns: Int)
+}
+
 /// The tasks that make one output of a linear layer: panels of one weight, or of two that are combined as `silu(first) · second`.
 ///
 /// Plain pointers, as `PanelProduct`.
 struct PanelLoop {
+  private enum Destination {
+    case floats(UnsafeMutablePointer<Float>, stride: Int)
+    case quantized(QuantizedRows)
+  }
+
   private let first: PanelProduct
   private let second: PanelProduct?
   private let finish: TileFinish
   private let bias: UnsafePointer<Float>?
   private let scale: UnsafePointer<Float>?
-  private let output: UnsafeMutablePointer<Float>
-  private let outputStride: Int
+  private let destination: Destination
   private let outputColumns: Int
-  private let panelsInChunk: Int
+  /// Panels that are computed together: those of one group where the output is quantized.
+  private let step: Int
 
-  /// `up` nil: `output = epilogue(input · weightᵀ + bias)`; otherwise `output = silu(input · weightᵀ) · (input · upᵀ)`.
-  /// A chunk is one panel, or as many as make `chunkBytes` of weights.
-  init(
-    _ product: LinearProduct, up: WeightMatrix?, input: Matrix, quantized: [QuantizedRows], output: Matrix, chunkBytes: Int
-  ) {
-    first = PanelProduct(product.weight, input, quantized)
-    second = up.map { PanelProduct($0, input, quantized) }
-    bias = product.bias.map { UnsafePointer($0.pointer) }
-    self.output = output.pointer
-    outputStride = output.stride
-    outputColumns = output.columns
-    switch product.epilogue {
-    case .store:
-      finish = .store
-      scale = nil
-    case .gelu:
-      finish = .gelu
-      scale = nil
-    case .addTo(let factor):
-      finish = .addTo
-      scale = factor.map { UnsafePointer($0.pointer) }
-    }
-    panelsInChunk = max(1, chunkBytes / max(1, first.panelBytes + (second?.panelBytes ?? 0)))
+  /// `output = epilogue(input · weightᵀ + bias)`.
+  init(_ product: LinearProduct, _ input: PanelInput, _ output: PanelOutput) {
+    self.init(PanelProduct(product.weight, input), nil, bias: product.bias, activation: .store, output)
   }
 
-  var chunks: Int { (first.panels + panelsInChunk - 1) / panelsInChunk }
+  /// `output = silu(input · gateᵀ) · (input · upᵀ)` or `GELU(input · weightᵀ + bias)`.
+  init(_ inner: PerceptronInner, _ inputs: [PanelInput], _ output: PanelOutput) {
+    switch inner {
+    case .gelu(let weight, let bias):
+      self.init(PanelProduct(weight, inputs[0]), nil, bias: bias, activation: .gelu, output)
+    case .gated(let gate, let up):
+      self.init(PanelProduct(gate, inputs[0]), PanelProduct(up, inputs[1]), bias: nil, activation: .store, output)
+    }
+  }
 
-  /// Tiles of `[tokens][32]` floats that a task needs.
-  var tiles: Int { second == nil ? 1 : 2 }
+  private init(_ first: PanelProduct, _ second: PanelProduct?, bias: Matrix?, activation: TileFinish, _ output: PanelOutput) {
+    self.first = first
+    self.second = second
+    self.bias = bias.map { UnsafePointer($0.pointer) }
+    switch output {
+    case .floats(let epilogue, let matrix):
+      destination = .floats(matrix.pointer, stride: matrix.stride)
+      outputColumns = matrix.columns
+      step = 1
+      switch epilogue {
+      case .store: (finish, scale) = (activation, nil)
+      case .gelu: (finish, scale) = (.gelu, nil)
+      case .addTo(let factor): (finish, scale) = (.addTo, factor.map { UnsafePointer($0.pointer) })
+      }
+    case .quantized(let rows, let columns):
+      destination = .quantized(rows)
+      outputColumns = columns
+      step = rows.group / panelRows
+      (finish, scale) = (activation, nil)
+    }
+  }
+
+  /// Bytes of input of one token, as far as a task comes back to them.
+  var inputBytes: Int { max(first.inputBytes, second?.inputBytes ?? 0) }
+
+  /// Tasks of one panel, or of as many as make `chunkBytes` of weights.
+  func chunks(_ chunkBytes: Int) -> Int {
+    let panels = panelsInChunk(chunkBytes)
+    return (first.panels + panels - 1) / panels
+  }
+
+  func panels(chunk: Int, _ chunkBytes: Int) -> Range<Int> {
+    let panels = panelsInChunk(chunkBytes)
+    return chunk * panels..<min(first.panels, (chunk + 1) * panels)
+  }
+
+  private func panelsInChunk(_ chunkBytes: Int) -> Int {
+    step * max(1, chunkBytes / max(1, step * (first.panelBytes + (second?.panelBytes ?? 0))))
+  }
+
+  /// Floats of scratch that a task of so many tokens needs: a tile for each weight, and a group of the output.
+  func scratchFloats(tokens: Int) -> Int {
+    var columns = second == nil ? panelRows : 2 * panelRows
+    if case .quantized(let rows) = destination { columns += rows.group }
+    return tokens * columns
+  }
 
   func scratchBytes(_ kernels: KernelTable) -> Int { max(first.scratchBytes(kernels), second?.scratchBytes(kernels) ?? 0) }
 
-  /// Output columns of one chunk for some tokens. `tiles` holds the tiles, `tileCount` floats each.
+  /// Output columns of some panels for some tokens; the first of the panels begins a group where the output is quantized.
   func compute(
-    chunk: Int, tokens: Range<Int>, tiles: UnsafeMutablePointer<Float>, tileCount: Int, scratch: UnsafeMutableRawPointer, using engine: Engine
+    panels: Range<Int>, tokens: Range<Int>, floats: UnsafeMutablePointer<Float>, scratch: UnsafeMutableRawPointer, using engine: Engine
   ) {
-    for panel in chunk * panelsInChunk..<min(first.panels, (chunk + 1) * panelsInChunk) {
-      first.compute(panel: panel, tokens: tokens, tile: tiles, scratch: scratch, using: engine)
-      if let second {
-        second.compute(panel: panel, tokens: tokens, tile: tiles + tileCount, scratch: scratch, using: engine)
-        engine.kernels.float.gatedSilu(tiles, tiles + tileCount, tokens.count * panelRows, tiles)
+    switch destination {
+    case .floats(let output, let stride):
+      for panel in panels {
+        compute(panel: panel, tokens: tokens, tiles: floats, scratch: scratch, using: engine)
+        finish(panel: panel, tokens: tokens.count, floats, output + tokens.lowerBound * stride + panel * panelRows, stride, using: engine)
       }
-      let column = panel * panelRows
-      engine.kernels.float.finishTile(
-        finish, tiles, tokens.count, min(panelRows, outputColumns - column), bias.map { $0 + column }, scale.map { $0 + column },
-        output + tokens.lowerBound * outputStride + column, outputStride)
+    case .quantized(let rows):
+      let tiles = floats + tokens.count * rows.group
+      for first in stride(from: panels.lowerBound, to: panels.upperBound, by: step) {
+        for panel in first..<min(first + step, panels.upperBound) {
+          compute(panel: panel, tokens: tokens, tiles: tiles, scratch: scratch, using: engine)
+          finish(panel: panel, tokens: tokens.count, tiles, floats + (panel - first) * panelRows, rows.group, using: engine)
+        }
+        let group = first / step
+        let known = min(rows.group, outputColumns - first * panelRows)
+        for token in tokens {
+          engine.kernels.quantized.quantizeRow(floats + (token - tokens.lowerBound) * rows.group, known, rows, token, group..<group + 1)
+        }
+      }
     }
+  }
+
+  /// The product, or both and their combination, of one panel: `[tokens][32]` floats in `tiles`.
+  private func compute(
+    panel: Int, tokens: Range<Int>, tiles: UnsafeMutablePointer<Float>, scratch: UnsafeMutableRawPointer, using engine: Engine
+  ) {
+    first.compute(panel: panel, tokens: tokens, tile: tiles, scratch: scratch, using: engine)
+    guard let second else { return }
+    let others = tiles + tokens.count * panelRows
+    second.compute(panel: panel, tokens: tokens, tile: others, scratch: scratch, using: engine)
+    engine.kernels.float.gatedSilu(tiles, others, tokens.count * panelRows, tiles)
+  }
+
+  /// A panel's tile on its way to `output`, rows `stride` apart.
+  private func finish(
+    panel: Int, tokens: Int, _ tile: UnsafePointer<Float>, _ output: UnsafeMutablePointer<Float>, _ stride: Int, using engine: Engine
+  ) {
+    let column = panel * panelRows
+    engine.kernels.float.finishTile(
+      finish, tile, tokens, min(panelRows, outputColumns - column), bias.map { $0 + column }, scale.map { $0 + column }, output, stride)
   }
 }

@@ -9,22 +9,31 @@ struct PanelProduct {
 
   private let rows: Int
   private let columns: Int
-  private let input: UnsafePointer<Float>
-  private let inputStride: Int
   private let storage: WeightMatrix.Storage
-  /// The input as int8; nil where it is taken as floats.
-  private let quantized: QuantizedRows?
+  private let input: Input
 
-  init(_ weight: WeightMatrix, _ input: Matrix, _ inputs: [QuantizedRows]) {
+  private enum Input {
+    case floats(UnsafePointer<Float>, stride: Int)
+    case quantized(QuantizedRows)
+  }
+
+  init(_ weight: WeightMatrix, _ input: PanelInput) {
     rows = weight.rows
     columns = weight.columns
-    self.input = UnsafePointer(input.pointer)
-    inputStride = input.stride
     storage = weight.storage
-    if case .quantized(_, let group, _, _, _) = weight.storage, weight.input != .exact {
-      quantized = inputs.first { $0.group == group }
-    } else {
-      quantized = nil
+    switch input {
+    case .floats(let matrix): self.input = .floats(UnsafePointer(matrix.pointer), stride: matrix.stride)
+    case .quantized(let rows):
+      precondition(rows.group == weight.inputGroup)
+      self.input = .quantized(rows)
+    }
+  }
+
+  /// Bytes of input of one token, as far as a task comes back to them.
+  var inputBytes: Int {
+    switch input {
+    case .floats: PanelProduct.floatBlock * MemoryLayout<Float>.stride
+    case .quantized(let rows): QuantizedRows.tileBytes(columns: columns, group: rows.group) / tileTokens
     }
   }
 
@@ -40,7 +49,7 @@ struct PanelProduct {
 
   /// Bytes of scratch that `compute` needs.
   func scratchBytes(_ kernels: KernelTable) -> Int {
-    if quantized != nil { return kernels.quantized.scratchBytes }
+    if case .quantized = input { return kernels.quantized.scratchBytes }
     let block = PanelProduct.floatBlock * panelRows * MemoryLayout<Float>.stride
     if case .quantized = storage { return 2 * block }
     return block
@@ -50,9 +59,8 @@ struct PanelProduct {
   func compute(
     panel: Int, tokens: Range<Int>, tile: UnsafeMutablePointer<Float>, scratch: UnsafeMutableRawPointer, using engine: Engine
   ) {
-    switch storage {
-    case .quantized(let bits, let group, let codes, let scales, let minima):
-      guard let quantized else { return computeDecoded(panel: panel, tokens: tokens, tile: tile, scratch: scratch, using: engine) }
+    switch (storage, input) {
+    case (.quantized(let bits, let group, let codes, let scales, let minima), .quantized(let quantized)):
       let groups = quantized.groups
       let operand = QuantizedPanel(
         codes: codes + panel * (quantized.columns * panelRows * bits / 8), scales: scales + panel * groups * panelRows,
@@ -62,7 +70,10 @@ struct PanelProduct {
       } else {
         engine.kernels.quantized.multiply8(operand, quantized.tokens(tokens), tile, scratch)
       }
-    case .float(let type, let base):
+    case (.quantized, .floats(let input, let stride)):
+      computeDecoded(panel: panel, input + tokens.lowerBound * stride, stride, tokens.count, tile: tile, scratch: scratch, using: engine)
+    case (.float, .quantized): preconditionFailure("floats take no int8")
+    case (.float(let type, let base), .floats(let input, let inputStride)):
       let rows = min(panelRows, rows - panel * panelRows)
       let weights = base + panel * panelRows * columns * type.size
       let first = input + tokens.lowerBound * inputStride
@@ -84,13 +95,14 @@ struct PanelProduct {
 
   /// As `compute`, with the panel's codes made floats again: exact inputs beside quantized weights.
   private func computeDecoded(
-    panel: Int, tokens: Range<Int>, tile: UnsafeMutablePointer<Float>, scratch: UnsafeMutableRawPointer, using engine: Engine
+    panel: Int, _ input: UnsafePointer<Float>, _ stride: Int, _ tokens: Int, tile: UnsafeMutablePointer<Float>,
+    scratch: UnsafeMutableRawPointer, using engine: Engine
   ) {
     guard case .quantized(let bits, let group, let codes, let scales, let minima) = storage else { return }
     let count = min(panelRows, rows - panel * panelRows)
     let packed = scratch.assumingMemoryBound(to: Float.self)
     let decoded = packed + PanelProduct.floatBlock * panelRows
-    for first in stride(from: 0, to: columns, by: PanelProduct.floatBlock) {
+    for first in Swift.stride(from: 0, to: columns, by: PanelProduct.floatBlock) {
       let range = first..<min(columns, first + PanelProduct.floatBlock)
       for row in 0..<count {
         let packedRow = PackedRow(
@@ -99,7 +111,7 @@ struct PanelProduct {
       }
       engine.kernels.float.packPanel(.float32, decoded, range.count, count, range.count, packed)
       engine.kernels.float.multiply(
-        tokens.count, range.count, input + tokens.lowerBound * inputStride + first, inputStride, packed, panelRows, tile, panelRows, first > 0)
+        tokens, range.count, input + first, stride, packed, panelRows, tile, panelRows, first > 0)
     }
   }
 }

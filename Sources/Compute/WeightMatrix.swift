@@ -27,6 +27,11 @@ public struct WeightMatrix: @unchecked Sendable {
   /// Keeps the memory alive.
   private let owner: AnyObject
 
+  /// Inputs that share a scale where it takes its input as int8; nil where it takes floats.
+  var inputGroup: Int? {
+    if case .quantized(_, let group, _, _, _) = storage, input != .exact { group } else { nil }
+  }
+
   /// Where its values or codes begin: no two weights that are in memory at a time begin at the same place.
   public var identity: UnsafeRawPointer {
     switch storage {

@@ -38,11 +38,14 @@ public struct QuantizedPanel {
 /// `c = fma(fma(zero, weightScale, minimum), activationScale · Σ value, c)`; the sums Σ are exact integers.
 /// (The portable table's fma goes through doubles where the target has none: it differs in the last bit about once in 2²⁹ times.)
 public struct QuantizedKernels: Sendable {
-  /// One token's activations to int8, as token `token` of `rows`: `columns` floats, the rest of the row's groups zeros.
+  /// Some groups of one token's activations to int8, as token `token` of `rows`: `columns` floats, which begin with the first of the groups;
+  /// what the groups have beyond them are zeros.
   ///
   /// Per group scale = max|x| / 127, values `x · (127 / max|x|)` rounded to nearest, ties to even. A group whose greatest magnitude is below
   /// 2⁻¹¹⁶ has scale 0 and zeros. A group with a NaN or an infinity has scale NaN and zeros, so that all products with it are NaN.
-  public var quantizeRow: @Sendable (_ x: UnsafePointer<Float>, _ columns: Int, _ rows: QuantizedRows, _ token: Int) -> Void
+  public var quantizeRow: @Sendable (
+    _ x: UnsafePointer<Float>, _ columns: Int, _ rows: QuantizedRows, _ token: Int, _ groups: Range<Int>
+  ) -> Void
 
   /// `output[t][r] = Σ_k weight[r][k] · activation[t][k]` for all rows of the panel: 4-bit codes.
   ///
@@ -66,7 +69,7 @@ public struct QuantizedKernels: Sendable {
 
   @inlinable
   public init(
-    quantizeRow: @escaping @Sendable (UnsafePointer<Float>, Int, QuantizedRows, Int) -> Void,
+    quantizeRow: @escaping @Sendable (UnsafePointer<Float>, Int, QuantizedRows, Int, Range<Int>) -> Void,
     multiply4: @escaping Multiply, multiply8: @escaping Multiply, scratchBytes: Int,
     multiplyInRegisters: @escaping @Sendable (Int) -> Int
   ) {

@@ -69,25 +69,25 @@ public struct QuantizedRows: @unchecked Sendable {
   }
 }
 
-/// Where one token's numbers go, a tile's width apart: what `quantizeRow` writes to.
+/// Where one token's numbers go from a group on, a tile's width apart: what `quantizeRow` writes to. `words` is how many offsets a group has.
 public struct QuantizedRowPlace {
-  /// Its first four values; the next four are `4 · width` bytes on.
+  /// The first four values; the next four are `4 · width` bytes on.
   public var values: UnsafeMutableRawPointer
-  /// Of its first group; the next one's are `width` on.
+  /// Of the first group; the next one's are `width` on.
   public var scales: UnsafeMutablePointer<Float>
   public var sums: UnsafeMutablePointer<Float>
   public var offsets: UnsafeMutablePointer<Int32>
   public var width: Int
 
   @inlinable @inline(__always)
-  public init(_ rows: QuantizedRows, _ token: Int) {
+  public init(_ rows: QuantizedRows, _ token: Int, group: Int, words: Int) {
     let first = token / tileTokens * tileTokens
     let column = token - first
     width = smaller(tileTokens, rows.count - first)
-    values = UnsafeMutableRawPointer(rows.values + first * rows.columns + 4 * column)
-    scales = rows.scales + first * rows.groups + column
-    sums = rows.sums + first * rows.groups + column
-    offsets = rows.offsets + first * rows.columns / 32 + column
+    values = UnsafeMutableRawPointer(rows.values + first * rows.columns + group * rows.group * width + 4 * column)
+    scales = rows.scales + first * rows.groups + group * width + column
+    sums = rows.sums + first * rows.groups + group * width + column
+    offsets = rows.offsets + first * rows.columns / 32 + group * words * width + column
   }
 }
 

@@ -1,3 +1,5 @@
+import CIntrinsics
+
 /// Inputs whose codes are unpacked together into scratch that stays in the first-level cache.
 public let blockInputs = 256
 
@@ -49,23 +51,43 @@ public struct QuantizedTile {
 
 /// The loops around every kernel: blocks of inputs, unpacked once each, and all tiles of tokens for each block. `unpack` returns where the
 /// block's unpacked codes are.
+///
+/// While a tile is computed with, a part of the next block's codes is asked for: they come from memory, and no prefetcher reads as far ahead.
+/// All at once they would keep the tile's own values waiting.
 @inlinable @inline(__always)
 public func multiplyInBlocks(
-  _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, words: Int,
+  bits: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, words: Int,
   scratch: UnsafeMutableRawPointer, unpack: (_ first: Int, _ groups: Int) -> UnsafeRawPointer, multiply: (QuantizedTile) -> Void
 ) {
   clear(output, rows.count)
   let step = greater(1, blockInputs / panel.group)
+  let tiles = rows.tiles
+  let groupBytes = panel.group * panelRows * bits / 8
+  let share = (step * groupBytes / 64 + tiles - 1) / tiles * 64
   var first = 0
   while first < panel.groups {
     let groups = smaller(step, panel.groups - first)
     let weights = unpack(first, groups)
-    for tile in 0..<rows.tiles {
+    // After the last block comes the next panel.
+    var codes = panel.codes + (first + groups) * groupBytes
+    for tile in 0..<tiles {
+      askFor(codes, share)
+      codes += share
       multiply(
         QuantizedTile(
           panel, rows, tile: tile, first: first, groups: groups, words: words, weights: weights, scratch: scratch, output: output))
     }
     first += groups
+  }
+}
+
+/// Asks for `bytes` bytes in the second-level cache.
+@inlinable @inline(__always)
+func askFor(_ from: UnsafeRawPointer, _ bytes: Int) {
+  var place = 0
+  while place < bytes {
+    prefetch_line(from + place)
+    place += 64
   }
 }
 

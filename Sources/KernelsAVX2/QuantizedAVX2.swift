@@ -27,7 +27,7 @@ func multiply4(
   _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
 ) {
   if rows.count <= directTokens { return multiplyDirectly4(panel, rows, output) }
-  multiplyInBlocks(panel, rows, output, words: offsetWords(panel.group), scratch: scratch + unpackedBytes) { first, groups in
+  multiplyInBlocks(bits: 4, panel, rows, output, words: offsetWords(panel.group), scratch: scratch + unpackedBytes) { first, groups in
     let inputs = groups * panel.group
     unpack4(panel.codes + first * panel.group * panelRows / 2, inputs, scratch)
     return UnsafeRawPointer(scratch)
@@ -40,7 +40,7 @@ func multiply8(
   _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
 ) {
   if rows.count <= directTokens { return multiplyDirectly8(panel, rows, output) }
-  multiplyInBlocks(panel, rows, output, words: offsetWords(panel.group), scratch: scratch + unpackedBytes) { first, groups in
+  multiplyInBlocks(bits: 8, panel, rows, output, words: offsetWords(panel.group), scratch: scratch + unpackedBytes) { first, groups in
     let inputs = groups * panel.group
     unpack8(panel.codes + first * panel.group * panelRows, inputs, scratch)
     return UnsafeRawPointer(scratch)

@@ -2,10 +2,10 @@ import CIntrinsics
 import Kernels
 
 /// See `QuantizedKernels.quantizeRow`. Offsets are two int16 for each 64 inputs: −8 times the sums over inputs 0, 1 and over 2, 3 of each four.
-func quantizeRow(_ x: UnsafePointer<Float>, _ columns: Int, _ rows: QuantizedRows, _ token: Int) {
-  var place = QuantizedRowPlace(rows, token)
+func quantizeRow(_ x: UnsafePointer<Float>, _ columns: Int, _ rows: QuantizedRows, _ token: Int, _ groups: Range<Int>) {
+  var place = QuantizedRowPlace(rows, token, group: groups.lowerBound, words: offsetWords(rows.group))
 
-  for group in 0..<rows.groups {
+  for group in 0..<groups.count {
     let start = group * rows.group
     let known = greater(0, smaller(rows.group, columns - start))
     let greatest = greatestMagnitude(x + start, known)

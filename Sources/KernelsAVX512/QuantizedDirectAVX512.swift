@@ -77,15 +77,19 @@ func multiplyDirectly(
       for vector in 0..<2 {
         let rest = last[unchecked: 2 * token + vector]
         let sum = avx512_add32(first[unchecked: 2 * token + vector], bits == 4 ? avx512_divide16(rest) : rest)
-        add(sum, vector == 0 ? upper : lower, rows.scales + group * tokens + token, to: output + token * panelRows + 16 * vector)
+        let place = output + token * panelRows + 16 * vector
+        let factor = rows.scales + group * tokens + token
+        avx512_store_floats(place, add(sum, vector == 0 ? upper : lower, factor, to: avx512_load_floats(place)))
       }
     }
     if let halves = panel.minima {
       let upper = minima(halves + row, upper, bits: bits)
       let lower = minima(halves + row + 16, lower, bits: bits)
       for token in 0..<tokens {
-        add(upper, rows.sums + group * tokens + token, to: output + token * panelRows)
-        add(lower, rows.sums + group * tokens + token, to: output + token * panelRows + 16)
+        let place = output + token * panelRows
+        let factor = rows.sums + group * tokens + token
+        avx512_store_floats(place, add(upper, factor, to: avx512_load_floats(place)))
+        avx512_store_floats(place + 16, add(lower, factor, to: avx512_load_floats(place + 16)))
       }
     }
   }

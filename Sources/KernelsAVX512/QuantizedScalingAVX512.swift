@@ -1,17 +1,16 @@
 import CIntrinsics
 import Kernels
 
-/// `output += scales · factor · sums`: a token's integer sums over a group, scaled, for sixteen rows.
+/// `result + scales · factor · sums`: a token's integer sums over a group, scaled, for sixteen rows.
 @inline(__always)
-func add(_ sums: __m512i, _ scales: __m512, _ factor: UnsafePointer<Float>, to output: UnsafeMutablePointer<Float>) {
-  let product = avx512_multiply(scales, avx512_fill_float(factor.pointee))
-  avx512_store_floats(output, avx512_multiply_add(product, avx512_to_float(sums), avx512_load_floats(output)))
+func add(_ sums: __m512i, _ scales: __m512, _ factor: UnsafePointer<Float>, to result: __m512) -> __m512 {
+  avx512_multiply_add(avx512_multiply(scales, avx512_fill_float(factor.pointee)), avx512_to_float(sums), result)
 }
 
-/// `output += minima · factor`, with a token's sum as the factor.
+/// `result + minima · factor`, with a token's sum as the factor.
 @inline(__always)
-func add(_ minima: __m512, _ factor: UnsafePointer<Float>, to output: UnsafeMutablePointer<Float>) {
-  avx512_store_floats(output, avx512_multiply_add(minima, avx512_fill_float(factor.pointee), avx512_load_floats(output)))
+func add(_ minima: __m512, _ factor: UnsafePointer<Float>, to result: __m512) -> __m512 {
+  avx512_multiply_add(minima, avx512_fill_float(factor.pointee), result)
 }
 
 /// A group's minima, plus what taking the zero point off the codes takes away.

@@ -1,84 +1,67 @@
 import CIntrinsics
 import Kernels
 
-// Many tokens. One function for each number of tokens: the compiler then knows it, and accumulators stay in registers.
+// Many tokens, six at a time. One function for each number of them: the compiler then knows it, and accumulators stay in registers.
 
 @inline(__always)
 func multiplyTile(_ tile: QuantizedTile, bits: Int) {
-  switch tile.width {
-  case 1: bits == 4 ? tile4x1(tile) : tile8x1(tile)
-  case 2: bits == 4 ? tile4x2(tile) : tile8x2(tile)
-  case 3: bits == 4 ? tile4x3(tile) : tile8x3(tile)
-  case 4: bits == 4 ? tile4x4(tile) : tile8x4(tile)
-  case 5: bits == 4 ? tile4x5(tile) : tile8x5(tile)
-  case 6: bits == 4 ? tile4x6(tile) : tile8x6(tile)
-  case 7: bits == 4 ? tile4x7(tile) : tile8x7(tile)
-  case 8: bits == 4 ? tile4x8(tile) : tile8x8(tile)
-  case 9: bits == 4 ? tile4x9(tile) : tile8x9(tile)
-  case 10: bits == 4 ? tile4x10(tile) : tile8x10(tile)
-  case 11: bits == 4 ? tile4x11(tile) : tile8x11(tile)
-  default: bits == 4 ? tile4x12(tile) : tile8x12(tile)
+  multiplyPart(tile, from: 0, smaller(6, tile.width), bits: bits)
+  if tile.width > 6 { multiplyPart(tile, from: 6, tile.width - 6, bits: bits) }
+}
+
+@inline(__always)
+func multiplyPart(_ tile: QuantizedTile, from token: Int, _ tokens: Int, bits: Int) {
+  switch tokens {
+  case 1: bits == 4 ? part4x1(tile, token) : part8x1(tile, token)
+  case 2: bits == 4 ? part4x2(tile, token) : part8x2(tile, token)
+  case 3: bits == 4 ? part4x3(tile, token) : part8x3(tile, token)
+  case 4: bits == 4 ? part4x4(tile, token) : part8x4(tile, token)
+  case 5: bits == 4 ? part4x5(tile, token) : part8x5(tile, token)
+  default: bits == 4 ? part4x6(tile, token) : part8x6(tile, token)
   }
 }
 
 @inline(never)
-func tile4x1(_ tile: QuantizedTile) { multiplyTokens(bits: 4, 1, tile) }
+func part4x1(_ tile: QuantizedTile, _ token: Int) { multiplyTokens(bits: 4, 1, tile, from: token) }
 @inline(never)
-func tile4x2(_ tile: QuantizedTile) { multiplyTokens(bits: 4, 2, tile) }
+func part4x2(_ tile: QuantizedTile, _ token: Int) { multiplyTokens(bits: 4, 2, tile, from: token) }
 @inline(never)
-func tile4x3(_ tile: QuantizedTile) { multiplyTokens(bits: 4, 3, tile) }
+func part4x3(_ tile: QuantizedTile, _ token: Int) { multiplyTokens(bits: 4, 3, tile, from: token) }
 @inline(never)
-func tile4x4(_ tile: QuantizedTile) { multiplyTokens(bits: 4, 4, tile) }
+func part4x4(_ tile: QuantizedTile, _ token: Int) { multiplyTokens(bits: 4, 4, tile, from: token) }
 @inline(never)
-func tile4x5(_ tile: QuantizedTile) { multiplyTokens(bits: 4, 5, tile) }
+func part4x5(_ tile: QuantizedTile, _ token: Int) { multiplyTokens(bits: 4, 5, tile, from: token) }
 @inline(never)
-func tile4x6(_ tile: QuantizedTile) { multiplyTokens(bits: 4, 6, tile) }
+func part4x6(_ tile: QuantizedTile, _ token: Int) { multiplyTokens(bits: 4, 6, tile, from: token) }
 @inline(never)
-func tile4x7(_ tile: QuantizedTile) { multiplyTokens(bits: 4, 7, tile) }
+func part8x1(_ tile: QuantizedTile, _ token: Int) { multiplyTokens(bits: 8, 1, tile, from: token) }
 @inline(never)
-func tile4x8(_ tile: QuantizedTile) { multiplyTokens(bits: 4, 8, tile) }
+func part8x2(_ tile: QuantizedTile, _ token: Int) { multiplyTokens(bits: 8, 2, tile, from: token) }
 @inline(never)
-func tile4x9(_ tile: QuantizedTile) { multiplyTokens(bits: 4, 9, tile) }
+func part8x3(_ tile: QuantizedTile, _ token: Int) { multiplyTokens(bits: 8, 3, tile, from: token) }
 @inline(never)
-func tile4x10(_ tile: QuantizedTile) { multiplyTokens(bits: 4, 10, tile) }
+func part8x4(_ tile: QuantizedTile, _ token: Int) { multiplyTokens(bits: 8, 4, tile, from: token) }
 @inline(never)
-func tile4x11(_ tile: QuantizedTile) { multiplyTokens(bits: 4, 11, tile) }
+func part8x5(_ tile: QuantizedTile, _ token: Int) { multiplyTokens(bits: 8, 5, tile, from: token) }
 @inline(never)
-func tile4x12(_ tile: QuantizedTile) { multiplyTokens(bits: 4, 12, tile) }
-@inline(never)
-func tile8x1(_ tile: QuantizedTile) { multiplyTokens(bits: 8, 1, tile) }
-@inline(never)
-func tile8x2(_ tile: QuantizedTile) { multiplyTokens(bits: 8, 2, tile) }
-@inline(never)
-func tile8x3(_ tile: QuantizedTile) { multiplyTokens(bits: 8, 3, tile) }
-@inline(never)
-func tile8x4(_ tile: QuantizedTile) { multiplyTokens(bits: 8, 4, tile) }
-@inline(never)
-func tile8x5(_ tile: QuantizedTile) { multiplyTokens(bits: 8, 5, tile) }
-@inline(never)
-func tile8x6(_ tile: QuantizedTile) { multiplyTokens(bits: 8, 6, tile) }
-@inline(never)
-func tile8x7(_ tile: QuantizedTile) { multiplyTokens(bits: 8, 7, tile) }
-@inline(never)
-func tile8x8(_ tile: QuantizedTile) { multiplyTokens(bits: 8, 8, tile) }
-@inline(never)
-func tile8x9(_ tile: QuantizedTile) { multiplyTokens(bits: 8, 9, tile) }
-@inline(never)
-func tile8x10(_ tile: QuantizedTile) { multiplyTokens(bits: 8, 10, tile) }
-@inline(never)
-func tile8x11(_ tile: QuantizedTile) { multiplyTokens(bits: 8, 11, tile) }
-@inline(never)
-func tile8x12(_ tile: QuantizedTile) { multiplyTokens(bits: 8, 12, tile) }
+func part8x6(_ tile: QuantizedTile, _ token: Int) { multiplyTokens(bits: 8, 6, tile, from: token) }
 
-/// All 32 rows by `tokens` (a constant) tokens.
+/// All 32 rows by `tokens` (a constant) tokens from `first` on. Sums of a group and results each have their registers.
 @inline(__always)
-func multiplyTokens(bits: Int, _ tokens: Int, _ tile: QuantizedTile) {
-  var sums = zeros24()
+func multiplyTokens(bits: Int, _ tokens: Int, _ tile: QuantizedTile, from first: Int) {
+  let width = tile.width
+  let output = tile.output + first * panelRows
   var weights = tile.weights
-  var values = UnsafeRawPointer(tile.values)
-  var offsets = tile.offsets
-  var scales = tile.scales
-  var tokenSums = tile.sums
+  var values = UnsafeRawPointer(tile.values) + 4 * first
+  var offsets = tile.offsets + first
+  var scales = tile.scales + first
+  var tokenSums = tile.sums + first
+  var sums = integerZeros12()
+  var results = floatZeros12()
+  for token in 0..<tokens {
+    results[unchecked: 2 * token] = avx512_load_floats(output + token * panelRows)
+    results[unchecked: 2 * token + 1] = avx512_load_floats(output + token * panelRows + 16)
+  }
   for group in 0..<tile.groups {
     for token in 0..<tokens {
       sums[unchecked: 2 * token] = start(offsets + token, bits: bits)
@@ -93,24 +76,29 @@ func multiplyTokens(bits: Int, _ tokens: Int, _ tile: QuantizedTile) {
         sums[unchecked: 2 * token + 1] = avx512_dot(sums[unchecked: 2 * token + 1], lower, four)
       }
       weights += 128
-      values += 4 * tokens
+      values += 4 * width
     }
     let row = group * panelRows
     let upper = avx512_load_halves(tile.weightScales + row)
     let lower = avx512_load_halves(tile.weightScales + row + 16)
-    // Loops as small as this are unrolled whole, which the accumulators need to be registers.
-    for token in 0..<tokens { add(sums[unchecked: 2 * token], upper, scales + token, to: tile.output + token * panelRows) }
-    for token in 0..<tokens { add(sums[unchecked: 2 * token + 1], lower, scales + token, to: tile.output + token * panelRows + 16) }
+    for token in 0..<tokens {
+      results[unchecked: 2 * token] = add(sums[unchecked: 2 * token], upper, scales + token, to: results[unchecked: 2 * token])
+      results[unchecked: 2 * token + 1] = add(sums[unchecked: 2 * token + 1], lower, scales + token, to: results[unchecked: 2 * token + 1])
+    }
     if let halves = tile.minima {
       let upper = minima(halves + row, upper, bits: bits)
       let lower = minima(halves + row + 16, lower, bits: bits)
       for token in 0..<tokens {
-        add(upper, tokenSums + token, to: tile.output + token * panelRows)
-        add(lower, tokenSums + token, to: tile.output + token * panelRows + 16)
+        results[unchecked: 2 * token] = add(upper, tokenSums + token, to: results[unchecked: 2 * token])
+        results[unchecked: 2 * token + 1] = add(lower, tokenSums + token, to: results[unchecked: 2 * token + 1])
       }
     }
-    offsets += tokens
-    scales += tokens
-    tokenSums += tokens
+    offsets += width
+    scales += width
+    tokenSums += width
+  }
+  for token in 0..<tokens {
+    avx512_store_floats(output + token * panelRows, results[unchecked: 2 * token])
+    avx512_store_floats(output + token * panelRows + 16, results[unchecked: 2 * token + 1])
   }
 }

@@ -2,10 +2,10 @@ import CIntrinsics
 import Kernels
 
 /// See `QuantizedKernels.quantizeRow`. A group's offset is −8 · Σ values.
-func quantizeRow(_ x: UnsafePointer<Float>, _ columns: Int, _ rows: QuantizedRows, _ token: Int) {
-  let place = QuantizedRowPlace(rows, token)
+func quantizeRow(_ x: UnsafePointer<Float>, _ columns: Int, _ rows: QuantizedRows, _ token: Int, _ groups: Range<Int>) {
+  let place = QuantizedRowPlace(rows, token, group: groups.lowerBound, words: 1)
 
-  for group in 0..<rows.groups {
+  for group in 0..<groups.count {
     let start = group * rows.group
     let known = greater(0, smaller(rows.group, columns - start))
     let (scale, inverse) = scaleAndInverse(greatestMagnitude(x + start, known))

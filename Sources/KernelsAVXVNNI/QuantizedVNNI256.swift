@@ -16,7 +16,7 @@ func multiply4(
   _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
 ) {
   if rows.count <= directTokens { return multiplyDirectly4(panel, rows, output) }
-  multiplyInBlocks(panel, rows, output, words: 1, scratch: scratch) { first, groups in
+  multiplyInBlocks(bits: 4, panel, rows, output, words: 1, scratch: scratch) { first, groups in
     unpack4(panel.codes + first * panel.group * panelRows / 2, groups * panel.group, scratch)
     return UnsafeRawPointer(scratch)
   } multiply: { tile in
@@ -30,7 +30,7 @@ func multiply8(
   if rows.count <= directTokens { return multiplyDirectly8(panel, rows, output) }
   // An argument that is not used would make the compiler emit a second, weak copy of the function.
   avx2_prefetch(scratch)
-  multiplyInBlocks(panel, rows, output, words: 1, scratch: scratch) { first, groups in
+  multiplyInBlocks(bits: 8, panel, rows, output, words: 1, scratch: scratch) { first, groups in
     panel.codes + first * panel.group * panelRows
   } multiply: { tile in
     multiplyTile(tile, bits: 8)

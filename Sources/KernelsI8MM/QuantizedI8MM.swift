@@ -22,7 +22,7 @@ func multiply4(
 ) {
   if rows.count == 1 { return quantizedKernelsDotProd.multiply4(panel, rows, output, scratch) }
   let values = scratch + blockInputs * panelRows
-  multiplyInBlocks(panel, rows, output, words: 1, scratch: scratch) { first, groups in
+  multiplyInBlocks(bits: 4, panel, rows, output, words: 1, scratch: scratch) { first, groups in
     unpackPairs4(panel.codes + first * panel.group * panelRows / 2, groups * panel.group, scratch)
     return UnsafeRawPointer(scratch)
   } multiply: { tile in
@@ -36,7 +36,7 @@ func multiply8(
 ) {
   if rows.count == 1 { return quantizedKernelsDotProd.multiply8(panel, rows, output, scratch) }
   let values = scratch + blockInputs * panelRows
-  multiplyInBlocks(panel, rows, output, words: 1, scratch: scratch) { first, groups in
+  multiplyInBlocks(bits: 8, panel, rows, output, words: 1, scratch: scratch) { first, groups in
     unpackPairs8(panel.codes + first * panel.group * panelRows, groups * panel.group, scratch)
     return UnsafeRawPointer(scratch)
   } multiply: { tile in

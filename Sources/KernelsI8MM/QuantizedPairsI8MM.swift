@@ -7,9 +7,6 @@ func unpackPairs4(_ codes: UnsafeRawPointer, _ inputs: Int, _ to: UnsafeMutableR
   var from = codes
   var to = to
   for _ in 0..<inputs / 8 {
-    // The next block's codes, while this one is computed with.
-    neon_prefetch(from + inputs * 16)
-    neon_prefetch(from + inputs * 16 + 64)
     for vector in 0..<8 {
       let packed = neon_load(from + 16 * vector)
       storePairs(neon_less_8(neon_low_codes(packed)), neon_less_8(neon_high_codes(packed)), vector, inputs, to)
@@ -24,7 +21,6 @@ func unpackPairs8(_ codes: UnsafeRawPointer, _ inputs: Int, _ to: UnsafeMutableR
   var from = codes
   var to = to
   for _ in 0..<inputs / 8 {
-    for line in 0..<4 { neon_prefetch(from + inputs * 32 + 64 * line) }
     for vector in 0..<8 {
       let first = neon_load(from + 16 * vector)
       let last = neon_load(from + 16 * vector + 128)

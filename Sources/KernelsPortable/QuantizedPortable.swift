@@ -29,7 +29,7 @@ func multiply(
   let values = weights + blockInputs * panelRows
   let scales = UnsafeMutableRawPointer(values + blockInputs * tileTokens).assumingMemoryBound(to: Float.self)
   let minima = scales + blockInputs / 32 * panelRows
-  multiplyInBlocks(panel, rows, output, words: 1, scratch: scratch) { first, groups in
+  multiplyInBlocks(bits: bits, panel, rows, output, words: 1, scratch: scratch) { first, groups in
     let inputs = groups * panel.group
     let codes = (panel.codes + first * panel.group * panelRows * bits / 8).assumingMemoryBound(to: UInt8.self)
     if bits == 4 { unpack4(codes, inputs, weights) } else { unpack8(codes, inputs, weights) }

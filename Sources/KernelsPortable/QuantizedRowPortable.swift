@@ -1,10 +1,10 @@
 import Kernels
 
 /// See `QuantizedKernels.quantizeRow`. Leaves the offsets alone: these kernels take the zero point off the codes.
-func quantizeRow(_ x: UnsafePointer<Float>, _ columns: Int, _ rows: QuantizedRows, _ token: Int) {
-  let place = QuantizedRowPlace(rows, token)
+func quantizeRow(_ x: UnsafePointer<Float>, _ columns: Int, _ rows: QuantizedRows, _ token: Int, _ groups: Range<Int>) {
+  let place = QuantizedRowPlace(rows, token, group: groups.lowerBound, words: 1)
   let values = place.values.assumingMemoryBound(to: Int8.self)
-  for group in 0..<rows.groups {
+  for group in 0..<groups.count {
     let start = group * rows.group
     let known = greater(0, smaller(rows.group, columns - start))
     var greatest: Int32 = 0

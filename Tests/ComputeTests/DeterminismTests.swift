@@ -26,6 +26,7 @@ import Testing
       TestWeight(bits: 8, group: 128, asymmetric: false, rows: 384, columns: 250, &numbers),
     ]
     let floats = FloatType.allCases.map { TestWeight($0, rows: 250, columns: 384, &numbers) }
+    let outer = TestWeight(bits: 8, group: 64, asymmetric: false, rows: 250, columns: 384, &numbers)
     let (scale, bias) = try (Matrix(1, 250, &numbers), Matrix(1, 250, &numbers))
     let map = try Matrix(49, 250, &numbers)
     var results: [[Float]] = []
@@ -33,14 +34,17 @@ import Testing
       let input = try Matrix(tokens, 250, &numbers)
       let normed = try Matrix(rows: tokens, columns: 250)
       for (weight, back) in zip(weights, floats) {
-        engine.layerNorm(input, weight: scale, bias: bias, epsilon: 1e-5, to: normed)
+        engine.normalize(input, .layer(weight: scale, bias: bias, epsilon: 1e-5), to: normed)
         results.append(normed.values)
         let hidden = try Matrix(rows: tokens, columns: 384)
         let gated = try Matrix(rows: tokens, columns: 384)
         try engine.linear(normed, [LinearProduct(weight.matrix, .gelu, to: hidden), LinearProduct(weight.matrix, to: gated)])
         results += [hidden.values, gated.values]
         try engine.linear(hidden, [LinearProduct(back.matrix, .addTo(scale: scale), to: input)])
-        engine.rmsNorm(input, weight: scale, epsilon: 1e-6, to: input)
+        results.append(input.values)
+        try engine.perceptron(
+          input, norm: .rms(weight: scale, epsilon: 1e-6), .gated(gate: weight.matrix, up: weight.matrix),
+          LinearProduct(outer.matrix, .addTo(scale: nil), to: input))
         results.append(input.values)
       }
       let cache = try KeyValueCache(heads: 2, headDimension: 50, capacity: 1500, type: .float16)

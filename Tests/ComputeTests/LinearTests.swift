@@ -82,28 +82,6 @@ import Testing
     for (weight, output) in zip(weights, outputs) { expectClose(output.values, weight.product(input), within: 0.05) }
   }
 
-  @Test(arguments: kernelNames, [1, 6, 50])
-  func gated(_ kernels: String, _ tokens: Int) throws {
-    var numbers = SeededNumbers(5)
-    let engine = try engine(kernels)
-    let columns = 160
-    let input = try exactInput(tokens, columns, group: 32, &numbers)
-    let pairs = [
-      (
-        TestWeight(bits: 4, group: 32, asymmetric: false, rows: 90, columns: columns, &numbers),
-        TestWeight(bits: 8, group: 32, asymmetric: true, rows: 90, columns: columns, &numbers)
-      ),
-      (TestWeight(.float16, rows: 90, columns: columns, &numbers), TestWeight(.float32, rows: 90, columns: columns, &numbers)),
-    ]
-    for (gate, up) in pairs {
-      let output = try Matrix(rows: tokens, columns: 90)
-      try engine.gatedLinear(input, gate: gate.matrix, up: up.matrix, to: output)
-      let expected = zip(gate.product(input), up.product(input)).map { referenceSiLU($0) * $1 }
-      let largest = expected.reduce(0) { max($0, abs($1)) }
-      expectClose(output.values, expected, within: 2e-6 * largest + 1e-4)
-    }
-  }
-
   /// Inputs of any size: the error is that of int8 activations, about 1 part in 254 of each group's largest value.
   @Test(arguments: kernelNames)
   func roundsInputs(_ kernels: String) throws {

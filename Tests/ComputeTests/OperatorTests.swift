@@ -13,16 +13,16 @@ import Testing
     let weight = try Matrix(1, columns, &numbers)
     let bias = try Matrix(1, columns, &numbers)
     let output = try Matrix(rows: rows, columns: columns)
-    engine.layerNorm(input, weight: weight, bias: bias, epsilon: 1e-5, to: output)
+    engine.normalize(input, .layer(weight: weight, bias: bias, epsilon: 1e-5), to: output)
     for row in 0..<rows {
       let x = input[rows: row..<row + 1].values
       expectClose(output[rows: row..<row + 1].values, referenceLayerNorm(x, weight.values, bias.values, 1e-5), within: 5e-6)
     }
-    engine.rmsNorm(input, weight: weight, epsilon: 1e-6, to: output)
+    engine.normalize(input, .rms(weight: weight, epsilon: 1e-6), to: output)
     let first = referenceRMSNorm(input[rows: 0..<1].values, weight.values, 1e-6)
     expectClose(output[rows: 0..<1].values, first, within: 3e-6)
     // In place.
-    engine.rmsNorm(input, weight: weight, epsilon: 1e-6, to: input)
+    engine.normalize(input, .rms(weight: weight, epsilon: 1e-6), to: input)
     #expect(input.values == output.values)
   }
 

@@ -18,12 +18,22 @@ import Testing
       TestWeight(bits: 4, group: 128, asymmetric: false, rows: 33, columns: 1500, &numbers),
       TestWeight(.float32, rows: 33, columns: 1500, &numbers),
     ]
+    let inners = [
+      TestWeight(bits: 8, group: 32, asymmetric: false, rows: 1500, columns: 33, &numbers), TestWeight(.float16, rows: 1500, columns: 33, &numbers),
+    ]
+    let outers = [weights[2], weights[3]]
+    let ones = try Matrix(1, 33, &numbers)
     for tokens in [1, 100, 5000] {
       let input = try Matrix(rows: tokens, columns: 1500)
       let output = try Matrix(rows: tokens, columns: 33)
       for weight in weights { try engine.linear(input, [LinearProduct(weight.matrix, to: output)]) }
       try engine.linear(input, weights.map { LinearProduct($0.matrix, to: try Matrix(rows: tokens, columns: 33)) })
-      try engine.gatedLinear(input, gate: weights[0].matrix, up: weights[3].matrix, to: output)
+      for outer in outers {
+        for norm in [nil, RowNorm.rms(weight: ones, epsilon: 1e-6)] {
+          try engine.perceptron(
+            output, norm: norm, .gated(gate: inners[0].matrix, up: inners[1].matrix), LinearProduct(outer.matrix, .addTo(scale: nil), to: output))
+        }
+      }
     }
     let cache = try KeyValueCache(heads: 2, headDimension: 40, capacity: 3000, type: .float16)
     cache.append(keys: try Matrix(rows: 3000, columns: 80), values: try Matrix(rows: 3000, columns: 80), interleaved: false, using: engine)

@@ -47,18 +47,4 @@ import Testing
     let error = difference.reduce(0.0) { $0 + $1 * $1 }.squareRoot() / norm
     #expect(error > 1e-4 && error < 0.02, "\(error)")
   }
-
-  @Test func aGatedLayerTakesBoth() throws {
-    var numbers = SeededNumbers(13)
-    let engine = try engine("portable")
-    let weights = (0..<2).map { _ in TestWeight(bits: 8, group: 32, asymmetric: false, rows: 50, columns: 96, &numbers) }
-    let input = try exactInput(9, 96, group: 32, &numbers)
-    let outputs = try (0..<2).map { _ in try Matrix(rows: 9, columns: 50) }
-    try engine.gatedLinear(input, gate: weights[0].matrix, up: weights[1].matrix, to: outputs[0])
-    var matrices = weights.map(\.matrix)
-    for index in 0..<2 { matrices[index].input = .exact }
-    try engine.gatedLinear(input, gate: matrices[0], up: matrices[1], to: outputs[1])
-    let scale = outputs[0].values.reduce(0) { max($0, abs($1)) }
-    expectClose(outputs[1].values, outputs[0].values.map(Double.init), within: 1e-5 * Double(scale), "gated")
-  }
 }

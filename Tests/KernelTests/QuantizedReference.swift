@@ -118,7 +118,7 @@ struct KernelRun {
     let bytes = QuantizedRows.byteCount(count: tokens.count, groups: panel.groups, group: panel.group)
     owner = GuardedMemory(byteCount: bytes)
     rows = QuantizedRows(memory: owner.base, count: tokens.count, groups: panel.groups, group: panel.group)
-    for (index, token) in tokens.enumerated() { kernels.quantizeRow(token, token.count, rows, index) }
+    for (index, token) in tokens.enumerated() { kernels.quantizeRow(token, token.count, rows, index, 0..<rows.groups) }
 
     let codes = GuardedMemory(panel.packedCodes())
     let scales = GuardedMemory(panel.scales.map(\.bitPattern))

@@ -9,9 +9,6 @@ func unpack4(_ codes: UnsafeRawPointer, _ inputs: Int, _ to: UnsafeMutableRawPoi
   var from = codes
   var to = to
   for _ in 0..<inputs / 8 {
-    // The next block's codes, while this one is computed with.
-    avx2_prefetch(from + inputs * 16)
-    avx2_prefetch(from + inputs * 16 + 64)
     for vector in 0..<4 {
       let pair = avx2_load(from + 32 * vector)
       let place = to + (vector >> 1) * half + (vector & 1) * 32

@@ -6,7 +6,7 @@ func multiplyUnpacked(
   bits: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer,
   _ multiply: (QuantizedTile) -> Void
 ) {
-  multiplyInBlocks(panel, rows, output, words: 1, scratch: scratch) { first, groups in
+  multiplyInBlocks(bits: bits, panel, rows, output, words: 1, scratch: scratch) { first, groups in
     let codes = panel.codes + first * panel.group * panelRows * bits / 8
     if bits == 4 { unpack4(codes, groups * panel.group, scratch) } else { unpack8(codes, groups * panel.group, scratch) }
     return UnsafeRawPointer(scratch)

@@ -8,9 +8,6 @@ func unpack4(_ codes: UnsafeRawPointer, _ inputs: Int, _ to: UnsafeMutableRawPoi
   var from = codes
   var to = to
   for _ in 0..<inputs / 8 {
-    // The next block's codes, while this one is computed with.
-    neon_prefetch(from + inputs * 16)
-    neon_prefetch(from + inputs * 16 + 64)
     for vector in 0..<8 {
       let packed = neon_load(from + 16 * vector)
       let place = to + (vector >> 1) * quarter + (vector & 1) * 16
@@ -28,8 +25,6 @@ func unpack8(_ codes: UnsafeRawPointer, _ inputs: Int, _ to: UnsafeMutableRawPoi
   var from = codes
   var to = to
   for _ in 0..<inputs / 4 {
-    neon_prefetch(from + inputs * 32)
-    neon_prefetch(from + inputs * 32 + 64)
     for vector in 0..<8 {
       neon_store(to + (vector >> 1) * quarter + (vector & 1) * 16, neon_less_128(neon_load(from + 16 * vector)))
     }

@@ -135,7 +135,7 @@ final class DecoderActivations {
       try calibrator.checkCancelled()
       try compute { () throws(ComputeError) in
         let rows = try sequence.x[rows: sequence.predicting].copied()
-        calibrator.engine.rmsNorm(rows, weight: norm, epsilon: source.config.rmsNormEpsilon, to: rows)
+        calibrator.engine.normalize(rows, .rms(weight: norm, epsilon: source.config.rmsNormEpsilon), to: rows)
         try slot.statistics?.add(rows, on: calibrator.engine)
       }
     }

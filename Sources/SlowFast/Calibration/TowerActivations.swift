@@ -24,7 +24,7 @@ final class TowerActivations {
 
   /// Frames whose maps fit.
   private static func limit(_ tower: VisionTower) -> Int {
-    let floats = VisionTower.workspaceFloats(imageSize: tower.imageSize, shape: tower.shape).map
+    let floats = VisionTower.workspaceFloats(imageSize: tower.imageSize, shape: tower.shape)
     return max(1, min(CalibrationOptions.towerFrameLimit, CalibrationOptions.towerMapBytes / max(1, floats * 4)))
   }
 

@@ -38,13 +38,12 @@ struct CrossAttention: Sendable {
     let cache = try KeyValueCache(
       heads: config.keyValueHeadCount, headDimension: config.headDimension, capacity: slow.rows, type: type)
     let block = min(Self.blockTokens, slow.rows)
-    let normed = try Matrix(rows: block, columns: slow.columns)
     let projected = try Matrix(rows: block, columns: keyValue.weight.rows)
     for start in stride(from: 0, to: slow.rows, by: block) {
       let range = start..<min(start + block, slow.rows)
       let rows = 0..<range.count
-      engine.rmsNorm(slow[rows: range], weight: inputNorm, epsilon: config.rmsNormEpsilon, to: normed[rows: rows])
-      try engine.linear(normed[rows: rows], [keyValue.product(to: projected[rows: rows])])
+      try engine.linear(
+        slow[rows: range], norm: .rms(weight: inputNorm, epsilon: config.rmsNormEpsilon), [keyValue.product(to: projected[rows: rows])])
       cache.append(keys: projected[rows: rows], values: nil, interleaved: true, using: engine)
     }
     return cache

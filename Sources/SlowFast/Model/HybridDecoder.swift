@@ -48,34 +48,30 @@ struct HybridDecoder: Sendable {
 
   /// Memory for up to `tokens` tokens on their way through one layer.
   struct Workspace {
-    let normed: Matrix  // [tokens, hidden]
     let query: Matrix  // [tokens, heads · headDimension]
     let key: Matrix  // [tokens, keyValueHeads · headDimension]
     let value: Matrix
     let attended: Matrix  // [tokens, heads · headDimension]
     let cross: Matrix  // [tokens, heads · headDimension]
     let gates: Matrix  // [tokens, 1]
-    let inner: Matrix  // [tokens, intermediate]
-    var tokens: Int { normed.rows }
+    var tokens: Int { query.rows }
 
     init(config: ModelConfig, tokens: Int) throws(ComputeError) {
       let queries = config.headCount * config.headDimension
       let keys = config.keyValueHeadCount * config.headDimension
-      normed = try Matrix(rows: tokens, columns: config.hiddenSize)
       query = try Matrix(rows: tokens, columns: queries)
       key = try Matrix(rows: tokens, columns: keys)
       value = try Matrix(rows: tokens, columns: keys)
       attended = try Matrix(rows: tokens, columns: queries)
       cross = try Matrix(rows: config.hybrid == nil ? 0 : tokens, columns: queries)
       gates = try Matrix(rows: tokens, columns: 1)
-      inner = try Matrix(rows: tokens, columns: config.intermediateSize)
     }
 
     static func floats(config: ModelConfig, tokens: Int) -> Int {
       let queries = config.headCount * config.headDimension
       let keys = config.keyValueHeadCount * config.headDimension
       let cross = config.hybrid == nil ? 0 : queries
-      return tokens * (config.hiddenSize + 2 * queries + cross + 2 * keys + 1 + config.intermediateSize)
+      return tokens * (2 * queries + cross + 2 * keys + 1)
     }
   }
 
@@ -100,10 +96,11 @@ struct HybridDecoder: Sendable {
     layers.flatMap { [$0.query.weight, $0.key.weight, $0.value.weight, $0.output.weight, $0.gate, $0.up, $0.down.weight] } + [head]
   }
 
-  /// Final norm and head: `x` `[tokens, hidden]` → `logits` `[tokens, vocabulary]`; `normed` has `x`'s shape and may be `x`.
-  func readOut(_ x: Matrix, normed: Matrix, logits: Matrix, on engine: Engine) throws(ComputeError) {
-    engine.rmsNorm(x, weight: norm, epsilon: config.rmsNormEpsilon, to: normed)
-    try engine.linear(normed, [LinearProduct(head, to: logits)])
+  var finalNorm: RowNorm { .rms(weight: norm, epsilon: config.rmsNormEpsilon) }
+
+  /// Final norm and head: `x` `[tokens, hidden]` → `logits` `[tokens, vocabulary]`.
+  func readOut(_ x: Matrix, logits: Matrix, on engine: Engine) throws(ComputeError) {
+    try engine.linear(x, norm: finalNorm, [LinearProduct(head, to: logits)])
   }
 }
 
@@ -114,15 +111,14 @@ extension HybridDecoder.Layer {
     in workspace: HybridDecoder.Workspace, on engine: Engine
   ) throws(ComputeError) {
     let rows = 0..<x.rows
-    let normed = workspace.normed[rows: rows]
     let query = workspace.query[rows: rows]
     let key = workspace.key[rows: rows]
     let value = workspace.value[rows: rows]
     let attended = workspace.attended[rows: rows]
-    let inner = workspace.inner[rows: rows]
     let headDimension = config.headDimension
-    engine.rmsNorm(x, weight: inputNorm, epsilon: config.rmsNormEpsilon, to: normed)
-    try engine.linear(normed, [self.query.product(to: query), self.key.product(to: key), self.value.product(to: value)])
+    try engine.linear(
+      x, norm: .rms(weight: inputNorm, epsilon: config.rmsNormEpsilon),
+      [self.query.product(to: query), self.key.product(to: key), self.value.product(to: value)])
     for x in [query, key] {
       try engine.rotate(
         x, headDimension: headDimension, position: position, theta: config.ropeTheta, frequencyType: FloatType(config.computeType))
@@ -138,9 +134,8 @@ extension HybridDecoder.Layer {
       }
     }
     try engine.linear(attended, [output.product(.addTo(scale: nil), to: x)])
-    engine.rmsNorm(x, weight: postNorm, epsilon: config.rmsNormEpsilon, to: normed)
-    try engine.gatedLinear(normed, gate: gate, up: up, to: inner)
-    try engine.linear(inner, [down.product(.addTo(scale: nil), to: x)])
+    try engine.perceptron(
+      x, norm: .rms(weight: postNorm, epsilon: config.rmsNormEpsilon), .gated(gate: gate, up: up), down.product(.addTo(scale: nil), to: x))
   }
 }
 

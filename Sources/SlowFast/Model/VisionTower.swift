@@ -76,34 +76,24 @@ struct VisionTower: Sendable {
     /// `[positions · width]` of the largest stage, the first: 144 · 144 · 384 floats.
     let map: Matrix
     let scratch: Matrix
-    /// `[blockTokens, inner]`, one block of tokens between fc1 and fc2.
-    let hidden: Matrix
   }
 
-  /// Tokens that go through a block's two linear layers together: enough to use each weight often, few enough that the
-  /// four times wider inner activations stay near the processor.
-  static let blockTokens = 648
-
-  static func workspaceFloats(imageSize: Int, shape: TowerShape) -> (map: Int, hidden: Int) {
+  /// Floats of each of the workspace's two matrices.
+  static func workspaceFloats(imageSize: Int, shape: TowerShape) -> Int {
     var side = imageSize / shape.patch
-    var map = 0
-    var hidden = 0
+    // The stem's patches.
+    var floats = side * side * 3 * shape.patch * shape.patch
     for (stage, width) in shape.widths.enumerated() {
       if stage > 0 { side /= 2 }
-      map = max(map, side * side * width)
-      hidden = max(hidden, min(blockTokens, side * side) * shape.innerWidths[stage])
+      floats = max(floats, side * side * width)
     }
-    let stemColumns = 3 * shape.patch * shape.patch
-    let patches = (imageSize / shape.patch) * (imageSize / shape.patch) * stemColumns
-    return (max(map, patches), hidden)
+    return floats
   }
 
   func makeWorkspace() throws(SlowFastError) -> Workspace {
     let floats = Self.workspaceFloats(imageSize: imageSize, shape: shape)
     return try compute { () throws(ComputeError) in
-      Workspace(
-        map: try Matrix(rows: 1, columns: floats.map), scratch: try Matrix(rows: 1, columns: floats.map),
-        hidden: try Matrix(rows: 1, columns: floats.hidden))
+      Workspace(map: try Matrix(rows: 1, columns: floats), scratch: try Matrix(rows: 1, columns: floats))
     }
   }
 
@@ -137,7 +127,7 @@ extension VisionTower {
     engine.gatherPatches(pixels, side: imageSize, patch: shape.patch, to: patches)
     let x = workspace.map.reshaped(rows: side * side, columns: shape.widths[0])
     try engine.linear(patches, [stem.product(to: x)])
-    stemNorm(x, to: x, on: engine)
+    engine.normalize(x, stemNorm.rows, to: x)
     return x
   }
 }
@@ -145,7 +135,7 @@ extension VisionTower {
 extension VisionTower.Downsample {
   /// `x` `[side², previous width]`, which is lost → `[(side / 2)², width]`, in the workspace's memory.
   func run(_ x: Matrix, side: Int, in workspace: VisionTower.Workspace, on engine: Engine) throws(ComputeError) -> Matrix {
-    norm(x, to: x, on: engine)
+    engine.normalize(x, norm.rows, to: x)
     let half = side / 2
     let patches = workspace.scratch.reshaped(rows: half * half, columns: 4 * x.columns)
     engine.gatherPatches(x, side: side, patch: 2, to: patches)
@@ -160,14 +150,7 @@ extension VisionTower.Block {
   func run(_ x: Matrix, side: Int, in workspace: VisionTower.Workspace, on engine: Engine) throws(ComputeError) {
     let y = workspace.scratch.reshaped(rows: x.rows, columns: x.columns)
     try engine.depthwise7x7(x, height: side, width: side, weights: depthwise, bias: depthwiseBias, to: y)
-    for start in stride(from: 0, to: x.rows, by: VisionTower.blockTokens) {
-      let range = start..<min(start + VisionTower.blockTokens, x.rows)
-      let tokens = y[rows: range]
-      let hidden = workspace.hidden.reshaped(rows: range.count, columns: fc1.weight.rows)
-      norm(tokens, to: tokens, on: engine)
-      try engine.linear(tokens, [fc1.product(.gelu, to: hidden)])
-      try engine.linear(hidden, [fc2.product(.addTo(scale: layerScale), to: x[rows: range])])
-    }
+    try engine.perceptron(y, norm: norm.rows, .gelu(fc1.weight, bias: fc1.bias), fc2.product(.addTo(scale: layerScale), to: x))
   }
 }
 

@@ -52,7 +52,5 @@ struct LayerNorm: Sendable {
     bias = try source.vector(name + ".bias")
   }
 
-  func callAsFunction(_ input: Matrix, to output: Matrix, on engine: Engine) {
-    engine.layerNorm(input, weight: weight, bias: bias, epsilon: Self.epsilon, to: output)
-  }
+  var rows: RowNorm { .layer(weight: weight, bias: bias, epsilon: Self.epsilon) }
 }

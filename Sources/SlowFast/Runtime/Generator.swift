@@ -139,7 +139,7 @@ final class Generator {
 
   private func readOut(_ row: Matrix) throws(SlowFastError) -> UnsafeBufferPointer<Float> {
     try compute { () throws(ComputeError) in
-      try decoder.readOut(row, normed: workspace.normed[rows: 0..<1], logits: logits, on: engine)
+      try decoder.readOut(row, logits: logits, on: engine)
     }
     return UnsafeBufferPointer(start: logits.pointer, count: logits.columns)
   }

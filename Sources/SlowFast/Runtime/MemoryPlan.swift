@@ -73,7 +73,7 @@ extension MemoryPlan {
     visionBufferBytes =
       clips.isEmpty
       ? 0
-      : (2 * floats.map + floats.hidden + 2 * positions * config.hiddenSize + 3 * config.imageSize * config.imageSize) * float
+      : (2 * floats + 2 * positions * config.hiddenSize + 3 * config.imageSize * config.imageSize) * float
         + (towerScratch.map(scratch) ?? 0) + Self.videoBytes
 
     let chunk = min(Generator.chunk, promptTokens + maximumAnswerTokens)

@@ -77,7 +77,8 @@ final class TraceRecorder: ClipObserver {
       for start in stride(from: 0, to: rows, by: block) {
         let range = start..<min(start + block, rows)
         let part = x[rows: range]
-        try generator.decoder.readOut(part, normed: part, logits: output[rows: 0..<range.count], on: engine)
+        engine.normalize(part, generator.decoder.finalNorm, to: part)
+        try engine.linear(part, [LinearProduct(generator.decoder.head, to: output[rows: 0..<range.count])])
         normed += part.values
         logits += output[rows: 0..<range.count].values
       }
