@@ -69,7 +69,7 @@ extension Provenance.Recipe {
     compression =
       switch options.compression {
       case .none: "none"
-      case .zstd(let level): "zstd \(level)"
+      case .zstd(let level, let codes): "zstd \(level)\(codes ? "" : ", raw codes")"
       }
     allowNonfinite = options.allowsNonfinite
   }

@@ -14,9 +14,9 @@ struct Journal {
       var bytes = Array("SFQJ".utf8)
       bytes.append(littleEndian: UInt32(1))
       bytes.append(littleEndian: UInt32(chunkSize))
-      if case .zstd(let level) = compression {
+      if case .zstd(let level, let codes) = compression {
         bytes.append(littleEndian: Int64(level))
-        bytes.append(1)
+        bytes.append(codes ? 1 : 2)
       } else {
         bytes.append(littleEndian: Int64(0))
         bytes.append(0)

@@ -13,7 +13,7 @@ final class OpenTensor {
     self.file = file
     self.path = path
     planes = zip(descriptor.encoding.planes, lengths).map { kind, length in
-      PlaneWriter(.tensor(descriptor.name, kind), length: length, compression: compression, encoder: encoder, path: path)
+      PlaneWriter(.tensor(descriptor.name, kind), length: length, compression: compression.of(kind), encoder: encoder, path: path)
     }
     planes.first?.place(in: file, after: end)
   }

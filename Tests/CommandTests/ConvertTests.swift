@@ -1,4 +1,5 @@
 import Foundation
+import ModelFile
 import TestSupport
 import Testing
 
@@ -48,6 +49,20 @@ import Testing
     try slowfast("convert", Repository.golden("vanilla"), output, "--force").expectBadInput("there")
     try slowfast("convert", Repository.golden("vanilla"), directory.file("none/model.sfq")).expectBadInput("none/model.sfq")
     #expect(directory.contents == ["there"])
+  }
+
+  /// By default only what shrinks well is packed; `zstd` is smaller and `none` larger.
+  @Test func compression() throws {
+    let files = try ["zstd", "auto", "none"].map { choice in
+      let output = directory.file(choice)
+      #expect(try slowfast("convert", Repository.golden("vanilla"), output, "--compress", choice).status == 0)
+      return try ModelFileReader(path: output)
+    }
+    #expect(files[0].byteCount < files[1].byteCount && files[1].byteCount < files[2].byteCount)
+    let codes = files.map { reader in reader.tensors.filter { $0.planes.count > 1 && $0.name.contains(".layers.") }.map { $0.planes[0].isRaw } }
+    #expect(!codes[0].contains(true) && !codes[1].contains(false) && !codes[2].contains(false) && !codes[0].isEmpty)
+    #expect(try slowfast("convert", Repository.golden("vanilla"), directory.file("standard")).status == 0)
+    #expect(try Data(contentsOf: URL(fileURLWithPath: directory.file("standard"))) == Data(contentsOf: URL(fileURLWithPath: directory.file("auto"))))
   }
 
   @Test func dryRun() throws {

@@ -19,7 +19,7 @@ struct Measurements {
     print("\(Self.layers) tensors, \(raw / 1_000_000) MB of int4/64 codes and scales of gaussian weights")
     for threads in [1, 2] {
       let pool = ThreadPool(threadCount: threads)
-      for (name, compression) in [("packed", ChunkCompression.standard), ("raw", .none)] {
+      for (name, compression) in [("packed", ChunkCompression.smallest), ("raw", .none)] {
         let path = folder.file("\(name).sfq")
         try report("write \(name), \(threads) threads", raw, best: 1) { try Self.write(tensor, to: path, compression, pool) }
         let reader = try ModelFileReader(path: path)

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 @Suite struct RoundTripTests {
-  @Test(arguments: [ChunkCompression.none, .standard, .zstd(level: 1)], [4096, 65536, 2 << 20])
+  @Test(arguments: [ChunkCompression.none, .standard, .smallest, .zstd(level: 1, codes: true)], [4096, 65536, 2 << 20])
   func everyEncoding(_ compression: ChunkCompression, _ chunkSize: Int) throws {
     let folder = try TemporaryDirectory()
     try write(to: folder.file("model.sfq"), compression: compression, chunkSize: chunkSize)
@@ -15,7 +15,7 @@ import Testing
 
   @Test func packedChunksAreSmaller() throws {
     let folder = try TemporaryDirectory()
-    try write(to: folder.file("packed.sfq"), chunkSize: 65536)
+    try write(to: folder.file("packed.sfq"), compression: .smallest, chunkSize: 65536)
     try write(to: folder.file("raw.sfq"), compression: .none, chunkSize: 65536)
     let packed = try #require(ModelFileReader(path: folder.file("packed.sfq")).tensor("layers.0.k.weight"))
     let raw = try #require(ModelFileReader(path: folder.file("raw.sfq")).tensor("layers.0.k.weight"))
@@ -24,6 +24,18 @@ import Testing
     #expect(raw.planes.allSatisfy { $0.isRaw })
     #expect(raw.storedByteCount == raw.rawByteCount)
     #expect(packed.rawByteCount == raw.rawByteCount)
+  }
+
+  @Test func codesStayRawUnlessTheSmallestFileIsWanted() throws {
+    let folder = try TemporaryDirectory()
+    for (compression, packed) in [(ChunkCompression.standard, [false, true]), (.smallest, [true, true]), (.none, [false, false])] {
+      try write(to: folder.file("model.sfq"), compression: compression, chunkSize: 65536, overwrite: true)
+      let reader = try ModelFileReader(path: folder.file("model.sfq"))
+      let tensor = try #require(reader.tensor("layers.0.k.weight"))
+      #expect(tensor.planes.prefix(2).map { !$0.isRaw } == packed, "\(compression)")
+      let loaded = try reader.load(tensor.name, pool: ThreadPool(threadCount: 2))
+      #expect(loaded[.codes]?.isMapped == !packed[0] && loaded[.scales]?.isMapped == false)
+    }
   }
 
   @Test func aChunkThatHardlyShrinksStaysRaw() throws {
@@ -63,7 +75,7 @@ import Testing
 
   @Test func pointersAreAligned() throws {
     let folder = try TemporaryDirectory()
-    for compression in [ChunkCompression.none, .standard] {
+    for compression in [ChunkCompression.none, .smallest] {
       try write(to: folder.file("model.sfq"), compression: compression, overwrite: true)
       let reader = try ModelFileReader(path: folder.file("model.sfq"))
       for tensor in try reader.loadAll(of: reader.tensors.map(\.name), pool: ThreadPool(threadCount: 2)) {

@@ -10,11 +10,11 @@ import Testing
   @Test(arguments: [4096, 2 << 20])
   func unpackedAndPackedAgain(_ chunkSize: Int) throws {
     let folder = try TemporaryDirectory()
-    try write(to: folder.file("packed.sfq"), chunkSize: chunkSize)
+    try write(to: folder.file("packed.sfq"), compression: .smallest, chunkSize: chunkSize)
     try ModelFileTransform.rewrite(from: folder.file("packed.sfq"), to: folder.file("raw.sfq"), compression: .none, pool: pool)
     try expectContents(of: folder.file("raw.sfq"))
     #expect(try ModelFileReader(path: folder.file("raw.sfq")).tensors.flatMap(\.planes).allSatisfy { $0.isRaw })
-    try ModelFileTransform.rewrite(from: folder.file("raw.sfq"), to: folder.file("again.sfq"), compression: .standard, pool: pool)
+    try ModelFileTransform.rewrite(from: folder.file("raw.sfq"), to: folder.file("again.sfq"), compression: .smallest, pool: pool)
     #expect(try bytes(of: folder.file("again.sfq")) == bytes(of: folder.file("packed.sfq")))
     #expect(folder.contents == ["again.sfq", "packed.sfq", "raw.sfq"])
   }

@@ -29,14 +29,14 @@ public enum ModelFiles {
     } catch { throw SlowFastError(error, path: path) }
   }
 
-  /// Writes the same model with its chunks compressed, or none. The embedding table stays raw: single rows of it are read.
+  /// Writes the same model as small as it gets, or with no chunk compressed. The embedding table stays raw: single rows of it are read.
   public static func rewrite(
     _ path: String, to output: String, compressed: Bool, force: Bool = false, threads: Int? = nil,
     progress: @escaping @Sendable (Int, Int) -> Bool = { _, _ in true }
   ) throws(SlowFastError) {
     do throws(ModelFileError) {
       try ModelFileTransform.rewrite(
-        from: path, to: output, compression: compressed ? .standard : .none, keptRaw: [TensorSchema.embeddingName],
+        from: path, to: output, compression: compressed ? .smallest : .none, keptRaw: [TensorSchema.embeddingName],
         overwrite: force, pool: ThreadPool(threadCount: threads), progress: progress)
     } catch { throw SlowFastError(error, path: path) }
   }

@@ -36,8 +36,8 @@ struct ConvertCommand: ParsableCommand {
   var targetBits: Double?
   @Option(help: "The same for the file's size before compression: 4.5GB, 900MB, or bytes.")
   var targetSize: String?
-  @Option(help: "zstd or none.")
-  var compress: Compression = .zstd
+  @Option(help: "auto: zstd for all but codes, which hardly shrink and are mapped when they are raw; zstd: for all, the smallest file; or none.")
+  var compress: Compression = .auto
   @Option(help: "Threads. Default: as many as processors.")
   var threads: Int?
   @Flag(help: "List every tensor and the size that the file will have, and stop.")
@@ -51,7 +51,17 @@ struct ConvertCommand: ParsableCommand {
   @Flag(help: "Print one JSON object.")
   var json = false
 
-  enum Compression: String, ExpressibleByArgument, CaseIterable { case zstd, none }
+  enum Compression: String, ExpressibleByArgument, CaseIterable {
+    case auto, zstd, none
+
+    var choice: ChunkCompression {
+      switch self {
+      case .auto: .standard
+      case .zstd: .smallest
+      case .none: .none
+      }
+    }
+  }
 
   func validate() throws {
     if output == nil, !dryRun { throw ValidationError("Missing the file to write.") }
@@ -76,7 +86,7 @@ struct ConvertCommand: ParsableCommand {
   func run() throws {
     let options = ConversionOptions(
       bits: bits, method: method, group: group, isAsymmetric: asymmetric, keep: try keep.map { try KeepRule(parsing: $0) },
-      compression: compress == .zstd ? .standard : .none, threadCount: threads, replacesOutput: force,
+      compression: compress.choice, threadCount: threads, replacesOutput: force,
       allowsNonfinite: allowNonfinite, ignoresUnknown: ignoreUnknown)
     let conversion = try CheckpointConversion(checkpoint, options: options, calibration: calibration.options, target: try target())
     let line = ProgressLine()

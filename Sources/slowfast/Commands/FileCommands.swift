@@ -53,14 +53,15 @@ struct VerifyCommand: ParsableCommand {
 struct UnpackCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "unpack",
-    abstract: "Rewrite an .sfq file without compression, to be mapped instead of decompressed at each start.")
+    abstract: "Rewrite an .sfq file without compression: all of it is mapped, nothing decompressed, at each start.")
   @OptionGroup var arguments: RewriteArguments
 
   func run() throws { try arguments.run(compressed: false) }
 }
 
 struct PackCommand: ParsableCommand {
-  static let configuration = CommandConfiguration(commandName: "pack", abstract: "Rewrite an .sfq file with zstd compression.")
+  static let configuration = CommandConfiguration(
+    commandName: "pack", abstract: "Rewrite an .sfq file as small as zstd makes it; its codes too are then decompressed at each start.")
   @OptionGroup var arguments: RewriteArguments
 
   func run() throws { try arguments.run(compressed: true) }
