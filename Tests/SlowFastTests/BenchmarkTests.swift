@@ -30,7 +30,8 @@ import Testing
         "tower", "projector", "load decoder", "cross keys and values", "prefill 40", "generate after 20", "generate after 50",
       ])
     #expect(report.stages.allSatisfy { $0.seconds > 0 && $0.repeats >= 1 })
-    #expect(report.limits.products > 0 && report.limits.floatProducts > 0 && report.limits.bytes > 0)
+    let limits = try #require(report.limits)
+    #expect(limits.products > 0 && limits.floatProducts > 0 && limits.bytes > 0)
     // A stage's products are the tower's.
     let parts = report.stages.filter { $0.name.hasPrefix("tower, ") }.compactMap(\.products).reduce(0, +)
     #expect(try stage("tower", report).products == parts)
@@ -53,6 +54,23 @@ import Testing
     #expect(!first.tokensSawTower && first.stages.map(\.name) == ["generate after 20", "generate after 50"])
     options.generatedTokens = 5
     #expect(try Benchmark.run(model, options: options).tokenHash != first.tokenHash)
+  }
+
+  @Test func loadingAlone() throws {
+    let directory = try TemporaryDirectory()
+    var options = options
+    options.stages = [.load]
+    let report = try Benchmark.run(try VideoLanguageModel(path: convert("clip", bits: 4, to: directory)), options: options)
+    #expect(report.stages.map(\.name) == ["load (zstd)", "load (raw)", "load tower", "load decoder"])
+    #expect(report.stages.allSatisfy { ($0.bytes ?? 0) > 0 && $0.byteShare != nil })
+  }
+
+  @Test func decodingIsHeldAgainstNoLimit() throws {
+    var options = options
+    options.stages = [.decode]
+    options.clip = try VisualSource(opening: Golden.clip)
+    let report = try Benchmark.run(try VideoLanguageModel(path: Golden.path("clip")), options: options)
+    #expect(report.limits == nil && report.stages.map(\.name) == ["decode"])
   }
 
   @Test func whatCannotBeTimed() throws {

@@ -69,7 +69,7 @@ def read(row: Row, text: str, contestant: Contestant) -> None:
     row.seconds, row.units = [stage["seconds"]], stage["units"]
     row.products, row.bytes = contestant.products, stage.get("bytes")
     row.note = f"{found['kernels']}, {found['version']}"
-    row.limits = found["limits"]
+    row.limits = found.get("limits")
 
 
 def machine() -> str:

@@ -7,10 +7,8 @@ import ModelFile
 extension Benchmark {
   /// Keys and values of the slow tokens, prompts, and generated tokens.
   mutating func timeDecoder(_ tokens: SlowFastTokens) throws(SlowFastError) {
-    guard wants(.cross, .prefill, .generate) else { return }
-    let source = model.source
-    try load("load decoder", source.schema.decoderNames)
-    let decoder = try HybridDecoder(source)
+    guard wants(.load, .cross, .prefill, .generate) else { return }
+    let decoder = try loadDecoder()
     if wants(.cross) { try timeCross(decoder, tokens) }
     guard wants(.prefill, .generate) else { return }
     let limit = min(model.config.contextLength, model.config.maximumPositions)
@@ -18,7 +16,7 @@ extension Benchmark {
     let contexts = fitting(options.contexts, within: limit - options.generatedTokens, stage: .generate)
     guard let longest = (prompts + contexts.map { $0 + options.generatedTokens }).max() else { return }
     let generator = try Generator(
-      decoder: decoder, embedding: try source.makeEmbeddingTable(), slow: tokens.slow, capacity: longest, cacheType: model.cacheType,
+      decoder: decoder, embedding: try model.source.makeEmbeddingTable(), slow: tokens.slow, capacity: longest, cacheType: model.cacheType,
       slowAttention: options.slowAttention, engine: engine)
     generator.isCancelled = isCancelled
     for length in prompts { try timePrefill(length, generator, tokens) }

@@ -23,7 +23,7 @@ extension Benchmark {
       return skip("load", "cannot make \(directory)")
     }
     defer { try? FileManager.default.removeItem(atPath: directory) }
-    for (form, compression) in [("zstd", ChunkCompression.standard), ("raw", .none)] {
+    for (form, compression) in [("zstd", ChunkCompression.smallest), ("raw", .none)] {
       let path = directory + "/" + form + ".sfq"
       do throws(ModelFileError) {
         try ModelFileTransform.rewrite(from: model.path, to: path, compression: compression, only: Set(names), pool: pool)
@@ -37,9 +37,34 @@ extension Benchmark {
     }
   }
 
-  /// Brings all of a phase's tensors into memory, as a session does; once.
-  mutating func load(_ name: String, _ names: [String]) throws(SlowFastError) {
-    let run = try once { () throws(SlowFastError) in try model.source.preload(names, pool: pool) { _, _ in } }
-    if wants(.load), model.source is ModelFileSource { add(name, [run], bytes: model.source.residentBytes(names)) }
+  /// The tower and the projector, loaded as a session does it; once.
+  mutating func loadVision() throws(SlowFastError) -> VisionModel {
+    try load("load tower", model.source.schema.visionNames) { source throws(SlowFastError) in try VisionModel(source) }
+  }
+
+  mutating func loadDecoder() throws(SlowFastError) -> HybridDecoder {
+    try load("load decoder", model.source.schema.decoderNames) { source throws(SlowFastError) in try HybridDecoder(source) }
+  }
+
+  /// Loading where nothing else needs the weights.
+  mutating func timeWholeLoads() throws(SlowFastError) {
+    guard wants(.load), model.source is ModelFileSource else { return }
+    _ = try loadVision()
+    _ = try loadDecoder()
+  }
+
+  private mutating func load<Part>(
+    _ name: String, _ names: [String], _ make: (any WeightSource) throws(SlowFastError) -> Part
+  ) throws(SlowFastError) -> Part {
+    progress(name)
+    let source = model.source
+    var part: Part?
+    let run = try once { () throws(SlowFastError) in
+      try source.preload(names, pool: pool) { _, _ in }
+      part = try make(source)
+    }
+    guard let part else { throw .cancelled }
+    if wants(.load), source is ModelFileSource { add(name, [run], bytes: source.residentBytes(names)) }
+    return part
   }
 }

@@ -14,12 +14,13 @@ extension Benchmark {
       var request = SamplingRequest(frames: frames)
       request.frames = clip.frameCount(request)
       let (threads, isCancelled) = (pool.threadCount, isCancelled)
+      let kept = wants(.resize) ? Self.keptFrames : 0
       let runs = try measure("decode") { () throws(SlowFastError) in
         images = []
         do throws(VideoError) {
           _ = try clip.sample(
             request, threads: threads, cancelled: isCancelled, onRestart: { images = [] },
-            onFrame: { if images.count < Self.keptFrames { images.append($0.image) } })
+            onFrame: { if images.count < kept { images.append($0.image) } })
         } catch { throw SlowFastError(error, path: clip.path) }
       }
       if wants(.decode) { add("decode", runs, units: request.frames, unit: "frames") }
@@ -36,16 +37,23 @@ extension Benchmark {
     add("resize", runs, units: images.count, unit: "frames")
   }
 
-  /// Tower and projector. Returns a clip's tokens: its one frame again and again.
-  mutating func timeVision() throws(SlowFastError) -> SlowFastTokens {
+  /// Tower, projector and decoder.
+  mutating func timeModel() throws(SlowFastError) {
+    // Tokens take memory: none where nothing reads them.
+    if options.stages.isSubset(of: [.load, .decode, .resize]) { return try timeWholeLoads() }
+    try timeDecoder(timeVision())
+  }
+
+  /// Returns a clip's tokens: its one frame again and again.
+  private mutating func timeVision() throws(SlowFastError) -> SlowFastTokens {
     guard wants(.tower, .projector) else {
+      if wants(.load) { _ = try loadVision() }
       let hidden = model.config.hiddenSize
       return SlowFastTokens(
         slow: try Self.madeUp(rows: layout.slowCount, columns: hidden, seed: 1),
         fast: try Self.madeUp(rows: layout.fastCount, columns: hidden, seed: 2), frames: frames)
     }
-    try load("load tower", model.source.schema.visionNames)
-    let vision = try VisionModel(model.source)
+    let vision = try loadVision()
     let pixels = try pixels()
     let preprocessing = try preprocessing()
     let image = preprocessing.pixels(try Self.picture(width: 1280, height: 720))

@@ -16,7 +16,7 @@ public struct Benchmark {
   let frames: Int
   let layout: SlowFastLayout
   var report: BenchmarkReport
-  private let progress: (String) -> Void
+  let progress: (String) -> Void
 
   /// Runs all stages that are asked for. `progress` hears what is being timed.
   public static func run(
@@ -27,8 +27,7 @@ public struct Benchmark {
     var benchmark = try Benchmark(model, options, progress, isCancelled)
     try benchmark.timeLoading()
     try benchmark.timeVideo()
-    let tokens = try benchmark.timeVision()
-    try benchmark.timeDecoder(tokens)
+    try benchmark.timeModel()
     benchmark.report.peakResidentBytes = RunStatistics.peakResidentBytes
     return benchmark.report
   }
@@ -49,12 +48,17 @@ public struct Benchmark {
     frames = options.frames ?? model.defaultFrameCount
     let side = VisionTower.outputSide(imageSize: model.config.imageSize, shape: schema.tower)
     layout = SlowFastLayout(config: model.config, towerSide: side, frames: frames)
-    progress("the machine's limits")
-    guard let limits = MachineLimits(engine.kernels, pool) else { throw .compute(.outOfMemory(bytes: 256 << 20)) }
     report = BenchmarkReport(
       model: model.path, kernels: engine.kernels.name, threads: pool.threadCount, isQuantized: model.source.isQuantized, frames: frames,
       slowTokens: layout.slowCount, slowAttention: options.slowAttention,
-      limits: .init(products: limits.products, floatProducts: limits.floatProducts, bytes: limits.bytes))
+      limits: nil)
+    if !options.stages.isSubset(of: [.decode, .resize]) { report.limits = try machineLimits() }
+  }
+
+  private func machineLimits() throws(SlowFastError) -> BenchmarkReport.Limits {
+    progress("the machine's limits")
+    guard let limits = MachineLimits(engine.kernels, pool) else { throw .compute(.outOfMemory(bytes: 256 << 20)) }
+    return .init(products: limits.products, floatProducts: limits.floatProducts, bytes: limits.bytes)
   }
 
   var pool: ThreadPool { engine.pool }

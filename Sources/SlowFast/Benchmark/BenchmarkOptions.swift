@@ -2,7 +2,7 @@ import Video
 
 /// A part of the way from a clip to an answer that can be timed by itself.
 public enum BenchmarkStage: String, Sendable, CaseIterable, Codable {
-  /// A part of the model file, packed and raw, from the system's cache.
+  /// A part of the decoder, packed and raw, from the system's cache; then the tower and the decoder from the file as it is.
   case load
   /// The clip's frames, decoded; needs a clip.
   case decode

@@ -48,7 +48,8 @@ public struct BenchmarkReport: Sendable, Codable {
   public var frames: Int
   public var slowTokens: Int
   public var slowAttention: SlowAttention
-  public var limits: Limits
+  /// nil where no stage is held against them, as decoding is not: measuring them takes memory.
+  public var limits: Limits?
   public var stages: [Stage] = []
   public var skipped: [Skipped] = []
   /// Generated after the first context, greedily. The same model, options and kernels give the same ones.
@@ -64,7 +65,7 @@ extension BenchmarkReport.Stage {
   /// `runs`: wall and processor seconds of each.
   init(
     _ name: String, _ runs: [StageRun], threads: Int, units: Int? = nil, unit: String? = nil, products: Int? = nil, bytes: Int? = nil,
-    readRate: Double? = nil, limits: BenchmarkReport.Limits, isQuantized: Bool
+    readRate: Double? = nil, limits: BenchmarkReport.Limits?, isQuantized: Bool
   ) {
     self.name = name
     let median = runs.sorted { $0.wall < $1.wall }[runs.count / 2]
@@ -78,10 +79,12 @@ extension BenchmarkReport.Stage {
     let seconds = max(1e-9, seconds)
     unitsPerSecond = units.map { Double($0) / seconds }
     productRate = products.map { Double($0) / seconds / 1e9 }
-    productShare = productRate.map { $0 / (isQuantized ? limits.products : limits.floatProducts) }
     byteRate = bytes.map { Double($0) / seconds / 1e9 }
     self.readRate = readRate
-    byteShare = byteRate.map { $0 / (readRate ?? limits.bytes) }
+    if let limits {
+      productShare = productRate.map { $0 / (isQuantized ? limits.products : limits.floatProducts) }
+      byteShare = byteRate.map { $0 / (readRate ?? limits.bytes) }
+    }
   }
 }
 

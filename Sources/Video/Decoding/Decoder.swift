@@ -30,7 +30,8 @@ final class Decoder {
     guard avcodec_parameters_to_context(context, stream.parameters) >= 0 else { throw .outOfMemory }
     context.pointee.pkt_timebase = stream.timeBase
     context.pointee.max_pixels = LibAV.pixelLimit
-    context.pointee.thread_count = Int32(clamping: threads.map { max(1, $0) } ?? 0)
+    // libav by itself takes one more, with the memory of its frames.
+    context.pointee.thread_count = Int32(clamping: max(1, threads ?? Int(av_cpu_count())))
     switch threading {
     case .frames:
       context.pointee.thread_type = FF_THREAD_FRAME | FF_THREAD_SLICE

@@ -3,12 +3,16 @@ import SlowFast
 
 extension Report {
   static func benchmark(_ report: BenchmarkReport) -> String {
-    let limits = report.limits
     var lines = [
       "slowfast \(report.version), \(report.model.escaped()): \(report.kernels) kernels, \(report.threads) threads, "
-        + "\(report.frames) frames, \(report.slowTokens) slow tokens (\(report.slowAttention.rawValue))",
-      "the machine: \(Display.fixed(limits.products, 1)) GMAC/s of int8, \(Display.fixed(limits.floatProducts, 1)) of floats; reads "
-        + "\(Display.fixed(limits.bytes, 1)) GB/s",
+        + "\(report.frames) frames, \(report.slowTokens) slow tokens (\(report.slowAttention.rawValue))"
+    ]
+    if let limits = report.limits {
+      lines.append(
+        "the machine: \(Display.fixed(limits.products, 1)) GMAC/s of int8, \(Display.fixed(limits.floatProducts, 1)) of floats; reads "
+          + "\(Display.fixed(limits.bytes, 1)) GB/s")
+    }
+    lines += [
       "",
       ["stage".padding(to: 24), left("seconds", 10), left("rate", 22), left("GMAC/s", 9), left("%", 5), left("GB/s", 8), left("of", 7), left("%", 5), left("busy", 6)]
         .joined(),
@@ -21,8 +25,8 @@ extension Report {
           left(stage.unitsPerSecond.map { "\(Display.fixed($0, 2)) \(stage.unit ?? "")/s" } ?? "", 22),
           left(stage.productRate.map { Display.fixed($0, 1) } ?? "", 9), left(percent(stage.productShare), 5),
           left(stage.byteRate.map { Display.fixed($0, 2) } ?? "", 8),
-          left(stage.byteRate.map { _ in Display.fixed(stage.readRate ?? limits.bytes, 1) } ?? "", 7), left(percent(stage.byteShare), 5),
-          left(percent(stage.processorShare), 6),
+          left((stage.byteShare == nil ? nil : stage.readRate ?? report.limits?.bytes).map { Display.fixed($0, 1) } ?? "", 7),
+          left(percent(stage.byteShare), 5), left(percent(stage.processorShare), 6),
         ].joined())
     }
     lines.append("")
