@@ -97,7 +97,6 @@ AVX512 __m256i vnni256_dot(__m256i sums, __m256i unsigned_bytes, __m256i bytes) 
 // MARK: AVX-512 with VNNI
 
 AVX512 __m512i avx512_load(const void *from) { return _mm512_loadu_si512(from); }
-AVX512 void avx512_store(void *to, __m512i x) { _mm512_storeu_si512(to, x); }
 AVX512 __m512 avx512_load_floats(const float *from) { return _mm512_loadu_ps(from); }
 // `count` ≥ 1 floats, at most 16; the other lanes zero.
 AVX512 __m512 avx512_load_some(const float *from, long count) {

@@ -1,11 +1,11 @@
 import CIntrinsics
 
-/// Inputs whose codes are unpacked together into scratch that stays in the first-level cache.
+/// Inputs whose codes are multiplied, and where need be unpacked into scratch, together: so many stay in the first-level cache.
 public let blockInputs = 256
 
-/// What a kernel multiplies at once: some groups of a panel, unpacked, by one tile of tokens.
+/// What a kernel multiplies at once: some groups of a panel by one tile of tokens.
 public struct QuantizedTile {
-  /// The panel's unpacked codes, in the kernel's own layout.
+  /// The panel's codes, as they are or unpacked into the kernel's own layout.
   public var weights: UnsafeRawPointer
   /// Where a kernel may put what it has no register for: 1 KiB at a 64-byte boundary.
   public var scratch: UnsafeMutableRawPointer
@@ -49,8 +49,8 @@ public struct QuantizedTile {
   }
 }
 
-/// The loops around every kernel: blocks of inputs, unpacked once each, and all tiles of tokens for each block. `unpack` returns where the
-/// block's unpacked codes are.
+/// The loops around every kernel: blocks of inputs, and all tiles of tokens for each. `unpack` is called once for each block and returns where
+/// its codes then are.
 ///
 /// While a tile is computed with, a part of the next block's codes is asked for: they come from memory, and no prefetcher reads as far ahead.
 /// All at once they would keep the tile's own values waiting.

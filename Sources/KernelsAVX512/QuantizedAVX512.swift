@@ -5,22 +5,24 @@ import Kernels
 ///
 /// Many tokens: 32 rows by six tokens at a time, twelve integer accumulators and twelve results, all in registers. For each four inputs it
 /// takes twelve `vpdpbusd`, six broadcasts of four values and two loads of codes from the first-level cache, so nothing but the multiplier is
-/// busy all the time; 4-bit codes are unpacked to bytes once for all tokens of the call, 8-bit codes are read where they are. The zero point is
-/// in the accumulators' start, −zero · Σ values. After each group an accumulator costs a conversion, a product of scales and a multiply-add.
+/// busy all the time. Codes are read where they are; 4-bit ones cost six masks and shifts for each 24 `vpdpbusd`, on ports that these leave
+/// free, which is less than storing them as bytes once for all tokens. The zero point is in the accumulators' start, −zero · Σ values. After
+/// each group an accumulator costs a conversion, a product of scales and a multiply-add.
 ///
 /// Limit: `vpdpbusd` alone, in registers; groups of 128 cost at least 6 % on top, of 64 13 %, of 32 25 %, for the two float instructions
 /// share its ports.
 public let quantizedKernelsAVX512 = QuantizedKernels(
-  quantizeRow: quantizeRow, multiply4: multiply4, multiply8: multiply8, scratchBytes: blockInputs * panelRows,
+  quantizeRow: quantizeRow, multiply4: multiply4, multiply8: multiply8, scratchBytes: 0,
   multiplyInRegisters: multiplyInRegisters)
 
 func multiply4(
   _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
 ) {
   if rows.count <= directTokens { return multiplyDirectly4(panel, rows, output) }
-  multiplyInBlocks(bits: 4, panel, rows, output, words: 1, scratch: scratch) { first, groups in
-    unpack4(panel.codes + first * panel.group * panelRows / 2, groups * panel.group, scratch)
-    return UnsafeRawPointer(scratch)
+  // An argument that is not used would make the compiler emit a second, weak copy of the function.
+  avx512_prefetch(scratch)
+  multiplyInBlocks(bits: 4, panel, rows, output, words: 1, scratch: scratch) { first, _ in
+    panel.codes + first * panel.group * panelRows / 2
   } multiply: { tile in
     multiplyTile(tile, bits: 4)
   }
@@ -30,29 +32,11 @@ func multiply8(
   _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
 ) {
   if rows.count <= directTokens { return multiplyDirectly8(panel, rows, output) }
-  // An argument that is not used would make the compiler emit a second, weak copy of the function.
   avx512_prefetch(scratch)
-  multiplyInBlocks(bits: 8, panel, rows, output, words: 1, scratch: scratch) { first, groups in
+  multiplyInBlocks(bits: 8, panel, rows, output, words: 1, scratch: scratch) { first, _ in
     panel.codes + first * panel.group * panelRows
   } multiply: { tile in
     multiplyTile(tile, bits: 8)
-  }
-}
-
-/// 4-bit codes of `inputs` inputs as bytes: `[inputs / 4][32 rows][4 inputs]`.
-@inline(__always)
-func unpack4(_ codes: UnsafeRawPointer, _ inputs: Int, _ to: UnsafeMutableRawPointer) {
-  let mask = avx512_fill8(15)
-  var from = codes
-  var to = to
-  for _ in 0..<inputs / 8 {
-    for vector in 0..<2 {
-      let pair = avx512_load(from + 64 * vector)
-      avx512_store(to + 64 * vector, avx512_and(pair, mask))
-      avx512_store(to + 64 * vector + 128, avx512_and(avx512_shift4(pair), mask))
-    }
-    from += 128
-    to += 256
   }
 }
 

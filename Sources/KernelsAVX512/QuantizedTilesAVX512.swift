@@ -67,16 +67,19 @@ func multiplyTokens(bits: Int, _ tokens: Int, _ tile: QuantizedTile, from first:
       sums[unchecked: 2 * token] = start(offsets + token, bits: bits)
       sums[unchecked: 2 * token + 1] = sums[unchecked: 2 * token]
     }
-    for _ in 0..<tile.group / 4 {
+    for _ in 0..<tile.group / 8 {
+      // 4-bit codes of eight inputs are in one pair of vectors, the first four in the lower halves of the bytes.
       let upper = avx512_load(weights)
       let lower = avx512_load(weights + 64)
-      for token in 0..<tokens {
-        let four = avx512_broadcast(values + 4 * token)
-        sums[unchecked: 2 * token] = avx512_dot(sums[unchecked: 2 * token], upper, four)
-        sums[unchecked: 2 * token + 1] = avx512_dot(sums[unchecked: 2 * token + 1], lower, four)
+      if bits == 4 {
+        multiplyFour(lowerHalves(upper), lowerHalves(lower), tokens, values, &sums)
+        multiplyFour(lowerHalves(avx512_shift4(upper)), lowerHalves(avx512_shift4(lower)), tokens, values + 4 * width, &sums)
+      } else {
+        multiplyFour(upper, lower, tokens, values, &sums)
+        multiplyFour(avx512_load(weights + 128), avx512_load(weights + 192), tokens, values + 4 * width, &sums)
       }
-      weights += 128
-      values += 4 * width
+      weights += 32 * bits
+      values += 8 * width
     }
     let row = group * panelRows
     let upper = avx512_load_halves(tile.weightScales + row)
@@ -102,3 +105,18 @@ func multiplyTokens(bits: Int, _ tokens: Int, _ tile: QuantizedTile, from first:
     avx512_store_floats(output + token * panelRows + 16, results[unchecked: 2 * token + 1])
   }
 }
+
+/// Four inputs: 32 rows' codes, the upper sixteen rows' first, by each token's four values.
+@inline(__always)
+func multiplyFour(
+  _ upper: __m512i, _ lower: __m512i, _ tokens: Int, _ values: UnsafeRawPointer, _ sums: inout InlineArray<12, __m512i>
+) {
+  for token in 0..<tokens {
+    let four = avx512_broadcast(values + 4 * token)
+    sums[unchecked: 2 * token] = avx512_dot(sums[unchecked: 2 * token], upper, four)
+    sums[unchecked: 2 * token + 1] = avx512_dot(sums[unchecked: 2 * token + 1], lower, four)
+  }
+}
+
+@inline(__always)
+func lowerHalves(_ bytes: __m512i) -> __m512i { avx512_and(bytes, avx512_fill8(15)) }
