@@ -55,9 +55,13 @@ tree=$(mktemp -d)
 trap 'rm -rf "$tree"' EXIT
 chmod 755 "$tree"
 install -D -m 755 "$built/slowfast" "$tree/usr/bin/slowfast"
-install -D -m 644 README.md "$tree/usr/share/doc/slowfast/README.md"
-install -D -m 644 packaging/copyright "$tree/usr/share/doc/slowfast/copyright"
-mkdir -p "$tree/DEBIAN"
+install -D -m 644 README.md packaging/copyright -t "$tree/usr/share/doc/slowfast"
+maintainer=$(sed -n 's/^Maintainer: //p' packaging/control)
+printf 'slowfast (%s) unstable; urgency=medium\n\n  * Version %s.\n\n -- %s  %s\n' "$version" "${version%+*}" "$maintainer" \
+  "$(date -R -r Sources/SlowFast/SlowFastVersion.swift)" | gzip -9n >"$tree/usr/share/doc/slowfast/changelog.gz"
+mkdir -p "$tree/usr/share/man/man1" "$tree/DEBIAN"
+sed "s/@VERSION@/$version/" packaging/slowfast.1 | gzip -9n >"$tree/usr/share/man/man1/slowfast.1.gz"
+(cd "$tree" && find usr -type f -print0 | sort -z | xargs -0 md5sum) >"$tree/DEBIAN/md5sums"
 depends=$(dependencies "$tree/usr/bin/slowfast" | sort -u | paste -sd, | sed 's/,/, /g')
 sed -e "s/@VERSION@/$version/; s/@ARCHITECTURE@/$architecture/; s/@DEPENDS@/$depends/" \
   -e "s/@SIZE@/$(du -k -s --apparent-size "$tree/usr" | cut -f1)/" packaging/control >"$tree/DEBIAN/control"

@@ -13,6 +13,12 @@ import Testing
     #expect(outcome.output.contains("USAGE: slowfast \(command)"))
   }
 
+  @Test(arguments: commands)
+  func manualPage(command: String) throws {
+    let page = try String(contentsOfFile: Repository.root + "/packaging/slowfast.1", encoding: .utf8)
+    #expect(page.contains("\n.B \(command)\n"))
+  }
+
   @Test func helpOfAll() throws {
     let outcome = try slowfast("--help")
     #expect(outcome.status == 0)
