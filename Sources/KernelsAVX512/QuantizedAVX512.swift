@@ -69,6 +69,12 @@ func zeros8() -> InlineArray<8, __m512i> {
 }
 
 @inline(__always)
+func floatZeros8() -> InlineArray<8, __m512> {
+  let zero = avx512_fill_float(0)
+  return [zero, zero, zero, zero, zero, zero, zero, zero]
+}
+
+@inline(__always)
 func integerZeros12() -> InlineArray<12, __m512i> {
   let zero = avx512_fill32(0)
   return [zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero]

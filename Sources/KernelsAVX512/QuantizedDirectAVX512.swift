@@ -45,6 +45,7 @@ func multiplyDirectly(
 ) {
   var first = zeros8()
   var last = zeros8()
+  var results = floatZeros8()
   var codes = panel.codes
   var values = UnsafeRawPointer(rows.values)
   for group in 0..<panel.groups {
@@ -77,20 +78,20 @@ func multiplyDirectly(
       for vector in 0..<2 {
         let rest = last[unchecked: 2 * token + vector]
         let sum = avx512_add32(first[unchecked: 2 * token + vector], bits == 4 ? avx512_divide16(rest) : rest)
-        let place = output + token * panelRows + 16 * vector
-        let factor = rows.scales + group * tokens + token
-        avx512_store_floats(place, add(sum, vector == 0 ? upper : lower, factor, to: avx512_load_floats(place)))
+        let index = 2 * token + vector
+        results[unchecked: index] = add(
+          sum, vector == 0 ? upper : lower, rows.scales + group * tokens + token, to: results[unchecked: index])
       }
     }
     if let halves = panel.minima {
       let upper = minima(halves + row, upper, bits: bits)
       let lower = minima(halves + row + 16, lower, bits: bits)
       for token in 0..<tokens {
-        let place = output + token * panelRows
         let factor = rows.sums + group * tokens + token
-        avx512_store_floats(place, add(upper, factor, to: avx512_load_floats(place)))
-        avx512_store_floats(place + 16, add(lower, factor, to: avx512_load_floats(place + 16)))
+        results[unchecked: 2 * token] = add(upper, factor, to: results[unchecked: 2 * token])
+        results[unchecked: 2 * token + 1] = add(lower, factor, to: results[unchecked: 2 * token + 1])
       }
     }
   }
+  for index in 0..<2 * tokens { avx512_store_floats(output + 16 * index, results[unchecked: index]) }
 }
