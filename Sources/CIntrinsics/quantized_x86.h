@@ -80,6 +80,9 @@ AVX2 __m256i avx2_opaque(__m256i x) {
   return x;
 }
 
+// Both vectors are computed here, before anything that uses them, and what is loaded later is loaded after this.
+AVX2 void avx2_both(void *a, void *b) { __asm__ volatile("" : "+x"(*(__m256i *)a), "+x"(*(__m256i *)b) : : "memory"); }
+
 // MARK: VNNI on 256 bits
 
 // `sums` + the products of four unsigned with four signed bytes, in each of 8 lanes. The same instruction has two encodings: that of

@@ -15,8 +15,6 @@ func unpack8(_ codes: UnsafeRawPointer, _ inputs: Int, _ to: UnsafeMutableRawPoi
   var from = codes
   var to = to
   for _ in 0..<inputs / 4 {
-    avx2_prefetch(from + inputs * 32)
-    avx2_prefetch(from + inputs * 32 + 64)
     for vector in 0..<4 {
       let (high, low) = digits(avx2_load(from + 32 * vector))
       avx2_store(to + vector * quarter, high)
