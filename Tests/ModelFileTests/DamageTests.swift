@@ -7,7 +7,7 @@ import Testing
 @Suite struct DamageTests {
   private let pool = ThreadPool(threadCount: 2)
 
-  @Test(arguments: [ChunkCompression.none, .smallest])
+  @Test(arguments: [ChunkCompression.none, .standard, .smallest])
   func loadingRefusesADamagedChunkAndNamesIt(_ compression: ChunkCompression) throws {
     let folder = try TemporaryDirectory()
     try write(to: folder.file("model.sfq"), compression: compression)
@@ -64,7 +64,7 @@ import Testing
     #expect(try damaged.load("layers.0.q.weight", pool: pool).planes.count == 2)
   }
 
-  @Test(arguments: [ChunkCompression.none, .smallest])
+  @Test(arguments: [ChunkCompression.none, .standard, .smallest])
   func aFileThatShrinksWhileItIsOpenIsAnError(_ compression: ChunkCompression) throws {
     let folder = try TemporaryDirectory()
     try write(to: folder.file("model.sfq"), compression: compression)

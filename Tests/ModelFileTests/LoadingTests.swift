@@ -69,7 +69,7 @@ import Testing
     #expect(failure { _ = try reader.verify(pool: pool) { _, _ in false } } == .cancelled(path: path))
   }
 
-  @Test(arguments: [ChunkCompression.none, .smallest])
+  @Test(arguments: [ChunkCompression.none, .standard, .smallest])
   func rowsOnDemand(_ compression: ChunkCompression) throws {
     let folder = try TemporaryDirectory()
     try write(to: folder.file("model.sfq"), compression: compression)
@@ -88,7 +88,7 @@ import Testing
     #expect(error == .noRows(path: reader.path, tensor: name, encoding: .quantized(bits: 4, group: 32, symmetric: true)))
   }
 
-  @Test(arguments: [ChunkCompression.none, .smallest])
+  @Test(arguments: [ChunkCompression.none, .standard, .smallest])
   func rowsTouchOnlyTheirChunks(_ compression: ChunkCompression) throws {
     let folder = try TemporaryDirectory()
     try write(to: folder.file("model.sfq"), compression: compression)

@@ -35,7 +35,7 @@ struct PythonReaderTests {
     #expect(status == 0, "\(String(decoding: output, as: UTF8.self))")
   }
 
-  @Test(arguments: [ChunkCompression.none, .smallest])
+  @Test(arguments: [ChunkCompression.none, .standard, .smallest])
   func readsWhatWeWrite(_ compression: ChunkCompression) throws {
     let folder = try TemporaryDirectory()
     let path = folder.file("model.sfq")
