@@ -25,7 +25,7 @@ let kernelTargets: [Target] = isARM ? [
     name: "KernelsDotProd", dependencies: ["Kernels", "KernelsNEON", "CIntrinsics"],
     swiftSettings: kernels(["-march=armv8.2-a+dotprod"])),
   .target(
-    name: "KernelsI8MM", dependencies: ["Kernels", "KernelsDotProd", "CIntrinsics"],
+    name: "KernelsI8MM", dependencies: ["Kernels", "KernelsNEON", "KernelsDotProd", "CIntrinsics"],
     swiftSettings: kernels(["-march=armv8.2-a+dotprod+i8mm"])),
 ] : [
   .target(

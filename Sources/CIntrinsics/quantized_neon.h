@@ -16,6 +16,8 @@ typedef float neon_float __attribute__((ext_vector_type(4)));
 // MARK: memory
 
 NEON neon_int8 neon_load(const void *from) { return (neon_int8)vld1q_s8((const int8_t *)from); }
+// Eight bytes, and zeros after them.
+NEON neon_int8 neon_load_eight(const void *from) { return (neon_int8)vcombine_s8(vld1_s8((const int8_t *)from), vdup_n_s8(0)); }
 NEON void neon_store(void *to, neon_int8 x) { vst1q_s8((int8_t *)to, (int8x16_t)x); }
 NEON neon_int32 neon_load_words(const int32_t *from) { return (neon_int32)vld1q_s32(from); }
 NEON void neon_store_words(int32_t *to, neon_int32 x) { vst1q_s32(to, (int32x4_t)x); }
@@ -66,9 +68,20 @@ NEON neon_int32 neon_add_pairs(neon_int32 sums, neon_int16 x) { return (neon_int
 // Sums of two neighbours: those of `a`, then those of `b`.
 NEON neon_int32 neon_join_pairs(neon_int32 a, neon_int32 b) { return (neon_int32)vpaddq_s32((int32x4_t)a, (int32x4_t)b); }
 NEON neon_int32 neon_add(neon_int32 a, neon_int32 b) { return (neon_int32)vaddq_s32((int32x4_t)a, (int32x4_t)b); }
-// Even (odd) lanes of `a`, then those of `b`.
-NEON neon_int32 neon_even(neon_int32 a, neon_int32 b) { return (neon_int32)vuzp1q_s32((int32x4_t)a, (int32x4_t)b); }
-NEON neon_int32 neon_odd(neon_int32 a, neon_int32 b) { return (neon_int32)vuzp2q_s32((int32x4_t)a, (int32x4_t)b); }
+
+// [a0, b0, a1, b1] and [a2, b2, a3, b3].
+NEON neon_float neon_zip_low(neon_float a, neon_float b) { return (neon_float)vzip1q_f32((float32x4_t)a, (float32x4_t)b); }
+NEON neon_float neon_zip_high(neon_float a, neon_float b) { return (neon_float)vzip2q_f32((float32x4_t)a, (float32x4_t)b); }
+// The even and the odd lanes of `a`, then those of `b`.
+NEON neon_float neon_even(neon_float a, neon_float b) { return (neon_float)vuzp1q_f32((float32x4_t)a, (float32x4_t)b); }
+NEON neon_float neon_odd(neon_float a, neon_float b) { return (neon_float)vuzp2q_f32((float32x4_t)a, (float32x4_t)b); }
+// Two floats, twice; one float, four times.
+NEON neon_float neon_load_pair_twice(const float *from) {
+  double pair;
+  __builtin_memcpy(&pair, from, 8);
+  return (neon_float)vdupq_n_f64(pair);
+}
+NEON neon_float neon_fill_float(float x) { return (neon_float)vdupq_n_f32(x); }
 
 // MARK: scaling
 
@@ -77,6 +90,21 @@ NEON neon_float neon_load_halves(const uint16_t *from) { return (neon_float)vcvt
 // A group's minima, plus what taking the zero point off the codes takes away.
 NEON neon_float neon_minima(const uint16_t *halves, neon_float scales, float zero) {
   return (neon_float)vfmaq_n_f32((float32x4_t)neon_load_halves(halves), (float32x4_t)scales, zero);
+}
+// Where integer sums begin whose bits are then read as a float: 1.5 · 2²³, next to which floats are integers. Sums stay below 2²², so that
+// taking it away again gives them exactly: an addition, which cores do more of in a cycle than conversions.
+NEON neon_int32 neon_start_of_sums(void) { return (neon_int32)vdupq_n_s32(0x4b400000); }
+NEON neon_float neon_sums(neon_int32 sums) { return (neon_float)vsubq_f32(vreinterpretq_f32_s32((int32x4_t)sums), vdupq_n_f32(0x1.8p23f)); }
+NEON neon_float neon_load_floats(const float *from) { return (neon_float)vld1q_f32(from); }
+NEON void neon_store_floats(float *to, neon_float x) { vst1q_f32(to, (float32x4_t)x); }
+NEON neon_float neon_multiply(neon_float a, neon_float b) { return (neon_float)vmulq_f32((float32x4_t)a, (float32x4_t)b); }
+NEON neon_float neon_multiple(neon_float a, float factor) { return (neon_float)vmulq_n_f32((float32x4_t)a, factor); }
+// `sum + a · b`, rounded once.
+NEON neon_float neon_add_product(neon_float sum, neon_float a, neon_float b) {
+  return (neon_float)vfmaq_f32((float32x4_t)sum, (float32x4_t)a, (float32x4_t)b);
+}
+NEON neon_float neon_add_multiple(neon_float sum, neon_float a, float factor) {
+  return (neon_float)vfmaq_n_f32((float32x4_t)sum, (float32x4_t)a, factor);
 }
 // `output += scales · factor · sums`: a token's integer sums over a group, scaled, for four rows.
 NEON void neon_add_scaled(float *output, neon_int32 sums, neon_float scales, float factor) {
@@ -113,6 +141,12 @@ NEON void neon_store_fours(void *to, neon_int8 x, long step) {
   vst1q_lane_s32((int32_t *)(place + step), words, 1);
   vst1q_lane_s32((int32_t *)(place + 2 * step), words, 2);
   vst1q_lane_s32((int32_t *)(place + 3 * step), words, 3);
+}
+
+// The same with eights.
+NEON void neon_store_eights(void *to, neon_int8 x, long step) {
+  vst1q_lane_s64((int64_t *)to, (int64x2_t)x, 0);
+  vst1q_lane_s64((int64_t *)((char *)to + step), (int64x2_t)x, 1);
 }
 
 // Four bytes of `values`, four times; a `lane` that is constant after inlining costs nothing.

@@ -63,6 +63,9 @@ public struct QuantizedKernels: Sendable {
   /// Bytes of scratch that a multiplication needs, of any shape.
   public var scratchBytes: Int
 
+  /// Inputs of one token that lie together in `QuantizedRows.values`, as the multiplying instruction takes them: 4 or 8.
+  public var inputsTogether: Int
+
   /// Runs the multiply-add instructions of `multiply4` alone, from register to register, `iterations` times, and returns how many products
   /// that were: the limit that a multiplication is measured against.
   public var multiplyInRegisters: @Sendable (_ iterations: Int) -> Int
@@ -70,13 +73,14 @@ public struct QuantizedKernels: Sendable {
   @inlinable
   public init(
     quantizeRow: @escaping @Sendable (UnsafePointer<Float>, Int, QuantizedRows, Int, Range<Int>) -> Void,
-    multiply4: @escaping Multiply, multiply8: @escaping Multiply, scratchBytes: Int,
+    multiply4: @escaping Multiply, multiply8: @escaping Multiply, scratchBytes: Int, inputsTogether: Int = 4,
     multiplyInRegisters: @escaping @Sendable (Int) -> Int
   ) {
     self.quantizeRow = quantizeRow
     self.multiply4 = multiply4
     self.multiply8 = multiply8
     self.scratchBytes = scratchBytes
+    self.inputsTogether = inputsTogether
     self.multiplyInRegisters = multiplyInRegisters
   }
 }

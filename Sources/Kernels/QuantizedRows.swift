@@ -5,7 +5,7 @@ public let tileTokens = 12
 ///
 /// Tokens come in tiles of `tileTokens`; only the last tile may be narrower. Within each plane a tile's numbers lie together, and within a
 /// tile the tokens lie side by side, so that a kernel reads one stream from front to back whatever the shape. With `w` the tile's width:
-/// - `values`: `[tile][columns / 4][w][4 inputs]`
+/// - `values`: `[tile][columns / 4][w][4 inputs]`, or eights in place of fours (`QuantizedKernels.inputsTogether`)
 /// - `scales`, `sums`: `[tile][groups][w]`
 /// - `offsets`: `[tile][columns / 32][w]`, of which a kernel table may use fewer.
 ///
@@ -71,7 +71,7 @@ public struct QuantizedRows: @unchecked Sendable {
 
 /// Where one token's numbers go from a group on, a tile's width apart: what `quantizeRow` writes to. `words` is how many offsets a group has.
 public struct QuantizedRowPlace {
-  /// The first four values; the next four are `4 · width` bytes on.
+  /// The first values that lie together, four or eight; the next ones are as many times `width` bytes on.
   public var values: UnsafeMutableRawPointer
   /// Of the first group; the next one's are `width` on.
   public var scales: UnsafeMutablePointer<Float>
@@ -80,11 +80,11 @@ public struct QuantizedRowPlace {
   public var width: Int
 
   @inlinable @inline(__always)
-  public init(_ rows: QuantizedRows, _ token: Int, group: Int, words: Int) {
+  public init(_ rows: QuantizedRows, _ token: Int, group: Int, words: Int, together: Int = 4) {
     let first = token / tileTokens * tileTokens
     let column = token - first
     width = smaller(tileTokens, rows.count - first)
-    values = UnsafeMutableRawPointer(rows.values + first * rows.columns + group * rows.group * width + 4 * column)
+    values = UnsafeMutableRawPointer(rows.values + first * rows.columns + group * rows.group * width + together * column)
     scales = rows.scales + first * rows.groups + group * width + column
     sums = rows.sums + first * rows.groups + group * width + column
     offsets = rows.offsets + first * rows.columns / 32 + group * words * width + column

@@ -9,7 +9,7 @@ public struct QuantizedTile {
   public var weights: UnsafeRawPointer
   /// Where a kernel may put what it has no register for: 1 KiB at a 64-byte boundary.
   public var scratch: UnsafeMutableRawPointer
-  /// `[groups · group / 4][width][4]`.
+  /// `[groups · group / 4][width][4]`, or eights in place of fours.
   public var values: UnsafePointer<Int8>
   /// `[groups][width]`.
   public var scales: UnsafePointer<Float>

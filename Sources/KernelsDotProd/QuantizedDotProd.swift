@@ -6,7 +6,8 @@ import KernelsNEON
 /// Quantized products with the dot product of Armv8.2: `sdot` multiplies 16 signed by 16 signed bytes and adds fours to four int32; the four
 /// values of a token are taken by element from a vector that holds four tokens.
 ///
-/// Many tokens: 8 rows by 12 tokens, 24 accumulators. For each four inputs that is 24 `sdot`, two loads of codes and three of values.
+/// Many tokens: 8 rows by 6 tokens, twelve integer accumulators and twelve results. For each four inputs that is 12 `sdot`, two loads of codes
+/// and two of values.
 ///
 /// Limit: `sdot` alone, 16 products each.
 public let quantizedKernelsDotProd = QuantizedKernels(

@@ -3,7 +3,19 @@ import Kernels
 
 /// See `QuantizedKernels.quantizeRow`. A group's offset is −8 · Σ values.
 func quantizeRow(_ x: UnsafePointer<Float>, _ columns: Int, _ rows: QuantizedRows, _ token: Int, _ groups: Range<Int>) {
-  let place = QuantizedRowPlace(rows, token, group: groups.lowerBound, words: 1)
+  quantizeRow(x, columns, rows, token, groups, together: 4)
+}
+
+/// The same, with eight inputs of a token together.
+public func quantizeRowInEights(_ x: UnsafePointer<Float>, _ columns: Int, _ rows: QuantizedRows, _ token: Int, _ groups: Range<Int>) {
+  quantizeRow(x, columns, rows, token, groups, together: 8)
+}
+
+@inline(__always)
+private func quantizeRow(
+  _ x: UnsafePointer<Float>, _ columns: Int, _ rows: QuantizedRows, _ token: Int, _ groups: Range<Int>, together: Int
+) {
+  let place = QuantizedRowPlace(rows, token, group: groups.lowerBound, words: 1, together: together)
 
   for group in 0..<groups.count {
     let start = group * rows.group
@@ -13,7 +25,8 @@ func quantizeRow(_ x: UnsafePointer<Float>, _ columns: Int, _ rows: QuantizedRow
     var index = 0
     while index < rows.group {
       let bytes = quantize16(x + start + index, known - index, inverse)
-      neon_store_fours(place.values + (start + index) * place.width, bytes, 4 * place.width)
+      let to = place.values + (start + index) * place.width
+      if together == 4 { neon_store_fours(to, bytes, 4 * place.width) } else { neon_store_eights(to, bytes, 8 * place.width) }
       sum &+= neon_sum_of_bytes(bytes)
       index += 16
     }

@@ -113,8 +113,10 @@ struct KernelRun {
   let rows: QuantizedRows
   let isIntact: Bool
   private let owner: GuardedMemory
+  private let inputsTogether: Int
 
   init(_ kernels: QuantizedKernels, _ panel: ReferencePanel, _ tokens: ArraySlice<[Float]>) {
+    inputsTogether = kernels.inputsTogether
     let bytes = QuantizedRows.byteCount(count: tokens.count, groups: panel.groups, group: panel.group)
     owner = GuardedMemory(byteCount: bytes)
     rows = QuantizedRows(memory: owner.base, count: tokens.count, groups: panel.groups, group: panel.group)
@@ -140,7 +142,10 @@ struct KernelRun {
   func token(_ token: Int) -> (values: [Int8], scales: [Float], sums: [Float]) {
     let tile = token / tileTokens * tileTokens
     let width = min(tileTokens, rows.count - tile)
-    let values = (0..<rows.columns).map { rows.values[tile * rows.columns + ($0 / 4 * width + token - tile) * 4 + $0 % 4] }
+    let values = (0..<rows.columns).map { input in
+      let (run, place) = input.quotientAndRemainder(dividingBy: inputsTogether)
+      return rows.values[tile * rows.columns + (run * width + token - tile) * inputsTogether + place]
+    }
     let places = (0..<rows.groups).map { tile * rows.groups + $0 * width + token - tile }
     return (values, places.map { rows.scales[$0] }, places.map { rows.sums[$0] })
   }

@@ -16,8 +16,8 @@ import sys
 
 # Object, function, an instruction of the loop, what a pass does, inputs a pass where scaling follows each group, the core that it is for.
 LOOPS = [
-    ("DotProd.build/QuantizedTilesDotProd", "tile12", "sdot", 8 * 12 * 4, "products", 4, "neoverse-n1"),
-    ("I8MM.build/QuantizedTilesI8MM", "pairs6", "smmla", 8 * 12 * 8, "products", 8, "neoverse-v1"),
+    ("DotProd.build/TilesOfSix", "tile6", "sdot", 8 * 6 * 4, "products", 4, "neoverse-n1"),
+    ("I8MM.build/TilesOfSix", "tile6", "smmla", 8 * 6 * 8, "products", 8, "neoverse-v1"),
     ("NEON.build/QuantizedTilesNEON", "tile4x4", "smlal", 8 * 4 * 4, "products", 4, "cortex-a72"),
     ("NEON.build/QuantizedTilesNEON", "tile8x2", "sadalp", 8 * 2 * 8, "products", 8, "cortex-a72"),
     ("DotProd.build/QuantizedDirectDotProd", "direct4", "sdot", 256, "bytes of codes", None, "neoverse-n1"),
@@ -60,8 +60,16 @@ def loops(body):
 
 
 def straight(body):
-    """Instructions without branches, which llvm-mca would take for calls of unknown length."""
-    return [text for _, text in body if not re.match(r"(b|b\.\w+|cbn?z|tbn?z)\s", text)]
+    """Instructions without branches, which llvm-mca would take for calls of unknown length; what a `cbz` jumps over (minima, where there are any) left out."""
+    taken, resume = [], 0
+    for address, text in body:
+        if address < resume:
+            continue
+        if jump := re.match(r"cbz\s.*?0x([0-9a-f]+)", text):
+            resume = int(jump[1], 16)
+        elif not re.match(r"(b|b\.\w+|cbnz|tbn?z)\s", text):
+            taken.append(text)
+    return taken
 
 
 def cycles(mca, core, code, iterations):
@@ -89,7 +97,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build", help="the folder of the cross-built objects")
     parser.add_argument("--objdump", default="llvm-objdump")
-    parser.add_argument("--mca", default=shutil.which("llvm-mca") or shutil.which("llvm-mca-19"))
+    parser.add_argument("--mca", default=shutil.which("llvm-mca-19") or shutil.which("llvm-mca"))
     options = parser.parse_args()
     if options.mca:
         throughputs(options.mca)
@@ -113,7 +121,7 @@ def main():
             a_pass = cycles(options.mca, core, straight(inner), 1000)
             print(f"  {core}: {a_pass:.1f} cycles, {work / a_pass:.1f} {unit} a cycle")
             groups = [loop for loop in with_it if loop[0] <= first and loop[1] >= last and loop != (first, last)
-                      and any(text.startswith("scvtf") for _, text in body[loop[0]:loop[1] + 1])]
+                      and any(text.startswith(("scvtf","fmul")) for _, text in body[loop[0]:loop[1] + 1])]
             if inputs and groups:
                 start, end = min(groups, key=lambda loop: loop[1] - loop[0])
                 before, after = straight(body[start:first]), straight(body[last + 1:end + 1])

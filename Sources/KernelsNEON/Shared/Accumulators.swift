@@ -11,3 +11,15 @@ func zeros24() -> InlineArray<24, neon_int32> {
     zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero,
   ]
 }
+
+@inline(__always)
+func startOfSums12() -> InlineArray<12, neon_int32> {
+  let start = neon_start_of_sums()
+  return [start, start, start, start, start, start, start, start, start, start, start, start]
+}
+
+@inline(__always)
+func floatZeros12() -> InlineArray<12, neon_float> {
+  let zero = neon_float()
+  return [zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero]
+}
