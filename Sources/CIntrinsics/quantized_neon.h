@@ -132,6 +132,25 @@ NEON neon_int8 neon_quantize(const float *x, float factor) {
   int16x8_t cd = vuzp1q_s16(vreinterpretq_s16_s32(c), vreinterpretq_s16_s32(d));
   return (neon_int8)vuzp1q_s8(vreinterpretq_s8_s16(ab), vreinterpretq_s8_s16(cd));
 }
+// Four times x · factor to the nearest integer, as int32.
+NEON int32x4_t neon_round_multiple(const float *x, float factor) { return vcvtnq_s32_f32(vmulq_n_f32(vld1q_f32(x), factor)); }
+// The four inputs at `x` of four tokens, `stride` floats apart.
+NEON neon_int8 neon_quantize_fours(const float *x, long stride, neon_float factors) {
+  int16x8_t ab = vuzp1q_s16(
+      vreinterpretq_s16_s32(neon_round_multiple(x, factors[0])), vreinterpretq_s16_s32(neon_round_multiple(x + stride, factors[1])));
+  int16x8_t cd = vuzp1q_s16(
+      vreinterpretq_s16_s32(neon_round_multiple(x + 2 * stride, factors[2])), vreinterpretq_s16_s32(neon_round_multiple(x + 3 * stride, factors[3])));
+  return (neon_int8)vuzp1q_s8(vreinterpretq_s8_s16(ab), vreinterpretq_s8_s16(cd));
+}
+// The eight inputs at `x` of two tokens, `stride` floats apart.
+NEON neon_int8 neon_quantize_eights(const float *x, long stride, float first, float second) {
+  int16x8_t a = vuzp1q_s16(vreinterpretq_s16_s32(neon_round_multiple(x, first)), vreinterpretq_s16_s32(neon_round_multiple(x + 4, first)));
+  x += stride;
+  int16x8_t b = vuzp1q_s16(vreinterpretq_s16_s32(neon_round_multiple(x, second)), vreinterpretq_s16_s32(neon_round_multiple(x + 4, second)));
+  return (neon_int8)vuzp1q_s8(vreinterpretq_s8_s16(a), vreinterpretq_s8_s16(b));
+}
+// `sums` + sums of four neighbours.
+NEON neon_int32 neon_add_fours(neon_int32 sums, neon_int8 x) { return (neon_int32)vpadalq_s16((int32x4_t)sums, vpaddlq_s8((int8x16_t)x)); }
 NEON int32_t neon_sum_of_bytes(neon_int8 x) { return vaddlvq_s8((int8x16_t)x); }
 // Four bytes of x at `to`, and the others `step` bytes apart from there on.
 NEON void neon_store_fours(void *to, neon_int8 x, long step) {

@@ -9,6 +9,8 @@
 #define AVX2 static inline __attribute__((always_inline, target("avx2,fma,f16c")))
 #define AVX512 static inline __attribute__((always_inline, target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")))
 
+typedef int32_t x86_int32x4 __attribute__((ext_vector_type(4)));
+
 // MARK: AVX2
 
 AVX2 __m256i avx2_load(const void *from) { return _mm256_loadu_si256((const __m256i *)from); }
@@ -53,10 +55,29 @@ AVX2 int32_t avx2_greatest32(__m256i x) {
   y = _mm_max_epi32(y, _mm_shuffle_epi32(y, 0x4e));
   return _mm_cvtsi128_si32(_mm_max_epi32(y, _mm_shuffle_epi32(y, 0xb1)));
 }
+// The greatest lane of each of four vectors.
+AVX2 x86_int32x4 avx2_greatest_of_four(__m256i a, __m256i b, __m256i c, __m256i d) {
+  __m256i ab = _mm256_max_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+  __m256i cd = _mm256_max_epi32(_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
+  __m256i all = _mm256_max_epi32(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd));
+  return (x86_int32x4)_mm_max_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
+}
+// Four times eight int32 in −128 … 127 as bytes: fours of a, b, c and d, then the next ones.
+AVX2 __m256i avx2_interleave_bytes(__m256i a, __m256i b, __m256i c, __m256i d) {
+  return _mm256_packs_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
+}
+// Sixteen bytes at `to`, and the others `step` bytes on.
+AVX2 void avx2_store_sixteens(void *to, __m256i x, long step) {
+  _mm_storeu_si128((__m128i *)to, _mm256_castsi256_si128(x));
+  _mm_storeu_si128((__m128i *)((char *)to + step), _mm256_extracti128_si256(x, 1));
+}
+// The sum of each four lanes' first, second, third and last.
+AVX2 x86_int32x4 avx2_sums_of_fours(__m256i x) {
+  return (x86_int32x4)_mm_add_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+}
 // Four times eight int32 in −128 … 127 as 32 bytes, in order.
 AVX2 __m256i avx2_narrow(__m256i a, __m256i b, __m256i c, __m256i d) {
-  __m256i bytes = _mm256_packs_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
-  return _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+  return _mm256_permutevar8x32_epi32(avx2_interleave_bytes(a, b, c, d), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
 }
 AVX2 int32_t avx2_sum32(__m256i x) {
   __m128i y = _mm_add_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
@@ -135,6 +156,31 @@ AVX512 __m512 avx512_multiply_add(__m512 a, __m512 b, __m512 c) { return _mm512_
 AVX512 __m512 avx512_load_halves(const uint16_t *from) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from)); }
 AVX512 int32_t avx512_greatest32(__m512i x) { return _mm512_reduce_max_epi32(x); }
 AVX512 int32_t avx512_sum32(__m512i x) { return _mm512_reduce_add_epi32(x); }
+// The greatest lane of each of four vectors.
+AVX512 x86_int32x4 avx512_greatest_of_four(__m512i a, __m512i b, __m512i c, __m512i d) {
+  __m512i ab = _mm512_max_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+  __m512i cd = _mm512_max_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+  __m512i all = _mm512_max_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+  __m256i half = _mm256_max_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64(all, 1));
+  return (x86_int32x4)_mm_max_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+}
+// Four times sixteen int32 in −128 … 127 as bytes: fours of a, b, c and d, then the next ones.
+AVX512 __m512i avx512_interleave_bytes(__m512i a, __m512i b, __m512i c, __m512i d) {
+  return _mm512_packs_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
+}
+// Sixteen bytes at `to`, and the others `step` bytes apart from there on.
+AVX512 void avx512_store_sixteens(void *to, __m512i x, long step) {
+  char *place = (char *)to;
+  _mm_storeu_si128((__m128i *)place, _mm512_castsi512_si128(x));
+  _mm_storeu_si128((__m128i *)(place + step), _mm512_extracti32x4_epi32(x, 1));
+  _mm_storeu_si128((__m128i *)(place + 2 * step), _mm512_extracti32x4_epi32(x, 2));
+  _mm_storeu_si128((__m128i *)(place + 3 * step), _mm512_extracti32x4_epi32(x, 3));
+}
+// The sum of each four lanes' first, second, third and last.
+AVX512 x86_int32x4 avx512_sums_of_fours(__m512i x) {
+  __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(x), _mm512_extracti64x4_epi64(x, 1));
+  return (x86_int32x4)_mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+}
 // Sixteen int32 in −128 … 127 as bytes.
 AVX512 void avx512_store_bytes(void *to, __m512i x) { _mm_storeu_si128((__m128i *)to, _mm512_cvtepi32_epi8(x)); }
 AVX512 void avx512_prefetch(const void *p) { _mm_prefetch((const char *)p, _MM_HINT_T0); }

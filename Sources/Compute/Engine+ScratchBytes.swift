@@ -45,7 +45,7 @@ extension Engine {
     let rowsOfOne = max(stripPositions, 8 * (measures.mapWidth + 6))
     let convolution = (depthwiseScratchCount(rows: 0, width: measures.mapWidth) + rowsOfOne * depthwiseBlockChannels) * MemoryLayout<Float>.stride
     // Parts begin at pages, and their arrays at cache lines.
-    let worker = max(linear, state + tile, convolution, measures.widestInput * MemoryLayout<Float>.stride) + 8192
+    let worker = max(linear, state + tile, convolution, normScratchBytes(columns: measures.widestInput)) + 8192
     return max(quantized, partials) + 2 * inner + threads * worker
   }
 }

@@ -7,6 +7,11 @@ enum PanelInput {
 }
 
 extension Engine {
+  /// Rows that are normalised before they are quantized, together: as many as kernels quantize at once.
+  private static let normedRows = 4
+
+  static func normScratchBytes(columns: Int) -> Int { normedRows * columns * MemoryLayout<Float>.stride }
+
   /// Bytes that a tile of `columns` inputs takes while it is made ready for these weights.
   func inputTileBytes(_ weights: [WeightMatrix], columns: Int, isNormed: Bool) -> Int {
     let groups = Set(weights.compactMap(\.inputGroup))
@@ -52,17 +57,22 @@ extension Engine {
       QuantizedRows(
         memory: base + offset, count: input.rows, groups: QuantizedRows.groups(columns: input.columns, group: group), group: group)
     }
-    let scratch = try workerScratch.reserve(norm == nil ? 0 : input.columns * MemoryLayout<Float>.stride, workers: pool.threadCount)
+    let scratch = try workerScratch.reserve(norm == nil ? 0 : Engine.normScratchBytes(columns: input.columns), workers: pool.threadCount)
     // Whole tiles of tokens: their rows share cache lines.
     forEachRows((input.rows + tileTokens - 1) / tileTokens, columns: input.columns * tileTokens) { tiles, worker in
-      for row in tiles.lowerBound * tileTokens..<min(input.rows, tiles.upperBound * tileTokens) {
-        var values = UnsafePointer(input.row(row))
+      let end = min(input.rows, tiles.upperBound * tileTokens)
+      for first in stride(from: tiles.lowerBound * tileTokens, to: end, by: Engine.normedRows) {
+        let tokens = first..<min(end, first + Engine.normedRows)
+        var values = UnsafePointer(input.row(first))
+        var rowStride = input.stride
         if let norm {
           let normed = scratch[worker].assumingMemoryBound(to: Float.self)
-          norm.apply(values, input.columns, to: normed, using: kernels.float)
-          values = UnsafePointer(normed)
+          for token in tokens {
+            norm.apply(input.row(token), input.columns, to: normed + (token - first) * input.columns, using: kernels.float)
+          }
+          (values, rowStride) = (UnsafePointer(normed), input.columns)
         }
-        for result in results { kernels.quantized.quantizeRow(values, input.columns, result, row, 0..<result.groups) }
+        for result in results { kernels.quantized.quantizeRows(values, rowStride, input.columns, result, tokens, 0..<result.groups) }
       }
     }
     return results

@@ -109,9 +109,7 @@ struct PanelLoop {
         }
         let group = first / step
         let known = min(rows.group, outputColumns - first * panelRows)
-        for token in tokens {
-          engine.kernels.quantized.quantizeRow(floats + (token - tokens.lowerBound) * rows.group, known, rows, token, group..<group + 1)
-        }
+        engine.kernels.quantized.quantizeRows(floats, rows.group, known, rows, tokens, group..<group + 1)
       }
     }
   }

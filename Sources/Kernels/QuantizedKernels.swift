@@ -38,19 +38,21 @@ public struct QuantizedPanel {
 /// `c = fma(fma(zero, weightScale, minimum), activationScale · Σ value, c)`; the sums Σ are exact integers.
 /// (The portable table's fma goes through doubles where the target has none: it differs in the last bit about once in 2²⁹ times.)
 public struct QuantizedKernels: Sendable {
-  /// Some groups of one token's activations to int8, as token `token` of `rows`: `columns` floats, which begin with the first of the groups;
-  /// what the groups have beyond them are zeros.
+  /// Some groups of some tokens' activations to int8, as the tokens `tokens` of `rows`: `columns` floats a token, `stride` floats apart, which
+  /// begin with the first of the groups; what the groups have beyond them are zeros.
   ///
   /// Per group scale = max|x| / 127, values `x · (127 / max|x|)` rounded to nearest, ties to even. A group whose greatest magnitude is below
   /// 2⁻¹¹⁶ has scale 0 and zeros. A group with a NaN or an infinity has scale NaN and zeros, so that all products with it are NaN.
-  public var quantizeRow: @Sendable (
-    _ x: UnsafePointer<Float>, _ columns: Int, _ rows: QuantizedRows, _ token: Int, _ groups: Range<Int>
+  public var quantizeRows: QuantizeRows
+
+  public typealias QuantizeRows = @Sendable (
+    _ x: UnsafePointer<Float>, _ stride: Int, _ columns: Int, _ rows: QuantizedRows, _ tokens: Range<Int>, _ groups: Range<Int>
   ) -> Void
 
   /// `output[t][r] = Σ_k weight[r][k] · activation[t][k]` for all rows of the panel: 4-bit codes.
   ///
   /// `output` is `[rows.count][32]`, without gaps, and is read and written several times: a few hundred tokens at a time keep it in cache.
-  /// `rows` are what this table's `quantizeRow` wrote, in the panel's groups.
+  /// `rows` are what this table's `quantizeRows` wrote, in the panel's groups.
   /// `scratch` has `scratchBytes` bytes, 64-byte aligned.
   public var multiply4: Multiply
   /// The same for 8-bit codes.
@@ -72,11 +74,10 @@ public struct QuantizedKernels: Sendable {
 
   @inlinable
   public init(
-    quantizeRow: @escaping @Sendable (UnsafePointer<Float>, Int, QuantizedRows, Int, Range<Int>) -> Void,
-    multiply4: @escaping Multiply, multiply8: @escaping Multiply, scratchBytes: Int, inputsTogether: Int = 4,
+    quantizeRows: @escaping QuantizeRows, multiply4: @escaping Multiply, multiply8: @escaping Multiply, scratchBytes: Int, inputsTogether: Int = 4,
     multiplyInRegisters: @escaping @Sendable (Int) -> Int
   ) {
-    self.quantizeRow = quantizeRow
+    self.quantizeRows = quantizeRows
     self.multiply4 = multiply4
     self.multiply8 = multiply8
     self.scratchBytes = scratchBytes

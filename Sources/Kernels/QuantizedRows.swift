@@ -28,7 +28,7 @@ public struct QuantizedRows: @unchecked Sendable {
   @inlinable public var columns: Int { groups * group }
   @inlinable public var tiles: Int { (count + tileTokens - 1) / tileTokens }
 
-  /// Rows to be written by `quantizeRow` in `byteCount(…)` bytes at a 64-byte boundary.
+  /// Rows to be written by `quantizeRows` in `byteCount(…)` bytes at a 64-byte boundary.
   @inlinable
   public init(memory: UnsafeMutableRawPointer, count: Int, groups: Int, group: Int) {
     let parts = QuantizedRows.parts(count: count, groups: groups, group: group)
@@ -69,7 +69,7 @@ public struct QuantizedRows: @unchecked Sendable {
   }
 }
 
-/// Where one token's numbers go from a group on, a tile's width apart: what `quantizeRow` writes to. `words` is how many offsets a group has.
+/// Where one token's numbers go from a group on, a tile's width apart: what `quantizeRows` writes to. `words` is how many offsets a group has.
 public struct QuantizedRowPlace {
   /// The first values that lie together, four or eight; the next ones are as many times `width` bytes on.
   public var values: UnsafeMutableRawPointer
@@ -91,7 +91,7 @@ public struct QuantizedRowPlace {
   }
 }
 
-/// The scale of a group of activations whose greatest magnitude has these bits, and what to multiply its values by: see `quantizeRow`.
+/// The scale of a group of activations whose greatest magnitude has these bits, and what to multiply its values by: see `quantizeRows`.
 @inlinable @inline(__always)
 public func scaleAndInverse(_ greatest: Int32) -> (scale: Float, inverse: Float) {
   let magnitude = Float(bitPattern: UInt32(bitPattern: greatest))

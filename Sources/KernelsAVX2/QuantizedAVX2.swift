@@ -10,7 +10,7 @@ import Kernels
 ///
 /// Limit: the multiply-and-add loop alone, in registers. An 8-bit code costs twice a 4-bit one.
 public let quantizedKernelsAVX2 = QuantizedKernels(
-  quantizeRow: quantizeRow, multiply4: multiply4, multiply8: multiply8, scratchBytes: unpackedBytes + 1024,
+  quantizeRows: quantizeRows, multiply4: multiply4, multiply8: multiply8, scratchBytes: unpackedBytes + 1024,
   multiplyInRegisters: multiplyInRegisters)
 
 /// Unpacked codes of a block of inputs, at a byte a digit.

@@ -1,7 +1,14 @@
 import CIntrinsics
 import Kernels
 
-/// See `QuantizedKernels.quantizeRow`. Offsets are two int16 for each 64 inputs: −8 times the sums over inputs 0, 1 and over 2, 3 of each four.
+/// See `QuantizedKernels.quantizeRows`. Offsets are two int16 for each 64 inputs: −8 times the sums over inputs 0, 1 and over 2, 3 of each four.
+func quantizeRows(
+  _ x: UnsafePointer<Float>, _ stride: Int, _ columns: Int, _ rows: QuantizedRows, _ tokens: Range<Int>, _ groups: Range<Int>
+) {
+  for token in tokens { quantizeRow(x + (token - tokens.lowerBound) * stride, columns, rows, token, groups) }
+}
+
+@inline(__always)
 func quantizeRow(_ x: UnsafePointer<Float>, _ columns: Int, _ rows: QuantizedRows, _ token: Int, _ groups: Range<Int>) {
   var place = QuantizedRowPlace(rows, token, group: groups.lowerBound, words: offsetWords(rows.group))
 

@@ -12,7 +12,7 @@ import Kernels
 /// Limit: `vpdpbusd` alone, in registers; groups of 128 cost at least 6 % on top, of 64 13 %, of 32 25 %, for the two float instructions
 /// share its ports.
 public let quantizedKernelsAVX512 = QuantizedKernels(
-  quantizeRow: quantizeRow, multiply4: multiply4, multiply8: multiply8, scratchBytes: 0,
+  quantizeRows: quantizeRows, multiply4: multiply4, multiply8: multiply8, scratchBytes: 0,
   multiplyInRegisters: multiplyInRegisters)
 
 func multiply4(

@@ -9,7 +9,7 @@ import Kernels
 ///
 /// Limit: `vpdpbusd` alone, in registers.
 public let quantizedKernelsVNNI256 = QuantizedKernels(
-  quantizeRow: quantizeRow, multiply4: multiply4, multiply8: multiply8, scratchBytes: blockInputs * panelRows,
+  quantizeRows: quantizeRows, multiply4: multiply4, multiply8: multiply8, scratchBytes: blockInputs * panelRows,
   multiplyInRegisters: multiplyInRegisters)
 
 func multiply4(

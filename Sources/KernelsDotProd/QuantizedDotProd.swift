@@ -11,7 +11,7 @@ import KernelsNEON
 ///
 /// Limit: `sdot` alone, 16 products each.
 public let quantizedKernelsDotProd = QuantizedKernels(
-  quantizeRow: quantizedKernelsNEON.quantizeRow, multiply4: multiply4, multiply8: multiply8, scratchBytes: blockInputs * panelRows,
+  quantizeRows: quantizedKernelsNEON.quantizeRows, multiply4: multiply4, multiply8: multiply8, scratchBytes: blockInputs * panelRows,
   multiplyInRegisters: multiplyInRegisters)
 
 func multiply4(

@@ -15,7 +15,7 @@ import KernelsNEON
 ///
 /// Limit: `smmla` alone, 32 products each.
 public let quantizedKernelsI8MM = QuantizedKernels(
-  quantizeRow: quantizeRowInEights, multiply4: multiply4, multiply8: multiply8, scratchBytes: blockInputs * panelRows, inputsTogether: 8,
+  quantizeRows: quantizeRowsInEights, multiply4: multiply4, multiply8: multiply8, scratchBytes: blockInputs * panelRows, inputsTogether: 8,
   multiplyInRegisters: multiplyInRegisters)
 
 func multiply4(

@@ -10,7 +10,7 @@ import Kernels
 ///
 /// Many tokens: 8 rows by 4 tokens, with 8-bit codes by 2. Limit: `smlal` alone, 8 products each.
 public let quantizedKernelsNEON = QuantizedKernels(
-  quantizeRow: quantizeRow, multiply4: multiply4, multiply8: multiply8, scratchBytes: blockInputs * panelRows,
+  quantizeRows: quantizeRows, multiply4: multiply4, multiply8: multiply8, scratchBytes: blockInputs * panelRows,
   multiplyInRegisters: multiplyInRegisters)
 
 func multiply4(

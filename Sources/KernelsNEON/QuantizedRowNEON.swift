@@ -1,16 +1,76 @@
 import CIntrinsics
 import Kernels
 
-/// See `QuantizedKernels.quantizeRow`. A group's offset is −8 · Σ values.
-func quantizeRow(_ x: UnsafePointer<Float>, _ columns: Int, _ rows: QuantizedRows, _ token: Int, _ groups: Range<Int>) {
-  quantizeRow(x, columns, rows, token, groups, together: 4)
+/// See `QuantizedKernels.quantizeRows`. A group's offset is −8 · Σ values.
+func quantizeRows(
+  _ x: UnsafePointer<Float>, _ stride: Int, _ columns: Int, _ rows: QuantizedRows, _ tokens: Range<Int>, _ groups: Range<Int>
+) {
+  quantizeRows(x, stride, columns, rows, tokens, groups, together: 4)
 }
 
 /// The same, with eight inputs of a token together.
-public func quantizeRowInEights(_ x: UnsafePointer<Float>, _ columns: Int, _ rows: QuantizedRows, _ token: Int, _ groups: Range<Int>) {
-  quantizeRow(x, columns, rows, token, groups, together: 8)
+public func quantizeRowsInEights(
+  _ x: UnsafePointer<Float>, _ stride: Int, _ columns: Int, _ rows: QuantizedRows, _ tokens: Range<Int>, _ groups: Range<Int>
+) {
+  quantizeRows(x, stride, columns, rows, tokens, groups, together: 8)
 }
 
+@inline(__always)
+private func quantizeRows(
+  _ x: UnsafePointer<Float>, _ stride: Int, _ columns: Int, _ rows: QuantizedRows, _ tokens: Range<Int>, _ groups: Range<Int>, together: Int
+) {
+  quantizeInFours(x, stride, columns, rows, tokens, groups, together: together) { x in
+    greatestMagnitudes(x, stride, rows.group)
+  } values: { x, inverses, to, width in
+    together == 4
+      ? quantizeGroupInFours(x, stride, rows.group, inverses, to, width) : quantizeGroupInEights(x, stride, rows.group, inverses, to, width)
+  } one: { x, columns, token, groups in
+    quantizeRow(x, columns, rows, token, groups, together: together)
+  }
+}
+
+/// A group of four tokens, and the sums of their values.
+@inline(__always)
+private func quantizeGroupInFours(
+  _ x: UnsafePointer<Float>, _ stride: Int, _ count: Int, _ inverses: SIMD4<Float>, _ to: UnsafeMutableRawPointer, _ width: Int
+) -> SIMD4<Int32> {
+  var sums = neon_int32()
+  for index in 0..<count / 4 {
+    let bytes = neon_quantize_fours(x + 4 * index, stride, inverses)
+    neon_store(to + 4 * index * width, bytes)
+    sums = neon_add_fours(sums, bytes)
+  }
+  return sums
+}
+
+@inline(__always)
+private func quantizeGroupInEights(
+  _ x: UnsafePointer<Float>, _ stride: Int, _ count: Int, _ inverses: SIMD4<Float>, _ to: UnsafeMutableRawPointer, _ width: Int
+) -> SIMD4<Int32> {
+  var left = neon_int32()
+  var right = neon_int32()
+  for index in 0..<count / 8 {
+    let from = x + 8 * index
+    let place = to + 8 * index * width
+    let first = neon_quantize_eights(from, stride, inverses[0], inverses[1])
+    let second = neon_quantize_eights(from + 2 * stride, stride, inverses[2], inverses[3])
+    neon_store(place, first)
+    neon_store(place + 16, second)
+    left = neon_add_fours(left, first)
+    right = neon_add_fours(right, second)
+  }
+  return neon_join_pairs(left, right)
+}
+
+/// The bits of the greatest |x| of each of four tokens.
+@inline(__always)
+private func greatestMagnitudes(_ x: UnsafePointer<Float>, _ stride: Int, _ count: Int) -> SIMD4<Int32> {
+  var all = SIMD4<Int32>()
+  for token in 0..<4 { all[token] = greatestMagnitude(x + token * stride, count) }
+  return all
+}
+
+/// One token.
 @inline(__always)
 private func quantizeRow(
   _ x: UnsafePointer<Float>, _ columns: Int, _ rows: QuantizedRows, _ token: Int, _ groups: Range<Int>, together: Int

@@ -4,7 +4,7 @@ import Kernels
 /// Quantized products with nothing beyond the baseline of the architecture (SSE2 on x86, NEON on ARM): codes and values widened to int16, the
 /// zero point taken off the codes, and sums of two products added into int32.
 public let quantizedKernelsPortable = QuantizedKernels(
-  quantizeRow: quantizeRow, multiply4: multiply4, multiply8: multiply8,
+  quantizeRows: quantizeRows, multiply4: multiply4, multiply8: multiply8,
   scratchBytes: blockInputs * panelRows * 2 + blockInputs * tileTokens * 2 + (blockInputs / 32) * panelRows * 8,
   multiplyInRegisters: multiplyInRegisters)
 

@@ -1,6 +1,13 @@
 import Kernels
 
-/// See `QuantizedKernels.quantizeRow`. Leaves the offsets alone: these kernels take the zero point off the codes.
+/// See `QuantizedKernels.quantizeRows`. Leaves the offsets alone: these kernels take the zero point off the codes.
+func quantizeRows(
+  _ x: UnsafePointer<Float>, _ stride: Int, _ columns: Int, _ rows: QuantizedRows, _ tokens: Range<Int>, _ groups: Range<Int>
+) {
+  for token in tokens { quantizeRow(x + (token - tokens.lowerBound) * stride, columns, rows, token, groups) }
+}
+
+@inline(__always)
 func quantizeRow(_ x: UnsafePointer<Float>, _ columns: Int, _ rows: QuantizedRows, _ token: Int, _ groups: Range<Int>) {
   let place = QuantizedRowPlace(rows, token, group: groups.lowerBound, words: 1)
   let values = place.values.assumingMemoryBound(to: Int8.self)

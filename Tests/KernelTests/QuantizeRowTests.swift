@@ -46,6 +46,11 @@ struct QuantizeRowTests {
         token[place] = special
         check(kernels, panel, [token])
         check(kernels, panel, [token, token.map { $0 == 0 ? 0.25 : $0 }])
+        // Beside three usual tokens of whole groups.
+        let usual = (0..<64).map { Float($0) }
+        let whole = usual.indices.map { $0 == place ? special : usual[$0] }
+        check(kernels, panel, [usual, usual, whole, usual, whole])
+        check(kernels, panel, [[Float](repeating: special, count: 64), usual, usual, usual])
       }
     }
   }

@@ -65,7 +65,7 @@ struct QuantizedLayoutTests {
         for token in 0..<count {
           var x = [Float](repeating: 0, count: 32)
           x[start + token] = 127
-          kernels.quantizeRow(x, 32, rows, token, 0..<rows.groups)
+          kernels.quantizeRows(x, 32, 32, rows, token..<token + 1, 0..<rows.groups)
         }
         (bits == 4 ? kernels.multiply4 : kernels.multiply8)(panel, rows, output.pointer(to: Float.self), scratch.base)
         for token in 0..<count {

@@ -120,7 +120,8 @@ struct KernelRun {
     let bytes = QuantizedRows.byteCount(count: tokens.count, groups: panel.groups, group: panel.group)
     owner = GuardedMemory(byteCount: bytes)
     rows = QuantizedRows(memory: owner.base, count: tokens.count, groups: panel.groups, group: panel.group)
-    for (index, token) in tokens.enumerated() { kernels.quantizeRow(token, token.count, rows, index, 0..<rows.groups) }
+    let columns = tokens.first?.count ?? 0
+    kernels.quantizeRows(tokens.flatMap(\.self), columns, columns, rows, 0..<tokens.count, 0..<rows.groups)
 
     let codes = GuardedMemory(panel.packedCodes())
     let scales = GuardedMemory(panel.scales.map(\.bitPattern))

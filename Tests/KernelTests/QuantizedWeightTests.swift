@@ -27,7 +27,7 @@ struct QuantizedWeightTests {
         let tokens = (0..<count).map { _ in (0..<columns).map { _ in Float.random(in: -1...1, using: &numbers) } }
         let memory = GuardedMemory(byteCount: QuantizedRows.byteCount(count: count, groups: layout.groups, group: group))
         let activations = QuantizedRows(memory: memory.base, count: count, groups: layout.groups, group: group)
-        for (index, token) in tokens.enumerated() { kernels.quantizeRow(token, columns, activations, index, 0..<activations.groups) }
+        kernels.quantizeRows(tokens.flatMap(\.self), columns, columns, activations, 0..<count, 0..<activations.groups)
         let output = GuardedMemory(byteCount: count * 128)
         let scratch = GuardedMemory(byteCount: kernels.scratchBytes)
         let panel = QuantizedPanel(

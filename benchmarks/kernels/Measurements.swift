@@ -58,7 +58,7 @@ struct RandomMatrix {
     let x = (0..<columns).map { Float($0 % 255 - 127) }
     guard let memory = AlignedMemory(byteCount: QuantizedRows.byteCount(count: tokens, groups: groups, group: group)) else { return .infinity }
     let activations = QuantizedRows(memory: memory.base, count: tokens, groups: groups, group: group)
-    for token in 0..<tokens { kernels.quantizeRow(x, columns, activations, token, 0..<activations.groups) }
+    kernels.quantizeRows(x, 0, columns, activations, 0..<tokens, 0..<activations.groups)
     let outputs = (0..<pool.threadCount).compactMap { _ in AlignedMemory(byteCount: tokens * panelRows * 4) }
     let scratch = (0..<pool.threadCount).compactMap { _ in AlignedMemory(byteCount: kernels.scratchBytes) }
     return fastest {

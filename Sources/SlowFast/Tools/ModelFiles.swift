@@ -11,9 +11,10 @@ public enum ModelFiles {
     /// First damaged byte in the file, and the one after the last.
     public var start: Int
     public var end: Int
+    /// One line: the file, the part, the bytes, what was expected and what was found.
     public var problem: String
 
-    public var description: String { "\(part), bytes \(start) ..< \(end): \(problem)" }
+    public var description: String { problem }
   }
 
   /// Checks every checksum. `progress` gets bytes done and in all, and says whether to go on.

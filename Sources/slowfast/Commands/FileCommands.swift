@@ -44,7 +44,7 @@ struct VerifyCommand: ParsableCommand {
     } else if damage.isEmpty {
       print("\(model.escaped()): every checksum is right")
     } else {
-      for item in damage { print("\(model.escaped()): \(item.description)") }
+      for item in damage { print(item.description) }
     }
     if !damage.isEmpty { throw ExitCode(1) }
   }
