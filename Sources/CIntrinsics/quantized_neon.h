@@ -19,8 +19,6 @@ NEON neon_int8 neon_load(const void *from) { return (neon_int8)vld1q_s8((const i
 // Eight bytes, and zeros after them.
 NEON neon_int8 neon_load_eight(const void *from) { return (neon_int8)vcombine_s8(vld1_s8((const int8_t *)from), vdup_n_s8(0)); }
 NEON void neon_store(void *to, neon_int8 x) { vst1q_s8((int8_t *)to, (int8x16_t)x); }
-NEON neon_int32 neon_load_words(const int32_t *from) { return (neon_int32)vld1q_s32(from); }
-NEON void neon_store_words(int32_t *to, neon_int32 x) { vst1q_s32(to, (int32x4_t)x); }
 // The four bytes at `from`, four times.
 NEON neon_int8 neon_broadcast(const void *from) {
   int32_t bits;

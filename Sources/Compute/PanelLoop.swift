@@ -81,9 +81,12 @@ struct PanelLoop {
     step * max(1, chunkBytes / max(1, step * (first.panelBytes + (second?.panelBytes ?? 0))))
   }
 
-  /// Floats of scratch that a task of so many tokens needs: a tile for each weight, and a group of the output.
+  /// Panels of a weight that are multiplied before those of the other: of one token so many that each is read from memory in a longer run.
+  private func batch(tokens: Int) -> Int { tokens == 1 ? step : 1 }
+
+  /// Floats of scratch that a task of so many tokens needs: tiles for each weight, and a group of the output.
   func scratchFloats(tokens: Int) -> Int {
-    var columns = second == nil ? panelRows : 2 * panelRows
+    var columns = (second == nil ? 1 : 2) * batch(tokens: tokens) * panelRows
     if case .quantized(let rows) = destination { columns += rows.group }
     return tokens * columns
   }
@@ -97,15 +100,21 @@ struct PanelLoop {
     switch destination {
     case .floats(let output, let stride):
       for panel in panels {
-        compute(panel: panel, tokens: tokens, tiles: floats, scratch: scratch, using: engine)
+        compute(panels: panel..<panel + 1, tokens: tokens, tiles: floats, scratch: scratch, using: engine)
         finish(panel: panel, tokens: tokens.count, floats, output + tokens.lowerBound * stride + panel * panelRows, stride, using: engine)
       }
     case .quantized(let rows):
       let tiles = floats + tokens.count * rows.group
       for first in stride(from: panels.lowerBound, to: panels.upperBound, by: step) {
-        for panel in first..<min(first + step, panels.upperBound) {
-          compute(panel: panel, tokens: tokens, tiles: tiles, scratch: scratch, using: engine)
-          finish(panel: panel, tokens: tokens.count, tiles, floats + (panel - first) * panelRows, rows.group, using: engine)
+        let end = min(first + step, panels.upperBound)
+        let batch = batch(tokens: tokens.count)
+        for start in stride(from: first, to: end, by: batch) {
+          let some = start..<min(start + batch, end)
+          compute(panels: some, tokens: tokens, tiles: tiles, scratch: scratch, using: engine)
+          for panel in some {
+            let tile = tiles + (panel - start) * tokens.count * panelRows
+            finish(panel: panel, tokens: tokens.count, tile, floats + (panel - first) * panelRows, rows.group, using: engine)
+          }
         }
         let group = first / step
         let known = min(rows.group, outputColumns - first * panelRows)
@@ -114,15 +123,20 @@ struct PanelLoop {
     }
   }
 
-  /// The product, or both and their combination, of one panel: `[tokens][32]` floats in `tiles`.
+  /// The products, or both and their combination, of some panels: `[panels][tokens][32]` floats in `tiles`.
   private func compute(
-    panel: Int, tokens: Range<Int>, tiles: UnsafeMutablePointer<Float>, scratch: UnsafeMutableRawPointer, using engine: Engine
+    panels: Range<Int>, tokens: Range<Int>, tiles: UnsafeMutablePointer<Float>, scratch: UnsafeMutableRawPointer, using engine: Engine
   ) {
-    first.compute(panel: panel, tokens: tokens, tile: tiles, scratch: scratch, using: engine)
+    let size = tokens.count * panelRows
+    for (index, panel) in panels.enumerated() {
+      first.compute(panel: panel, tokens: tokens, tile: tiles + index * size, scratch: scratch, using: engine)
+    }
     guard let second else { return }
-    let others = tiles + tokens.count * panelRows
-    second.compute(panel: panel, tokens: tokens, tile: others, scratch: scratch, using: engine)
-    engine.kernels.float.gatedSilu(tiles, others, tokens.count * panelRows, tiles)
+    let others = tiles + panels.count * size
+    for (index, panel) in panels.enumerated() {
+      second.compute(panel: panel, tokens: tokens, tile: others + index * size, scratch: scratch, using: engine)
+    }
+    engine.kernels.float.gatedSilu(tiles, others, panels.count * size, tiles)
   }
 
   /// A panel's tile on its way to `output`, rows `stride` apart.
