@@ -2,7 +2,8 @@
 #   make demo   installs what is missing, builds, converts the embedded checkpoint and asks it about an embedded clip
 #   make test   installs what is missing, builds, and runs all tests
 # And more:
-#   make test-arm64   the tests on emulated 64-bit ARM; its toolchain (3 GB) goes to /var/cache/slowfast-arm64
+#   make test-arm64   all tests on emulated 64-bit ARM, an hour (test-arm64-quick: kernels and golden files, some minutes); its
+#                     toolchain (3 GB) goes to /var/cache/slowfast-arm64
 #   make deb          Debian packages for amd64 and arm64, in deb/; make test-deb installs and tries them on clean systems
 SHELL := /bin/bash
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
