@@ -1,62 +1,30 @@
 import CIntrinsics
 import Kernels
 
-/// See `QuantizedKernels.quantizeRows`. A group's offset is −8 · Σ values.
-func quantizeRows(
-  _ x: UnsafePointer<Float>, _ stride: Int, _ columns: Int, _ rows: QuantizedRows, _ tokens: Range<Int>, _ groups: Range<Int>
-) {
-  quantizeInFours(x, stride, columns, rows, tokens, groups) { x in
-    greatestMagnitudes(x, stride, rows.group)
-  } values: { x, inverses, to, width in
-    quantizeGroup(x, stride, rows.group, inverses, to, width)
-  } one: { x, columns, token, groups in
-    quantizeRow(x, columns, rows, token, groups)
-  }
-}
-
-/// A group of four tokens, and the sums of their values.
+/// What `CommonVNNI` works with.
+typealias Integers = __m512i
+let integersInVector = 16
 @inline(__always)
-func quantizeGroup(
-  _ x: UnsafePointer<Float>, _ stride: Int, _ count: Int, _ inverses: SIMD4<Float>, _ to: UnsafeMutableRawPointer, _ width: Int
-) -> SIMD4<Int32> {
-  var sums = avx512_fill32(0)
-  var from = x
-  var to = to
-  for _ in 0..<count / 16 {
-    let bytes = avx512_interleave_bytes(
-      quantize(from, inverses[0]), quantize(from + stride, inverses[1]), quantize(from + 2 * stride, inverses[2]),
-      quantize(from + 3 * stride, inverses[3]))
-    sums = avx512_dot(sums, avx512_fill8(1), bytes)
-    avx512_store_sixteens(to, bytes, 4 * width)
-    from += 16
-    to += 16 * width
-  }
-  return avx512_sums_of_fours(sums)
-}
-
-/// The bits of the greatest |x| of each of four tokens.
+func zeroIntegers() -> Integers { avx512_fill32(0) }
+/// The greater of each lane of `greatest` and the bits of |x|.
 @inline(__always)
-func greatestMagnitudes(_ x: UnsafePointer<Float>, _ stride: Int, _ count: Int) -> SIMD4<Int32> {
-  let mask = avx512_fill32(0x7fff_ffff)
-  var a = avx512_fill32(0)
-  var b = a
-  var c = a
-  var d = a
-  var from = x
-  for _ in 0..<count / 16 {
-    a = avx512_max32(a, avx512_and(mask, avx512_load(from)))
-    b = avx512_max32(b, avx512_and(mask, avx512_load(from + stride)))
-    c = avx512_max32(c, avx512_and(mask, avx512_load(from + 2 * stride)))
-    d = avx512_max32(d, avx512_and(mask, avx512_load(from + 3 * stride)))
-    from += 16
-  }
-  return avx512_greatest_of_four(a, b, c, d)
+func greaterMagnitudes(_ greatest: Integers, _ x: UnsafePointer<Float>) -> Integers {
+  avx512_max32(greatest, avx512_and(avx512_fill32(0x7fff_ffff), avx512_load(x)))
 }
-
 @inline(__always)
-func quantize(_ x: UnsafePointer<Float>, _ inverse: Float) -> __m512i {
-  avx512_round(avx512_multiply(avx512_load_floats(x), avx512_fill_float(inverse)))
+func greatestOfFour(_ a: Integers, _ b: Integers, _ c: Integers, _ d: Integers) -> SIMD4<Int32> { avx512_greatest_of_four(a, b, c, d) }
+@inline(__always)
+func roundedProducts(_ x: UnsafePointer<Float>, _ factor: Float) -> Integers {
+  avx512_round(avx512_multiply(avx512_load_floats(x), avx512_fill_float(factor)))
 }
+@inline(__always)
+func interleaveBytes(_ a: Integers, _ b: Integers, _ c: Integers, _ d: Integers) -> Integers { avx512_interleave_bytes(a, b, c, d) }
+@inline(__always)
+func addFours(_ sums: Integers, _ bytes: Integers) -> Integers { avx512_dot(sums, avx512_fill8(1), bytes) }
+@inline(__always)
+func storeSixteens(_ to: UnsafeMutableRawPointer, _ bytes: Integers, _ step: Int) { avx512_store_sixteens(to, bytes, step) }
+@inline(__always)
+func sumsOfFours(_ sums: Integers) -> SIMD4<Int32> { avx512_sums_of_fours(sums) }
 
 /// One token.
 @inline(never)
