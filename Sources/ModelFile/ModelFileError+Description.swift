@@ -97,7 +97,7 @@ extension ModelFileError: CustomStringConvertible {
     case .storedLength(let path, let part, let chunk, let rawLength, let found):
       (path, "chunk \(chunk) of \(part) stores \(rawLength) bytes as \(found), which its codec cannot")
     case .chunkChecksum(let path, let part, let range, let expected, let found):
-      (path, "\(part) is damaged in bytes \(text(range)): checksum \(hexadecimal(found)), expected \(hexadecimal(expected))")
+      (path, "\(part): damaged in bytes \(text(range)): checksum \(hexadecimal(found)), expected \(hexadecimal(expected))")
     case .invalidFrame(let path, let part, let range, let reason): (path, "\(part), bytes \(text(range)): no valid zstd frame: \(reason)")
     case .frameLength(let path, let part, let range, let expected, let found):
       (path, "\(part), bytes \(text(range)): the zstd frame holds \(found) bytes, \(expected) expected")
