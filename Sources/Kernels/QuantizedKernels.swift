@@ -1,7 +1,8 @@
 /// Rows of a weight matrix that one panel holds, on every machine.
 public let panelRows = 32
 
-/// The most inputs that may share a scale. Sums of products of a group stay exact in an int32 and in a float.
+/// The most inputs that may share a scale. Sums of products of a group stay exact in an int32 and in a float, and below 2²² (256 · 128 · 127),
+/// where ARM's tables take them for a float's last bits.
 public let largestGroup = 256
 
 /// 32 output rows of a quantized weight matrix, all inputs, as the file stores them.

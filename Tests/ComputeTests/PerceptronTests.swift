@@ -115,6 +115,29 @@ import Testing
     }
   }
 
+  /// A token alone, for which a task multiplies all panels of the gate before those of the other weight, gives bit for bit what it gives among
+  /// others; the last task has fewer panels than a group of the outer layer.
+  @Test(arguments: kernelNames, [32, 64, 128, 256])
+  func gatedAlone(_ kernels: String, _ group: Int) throws {
+    var numbers = SeededNumbers(17)
+    let engine = try engine(kernels)
+    let input = try Matrix(13, Self.columns, &numbers)
+    for width in [Self.width, 300] {
+      let gate = TestWeight(bits: 4, group: 32, asymmetric: true, rows: width, columns: Self.columns, &numbers)
+      let up = TestWeight(bits: 8, group: 64, asymmetric: false, rows: width, columns: Self.columns, &numbers)
+      let outer = TestWeight(bits: 8, group: group, asymmetric: false, rows: 40, columns: width, &numbers)
+      let inner = PerceptronInner.gated(gate: gate.matrix, up: up.matrix)
+      let together = try Matrix(rows: 13, columns: 40)
+      try engine.perceptron(input, inner, LinearProduct(outer.matrix, to: together))
+      #expect(together.values.contains { $0 != 0 })
+      for token in 0..<13 {
+        let alone = try Matrix(rows: 1, columns: 40)
+        try engine.perceptron(input[rows: token..<token + 1], inner, LinearProduct(outer.matrix, to: alone))
+        #expect(together[rows: token..<token + 1].values == alone.values)
+      }
+    }
+  }
+
   @Test func noTokens() throws {
     var numbers = SeededNumbers(16)
     let inner = TestWeight(bits: 4, group: 32, asymmetric: false, rows: 40, columns: 64, &numbers)

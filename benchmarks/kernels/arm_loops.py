@@ -121,7 +121,7 @@ def main():
             a_pass = cycles(options.mca, core, straight(inner), 1000)
             print(f"  {core}: {a_pass:.1f} cycles, {work / a_pass:.1f} {unit} a cycle")
             groups = [loop for loop in with_it if loop[0] <= first and loop[1] >= last and loop != (first, last)
-                      and any(text.startswith(("scvtf","fmul")) for _, text in body[loop[0]:loop[1] + 1])]
+                      and any(text.startswith("fmul") for _, text in body[loop[0]:loop[1] + 1])]
             if inputs and groups:
                 start, end = min(groups, key=lambda loop: loop[1] - loop[0])
                 before, after = straight(body[start:first]), straight(body[last + 1:end + 1])
