@@ -67,7 +67,7 @@ let package = Package(
       providers: [.apt(["libavformat-dev", "libavcodec-dev", "libswscale-dev", "libavutil-dev"])]),
 
     // Text of messages.
-    .target(name: "Diagnostics", swiftSettings: strict),
+    .target(name: "Support", swiftSettings: strict),
 
     // Computing.
     .target(name: "Parallel", dependencies: ["CIntrinsics"], swiftSettings: strict),
@@ -82,32 +82,32 @@ let package = Package(
     .target(name: "Measurement", dependencies: ["Kernels", "Parallel"], swiftSettings: strict),
 
     // What comes from outside.
-    .target(name: "Tokenizer", dependencies: ["Diagnostics"], swiftSettings: strict),
-    .target(name: "Video", dependencies: ["CLibAV", "CPixels", "Diagnostics"], swiftSettings: strict),
-    .target(name: "Checkpoint", dependencies: ["Diagnostics"], swiftSettings: strict),
+    .target(name: "Tokenizer", dependencies: ["Support"], swiftSettings: strict),
+    .target(name: "Video", dependencies: ["CLibAV", "CPixels", "Support"], swiftSettings: strict),
+    .target(name: "Checkpoint", dependencies: ["Support"], swiftSettings: strict),
 
     // The model's shape, the file, and the way from a checkpoint to it.
-    .target(name: "Architecture", dependencies: ["Diagnostics"], swiftSettings: strict),
-    .target(name: "ModelFile", dependencies: ["Diagnostics", "Parallel", "CZstd", "CXXHash"], swiftSettings: strict),
+    .target(name: "Architecture", dependencies: ["Support"], swiftSettings: strict),
+    .target(name: "ModelFile", dependencies: ["Support", "Parallel", "CZstd", "CXXHash"], swiftSettings: strict),
     // Optimised in debug builds too: tests quantize whole models.
     .target(name: "Quantization", dependencies: ["CIntrinsics", "Kernels", "Parallel"], swiftSettings: kernels([])),
     .target(
       name: "Conversion",
-      dependencies: ["Architecture", "Checkpoint", "Diagnostics", "Kernels", "ModelFile", "Parallel", "Quantization", "Tokenizer"],
+      dependencies: ["Architecture", "Checkpoint", "Support", "Kernels", "ModelFile", "Parallel", "Quantization", "Tokenizer"],
       swiftSettings: strict),
 
     // What others import.
     .target(
       name: "SlowFast",
       dependencies: [
-        "Architecture", "Checkpoint", "Compute", "Conversion", "Diagnostics", "Kernels", "Measurement", "ModelFile", "Parallel",
+        "Architecture", "Checkpoint", "Compute", "Conversion", "Support", "Kernels", "Measurement", "ModelFile", "Parallel",
         "Quantization", "Tokenizer", "Video",
       ],
       swiftSettings: strict),
 
     .executableTarget(
       name: "slowfast",
-      dependencies: ["Diagnostics", "SlowFast", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      dependencies: ["Support", "SlowFast", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       swiftSettings: strict),
 
     // Measures the kernels beside the machine's limits; not part of the product.

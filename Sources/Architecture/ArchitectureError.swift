@@ -1,4 +1,4 @@
-import Diagnostics
+import Support
 
 /// How a configuration or a set of tensors can fail to be a model that this project knows.
 public enum ArchitectureError: Error, Equatable, Sendable {

@@ -46,12 +46,6 @@ extension ModelConfig {
     ropeTheta = Float(try fields.number("rope_theta", in: 1...1e12, default: 10000))
     tiesWordEmbeddings = try fields.optionalBool("tie_word_embeddings") ?? false
 
-    let type = try fields.optionalString("torch_dtype") ?? "bfloat16"
-    guard let computeType = ComputeType(rawValue: type) else {
-      throw .configValue(field: "torch_dtype", found: type, expected: "float32, float16 or bfloat16")
-    }
-    self.computeType = computeType
-
     hybrid = try HybridConfig(fields: fields, layerCount: layerCount)
     imageSize = try ModelConfig.imageSize(fields)
     projector = try ProjectorType(name: fields.optionalString("mm_projector_type") ?? "linear")

@@ -11,9 +11,6 @@ public struct ModelConfig: Sendable, Equatable {
   public var rmsNormEpsilon: Float
   public var ropeTheta: Float
   public var tiesWordEmbeddings: Bool
-  /// The type that the published implementation computes in (`torch_dtype`). This runtime computes in floats all the same, but takes
-  /// over what the type does to constants: the rotary embedding's inverse frequencies are rounded to it.
-  public var computeType: ComputeType
 
   /// nil: a plain LLaVA-Qwen2 without slow tokens.
   public var hybrid: HybridConfig?
@@ -34,11 +31,6 @@ public struct ModelConfig: Sendable, Equatable {
 
   /// Frames of a clip, where the config says so.
   public var frameCount: Int?
-}
-
-/// A floating-point type by the name that `torch_dtype` has for it.
-public enum ComputeType: String, Sendable {
-  case float32, float16, bfloat16
 }
 
 /// The layers that also read the slow tokens.

@@ -1,4 +1,4 @@
-import Diagnostics
+import Support
 import Foundation
 
 /// A tensor of a checkpoint: what its file says about it, and which file that is.

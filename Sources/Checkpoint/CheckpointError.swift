@@ -1,4 +1,4 @@
-import Diagnostics
+import Support
 
 /// One way in which a checkpoint directory or a safetensors file can be wrong. `file` is the path as it was given.
 public enum CheckpointError: Error, Equatable {

@@ -5,7 +5,6 @@ import Parallel
 struct RotationKey: Hashable {
   let half: Int
   let theta: Float
-  let type: FloatType
 }
 
 /// Cosines and sines of consecutive positions: `[positions][half]` each.
@@ -21,18 +20,16 @@ struct RotationTable {
   }
   func sines(_ position: Int) -> UnsafePointer<Float> { cosines(position) + half }
 
-  /// The inverse frequencies are rounded to `type`: the published implementation converts them with the weights.
+  /// The inverse frequencies `theta^(−2i / 2half)` are 32-bit floats whatever type the weights have: they are no parameters.
   /// Angles are rounded as the published implementation rounds them, in 32-bit floats: at position 10 000 an exact angle differs by up
   /// to 6e-4. Their cosines and sines are exact.
-  init(positions: Range<Int>, half: Int, theta: Float, type: FloatType, using engine: Engine) throws(ComputeError) {
+  init(positions: Range<Int>, half: Int, theta: Float, using engine: Engine) throws(ComputeError) {
     self.positions = positions
     self.half = half
     let bytes = max(1, positions.count * 2 * half * MemoryLayout<Float>.stride)
     guard let memory = AlignedMemory(byteCount: bytes) else { throw .outOfMemory(bytes: bytes) }
     self.memory = memory
-    let frequencies = (0..<half).map { i in
-      rounded(1 / Float(pow(Double(theta), Double(Float(2 * i) / Float(2 * half)))), to: type)
-    }
+    let frequencies = (0..<half).map { i in 1 / Float(pow(Double(theta), Double(Float(2 * i) / Float(2 * half)))) }
     let base = memory.base.assumingMemoryBound(to: Float.self)
     engine.forEachRows(positions.count, columns: 64 * half) { rows, _ in
       for row in rows {
@@ -49,11 +46,10 @@ struct RotationTable {
 
 extension Engine {
   /// Rotary embedding in place of `[tokens, heads · headDimension]` whose first row is at `position`, as Qwen2 has it.
-  /// `frequencyType` is what the inverse frequencies `theta^(−2i / headDimension)` are rounded to.
-  public func rotate(_ x: Matrix, headDimension: Int, position: Int, theta: Float, frequencyType: FloatType = .float32) throws(ComputeError) {
+  public func rotate(_ x: Matrix, headDimension: Int, position: Int, theta: Float) throws(ComputeError) {
     precondition(headDimension > 0 && headDimension % 2 == 0 && x.columns % headDimension == 0 && position >= 0)
     let half = headDimension / 2
-    let table = try rotation(positions: position..<position + x.rows, half: half, theta: theta, type: frequencyType)
+    let table = try rotation(positions: position..<position + x.rows, half: half, theta: theta)
     let rotate = kernels.float.rotate
     forEachRows(x.rows, columns: x.columns) { rows, _ in
       for row in rows {
@@ -63,24 +59,13 @@ extension Engine {
   }
 
   /// The table of the last positions asked for is kept: all layers ask for the same.
-  private func rotation(positions: Range<Int>, half: Int, theta: Float, type: FloatType) throws(ComputeError) -> RotationTable {
-    let key = RotationKey(half: half, theta: theta, type: type)
+  private func rotation(positions: Range<Int>, half: Int, theta: Float) throws(ComputeError) -> RotationTable {
+    let key = RotationKey(half: half, theta: theta)
     if let table = rotations[key], table.positions.lowerBound <= positions.lowerBound, table.positions.upperBound >= positions.upperBound {
       return table
     }
-    let table = try RotationTable(positions: positions, half: half, theta: theta, type: type, using: self)
+    let table = try RotationTable(positions: positions, half: half, theta: theta, using: self)
     rotations[key] = table
     return table
-  }
-}
-
-/// To nearest, ties to even.
-private func rounded(_ value: Float, to type: FloatType) -> Float {
-  switch type {
-  case .float32: return value
-  case .float16: return Float(Float16(value))
-  case .bfloat16:
-    let bits = value.bitPattern
-    return Float(bitPattern: (bits &+ 0x7FFF &+ (bits >> 16 & 1)) & 0xFFFF_0000)
   }
 }

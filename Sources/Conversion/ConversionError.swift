@@ -1,6 +1,6 @@
 import Architecture
 import Checkpoint
-import Diagnostics
+import Support
 import ModelFile
 import Quantization
 import Tokenizer

@@ -1,4 +1,4 @@
-import Diagnostics
+import Support
 import ModelFile
 
 /// A plan as a program or a person reads it.

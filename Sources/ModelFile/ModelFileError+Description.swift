@@ -1,4 +1,4 @@
-import Diagnostics
+import Support
 
 extension ModelFileError: CustomStringConvertible {
   /// One line: the file, where in it, what was expected and what was found.

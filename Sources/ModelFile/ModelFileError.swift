@@ -1,4 +1,4 @@
-import Diagnostics
+import Support
 
 /// How reading or writing a model file can fail: one case for each way to be wrong. Offsets are bytes from the start of the file.
 public enum ModelFileError: Error, Equatable, Sendable {

@@ -2,7 +2,7 @@ import Architecture
 import Checkpoint
 import Compute
 import Conversion
-import Diagnostics
+import Support
 import ModelFile
 import Tokenizer
 import Video

@@ -1,4 +1,4 @@
-import Diagnostics
+import Support
 
 /// What can be wrong with a tokenizer's files or with its serialized form.
 public enum TokenizerError: Error, Equatable, Sendable {

@@ -1,4 +1,4 @@
-import Diagnostics
+import Support
 
 /// What can be wrong with a clip, with a request for its frames, or with the place that pictures are written to.
 public enum VideoError: Error, Sendable {

@@ -16,7 +16,6 @@ import Testing
   @Test func unknownWords() {
     expectValue("model_type", ["model_type": "llama"])
     expectValue("hidden_act", ["hidden_act": "gelu"])
-    expectValue("torch_dtype", ["torch_dtype": "float8"])
     expectValue("mm_vision_tower", ["mm_vision_tower": "siglip-576"])
     expectValue("mm_vision_tower", ["mm_vision_tower": "convnext"])
     expectValue("mm_vision_tower", ["mm_vision_tower": "convnext-99999999999999999999"])
@@ -75,7 +74,6 @@ import Testing
     expectValue("rope_theta", ["rope_theta": 1e300])
     expectValue("tie_word_embeddings", ["tie_word_embeddings": "no"])
     expectValue("model_type", ["model_type": 7])
-    expectValue("torch_dtype", ["torch_dtype": ["float16"]])
   }
 
   @Test(arguments: ["model_type", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size", "mm_vision_tower"])

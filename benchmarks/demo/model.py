@@ -83,11 +83,10 @@ class Attention(nn.Module):
         return F.scaled_dot_product_attention(q, k.to(q.dtype), v.to(q.dtype), attn_mask=mask).transpose(1, 2).flatten(2)
 
 
-def rope_of(positions: Tensor, size: int, theta: float, stored: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Cosine and sine [B, 1, L, size] of positions [B, L]. The published implementation keeps the rates in the
-    checkpoint's own type: rounding them is part of the model (it moves the recorded hidden states by 0.1 %)."""
+def rope_of(positions: Tensor, size: int, theta: float) -> tuple[Tensor, Tensor]:
+    """Cosine and sine [B, 1, L, size] of positions [B, L]. The rates are 32-bit floats
+    whatever type the weights have."""
     rates = 1 / theta ** (torch.arange(0, size, 2, device=positions.device, dtype=torch.float32) / size)
-    rates = rates.to(stored).float()
     angles = (positions[..., None].float() * rates).repeat(1, 1, 2)[:, None]
     return angles.cos(), angles.sin()
 
@@ -186,7 +185,7 @@ class SlowFast(nn.Module):
     ) -> Tensor:
         """Embeddings x [B, L, D] → final normed states [B, L, D]; appends every layer's output to `hidden` if given."""
         size = self.config["hidden_size"] // self.config["num_attention_heads"]
-        rope = rope_of(positions, size, self.config["rope_theta"], getattr(torch, self.config["torch_dtype"]))
+        rope = rope_of(positions, size, self.config["rope_theta"])
         for layer in self.model.layers:
             if hidden is not None:
                 hidden.append(x)

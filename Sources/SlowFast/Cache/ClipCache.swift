@@ -1,5 +1,5 @@
 import Compute
-import Diagnostics
+import Support
 import Foundation
 import Kernels
 import ModelFile

@@ -1,7 +1,7 @@
 import Architecture
 import Compute
 import Conversion
-import Diagnostics
+import Support
 import ModelFile
 import Parallel
 import Quantization

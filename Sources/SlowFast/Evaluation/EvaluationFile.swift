@@ -1,5 +1,5 @@
 import Checkpoint
-import Diagnostics
+import Support
 import Foundation
 import ModelFile
 

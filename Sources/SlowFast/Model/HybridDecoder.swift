@@ -120,8 +120,7 @@ extension HybridDecoder.Layer {
       x, norm: .rms(weight: inputNorm, epsilon: config.rmsNormEpsilon),
       [self.query.product(to: query), self.key.product(to: key), self.value.product(to: value)])
     for x in [query, key] {
-      try engine.rotate(
-        x, headDimension: headDimension, position: position, theta: config.ropeTheta, frequencyType: FloatType(config.computeType))
+      try engine.rotate(x, headDimension: headDimension, position: position, theta: config.ropeTheta)
     }
     let past = own.count
     own.append(keys: key, values: value, interleaved: false, using: engine)
@@ -176,15 +175,5 @@ struct DecoderCaches: Sendable {
   /// Forgets all but the first `count` tokens.
   func truncate(to count: Int) {
     for cache in own { cache.count = min(cache.count, count) }
-  }
-}
-
-extension FloatType {
-  init(_ type: ComputeType) {
-    switch type {
-    case .float32: self = .float32
-    case .float16: self = .float16
-    case .bfloat16: self = .bfloat16
-    }
   }
 }

@@ -1,5 +1,5 @@
 import Checkpoint
-import Diagnostics
+import Support
 import Video
 
 extension ClipSource {

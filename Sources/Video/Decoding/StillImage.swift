@@ -1,5 +1,5 @@
 import CLibAV
-import Diagnostics
+import Support
 
 /// An image file: one picture, upright.
 struct StillImage {

@@ -1,5 +1,5 @@
 import ArgumentParser
-import Diagnostics
+import Support
 import SlowFast
 
 struct ConvertCommand: ParsableCommand {

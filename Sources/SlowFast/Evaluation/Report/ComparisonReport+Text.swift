@@ -1,4 +1,4 @@
-import Diagnostics
+import Support
 
 extension ComparisonReport {
   /// Tables for a terminal.

@@ -1,4 +1,4 @@
-import Diagnostics
+import Support
 
 /// A picture in the text of a page. Lengths are in pixels; styles are classes of the page.
 struct SVG {
