@@ -8,7 +8,7 @@
 SHELL := /bin/bash
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PACKAGES := libavcodec-dev libavformat-dev libavutil-dev libswscale-dev libzstd-dev libxxhash-dev pkg-config
-TEST_PACKAGES := python3-venv
+TEST_PACKAGES := python3-venv strace
 PYTHON_PACKAGES := numpy zstandard xxhash tokenizers
 BUILD := .build/release
 VENV := .build/venv

@@ -16,13 +16,14 @@ public final class ThreadPool: Sendable {
   /// Held while a loop runs: a second thread's loop waits for it.
   private let turn = Mutex<Void>(())
 
-  /// Starts `threadCount − 1` threads; nil takes the number of processors that this process may use.
+  /// Starts `threadCount − 1` threads, or as many of them as the system gives; nil takes the number of processors that this process may use.
   public init(threadCount: Int? = nil) {
-    let count = max(1, threadCount ?? ThreadPool.availableProcessors)
-    self.threadCount = count
+    let wanted = max(1, threadCount ?? ThreadPool.availableProcessors)
     // Threads that outnumber the processors would spin in each other's way.
-    team = ThreadTeam(workers: count, spins: count <= ThreadPool.availableProcessors)
-    for worker in 1..<count { team.start(worker: worker) }
+    team = ThreadTeam(workers: wanted, spins: wanted <= ThreadPool.availableProcessors)
+    var count = 1
+    while count < wanted, team.start(worker: count) { count += 1 }
+    self.threadCount = count
   }
 
   deinit { team.stop() }

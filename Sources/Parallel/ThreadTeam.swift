@@ -78,28 +78,9 @@ final class ThreadTeam: @unchecked Sendable {
     }
   }
 
-  func start(worker: Int) {
-    let start = Unmanaged.passRetained(Start(team: self, worker: worker))
-    var thread = pthread_t()
-    let failed = pthread_create(
-      &thread, nil,
-      { argument in
-        guard let argument else { return nil }
-        let start = Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
-        LoopFrame.enter(start.team, worker: start.worker) { start.team.serve(worker: start.worker) }
-        return nil
-      }, start.toOpaque())
-    // A system that gives no more threads leaves the loops to those there are.
-    if failed != 0 { start.release() } else { pthread_detach(thread) }
-  }
-
-  private final class Start {
-    let team: ThreadTeam
-    let worker: Int
-    init(team: ThreadTeam, worker: Int) {
-      self.team = team
-      self.worker = worker
-    }
+  /// False where the system gives no more threads.
+  func start(worker: Int) -> Bool {
+    detachThread { LoopFrame.enter(self, worker: worker) { self.serve(worker: worker) } }
   }
 
   func stop() {

@@ -45,10 +45,30 @@ import Video
   /// Whatever is changed or cut, there is a result or an error of this module; never a trap.
   @Test(arguments: ["b_frames.mp4", "open_gop_hevc.mp4", "hidden_vp9.webm", "hidden_vp8.webm", "motion_jpeg.avi", "open_gop.ts", "av1.mkv"])
   func anyDamage(_ name: String) throws {
+    try checkDamage(name, rounds: 12)
+  }
+
+  /// Decoders of the H.263 family return damaged frames together with an error, which threads that each decode a frame do not survive.
+  /// The clips are `testsrc2` at 128 × 96, by FFmpeg 5.1.
+  @Test(arguments: ["mpeg4.avi", "mpeg4_partitions.avi", "h263.3gp", "msmpeg4.avi", "wmv2.asf", "flv1.flv", "rv20.rm"])
+  func anyDamageOfTheH263Family(_ name: String) throws {
+    let sound = try Sampled(clip: "damaged/\(name)", 4)
+    #expect(sound.report.decodedFrames == 15 && !sound.report.warnings.contains { $0.hasPrefix("damaged") })
+    try checkDamage("damaged/\(name)", rounds: 40)
+  }
+
+  /// A damaged clip that ended the process; FFmpeg 5.1 on one thread decodes 20 frames of its 20 packets.
+  @Test(arguments: [1, 2, 3, 8]) func damagedMPEG4(_ threads: Int) throws {
+    let sampled = try Sampled(TestClips.path("damaged/abort_mpeg4.avi"), SamplingRequest(frames: 4), threads: threads)
+    #expect(sampled.frames.count == 4 && sampled.report.decodedFrames == 20)
+    #expect(sampled.report.warnings.contains { $0.hasPrefix("damaged: ") })
+  }
+
+  private func checkDamage(_ name: String, rounds: Int) throws {
     let directory = try TemporaryDirectory()
     let original = [UInt8](try Data(contentsOf: URL(fileURLWithPath: TestClips.path(name))))
     var random = SeededNumbers(UInt64(name.utf8.count))
-    for round in 0..<12 {
+    for round in 0..<rounds {
       var bytes = original
       if round % 3 == 0 { bytes.removeLast(Int(random.next() % UInt64(bytes.count))) }
       for _ in 0..<4 {

@@ -1,4 +1,4 @@
-import Foundation
+import Parallel
 import Video
 
 /// Where a clip's frames come from.
@@ -50,7 +50,9 @@ struct FrameFeed: Sendable {
       return SamplingReport(decodedFrames: images.count, rotation: 0, frames: report, warnings: [])
     case .visual(let visual):
       let queue = FrameQueue()
-      Thread.detachNewThread { decode(visual, to: queue, isCancelled) }
+      guard detachThread({ decode(visual, to: queue, isCancelled) }) else {
+        return try forEachOnThisThread(visual, times: &times, isCancelled: isCancelled, body: body)
+      }
       while true {
         let item = times.measure(\.frameWait) { queue.take() }
         do throws(SlowFastError) {
@@ -71,18 +73,47 @@ struct FrameFeed: Sendable {
     }
   }
 
+  /// Where the system gives no thread: each frame is decoded when the one before is encoded.
+  private func forEachOnThisThread(
+    _ visual: VisualSource, times: inout StageTimes, isCancelled: @escaping @Sendable () -> Bool,
+    body: (Event, inout StageTimes) throws(SlowFastError) -> Void
+  ) throws(SlowFastError) -> SamplingReport {
+    var clock = StageTimes.now
+    do throws(VideoError) {
+      let report = try visual.sample(
+        request(visual), threads: 1, cancelled: isCancelled, onRestart: { try body(.restart, &times) },
+        onFrame: { frame in
+          times.decode += StageTimes.now - clock
+          try body(frame.isRepeat ? .repeated : .frame(times.measure(\.resize) { preprocessing.pixels(frame.image) }), &times)
+          clock = StageTimes.now
+        })
+      times.decode += StageTimes.now - clock
+      return report
+    } catch {
+      switch error {
+      case .cancelled: throw .cancelled
+      case .consumerFailed(let inner as SlowFastError): throw inner
+      default: throw .video(error)
+      }
+    }
+  }
+
+  private func request(_ visual: VisualSource) -> SamplingRequest {
+    var request = sampling
+    request.frames = visual.frameCount(sampling)
+    return request
+  }
+
   /// The decoding thread. It and the codec's threads, which it starts, run only as far ahead as the queue lets them: beside the tower, whose
   /// threads are as many as there are processors already, they wait nearly all the time. The pool's loops lose nothing when a thread has to
   /// stand back for a while.
   private func decode(_ visual: VisualSource, to queue: FrameQueue, _ isCancelled: @escaping @Sendable () -> Bool) {
     var times = StageTimes()
     var clock = StageTimes.now
-    var request = sampling
-    request.frames = visual.frameCount(sampling)
     let result: Result<SamplingReport, SlowFastError>
     do throws(VideoError) {
       let report = try visual.sample(
-        request, threads: threads, cancelled: { isCancelled() || queue.isStopped }, onRestart: { queue.put(.restart) },
+        request(visual), threads: threads, cancelled: { isCancelled() || queue.isStopped }, onRestart: { queue.put(.restart) },
         onFrame: { frame in
           // Time between frames is the decoder's; waiting for room is nobody's.
           times.decode += StageTimes.now - clock

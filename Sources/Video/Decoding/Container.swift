@@ -7,6 +7,9 @@ final class Container {
   private let io: InputContext
   private let format: UnsafeMutablePointer<AVFormatContext>
 
+  /// No protocol of libav has this name.
+  private static let noProtocol = "none"
+
   enum Reading: Equatable {
     case packet
     case end
@@ -19,6 +22,7 @@ final class Container {
     self.path = path
     input = try FileInput(path: path, cancelled: cancelled)
     io = try InputContext(input)
+    let container = try Container.format(of: input, io)
     guard let context = avformat_alloc_context() else { throw .outOfMemory }
     context.pointee.pb = io.pointer
     context.pointee.interrupt_callback = AVIOInterruptCB(
@@ -26,20 +30,37 @@ final class Container {
         guard let opaque else { return 0 }
         return Unmanaged<FileInput>.fromOpaque(opaque).takeUnretainedValue().cancelled() ? 1 : 0
       }, opaque: Unmanaged.passUnretained(input).toOpaque())
-    // Playlists and references would open other files or addresses: refused, whatever the file says.
+    // What the file holds is read through `input` alone. Formats that would open other files or addresses by ways of their own are refused
+    // before they begin; the lists are for formats within formats.
     context.pointee.io_open = { _, _, _, _, _ in lav_error_of_errno(EPERM) }
-    var opened: UnsafeMutablePointer<AVFormatContext>? = context
-    // No name is given: what the file is, its bytes tell, not its extension.
-    let code = avformat_open_input(&opened, nil, nil, nil)
-    guard code >= 0, let opened else {
-      if input.cancelled() { throw .cancelled }
-      if input.readError != 0 { throw .unreadable(path: path, reason: LibAV.text(code)) }
-      throw .notVideo(path: path, reason: LibAV.text(code))
+    guard av_opt_set(context, "format_whitelist", ContainerFormats.allowed, 0) >= 0,
+      av_opt_set(context, "protocol_whitelist", Container.noProtocol, 0) >= 0
+    else {
+      avformat_free_context(context)
+      throw .outOfMemory
     }
+    var opened: UnsafeMutablePointer<AVFormatContext>? = context
+    let code = avformat_open_input(&opened, nil, container, nil)
+    guard code >= 0, let opened else { throw Container.failure(code, input) }
     format = opened
     // A failure here leaves some stream unknown, perhaps not the one that is wanted.
     _ = avformat_find_stream_info(format, nil)
     if input.cancelled() { throw .cancelled }
+  }
+
+  /// No name is given: what the file is, its bytes tell, not its extension.
+  private static func format(of input: FileInput, _ io: InputContext) throws(VideoError) -> UnsafePointer<AVInputFormat> {
+    var format: UnsafePointer<AVInputFormat>?
+    let code = av_probe_input_buffer2(io.pointer, &format, nil, nil, 0, 0)
+    guard code >= 0, let format else { throw failure(code, input) }
+    if let objection = ContainerFormats.objection(to: format) { throw .notVideo(path: input.path, reason: objection) }
+    return format
+  }
+
+  private static func failure(_ code: Int32, _ input: FileInput) -> VideoError {
+    if input.cancelled() { return .cancelled }
+    return input.readError != 0
+      ? .unreadable(path: input.path, reason: LibAV.text(code)) : .notVideo(path: input.path, reason: LibAV.text(code))
   }
 
   deinit {

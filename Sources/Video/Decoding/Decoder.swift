@@ -30,16 +30,37 @@ final class Decoder {
     guard avcodec_parameters_to_context(context, stream.parameters) >= 0 else { throw .outOfMemory }
     context.pointee.pkt_timebase = stream.timeBase
     context.pointee.max_pixels = LibAV.pixelLimit
-    // libav by itself takes one more, with the memory of its frames.
-    context.pointee.thread_count = Int32(clamping: max(1, threads ?? Int(av_cpu_count())))
-    switch threading {
-    case .frames:
-      context.pointee.thread_type = FF_THREAD_FRAME | FF_THREAD_SLICE
+    context.pointee.thread_type = FF_THREAD_SLICE
+    if threading == .frames {
+      if Decoder.survivesFrameThreads(codec.pointee.id) { context.pointee.thread_type |= FF_THREAD_FRAME }
       context.pointee.err_recognition |= AV_EF_EXPLODE
-    case .slices: context.pointee.thread_type = FF_THREAD_SLICE
     }
-    let code = avcodec_open2(context, codec, nil)
-    guard code >= 0 else { throw .noFrames(path: path, reason: LibAV.text(code)) }
+    var count = max(1, threads ?? Int(av_cpu_count()))
+    while true {
+      // libav by itself takes one more, with the memory of its frames.
+      context.pointee.thread_count = Int32(clamping: count)
+      let code = avcodec_open2(context, codec, nil)
+      if code >= 0 { break }
+      // Where the system gives no more threads, or no memory for them, fewer do.
+      guard count > 1, code == lav_error_again || code == lav_error_of_errno(ENOMEM) else {
+        throw .noFrames(path: path, reason: LibAV.text(code))
+      }
+      count /= 2
+    }
+  }
+
+  /// Whether damage in this codec's frames, reported as an error, may meet threads that each decode a frame.
+  ///
+  /// A decoder of MPEG-4 part 2 and its relatives says both “here is a frame” and “it is damaged”; libav then gives the frame back on
+  /// the thread and ends the process when it is missing (an assertion in `decode.c` of FFmpeg 5). Such codecs are old and quick to decode.
+  private static func survivesFrameThreads(_ codec: AVCodecID) -> Bool {
+    switch codec {
+    case AV_CODEC_ID_MPEG4, AV_CODEC_ID_H263, AV_CODEC_ID_H263P, AV_CODEC_ID_H263I, AV_CODEC_ID_FLV1, AV_CODEC_ID_MSMPEG4V1,
+      AV_CODEC_ID_MSMPEG4V2, AV_CODEC_ID_MSMPEG4V3, AV_CODEC_ID_WMV1, AV_CODEC_ID_WMV2, AV_CODEC_ID_WMV3, AV_CODEC_ID_WMV3IMAGE,
+      AV_CODEC_ID_VC1, AV_CODEC_ID_VC1IMAGE, AV_CODEC_ID_MSS2, AV_CODEC_ID_RV10, AV_CODEC_ID_RV20, AV_CODEC_ID_RV30, AV_CODEC_ID_RV40:
+      false
+    default: true
+    }
   }
 
   deinit {
