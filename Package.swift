@@ -120,7 +120,7 @@ let package = Package(
     tests("KernelTests", ["Kernels", "KernelsPortable", "Compute", "Quantization"] + kernelTargets.map { .byName(name: $0.name) }),
     tests("ComputeTests", ["Compute", "Kernels", "Parallel", "Quantization"]),
     tests("TokenizerTests", ["Tokenizer"], resources: [.copy("Data")]),
-    tests("VideoTests", ["Video"], exclude: ["Data"]),
+    tests("VideoTests", ["Support", "Video"], exclude: ["Data"]),
     tests("CheckpointTests", ["Checkpoint"]),
     tests("ModelFileTests", ["ModelFile", "Parallel"]),
     tests("QuantizationTests", ["Compute", "Kernels", "Parallel", "Quantization"]),

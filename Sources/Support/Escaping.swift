@@ -13,7 +13,9 @@ extension String {
         case "\n": result += "\\n"
         case "\r": result += "\\r"
         case "\t": result += "\\t"
-        default: result += "\\u{\(String(scalar.value, radix: 16))}"
+        default:
+          // A byte of a name, which is no text.
+          if let byte = scalar.escapedByte { result += "\\x" + String(byte, radix: 16) } else { result += "\\u{\(String(scalar.value, radix: 16))}" }
         }
       default: result.unicodeScalars.append(scalar)
       }

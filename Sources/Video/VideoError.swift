@@ -24,8 +24,12 @@ public enum VideoError: Error, Sendable {
   case noFrames(path: String, reason: String)
   /// No frame lies in `start ..< end`; the clip's own frames lie in `first ... last` (seconds).
   case noFramesInRange(path: String, start: Double?, end: Double?, first: Double, last: Double)
-  /// A directory without a single image.
-  case noImages(path: String)
+  /// A directory without a single image; `found` says what it holds.
+  case noImages(path: String, found: String)
+  /// A picture of more than `limit` pixels.
+  case tooLarge(path: String, width: Int, height: Int, limit: Int)
+  /// An image file of a kind that would decode to other pixels than are meant, or not at all.
+  case unsupportedImage(path: String, reason: String)
   /// An image file that does not decode.
   case damagedImage(path: String, reason: String)
   /// A second reading gave other frames than the first one.
@@ -68,7 +72,10 @@ extension VideoError: CustomStringConvertible {
     case .noFrames(let path, let reason): "\(path.quoted): not one frame decodes: \(reason.escaped())"
     case .noFramesInRange(let path, let start, let end, let first, let last):
       "\(path.quoted): no frame in \(rangeText(start, end)); the clip's frames are from \(secondsText(first)) to \(secondsText(last)) s"
-    case .noImages(let path): "\(path.quoted): no image in this directory"
+    case .noImages(let path, let found): "\(path.quoted): no image in this directory, \(found)"
+    case .tooLarge(let path, let width, let height, let limit):
+      "\(path.quoted): \(width)×\(height) pixels (\(millions(width, height)) megapixels) are too large; at most \(limit / 1_000_000) megapixels are taken"
+    case .unsupportedImage(let path, let reason): "\(path.quoted): \(reason.escaped())"
     case .damagedImage(let path, let reason): "\(path.quoted): the image does not decode: \(reason.escaped())"
     case .changedWhileReading(let path): "\(path.quoted): a second reading gave other frames; is the file being written?"
     case .invalidFrameCount(let count, let limit): "frames: expected 1 to \(limit), found \(count)"
@@ -81,12 +88,14 @@ extension VideoError: CustomStringConvertible {
     case .unwritableImage(let path, let width, let height, let reason):
       "\(path.quoted): a picture of \(width)×\(height) pixels cannot be written: \(reason.escaped())"
     case .unwritable(let path, let reason): "\(path.quoted): cannot be written: \(reason.escaped())"
-    case .outOfMemory: "no memory left for decoding"
+    case .outOfMemory: "the system gives no more memory for decoding (a limit of the address space, as ulimit -v sets it?)"
     case .cancelled: "cancelled"
     case .consumerFailed(let error): "\(error)"
     }
   }
 }
+
+private func millions(_ width: Int, _ height: Int) -> Int { Int((Double(width) * Double(height) / 1e6).rounded()) }
 
 private func rangeText(_ start: Double?, _ end: Double?) -> String {
   "\(start.map(secondsText) ?? "the start") to \(end.map(secondsText) ?? "the end")\(start == nil && end == nil ? "" : " s")"

@@ -9,6 +9,8 @@ public struct VisualSource: Sendable {
 
   public let path: String
   public let kind: Kind
+  /// What a directory holds beside its images, each a sentence.
+  private let leftOut: [String]
 
   /// Pixels of all frames together up to which a film is decoded whole, which proves the number of its frames. The default is decoded
   /// in about a second by two processors: 320 frames of 1280 × 720.
@@ -19,10 +21,14 @@ public struct VisualSource: Sendable {
     self.path = path
     switch try PathKind(of: path) {
     case .directory:
-      let images = try imageFiles(in: path)
-      guard !images.isEmpty else { throw .noImages(path: path) }
-      kind = .directory(images)
-    case .file: kind = try ImageFormat(firstBytes(of: path)) == nil ? .film : .image
+      let directory = try ImageDirectory(path)
+      guard !directory.images.isEmpty else { throw .noImages(path: path, found: directory.contents) }
+      kind = .directory(directory.images)
+      leftOut = directory.warnings
+    case .file:
+      let head = try FileInput(path: path, cancelled: { false }).read(first: 1 << 16)
+      kind = ImageFormat(head).map { $0 != .gif && ($0 != .png || ImageHeader(head, $0).pictures == 1) } ?? false ? .image : .film
+      leftOut = []
     }
   }
 
@@ -65,7 +71,7 @@ public struct VisualSource: Sendable {
     case .image:
       try StillSampler(path: path, request: request, delivery: delivery, cancelled: cancelled).run([path], isDirectory: false)
     case .directory(let files):
-      try StillSampler(path: path, request: request, delivery: delivery, cancelled: cancelled).run(files, isDirectory: true)
+      try StillSampler(path: path, request: request, delivery: delivery, cancelled: cancelled).run(files, leftOut: leftOut, isDirectory: true)
     }
   }
 }

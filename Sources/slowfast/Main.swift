@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import SlowFast
+import Support
 
 /// One line and a status for whatever happens: 0 done, 1 bad input, 2 wrong usage, 130 interrupted.
 @main
@@ -8,7 +9,7 @@ struct Main {
   static func main() {
     Interrupt.install()
     do {
-      var command = try SlowFastCommand.parseAsRoot()
+      var command = try SlowFastCommand.parseAsRoot(CommandLine.systemArguments)
       try command.run()
     } catch {
       exit(report(error))

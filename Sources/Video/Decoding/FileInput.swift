@@ -1,4 +1,5 @@
 import CLibAV
+import Support
 
 #if canImport(Glibc)
   import Glibc
@@ -15,7 +16,7 @@ enum PathKind {
     // A zero byte would end the name early, and another file would be opened.
     guard !path.isEmpty, !path.utf8.contains(0) else { throw .notFound(path: path) }
     var status = stat()
-    guard stat(path, &status) == 0 else {
+    guard path.withFileName({ stat($0, &status) }) == 0 else {
       if errno == ENOENT || errno == ENOTDIR { throw .notFound(path: path) }
       throw .unreadable(path: path, reason: String(cString: strerror(errno)))
     }
@@ -43,7 +44,7 @@ final class FileInput {
   init(path: String, cancelled: @escaping () -> Bool) throws(VideoError) {
     guard case .file(let size) = try PathKind(of: path) else { throw .notAFile(path: path) }
     guard size > 0 else { throw .empty(path: path) }
-    descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    descriptor = path.withFileName { open($0, O_RDONLY | O_CLOEXEC) }
     guard descriptor >= 0 else { throw .unreadable(path: path, reason: String(cString: strerror(errno))) }
     self.path = path
     self.size = size
@@ -98,6 +99,7 @@ final class FileInput {
   func read(first limit: Int) throws(VideoError) -> [UInt8] {
     var failure: Int32 = 0
     let count = min(limit, Int(size))
+    try LibAV.reserve(count)
     let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
       while filled < count, failure == 0, let base = buffer.baseAddress {
         let got = read(base + filled, Int32(min(count - filled, 1 << 20)))

@@ -8,6 +8,7 @@ import CLibAV
 final class FrameConverter {
   /// Whether the pictures come from image files: chroma is interpolated, as image libraries do it.
   private let isStill: Bool
+  private let alpha: ImageHeader.Alpha
   private let path: String
   private var converter: UnsafeMutableRawPointer?
   private var current: Shape?
@@ -20,9 +21,10 @@ final class FrameConverter {
     var isFullRange: Bool, isLimitedRange: Bool
   }
 
-  init(path: String, isStill: Bool = false) {
+  init(path: String, isStill: Bool = false, alpha: ImageHeader.Alpha = .straight) {
     self.path = path
     self.isStill = isStill
+    self.alpha = alpha
   }
 
   deinit { lav_converter_close(converter) }
@@ -33,16 +35,22 @@ final class FrameConverter {
     let format = stored.withoutRange
     let shape = Shape(
       width: Int(source.width), height: Int(source.height), format: format, matrix: source.colorspace,
-      isFullRange: format != stored || source.color_range == AVCOL_RANGE_JPEG, isLimitedRange: source.color_range == AVCOL_RANGE_MPEG)
-    guard shape.width > 0, shape.height > 0, Int64(shape.width) * Int64(shape.height) <= LibAV.pixelLimit else {
-      throw .unsupportedPixels(path: path, format: "\(shape.width)×\(shape.height)")
+      // Grey is taken for the full range unless it declares the limited one, with and without alpha.
+      isFullRange: format != stored || source.color_range == AVCOL_RANGE_JPEG || format.isGray && source.color_range != AVCOL_RANGE_MPEG,
+      isLimitedRange: source.color_range == AVCOL_RANGE_MPEG)
+    guard shape.width > 0, shape.height > 0 else { throw .unsupportedPixels(path: path, format: "\(shape.width)×\(shape.height)") }
+    try LibAV.check(shape.width, shape.height, path: path)
+    if format.isGray, !format.hasAlpha, format.depth > 8 {
+      try LibAV.reserve(shape.width * shape.height * 3)
+      return try deepGrey(frame, shape)
     }
-    let hasAlpha = format.hasAlpha
+    let hasAlpha = format.hasAlpha && alpha != .ignored
     if shape != current { try open(shape, to: hasAlpha ? AV_PIX_FMT_RGBA : AV_PIX_FMT_RGB24) }
     note(source)
     let channels = hasAlpha ? 4 : 3
     // libav writes whole vectors: rows start at multiples of 64 bytes, and the last one has room behind it.
     let stride = (shape.width * channels + 63) & ~63
+    try LibAV.reserve(stride * shape.height + shape.width * shape.height * 3)
     var failure: Int32 = 0
     if stride == shape.width * 3 {
       let size = stride * shape.height
@@ -58,7 +66,7 @@ final class FrameConverter {
       count = stride * shape.height
     }
     try check(failure, shape)
-    let pixels = packed(padded, stride: stride, shape.width, shape.height, hasAlpha: hasAlpha)
+    let pixels = packed(padded, stride: stride, shape.width, shape.height, alpha: hasAlpha ? alpha : nil)
     return finish(RGBImage(checkedWidth: shape.width, height: shape.height, pixels: pixels), shape)
   }
 
@@ -80,9 +88,31 @@ final class FrameConverter {
 
   /// Grey that declares the limited range; libav's converter takes all grey for full range.
   private func finish(_ image: RGBImage, _ shape: Shape) -> RGBImage {
-    guard shape.format.isGray, shape.isLimitedRange else { return image }
+    guard shape.format.isGray, !shape.format.hasAlpha, shape.isLimitedRange else { return image }
     let levels = (0..<256).map { (level: Int) -> UInt8 in UInt8(clamping: ((level - 16) * 255 + 109) / 219) }
     return RGBImage(checkedWidth: image.width, height: image.height, pixels: image.pixels.map { levels[Int($0)] })
+  }
+
+  /// Grey of 9 to 16 bits, which libav's converter takes for the limited range and rounds twice.
+  private func deepGrey(_ frame: Frame, _ shape: Shape) throws(VideoError) -> RGBImage {
+    let depth = shape.format.depth, stride = Int(frame.pointer.pointee.linesize.0)
+    guard depth <= 16, !shape.format.isFloat, let rows = frame.pointer.pointee.data.0 else {
+      throw .unsupportedPixels(path: path, format: shape.format.name)
+    }
+    let black = shape.isLimitedRange ? 16 << (depth - 8) : 0
+    let range = shape.isLimitedRange ? 219 << (depth - 8) : 1 << depth - 1
+    let pixels = [UInt8](unsafeUninitializedCapacity: shape.width * shape.height * 3) { target, count in
+      for row in 0..<shape.height {
+        for column in 0..<shape.width {
+          let bytes: UnsafeMutablePointer<UInt8> = rows + row * stride + column * 2
+          let value = shape.format.isBigEndian ? Int(bytes[0]) << 8 | Int(bytes[1]) : Int(bytes[1]) << 8 | Int(bytes[0])
+          let level = UInt8(clamping: (max(0, value - black) * 255 + range / 2) / range)
+          for channel in 0..<3 { target[count + channel] = level }
+          count += 3
+        }
+      }
+    }
+    return RGBImage(checkedWidth: shape.width, height: shape.height, pixels: pixels)
   }
 
   private func note(_ frame: AVFrame) {
@@ -103,23 +133,23 @@ final class FrameConverter {
 }
 
 /// Rows without padding; RGBA flattened onto white.
-private func packed(_ source: [UInt8], stride: Int, _ width: Int, _ height: Int, hasAlpha: Bool) -> [UInt8] {
+private func packed(_ source: [UInt8], stride: Int, _ width: Int, _ height: Int, alpha: ImageHeader.Alpha?) -> [UInt8] {
   [UInt8](unsafeUninitializedCapacity: width * height * 3) { target, count in
     source.withUnsafeBufferPointer { source in
       guard let from = source.baseAddress, let to = target.baseAddress else { return }
       for row in 0..<height {
         let line: UnsafePointer<UInt8> = from + row * stride
         let out: UnsafeMutablePointer<UInt8> = to + row * width * 3
-        guard hasAlpha else {
+        guard let alpha else {
           out.update(from: line, count: width * 3)
           continue
         }
         for column in 0..<width {
-          let alpha = Int(line[column * 4 + 3])
+          let part = Int(line[column * 4 + 3])
           for channel in 0..<3 {
             let color = Int(line[column * 4 + channel])
-            let onWhite: Int = color * alpha + 255 * (255 - alpha)
-            out[column * 3 + channel] = UInt8((onWhite + 127) / 255)
+            let onWhite: Int = alpha == .premultiplied ? color * 255 + 255 * (255 - part) : color * part + 255 * (255 - part)
+            out[column * 3 + channel] = UInt8(clamping: (onWhite + 127) / 255)
           }
         }
       }
@@ -139,10 +169,15 @@ extension AVPixelFormat {
   /// A palette may have transparent colours, so it counts as alpha.
   fileprivate var hasAlpha: Bool { flags & UInt64(AV_PIX_FMT_FLAG_ALPHA | AV_PIX_FMT_FLAG_PAL) != 0 }
 
+  /// One component, or two with alpha.
   fileprivate var isGray: Bool {
     guard let description = av_pix_fmt_desc_get(self) else { return false }
-    return description.pointee.nb_components == 1 && flags & UInt64(AV_PIX_FMT_FLAG_PAL | AV_PIX_FMT_FLAG_BITSTREAM) == 0
+    return description.pointee.nb_components <= 2 && flags & UInt64(AV_PIX_FMT_FLAG_PAL | AV_PIX_FMT_FLAG_BITSTREAM) == 0
   }
+
+  fileprivate var isBigEndian: Bool { flags & UInt64(AV_PIX_FMT_FLAG_BE) != 0 }
+
+  fileprivate var isFloat: Bool { flags & UInt64(AV_PIX_FMT_FLAG_FLOAT) != 0 }
 
   /// The old formats whose name said “full range”, without that.
   fileprivate var withoutRange: AVPixelFormat {

@@ -1,5 +1,11 @@
 import CLibAV
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#endif
+
 /// What all uses of libav share.
 enum LibAV {
   /// libav writes to standard error by itself, for the whole process. It is told to be quiet when the first clip is opened; what went
@@ -8,6 +14,20 @@ enum LibAV {
 
   /// Decoders refuse larger pictures: 134 million pixels, 400 MB as RGB.
   static let pixelLimit: Int64 = 1 << 27
+
+  /// Whether a picture is not too large.
+  static func check(_ width: Int, _ height: Int, path: String) throws(VideoError) {
+    let (area, overflow) = width.multipliedReportingOverflow(by: height)
+    guard !overflow, area <= Int(pixelLimit) else { throw .tooLarge(path: path, width: width, height: height, limit: Int(pixelLimit)) }
+  }
+
+  /// Whether the system gives so much memory, which an array that asks for it cannot survive to be refused. Asked of the system itself,
+  /// for a limit of the address space counts before any page is used.
+  static func reserve(_ bytes: Int) throws(VideoError) {
+    guard bytes > 1 << 20 else { return }
+    guard let pages = mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), pages != MAP_FAILED else { throw .outOfMemory }
+    munmap(pages, bytes)
+  }
 
   /// libav's words for one of its error codes.
   static func text(_ code: Int32) -> String {

@@ -44,6 +44,12 @@ struct Orientation: Equatable {
 
   init() {}
 
+  private init(quarterTurns: Int, isMirrored: Bool) {
+    self.quarterTurns = quarterTurns
+    self.isMirrored = isMirrored
+    degrees = quarterTurns == 3 ? 90 : -90 * quarterTurns
+  }
+
   /// Of an EXIF orientation tag, 1 … 8; nil for any other number.
   init?(exif tag: Int) {
     switch tag {
@@ -57,6 +63,13 @@ struct Orientation: Equatable {
     case 8: self.init(a: 0, b: -1, c: 1, d: 0)
     default: return nil
     }
+  }
+
+  /// This one, then another.
+  func followed(by next: Orientation) -> Orientation {
+    // Mirroring after turning is turning the other way after mirroring.
+    let turns = next.isMirrored ? next.quarterTurns - quarterTurns : next.quarterTurns + quarterTurns
+    return Orientation(quarterTurns: (turns + 4) % 4, isMirrored: isMirrored != next.isMirrored)
   }
 
   /// The same picture, upright.

@@ -1,3 +1,5 @@
+import Support
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -10,19 +12,19 @@ enum AtomicFile {
   static func write(_ bytes: UnsafeRawBufferPointer, to path: String) throws(VideoError) {
     guard !path.isEmpty, !path.utf8.contains(0) else { throw .unwritable(path: path, reason: "not a name of a file") }
     let temporary = "\(path).\(getpid()).partial"
-    let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+    let descriptor = temporary.withFileName { open($0, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666) }
     guard descriptor >= 0 else { throw failure(path) }
     do throws(VideoError) {
       try writeAll(bytes, to: descriptor, path)
       guard fsync(descriptor) == 0 else { throw failure(path) }
     } catch {
       close(descriptor)
-      unlink(temporary)
+      _ = temporary.withFileName { unlink($0) }
       throw error
     }
-    guard close(descriptor) == 0, rename(temporary, path) == 0 else {
+    guard close(descriptor) == 0, temporary.withFileName({ from in path.withFileName { rename(from, $0) } }) == 0 else {
       let error = failure(path)
-      unlink(temporary)
+      _ = temporary.withFileName { unlink($0) }
       throw error
     }
   }

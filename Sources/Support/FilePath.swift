@@ -1,0 +1,69 @@
+/// Names of files are bytes, Swift's strings are Unicode. A byte that is no UTF-8 stands in a string as one private scalar, U+10FE00 and the
+/// byte's value; `withFileName` makes the byte of it again. The bytes of a name that holds such a scalar itself are escaped as well, so that
+/// every name comes back as it was.
+extension String {
+  /// A name as the system gives it.
+  public init(fileName bytes: some Collection<UInt8>) {
+    self.init()
+    var rest = bytes[...]
+    while !rest.isEmpty {
+      var parser = Unicode.UTF8.ForwardParser()
+      var reading = rest.makeIterator()
+      let length: Int
+      switch parser.parseScalar(from: &reading) {
+      case .valid(let encoded):
+        let scalar = Unicode.UTF8.decode(encoded)
+        length = encoded.count
+        if scalar.escapedByte == nil {
+          unicodeScalars.append(scalar)
+        } else {
+          for byte in encoded { unicodeScalars.append(Unicode.Scalar(escaping: byte)) }
+        }
+      case .error(let count):
+        length = count
+        for byte in rest.prefix(count) { unicodeScalars.append(Unicode.Scalar(escaping: byte)) }
+      case .emptyInput: return
+      }
+      rest = rest.dropFirst(length)
+    }
+  }
+
+  /// The name as the system wants it.
+  public var fileNameBytes: [UInt8] { unicodeScalars.flatMap { scalar in scalar.escapedByte.map { [$0] } ?? Array(String(scalar).utf8) } }
+
+  /// Calls `body` with the name as the system wants it; the pointer is valid until `body` returns.
+  public func withFileName<Result>(_ body: (UnsafePointer<CChar>) -> Result) -> Result {
+    (fileNameBytes + [0]).withUnsafeBytes { bytes in
+      bytes.withMemoryRebound(to: CChar.self) { name in
+        // There is a last zero at least, so there is a base address.
+        guard let base = name.baseAddress else { return "".withCString(body) }
+        return body(base)
+      }
+    }
+  }
+}
+
+extension CommandLine {
+  /// The arguments behind the program's own name, as the system gave them.
+  public static var systemArguments: [String] {
+    (1..<max(1, Int(argc))).compactMap { unsafeArgv[$0] }.map { argument in
+      String(fileName: UnsafeRawBufferPointer(start: argument, count: argument.length))
+    }
+  }
+}
+
+extension UnsafeMutablePointer<CChar> {
+  /// Up to the zero.
+  fileprivate var length: Int {
+    var count = 0
+    while self[count] != 0 { count += 1 }
+    return count
+  }
+}
+
+extension Unicode.Scalar {
+  fileprivate init(escaping byte: UInt8) { self = Unicode.Scalar(0x10FE00 + UInt32(byte)) ?? "\u{FFFD}" }
+
+  /// The byte of a file's name that this scalar stands for, which is no UTF-8.
+  var escapedByte: UInt8? { (0x10FE80...0x10FEFF).contains(value) ? UInt8(truncatingIfNeeded: value) : nil }
+}

@@ -1,0 +1,219 @@
+/// What an image file says of its picture, read without decoding it.
+struct ImageHeader {
+  /// As stored, before it is turned upright; nil where the file does not say.
+  var size: (width: Int, height: Int)?
+  var orientation = Orientation.upright
+  /// How many pictures the file shows one after the other, or two for any number above one.
+  var pictures = 1
+  var alpha = Alpha.straight
+  /// The file ends before its picture does.
+  var isCut = false
+  /// Why it is not decoded although its format is: libav would give other colours or none.
+  var refusal: String?
+
+  /// What a fourth component means.
+  enum Alpha {
+    case straight
+    /// Colours have been multiplied by it.
+    case premultiplied
+    /// Nothing.
+    case ignored
+  }
+
+  init() {}
+
+  init(_ bytes: [UInt8], _ format: ImageFormat) {
+    let view = ByteView(bytes)
+    switch format {
+    case .png: readPNG(view)
+    case .jpeg: readJPEG(view)
+    case .webp: readWebP(view)
+    case .bmp: readBMP(view)
+    case .tiff: readTIFF(view)
+    case .bigTIFF: refusal = "BigTIFF is not supported; save it as TIFF or PNG"
+    case .gif: readGIF(view)
+    case .heif: readHEIF(view)
+    case .jpeg2000: readJPEG2000(view)
+    case .qoi: size = pair(view.big(4, 4), view.big(8, 4))
+    case .bitmap, .greymap, .pixmap, .anymap: size = PortableMap.size(view)
+    }
+  }
+
+  func pair(_ width: Int?, _ height: Int?) -> (width: Int, height: Int)? {
+    guard let width, let height, width > 0, height > 0 else { return nil }
+    return (width, height)
+  }
+
+  /// The tag of an EXIF block, which is a TIFF structure.
+  mutating func turn(exif: ByteView?) {
+    guard let exif, let tag = TIFFDirectory(exif)?.first(274), let orientation = Orientation(exif: tag) else { return }
+    self.orientation = orientation
+  }
+
+  // MARK: PNG
+
+  private mutating func readPNG(_ view: ByteView) {
+    size = pair(view.big(16, 4), view.big(20, 4))
+    var position = 8, hasData = false
+    while let length = view.big(position, 4), let type = view.part(position + 4, 4) {
+      if type.begins("IDAT") { hasData = true }
+      // Behind the picture it is no animation any more.
+      if type.begins("acTL"), !hasData, let frames = view.big(position + 8, 4) { pictures = frames }
+      if type.begins("eXIf") { turn(exif: view.part(position + 8, length)) }
+      if type.begins("IEND") { return }
+      position += 12 + length
+    }
+  }
+
+  // MARK: JPEG
+
+  private mutating func readJPEG(_ view: ByteView) {
+    isCut = true
+    var position = 2
+    // Segments: FF, a marker, a length that counts itself.
+    while let first = view[position], let marker = view[position + 1] {
+      guard first == 0xFF, marker != 0xFF, marker != 0 else {
+        position += 1
+        continue
+      }
+      position += 2
+      switch marker {
+      case 0xD9:
+        isCut = false
+        return
+      case 0x01, 0xD0...0xD8: continue
+      default: break
+      }
+      guard let length = view.big(position, 2), length >= 2 else { continue }
+      switch marker {
+      case 0xC0...0xCF where ![0xC4, 0xC8, 0xCC].contains(marker):
+        guard size == nil else { break }
+        size = pair(view.big(position + 5, 2), view.big(position + 3, 2))
+        if marker > 0xC8 { refusal = "arithmetic coding in JPEG is not supported; save it as PNG" }
+        if let bits = view[position + 2], bits != 8 { refusal = "JPEG of \(bits) bits is not supported; save it as PNG" }
+      case 0xE1:
+        if orientation == .upright, let body = view.part(position + 2, length - 2), body.begins("Exif\0\0") {
+          turn(exif: body.part(6, body.count - 6))
+        }
+      case 0xDA:
+        position = view.endOfScan(position + length)
+        continue
+      default: break
+      }
+      position += length
+    }
+  }
+
+  // MARK: WebP
+
+  private mutating func readWebP(_ view: ByteView) {
+    var position = 12
+    while let length = view.little(position + 4, 4), let type = view.part(position, 4) {
+      let body = position + 8
+      if type.begins("VP8X"), let flags = view[body], let width = view.little(body + 4, 3), let height = view.little(body + 7, 3) {
+        size = (width + 1, height + 1)
+        if flags & 2 != 0 { pictures = 2 }
+      } else if type.begins("VP8L"), size == nil, let bits = view.little(body + 1, 4) {
+        size = (bits & 0x3FFF + 1, bits >> 14 & 0x3FFF + 1)
+      } else if type.begins("VP8 "), size == nil, let width = view.little(body + 6, 2), let height = view.little(body + 8, 2) {
+        size = pair(width & 0x3FFF, height & 0x3FFF)
+      } else if type.begins("EXIF"), let exif = view.part(body, length) {
+        // Some writers copy the beginning of a JPEG's segment too.
+        turn(exif: exif.begins("Exif\0\0") ? exif.part(6, exif.count - 6) : exif)
+      }
+      position = body + length + length % 2
+    }
+    if pictures > 1 { refusal = "animated WebP is not supported; save it as GIF, animated PNG or video" }
+  }
+
+  // MARK: BMP
+
+  private mutating func readBMP(_ view: ByteView) {
+    guard let header = view.little(14, 4) else { return }
+    if header == 12 {
+      size = pair(view.little(18, 2), view.little(20, 2))
+    } else {
+      // The height is negative where the first row comes first.
+      size = pair(view.little(18, 4), view.little(22, 4).map { Int(Int32(truncatingIfNeeded: $0).magnitude) })
+      // Without masks the fourth byte has no meaning.
+      if view.little(30, 4) == 0 { alpha = .ignored }
+    }
+  }
+
+  // MARK: GIF
+
+  private mutating func readGIF(_ view: ByteView) {
+    size = pair(view.little(6, 2), view.little(8, 2))
+    pictures = 0
+    var position = 13 + (view[10].map { $0 & 0x80 != 0 ? 3 << (Int($0 & 7) + 1) : 0 } ?? 0)
+    while let kind = view[position] {
+      switch kind {
+      case 0x21: position += 2
+      case 0x2C:
+        pictures += 1
+        position += 11 + (view[position + 9].map { $0 & 0x80 != 0 ? 3 << (Int($0 & 7) + 1) : 0 } ?? 0)
+      default: return
+      }
+      while let length = view[position], length > 0 { position += Int(length) + 1 }
+      position += 1
+    }
+  }
+
+  // MARK: JPEG 2000
+
+  private mutating func readJPEG2000(_ view: ByteView) {
+    if view.begins([0xFF, 0x4F, 0xFF, 0x51]) {
+      guard let right = view.big(8, 4), let bottom = view.big(12, 4), let left = view.big(16, 4), let top = view.big(20, 4) else { return }
+      size = pair(right - left, bottom - top)
+    } else if let header = BoxReader(view).first("jp2h"), let image = BoxReader(header).first("ihdr") {
+      size = pair(image.big(4, 4), image.big(0, 4))
+    }
+  }
+}
+
+extension ByteView {
+  /// Where the marker stands that ends a JPEG's coded data.
+  fileprivate func endOfScan(_ start: Int) -> Int {
+    bytes.withUnsafeBufferPointer { bytes in
+      var position = start
+      while position + 1 < bytes.count {
+        if bytes[position] == 0xFF {
+          switch bytes[position + 1] {
+          case 0, 0xD0...0xD7: position += 1
+          case 0xFF: break
+          default: return position
+          }
+        }
+        position += 1
+      }
+      return bytes.count
+    }
+  }
+}
+
+/// PBM, PGM, PPM and PAM.
+enum PortableMap {
+  static func kind(_ view: ByteView) -> ImageFormat? {
+    guard view.begins("P"), let digit = view[1], let space = view[2], [9, 10, 13, 32].contains(space) else { return nil }
+    switch digit {
+    case UInt8(ascii: "1"), UInt8(ascii: "4"): return .bitmap
+    case UInt8(ascii: "2"), UInt8(ascii: "5"): return .greymap
+    case UInt8(ascii: "3"), UInt8(ascii: "6"): return .pixmap
+    case UInt8(ascii: "7"): return .anymap
+    default: return nil
+    }
+  }
+
+  /// The first two numbers, or those behind WIDTH and HEIGHT; comments run from # to the line's end.
+  static func size(_ view: ByteView) -> (width: Int, height: Int)? {
+    guard let head = view.part(0, min(view.count, 4096)) else { return nil }
+    let lines = String(decoding: head.bytes, as: UTF8.self).split(whereSeparator: \.isNewline).map { $0.prefix { $0 != "#" } }
+    let words = lines.flatMap { $0.split(whereSeparator: \.isWhitespace) }
+    func number(_ index: Int?) -> Int? { index.flatMap { words.indices.contains($0) ? Int(words[$0]) : nil } }
+    let isNamed = words.first == "P7"
+    let width = number(isNamed ? words.firstIndex(of: "WIDTH").map { $0 + 1 } : 1)
+    let height = number(isNamed ? words.firstIndex(of: "HEIGHT").map { $0 + 1 } : 2)
+    guard let width, let height, width > 0, height > 0 else { return nil }
+    return (width, height)
+  }
+}

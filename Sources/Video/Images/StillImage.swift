@@ -1,0 +1,92 @@
+import CLibAV
+import Support
+
+/// An image file: one picture, upright.
+struct StillImage {
+  let image: RGBImage
+  let orientation: Orientation
+  let warnings: [String]
+
+  /// Larger files are no photographs.
+  private static let sizeLimit = 1 << 30
+
+  init(path: String, cancelled: @escaping () -> Bool) throws(VideoError) {
+    _ = LibAV.silence
+    let bytes = try FileInput(path: path, cancelled: cancelled).readAll(limit: StillImage.sizeLimit)
+    guard let format = ImageFormat(bytes) else { throw .notVideo(path: path, reason: "no known image format") }
+    let header = ImageHeader(bytes, format)
+    if let size = header.size { try LibAV.check(size.width, size.height, path: path) }
+    if let reason = header.refusal { throw .unsupportedImage(path: path, reason: reason) }
+    var warnings: [String] = []
+    let stored: RGBImage
+    if format == .heif {
+      let picture = try HEIFPicture(bytes, path: path)
+      stored = picture.image
+      warnings = picture.warnings
+    } else {
+      let frame = try ImageDecoder(path: path, codec: format.codec, name: format.rawValue).decode(bytes)
+      if header.isCut {
+        warnings.append("\(path.quoted): damaged: the file ends before its picture does; the rest is made up by the decoder")
+      } else if frame.isCorrupt {
+        warnings.append("\(path.quoted): damaged: a part of the image is made up by the decoder")
+      }
+      let converter = FrameConverter(path: path, isStill: true, alpha: header.alpha)
+      stored = try converter.image(frame)
+      warnings += converter.warnings
+    }
+    if header.pictures > 1 { warnings.append("\(path.quoted): the first of its pictures is taken, \(header.pictures - 1) more are left out") }
+    self.warnings = warnings
+    orientation = header.orientation
+    if orientation != .upright { try LibAV.reserve(stored.pixels.count) }
+    image = orientation.upright(stored)
+  }
+
+  /// Pixels of the picture as stored, without decoding it; nil where the file does not say.
+  static func size(of path: String) throws(VideoError) -> (width: Int, height: Int)? {
+    // Most formats say it at once; a JPEG after its metadata, a TIFF file anywhere.
+    for limit in [1 << 16, sizeLimit] {
+      let input = try FileInput(path: path, cancelled: { false })
+      let bytes = try input.read(first: limit)
+      guard let format = ImageFormat(bytes) else { return nil }
+      if let size = ImageHeader(bytes, format).size { return size }
+      if bytes.count < limit { break }
+    }
+    return nil
+  }
+}
+
+/// One picture's way through one of libav's decoders.
+struct ImageDecoder {
+  let path: String
+  let codec: AVCodecID
+  /// Of the format, for messages.
+  let name: String
+
+  func decode(_ bytes: [UInt8], setup: [UInt8] = []) throws(VideoError) -> Frame {
+    guard let decoder = avcodec_find_decoder(codec) else { throw .unsupportedCodec(path: path, codec: name) }
+    var context = avcodec_alloc_context3(decoder)
+    defer { avcodec_free_context(&context) }
+    guard let context else { throw .outOfMemory }
+    context.pointee.max_pixels = LibAV.pixelLimit
+    context.pointee.thread_count = 1
+    if !setup.isEmpty {
+      // The context frees it. libav reads whole words beyond its end.
+      guard let copy = av_mallocz(setup.count + Int(AV_INPUT_BUFFER_PADDING_SIZE)) else { throw .outOfMemory }
+      copy.copyMemory(from: setup, byteCount: setup.count)
+      context.pointee.extradata = copy.assumingMemoryBound(to: UInt8.self)
+      context.pointee.extradata_size = Int32(setup.count)
+    }
+    let packet = try Packet(), frame = try Frame()
+    guard avcodec_open2(context, decoder, nil) >= 0, av_new_packet(packet.pointer, Int32(bytes.count)) >= 0 else { throw .outOfMemory }
+    bytes.withUnsafeBufferPointer { source in
+      if let base = source.baseAddress { packet.pointer.pointee.data?.update(from: base, count: source.count) }
+    }
+    packet.pointer.pointee.flags |= AV_PKT_FLAG_KEY
+    var code = avcodec_send_packet(context, packet.pointer)
+    if code >= 0 { code = avcodec_send_packet(context, nil) }
+    if code >= 0 { code = avcodec_receive_frame(context, frame.pointer) }
+    if code == lav_error_of_errno(ENOMEM) { throw .outOfMemory }
+    guard code >= 0 else { throw .damagedImage(path: path, reason: LibAV.text(code)) }
+    return frame
+  }
+}
