@@ -4,31 +4,34 @@
 # And more:
 #   make test-arm64   all tests on emulated 64-bit ARM, an hour (test-arm64-quick: kernels and golden files, some minutes); its
 #                     toolchain (3 GB) goes to /var/cache/slowfast-arm64
-#   make deb          Debian packages for amd64 and arm64, in deb/; make test-deb installs and tries them on clean systems
+#   make deb          Debian packages for amd64 and arm64, in deb/ (one of them: make deb-amd64, or deb-arm64); make test-deb
+#                     installs and tries them on clean systems
 SHELL := /bin/bash
-SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PACKAGES := libavcodec-dev libavformat-dev libavutil-dev libswscale-dev libzstd-dev libxxhash-dev pkg-config
-TEST_PACKAGES := python3-venv strace
+TEST_PACKAGES := strace
 PYTHON_PACKAGES := numpy zstandard xxhash tokenizers
 BUILD := .build/release
 VENV := .build/venv
+HAS_PYTHON := $(VENV)/bin/python3 -c 'import $(shell echo $(PYTHON_PACKAGES) | sed "s/ /, /g")' 2>/dev/null
+ARCHITECTURE := $(shell dpkg --print-architecture 2>/dev/null)
 export SLOWFAST_PYTHON := $(CURDIR)/$(VENV)/bin/python3
 
-.PHONY: all build demo test test-arm64 test-arm64-quick deb test-deb packages test-packages clean format
+.PHONY: all build demo test test-arm64 test-arm64-quick deb deb-amd64 deb-arm64 test-deb swift packages test-packages clean format
 
 all: build
 
-# Asks the package manager only where something is missing.
-packages:
-	@missing=$$(for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
-	if [ -n "$$missing" ]; then echo "installing $$missing"; $(SUDO) apt-get update -qq && \
-	  DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+swift:
+	@packaging/require.sh swift
 
+# Asks the package manager only where something is missing.
+packages: swift
+	@packaging/require.sh packages $(PACKAGES)
+
+# What only some tests need does not keep the others from running.
 test-packages: packages
-	@missing=$$(for p in $(TEST_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
-	if ! [ -x $(VENV)/bin/python3 ]; then \
-	  python3 -m venv $(VENV) 2>/dev/null || { $(SUDO) apt-get update -qq; $(SUDO) apt-get install -y -qq $$missing >/dev/null; python3 -m venv --clear $(VENV); }; fi
-	@$(VENV)/bin/python3 -c 'import $(shell echo $(PYTHON_PACKAGES) | sed "s/ /, /g")' 2>/dev/null || $(VENV)/bin/pip install -q $(PYTHON_PACKAGES)
+	@packaging/require.sh packages $(TEST_PACKAGES) || echo "left out: the tests that need $(TEST_PACKAGES)"
+	@$(HAS_PYTHON) || { { python3 -m venv --clear $(VENV) >/dev/null 2>&1 || { packaging/require.sh packages python3-venv && \
+	  python3 -m venv --clear $(VENV); }; } && $(VENV)/bin/pip install -q $(PYTHON_PACKAGES); } || true
 
 build: packages
 	swift build -c release
@@ -41,14 +44,16 @@ test: test-packages
 	swift build -c release --build-tests
 	swift test -c release --skip-build
 	@Tests/check_kernel_objects.sh $(BUILD)
+	@$(HAS_PYTHON) || echo "left out: the tests that need Python with $(PYTHON_PACKAGES) (pip could not install them)"
 
 test-arm64 test-arm64-quick: build
 	@Tests/arm64/test.sh $(if $(findstring quick,$@),quick,all)
 
-# Packages for this machine's Debian, and for the suite of the ARM toolchain.
-deb: packages
-	packaging/deb.sh "$$(dpkg --print-architecture)" deb
-	[ "$$(dpkg --print-architecture)" = arm64 ] || packaging/deb.sh arm64 deb
+# Packages for this machine's Debian, and for the suite of the ARM toolchain; ARCH=amd64 or ARCH=arm64 makes one of them.
+deb: $(addprefix deb-,$(or $(ARCH),$(sort $(ARCHITECTURE) arm64)))
+
+deb-amd64 deb-arm64: deb-%: packages
+	packaging/deb.sh $* deb
 
 test-deb:
 	packaging/test.sh deb/*_amd64.deb "$$(. /etc/os-release && echo $$VERSION_CODENAME)"

@@ -13,12 +13,14 @@ if [ "$architecture" = "$(dpkg --print-architecture)" ]; then
   arguments+=(--scratch-path .build/static)
   swift build "${arguments[@]}"
   built=$(swift build "${arguments[@]}" --show-bin-path)
+  program() { "$built/slowfast" "$@"; }
   release=$(. /etc/os-release && echo "deb${VERSION_ID:-}")
 elif [ "$architecture" = arm64 ]; then
   export SLOWFAST_ARM64_FLAVOR=static
   Tests/arm64/toolchain.sh setup
   Tests/arm64/toolchain.sh build "${arguments[@]}"
   built=$(Tests/arm64/toolchain.sh build "${arguments[@]}" --show-bin-path | tail -1)
+  program() { Tests/arm64/toolchain.sh emulate max "$built/slowfast" "$@"; }
   release=$(Tests/arm64/toolchain.sh suite)
 else
   echo "deb.sh: cannot build for $architecture on this machine" >&2
@@ -61,6 +63,11 @@ printf 'slowfast (%s) unstable; urgency=medium\n\n  * Version %s.\n\n -- %s  %s\
   "$(date -R -r Sources/SlowFast/SlowFastVersion.swift)" | gzip -9n >"$tree/usr/share/doc/slowfast/changelog.gz"
 mkdir -p "$tree/usr/share/man/man1" "$tree/DEBIAN"
 sed "s/@VERSION@/$version/" packaging/slowfast.1 | gzip -9n >"$tree/usr/share/man/man1/slowfast.1.gz"
+# completion SHELL FILE: what lets the shell complete commands, options and file names.
+completion() { program --generate-completion-script "$1" | install -D -m 644 /dev/stdin "$tree/usr/share/$2"; }
+completion bash bash-completion/completions/slowfast
+completion zsh zsh/vendor-completions/_slowfast
+completion fish fish/vendor_completions.d/slowfast.fish
 (cd "$tree" && find usr -type f -print0 | sort -z | xargs -0 md5sum) >"$tree/DEBIAN/md5sums"
 depends=$(dependencies "$tree/usr/bin/slowfast" | sort -u | paste -sd, | sed 's/,/, /g')
 sed -e "s/@VERSION@/$version/; s/@ARCHITECTURE@/$architecture/; s/@DEPENDS@/$depends/" \

@@ -31,7 +31,8 @@ SH
 cat >"$work/remove.sh" <<'SH'
 set -eux
 dpkg --verify slowfast
-for file in man/man1/slowfast.1.gz doc/slowfast/copyright doc/slowfast/changelog.gz; do [ -s /usr/share/$file ]; done
+for file in man/man1/slowfast.1.gz doc/slowfast/copyright doc/slowfast/changelog.gz bash-completion/completions/slowfast \
+  zsh/vendor-completions/_slowfast fish/vendor_completions.d/slowfast.fish; do [ -s /usr/share/$file ]; done
 dpkg --purge slowfast
 left=$(find / -xdev -name '*slowfast*' ! -path '/proc/*' ! -path '/tmp/*')
 [ -z "$left" ] || { echo "left behind: $left"; exit 1; }

@@ -8,15 +8,17 @@ import Support
 struct Main {
   static func main() {
     Interrupt.install()
+    let line = CommandLineCheck(arguments: CommandLine.systemArguments)
     do {
+      try line.check()
       var command = try SlowFastCommand.parseAsRoot(CommandLine.systemArguments)
       try command.run()
     } catch {
-      exit(report(error))
+      exit(report(error, line))
     }
   }
 
-  private static func report(_ error: any Error) -> Int32 {
+  private static func report(_ error: any Error, _ line: CommandLineCheck) -> Int32 {
     switch error {
     case SlowFastError.cancelled:
       Display.printError("interrupted")
@@ -25,11 +27,13 @@ struct Main {
       Display.printError("error: \(error)")
       return error.isWrongUsage ? 2 : 1
     default:
-      let isHelp = SlowFastCommand.exitCode(for: error) == .success
-      let message = SlowFastCommand.fullMessage(for: error)
-      if !message.isEmpty { isHelp ? print(message) : Display.printError(message) }
       if let code = error as? ExitCode { return code.rawValue }
-      return isHelp ? 0 : 2
+      if SlowFastCommand.exitCode(for: error) == .success {
+        print(SlowFastCommand.fullMessage(for: error))
+        return 0
+      }
+      Display.printError("error: \(line.message(of: error))\n\(line.reference)")
+      return 2
     }
   }
 }
@@ -40,13 +44,20 @@ struct SlowFastCommand: ParsableCommand {
     abstract: "Video language models on small machines: convert a checkpoint to 4 or 8 bits, ask about a video on the CPU.",
     discussion: """
       A first session:
+
         slowfast convert checkpoint/ model.sfq --bits 4
-        slowfast run model.sfq clip.mp4 -q "What happens in this video?"
+        slowfast run model.sfq clip.mp4 -q "What happens?"
         slowfast chat model.sfq clip.mp4
 
-      The environment variable SLOWFAST_KERNELS forces an instruction set below the machine's best: portable, avx2, avxvnni, avx512vl or avx512;
-      on ARM portable, neon, dotprod or i8mm.
+      The environment variable SLOWFAST_KERNELS forces an instruction set below the machine's best: portable, avx2, avxvnni, avx512vl or \
+      avx512; on ARM portable, neon, dotprod or i8mm.
+
       Exit status: 0 done, 1 bad input, 2 wrong usage, 130 interrupted.
+
+      Completion of commands, options and file names, where no package has installed it:
+
+        slowfast --generate-completion-script bash \\
+          > ~/.local/share/bash-completion/completions/slowfast
       """,
     version: SlowFastVersion.current,
     subcommands: [

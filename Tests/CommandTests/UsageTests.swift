@@ -50,7 +50,7 @@ import Testing
     "convert GOLDEN OUT --target-size 1e300", "convert GOLDEN OUT --target-size 0.1", "convert GOLDEN OUT --target-bits 5 --target-size 5GB",
     "trace MODEL -q hi -o OUT", "trace MODEL --video CLIP --frames some -q hi -o OUT",
     "trace MODEL --video CLIP --frames 0 -q hi -o OUT", "trace MODEL --video CLIP -q hi", "trace MODEL --video CLIP -q hi -o OUT --generate=-1",
-    "tokenize", "tokenize MODEL --decode x", "tokenize MODEL --decode 99999", "inspect", "verify", "unpack MODEL", "pack MODEL", "explain",
+    "tokenize", "tokenize MODEL two texts", "tokenize MODEL --decode 1 x", "tokenize MODEL --decode 1 --pieces", "tokenize MODEL --decode x", "tokenize MODEL --decode 99999", "inspect", "verify", "unpack MODEL", "pack MODEL", "explain",
   ]
 
   @Test(arguments: wrong)
@@ -69,5 +69,94 @@ import Testing
     #expect(outcome.status == 2, "\(outcome.errors)")
     #expect(outcome.output == "" && outcome.errors != "")
     #expect(directory.contents == [])
+  }
+
+  /// Every line fits, and none of a paragraph ends before the next word has no place.
+  @Test(arguments: [[]] + commands.map { [$0] }, [80, 60])
+  func helpIsWrappedOnce(command: [String], columns: Int) throws {
+    let outcome = try Run(command + ["--help"], environment: ["COLUMNS": "\(columns)"]).finish()
+    let lines = outcome.output.split(separator: "\n", omittingEmptySubsequences: false)
+    for line in lines { #expect(line.count <= columns, "\(line)") }
+    for (line, next) in zip(lines, lines.dropFirst()) {
+      guard let first = line.first, let word = next.split(separator: " ").first, first != " ", next.first != " ", !line.hasSuffix(":") else { continue }
+      #expect(line.count + 1 + word.count >= columns, "\(line)\n\(next)")
+    }
+  }
+
+  @Test(arguments: [
+    ("convrt", "convert"), ("Convert", "convert"), ("conv", "convert"), ("rnu", "run"), ("chta", "chat"), ("compair", "compare"),
+    ("tokenise", "tokenize"), ("inpsect", "inspect"), ("verfiy", "verify"), ("benchmark", "bench"),
+  ])
+  func misspeltCommands(word: String, meant: String) throws {
+    for arguments in [[word], [word, "a", "--json"], [word, "--help"], ["help", word]] {
+      let outcome = try Run(arguments).finish()
+      #expect(outcome.status == 2 && outcome.output == "")
+      #expect(outcome.errors == "error: unknown command '\(word)'. Did you mean '\(meant)'?\nSee 'slowfast --help'.\n")
+    }
+  }
+
+  @Test func wordsThatAreNoCommand() throws {
+    let commands = Self.commands.sorted()
+    for arguments in [["nosuch"], ["help", "nosuch"], ["help", "help", "nosuch"], ["clip.mp4"]] {
+      let outcome = try Run(arguments).finish()
+      #expect(outcome.status == 2 && outcome.output == "" && outcome.errors.hasPrefix("error: "), "\(outcome.errors)")
+      if arguments != ["help", "help", "nosuch"] { #expect(commands.allSatisfy(outcome.errors.contains), "\(outcome.errors)") }
+    }
+    for arguments in [["help"], ["help", "run"], ["help", "help"], ["run", "--help"], []] {
+      let outcome = try Run(arguments).finish()
+      #expect(outcome.status == 0 && outcome.errors == "" && outcome.output.contains("USAGE: slowfast"), "\(arguments)")
+    }
+  }
+
+  /// One line that says `error:`, and one that says where to read more.
+  @Test(arguments: [
+    ("run --qestion hi", "error: unknown option '--qestion'. Did you mean '--question'?", "run"),
+    ("convert", "error: missing expected argument '<checkpoint>'", "convert"),
+    ("convert a b --bits x", "error: the value 'x' is invalid for '--bits <bits>'", "convert"),
+    ("convert a b --method serch", "error: the value 'serch' is invalid for '--method <method>'. Please provide one of 'rtn', 'search' or 'gptq'.", "convert"),
+    ("run m -q hi --frames 0", "error: --frames is 0, expected at least 1", "run"),
+    ("run m -q hi --temperature -1", "error: missing value for '--temperature <temperature>': a value that begins with '-' is written --temperature=-1", "run"),
+    ("run m -q hi --top-k -5", "error: missing value for '--top-k <top-k>': a value that begins with '-' is written --top-k=-5", "run"),
+    ("trace m --video c -q hi -o o --generate -3", "error: missing value for '--generate <generate>': a value that begins with '-' is written --generate=-3", "trace"),
+    ("frames c -n -1", "error: missing value for '-n <frames>': a value that begins with '-' is written -n=-1", "frames"),
+    ("tokenize m -5", "error: unknown option '-5': what begins with '-' and is no option comes last, after '--': -- -5", "tokenize"),
+  ])
+  func theLineThatIsPrinted(line: String, error: String, command: String) throws {
+    let outcome = try Run(line.split(separator: " ").map(String.init)).finish()
+    #expect(outcome.status == 2 && outcome.output == "")
+    #expect(outcome.errors == "\(error)\nSee 'slowfast \(command) --help'.\n")
+  }
+
+  /// What the hint says does reach the option.
+  @Test func negativeNumbers() throws {
+    for option in ["--temperature=-1", "--top-k=-5", "--max-tokens=-1", "--repetition-penalty=-2"] {
+      let outcome = try slowfast("run", Fixture.model(), "-q", "hi", option)
+      #expect(outcome.status == 2 && outcome.errors.contains("expected") && outcome.errors.contains("-"), "\(outcome.errors)")
+    }
+    let frames = try slowfast("frames", Repository.clip, "-n=-1")
+    #expect(frames.status == 2 && frames.errors.hasPrefix("error: --frames is -1, expected"), "\(frames.errors)")
+    #expect(try slowfast("tokenize", Fixture.model(), "--", "-5").output == slowfast("tokenize", Fixture.model(), input: "-5").output)
+  }
+
+  /// Options with one value leave what follows to the arguments, wherever they stand.
+  @Test func optionsWithOneValue() throws {
+    let directory = try TemporaryDirectory()
+    let lines = (0..<6).map { #"{"video": "\#(Repository.clip)", "question": "What is in scene \#($0)?", "answer": "A rocket that flies away."}"# }
+    let data = try directory.write("data.jsonl", lines.joined(separator: "\n"))
+    let outcome = try slowfast(
+      "convert", "--calibrate", data, "--calibration-frames", "1", "--calibrate", Repository.clip, Repository.golden("clip"), directory.file("model.sfq"))
+    #expect(outcome.status == 0, "\(outcome.errors)")
+    let recipe = try slowfast("inspect", directory.file("model.sfq")).output
+    #expect(recipe.contains("data.jsonl") && recipe.contains("nasa.mp4"), "\(recipe)")
+    let model = try Fixture.model()
+    let ids = try slowfast("tokenize", model, "Hello, world!").output.split(whereSeparator: \.isWhitespace).map(String.init)
+    let repeated: [String] = ids.flatMap { ["--decode", $0] }
+    let spellings: [[String]] = [
+      ["--decode", ids.joined(separator: ","), model], ["--decode", ids.joined(separator: " "), model], [model, "--decode"] + ids, repeated + [model],
+    ]
+    for arguments in spellings {
+      let decoded = try Run(["tokenize"] + arguments).finish()
+      #expect(decoded.output == "Hello, world!\n", "\(arguments) \(decoded.errors)")
+    }
   }
 }

@@ -5,21 +5,25 @@ struct BenchCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench",
     abstract: "Time every stage of a model on this machine, beside the machine's own limits.",
+    usage: "slowfast bench MODEL [--clip CLIP] [OPTIONS]",
     discussion: """
-      The limits are measured in the same minute: int8 multiply-adds in registers, float ones in the first-level cache, reading memory.
-      GMAC/s and GB/s stand beside them as shares; those of generation beside the speed at which a plain loop reads the same weights, in
-      turn with the tokens, for different pages of one machine may be read at different speeds. Times are medians of wall time; "busy" is the
-      share of the threads' time that they were on a processor. The hash is that of the tokens generated after the first context: the same model and options give the same one.
         slowfast bench model.sfq --clip clip.mp4
-        slowfast bench model.sfq --stages tower,prefill --repeat 1 --json
+        slowfast bench model.sfq --stages tower,prefill --json
+
+      The limits are measured in the same minute: int8 multiply-adds in registers, float ones in the first-level cache, reading memory. \
+      GMAC/s and GB/s stand beside them as shares; those of generation beside the speed at which a plain loop reads the same weights, in \
+      turn with the tokens, for different pages of one machine may be read at different speeds. Times are medians of wall time; "busy" is the \
+      share of the threads' time that they were on a processor. The hash is that of the tokens generated after the first context: the same \
+      model and options give the same one.
+
       Stages are \(BenchmarkStage.allCases.map(\.rawValue).joined(separator: ", ")).
       """)
 
-  @Argument(help: "An .sfq file or a checkpoint directory.")
+  @Argument(help: "An .sfq file or a checkpoint directory.", completion: .file())
   var model: String
-  @Option(help: "A video to decode; without one that stage is left out.")
+  @Option(help: "A video to decode; without one that stage is left out.", completion: .file())
   var clip: String?
-  @Option(help: "Stages to time, with commas between. Default: all.")
+  @Option(help: "Stages to time, with commas between. Default: all.", completion: .list(BenchCommand.stageNames))
   var stages: Names<BenchmarkStage>?
   @Option(name: .customLong("repeat"), help: "Runs of each stage.")
   var repeats = BenchmarkOptions().repeats
@@ -37,6 +41,8 @@ struct BenchCommand: ParsableCommand {
   var threads: Int?
   @Flag(help: "Print one JSON object.")
   var json = false
+
+  private static let stageNames = BenchmarkStage.allCases.map(\.rawValue)
 
   func validate() throws {
     try SessionArguments.check(threads: threads)

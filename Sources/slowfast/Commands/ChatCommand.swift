@@ -6,8 +6,9 @@ struct ChatCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "chat",
     abstract: "Several questions about the same clip.",
+    usage: "slowfast chat MODEL [CLIP…] [OPTIONS]",
     discussion: """
-      The clip is encoded once; keys and values of the conversation are kept. Type a question and Enter; Ctrl-C stops an answer,
+      The clip is encoded once; keys and values of the conversation are kept. Type a question and Enter; Ctrl-C stops an answer, \
       an empty line or Ctrl-D ends. Questions may also be piped in, one a line.
       """)
 

@@ -6,30 +6,37 @@ struct CompareCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "compare",
     abstract: "What each bit costs: variants of a model against the unquantized one, on clips and questions.",
+    usage: """
+      slowfast compare CHECKPOINT [MODEL…]
+                --data FILE -o FOLDER [OPTIONS]
+      """,
     discussion: """
-      DATA is a file of JSON objects, one a line, with video (a path relative to the file; null where the question is about none), question,
-      answer and, if wanted, kind. For each variant: size, divergence of the next-token distribution with the right answer given, exact match, error through the layers,
-      seconds and memory; then each part of the model quantized alone. Writes report.json and report.html to the report's folder; what was
-      measured is kept there too, and a repeated run goes on with what is missing.
-        slowfast compare checkpoint/ --variants 16,8,4,4a,4:tower=4 --data eval.jsonl -o report/
-      A variant is BITS[a][:OPTION]…: bits as of convert, a for a minimum in each group, and options: PART=BITS or PATTERN=BITS as
-      convert --keep, group=32|64|128, method=rtn|search|gptq, calibrated (with --calibrate; gptq always is), target=BITS as convert
+        slowfast compare checkpoint/ --variants 16,8,4 \\
+          --data eval.jsonl -o report/
+
+      The data is a file of JSON objects, one a line, with video (a path relative to the file; null where the question is about none), \
+      question, answer and, if wanted, kind. For each variant: size, divergence of the next-token distribution with the right answer given, \
+      exact match, error through the layers, seconds and memory; then each part of the model quantized alone. Writes report.json and \
+      report.html to the report's folder; what was measured is kept there too, and a repeated run goes on with what is missing.
+
+      A variant is BITS[a][:OPTION]…: bits as of convert, a for a minimum in each group, and options: PART=BITS or PATTERN=BITS as \
+      convert --keep, group=32|64|128, method=rtn|search|gptq, calibrated (with --calibrate; gptq always is), target=BITS as convert \
       --target-bits, input=float (no int8 inputs: the weights' error alone).
       """)
 
-  @Argument(help: "A checkpoint directory: the baseline.")
+  @Argument(help: "A checkpoint directory: the baseline.", completion: .file())
   var checkpoint: String
-  @Argument(help: "Model files of the same model, to be measured too.")
+  @Argument(help: "Model files or checkpoint directories of the same shape, to be measured too.", completion: .file())
   var models: [String] = []
   @Option(help: "Conversions to measure, with commas between.")
   var variants: String?
-  @Option(help: "Questions and answers.")
+  @Option(help: "Questions and answers.", completion: .file())
   var data: String
   @Option(help: "Take the first clips only.")
   var limit: Int?
-  @Option(help: "Bits at which each part is quantized alone: 4, 8 or none.")
+  @Option(help: "Bits at which each part is quantized alone: 4, 8 or none.", completion: .list(["4", "8", "none"]))
   var parts = "4"
-  @Option(name: [.short, .customLong("output")], help: "The report's folder, made if it is not there.")
+  @Option(name: [.short, .customLong("output")], help: "The report's folder, made if it is not there.", completion: .directory)
   var output: String
   @Option(help: "Frames to take of a clip. Default: the model's own number.")
   var frames: Int?

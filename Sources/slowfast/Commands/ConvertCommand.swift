@@ -6,26 +6,31 @@ struct ConvertCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "convert",
     abstract: "Turn a HuggingFace checkpoint into one .sfq file.",
+    usage: "slowfast convert CHECKPOINT MODEL.sfq [OPTIONS]",
     discussion: """
-      Reads config.json, safetensors files, the tokenizer and generation_config.json of CHECKPOINT, one tensor at a time. The output
-      appears under its name only when it is whole; an interrupted run goes on where it was when it is repeated.
         slowfast convert checkpoint/ model.sfq --bits 4
-        slowfast convert checkpoint/ model.sfq --bits 4 --keep tower=4 --keep 'model.layers.0.*=16'
-        slowfast convert checkpoint/ model.sfq --method gptq --calibrate questions.jsonl
+        slowfast convert checkpoint/ model.sfq \\
+          --keep tower=4 --keep 'model.layers.0.*=16'
+        slowfast convert checkpoint/ model.sfq \\
+          --method gptq --calibrate questions.jsonl
         slowfast convert checkpoint/ model.sfq --target-size 4.5GB
         slowfast convert checkpoint/ --dry-run
+
+      Reads config.json, safetensors files, the tokenizer and generation_config.json of the checkpoint, one tensor at a time. The output \
+      appears under its name only when it is whole; an interrupted run goes on where it was when it is repeated.
+
       A part is one of \(ConversionPlan.matrixParts.joined(separator: ", ")).
       """)
 
-  @Argument(help: "A checkpoint directory.")
+  @Argument(help: "A checkpoint directory.", completion: .directory)
   var checkpoint: String
-  @Argument(help: "The .sfq file to write; not needed with --dry-run.")
+  @Argument(help: "The .sfq file to write; not needed with --dry-run.", completion: .file())
   var output: String?
-  @Option(help: "Bits of a weight: 4 (8 in tower and projector, unless --keep says otherwise), 8, 16 (as stored) or 32.")
+  @Option(help: "Bits of a weight: 4 (8 in tower and projector, unless --keep says otherwise), 8, 16 (as stored) or 32.", completion: .list(["4", "8", "16", "32"]))
   var bits = 4
   @Option(help: "rtn, search or gptq: how codes and scales are chosen. gptq needs --calibrate.")
   var method: QuantizationMethod = .search
-  @Option(help: "Inputs that share a scale: 32, 64 or 128. Default: by part.")
+  @Option(help: "Inputs that share a scale: 32, 64 or 128. Default: by part.", completion: .list(["32", "64", "128"]))
   var group: Int?
   @Flag(help: "Codes with a minimum for each group instead of codes about zero.")
   var asymmetric = false

@@ -4,9 +4,10 @@ import SlowFast
 
 struct InspectCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "inspect", abstract: "What is in an .sfq file: measures, sizes, bits per weight, how it was made.")
+    commandName: "inspect", abstract: "What is in an .sfq file: measures, sizes, bits per weight, how it was made.",
+    usage: "slowfast inspect MODEL.sfq [OPTIONS]")
 
-  @Argument(help: "An .sfq file.")
+  @Argument(help: "An .sfq file.", completion: .file())
   var model: String
   @Flag(help: "List every tensor.")
   var tensors = false
@@ -25,9 +26,10 @@ struct VerifyCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "verify",
     abstract: "Check every checksum of an .sfq file.",
+    usage: "slowfast verify MODEL.sfq [OPTIONS]",
     discussion: "Names each damaged tensor and its range of bytes in the file. Exit status 1 when there is damage.")
 
-  @Argument(help: "An .sfq file.")
+  @Argument(help: "An .sfq file.", completion: .file())
   var model: String
   @Flag(help: "Print one JSON object.")
   var json = false
@@ -53,7 +55,8 @@ struct VerifyCommand: ParsableCommand {
 struct UnpackCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "unpack",
-    abstract: "Rewrite an .sfq file without compression: all of it is mapped, nothing decompressed, at each start.")
+    abstract: "Rewrite an .sfq file without compression: all of it is mapped, nothing decompressed, at each start.",
+    usage: "slowfast unpack MODEL.sfq OUTPUT.sfq [OPTIONS]")
   @OptionGroup var arguments: RewriteArguments
 
   func run() throws { try arguments.run(compressed: false) }
@@ -61,16 +64,17 @@ struct UnpackCommand: ParsableCommand {
 
 struct PackCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "pack", abstract: "Rewrite an .sfq file as small as zstd makes it; its codes too are then decompressed at each start.")
+    commandName: "pack", abstract: "Rewrite an .sfq file as small as zstd makes it; its codes too are then decompressed at each start.",
+    usage: "slowfast pack MODEL.sfq OUTPUT.sfq [OPTIONS]")
   @OptionGroup var arguments: RewriteArguments
 
   func run() throws { try arguments.run(compressed: true) }
 }
 
 struct RewriteArguments: ParsableArguments {
-  @Argument(help: "An .sfq file.")
+  @Argument(help: "An .sfq file.", completion: .file())
   var model: String
-  @Argument(help: "The file to write.")
+  @Argument(help: "The file to write.", completion: .file())
   var output: String
   @Flag(help: "Replace the output if it exists.")
   var force = false

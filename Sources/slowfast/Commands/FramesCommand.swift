@@ -6,12 +6,14 @@ struct FramesCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "frames",
     abstract: "The frames that a model would see, as PNG files and as one contact sheet.",
+    usage: "slowfast frames CLIP -n FRAMES [OPTIONS]",
     discussion: """
         slowfast frames clip.mp4 -n 16 --sheet sheet.png
+
       Frames are taken at int(linspace(0, count - 1, N)) of those that decode.
       """)
 
-  @Argument(help: "A video, an image or a directory of images.")
+  @Argument(help: "A video, an image or a directory of images.", completion: .file())
   var video: String
   @Option(name: [.customShort("n"), .customLong("frames")], help: "Frames to take.")
   var frames: Int
@@ -21,9 +23,9 @@ struct FramesCommand: ParsableCommand {
   var end: Double?
   @Option(help: "The video stream to take. Default: the best one.")
   var stream: Int?
-  @Option(name: [.short, .customLong("output")], help: "Write the frames to this directory, made if it is not there.")
+  @Option(name: [.short, .customLong("output")], help: "Write the frames to this directory, made if it is not there.", completion: .directory)
   var output: String?
-  @Option(help: "Write one picture with all frames, their indices and times.")
+  @Option(help: "Write one picture with all frames, their indices and times.", completion: .file())
   var sheet: String?
   @Flag(help: "Print one JSON object.")
   var json = false

@@ -5,11 +5,15 @@ struct RunCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "run",
     abstract: "Ask about a video, an image or a directory of images, or about none.",
+    usage: "slowfast run MODEL [CLIP…] -q QUESTION [OPTIONS]",
     discussion: """
-      Decodes the clip, encodes its frames, reads the prompt and streams the answer. MODEL is an .sfq file, or a checkpoint directory,
+        slowfast run model.sfq clip.mp4 -q "What happens?" \\
+          --frames 32 --start 10 --end 40
+        slowfast run model.sfq clip.mp4 -q "And how does it end?" \\
+          --cache ~/.cache/slowfast
+
+      Decodes the clip, encodes its frames, reads the prompt and streams the answer. The model is an .sfq file, or a checkpoint directory, \
       whose weights are used as they are. Several clips follow each other in the prompt.
-        slowfast run model.sfq clip.mp4 -q "What happens?" --frames 32 --start 10 --end 40
-        slowfast run model.sfq clip.mp4 -q "And how does it end?" --cache ~/.cache/slowfast
       """)
 
   @OptionGroup var clip: ClipArguments

@@ -6,31 +6,50 @@ struct TokenizeCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "tokenize",
     abstract: "Print the token ids of a text, or the text of token ids.",
+    usage: "slowfast tokenize MODEL [TEXT] [OPTIONS]",
     discussion: """
         slowfast tokenize model.sfq "Hello, world!"
-        slowfast tokenize model.sfq --decode 9707 11 1879 0
+        slowfast tokenize model.sfq --decode 9707,11,1879,0
       """)
 
-  @Argument(help: "An .sfq file or a checkpoint directory.")
+  @Argument(help: "An .sfq file or a checkpoint directory.", completion: .file())
   var model: String
-  @Argument(help: "A text; nothing reads one from standard input.")
-  var text: String?
-  @Option(name: .customLong("decode"), parsing: .upToNextOption, help: "Token ids to turn into text.")
-  var ids: [Int32] = []
+  @Argument(help: "A text, or beside --decode further ids; nothing reads a text from standard input.")
+  var text: [String] = []
+  @Option(
+    help: ArgumentHelp("Token ids to turn into text, with commas or spaces between. May be repeated.", valueName: "ids"))
+  var decode: [TokenIDs] = []
   @Flag(help: "One token a line, with its text.")
   var pieces = false
   @Flag(help: "Print one JSON object.")
   var json = false
 
+  func validate() throws {
+    if decode.isEmpty {
+      if text.count > 1 { throw ValidationError("\(text.count) texts, expected one: a text with spaces stands in quotes") }
+    } else {
+      _ = try ids()
+      if pieces { throw ValidationError("--decode and --pieces exclude each other") }
+    }
+  }
+
+  private func ids() throws -> [Int32] {
+    let more = try text.map { argument in
+      guard let ids = TokenIDs(argument: argument) else { throw ValidationError("\(argument.quoted) beside --decode, expected token ids") }
+      return ids
+    }
+    return (decode + more).flatMap(\.values)
+  }
+
   func run() throws {
     let tokenizer = try Tokenizer(model: model)
-    if !ids.isEmpty {
-      let decoded = try tokenizer.text(of: ids)
+    if !decode.isEmpty {
+      let decoded = try tokenizer.text(of: try ids())
       if json { try Display.printJSON(["text": decoded]) } else { print(decoded) }
       return
     }
     let input: String
-    if let text {
+    if let text = text.first {
       input = text
     } else {
       var all = ""
@@ -45,5 +64,18 @@ struct TokenizeCommand: ParsableCommand {
     } else {
       print(ids.map(String.init).joined(separator: " "))
     }
+  }
+}
+
+/// `9707`, `9707,11` or `9707 11`, as `tokenize` itself prints them.
+struct TokenIDs: ExpressibleByArgument {
+  var values: [Int32] = []
+
+  init?(argument: String) {
+    for part in argument.split(whereSeparator: { ", \n".contains($0) }) {
+      guard let value = Int32(part) else { return nil }
+      values.append(value)
+    }
+    if values.isEmpty { return nil }
   }
 }

@@ -6,16 +6,20 @@ struct TraceCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "trace",
     abstract: "Write the tensors of every stage of a run, to compare with another implementation.",
+    usage: """
+      slowfast trace MODEL (--frames FILE | --video CLIP)
+                -q QUESTION -o OUTPUT [OPTIONS]
+      """,
     discussion: """
-      OUT is a safetensors file with pixel_values, vision_features, projected, slow_tokens, fast_tokens, prompt_ids (-200 marks the
+      The output is a safetensors file with pixel_values, vision_features, projected, slow_tokens, fast_tokens, prompt_ids (-200 marks the \
       clip), hidden_states (embeddings, after each layer, the last after the final norm), logits and, with --generate, generated.
       """)
 
-  @Argument(help: "An .sfq file or a checkpoint directory.")
+  @Argument(help: "An .sfq file or a checkpoint directory.", completion: .file())
   var model: String
-  @Option(help: "A safetensors file with `frames` [T,H,W,3] u8, all of which are taken; with --video the number of frames to take.")
+  @Option(help: "A safetensors file with `frames` [T,H,W,3] u8, all of which are taken; with --video the number of frames to take.", completion: .file())
   var frames: String?
-  @Option(help: "A video, an image or a directory of images.")
+  @Option(help: "A video, an image or a directory of images.", completion: .file())
   var video: String?
   @OptionGroup var range: RangeArguments
   @Option(name: [.short, .long], help: "What to ask.")
@@ -23,7 +27,7 @@ struct TraceCommand: ParsableCommand {
   @Option(help: "Tokens to generate, always the likeliest, stop tokens included.")
   var generate = 0
   @OptionGroup var session: SessionArguments
-  @Option(name: [.short, .long], help: "Where to write.")
+  @Option(name: [.short, .long], help: "Where to write.", completion: .file())
   var output: String
 
   func validate() throws {

@@ -3,10 +3,11 @@ import SlowFast
 
 struct CalibrationArguments: ParsableArguments {
   @Option(
-    parsing: .upToNextOption,
     help: ArgumentHelp(
-      "Run the model over these clips and questions to see what its layers take: files of JSON lines with video, question and answer, or videos.",
-      valueName: "data"))
+      "Run the model over these clips and questions to see what its layers take: a file of JSON lines with video, question and answer, or a video. "
+        + "May be repeated.",
+      valueName: "data"),
+    completion: .file())
   var calibrate: [String] = []
   @Option(help: "Take only the first so many clips of --calibrate.")
   var calibrationClips: Int?

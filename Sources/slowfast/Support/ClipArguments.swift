@@ -3,9 +3,9 @@ import SlowFast
 
 /// What every command takes that asks a model, about clips or without.
 struct ClipArguments: ParsableArguments {
-  @Argument(help: "An .sfq file or a checkpoint directory.")
+  @Argument(help: "An .sfq file or a checkpoint directory.", completion: .file())
   var model: String
-  @Argument(help: "Videos, images, directories of images; without any, the question is about none.")
+  @Argument(help: "Videos, images, directories of images; without any, the question is about none.", completion: .file())
   var inputs: [String] = []
   @OptionGroup var sampling: SamplingArguments
   @OptionGroup var generation: GenerationArguments
@@ -33,7 +33,8 @@ struct ReuseArguments: ParsableArguments {
   var reuseStatic: Double?
   @Option(
     help: ArgumentHelp(
-      "Keep what clips become in this directory; another question about the same clip, frames and model then starts at once.", valueName: "directory"))
+      "Keep what clips become in this directory; another question about the same clip, frames and model then starts at once.", valueName: "directory"),
+    completion: .directory)
   var cache: String?
   @Option(
     help: ArgumentHelp("Bytes that the directory may take, such as 500M or 8G; what was not used for longest goes first.", valueName: "bytes"))

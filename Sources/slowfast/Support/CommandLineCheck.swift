@@ -1,0 +1,93 @@
+import ArgumentParser
+
+/// What a wrong command line is told: one line, and where to read more.
+struct CommandLineCheck {
+  /// Without the program's own name.
+  let arguments: [String]
+
+  private static let commands = SlowFastCommand.configuration.subcommands.compactMap { $0.configuration.commandName }
+
+  /// Refuses what names no command, before ArgumentParser takes it for a value, or for nothing.
+  func check() throws {
+    guard let first = arguments.first, !first.hasPrefix("-") else { return }
+    guard first == "help" else { return try Self.check(command: first) }
+    let topics = arguments.dropFirst().filter { !$0.hasPrefix("-") }
+    if let topic = topics.first, topic != "help" { try Self.check(command: topic) }
+    if let extra = topics.dropFirst().first { throw ValidationError("unexpected argument '\(extra.escaped())' after 'help \(topics[0])'") }
+  }
+
+  private static func check(command: String) throws {
+    if commands.contains(command) { return }
+    let typed = command.lowercased()
+    // The beginning of a name, one with more to it, or one with about one wrong letter in three.
+    let near = commands.first { typed.count > 1 && $0.hasPrefix(typed) || $0.count > 3 && typed.hasPrefix($0) } ?? nearest(typed, commands)
+    let advice = near.map { ". Did you mean '\($0)'?" } ?? ", expected one of \(commands.joined(separator: ", "))"
+    throw ValidationError("unknown command '\(command.escaped())'\(advice)")
+  }
+
+  private static func nearest(_ word: String, _ names: [String]) -> String? {
+    names.map { ($0, word.edits(to: $0)) }.filter { $0.1 <= max(1, $0.0.count / 3) }.min { $0.1 < $1.1 }?.0
+  }
+
+  /// In the spelling of the other errors, with a word about values that begin with a minus sign.
+  func message(of error: any Error) -> String {
+    var text = SlowFastCommand.message(for: error)
+    if let first = text.first, first.isUppercase, text.dropFirst().first?.isLowercase == true {
+      text.replaceSubrange(...text.startIndex, with: first.lowercased())
+    }
+    // A misspelt option is told rather than what is missing because of it.
+    if text.hasPrefix("missing expected argument"), let unknown = unknownOption { text = unknown }
+    if let hint = hint(text) { text += ": " + hint }
+    return text
+  }
+
+  private var unknownOption: String? {
+    guard let name = arguments.first, let command = SlowFastCommand.configuration.subcommands.first(where: { $0.configuration.commandName == name })
+    else { return nil }
+    let help = SlowFastCommand.helpMessage(for: command, columns: 1000)
+    let known = help.split { !($0.isLetter || $0 == "-") }.map(String.init).filter { $0.hasPrefix("--") }
+    let given = arguments.prefix { $0 != "--" }.filter { $0.hasPrefix("--") }.map { String($0.prefix { $0 != "=" }) }
+    guard let unknown = given.first(where: { !known.contains($0) }) else { return nil }
+    return "unknown option '\(unknown.escaped())'" + (Self.nearest(unknown, known).map { ". Did you mean '\($0)'?" } ?? "")
+  }
+
+  /// Where to read more.
+  var reference: String {
+    let command = arguments.first.flatMap { Self.commands.contains($0) ? " " + $0 : nil } ?? ""
+    return "See 'slowfast\(command) --help'."
+  }
+
+  private func hint(_ message: String) -> String? {
+    /// No option begins so.
+    func isValue(_ argument: String) -> Bool {
+      guard argument.hasPrefix("-"), let next = argument.dropFirst().first else { return false }
+      return next.isNumber || next == "." || argument.contains(" ")
+    }
+    if message.hasPrefix("missing value for '"), let name = message.split(whereSeparator: { "' ".contains($0) }).first(where: { $0.hasPrefix("-") }),
+      let place = arguments.firstIndex(of: String(name)), let value = arguments[(place + 1)...].first, isValue(value)
+    {
+      return "a value that begins with '-' is written \(name)=\(value.contains(" ") ? "'\(value.escaped())'" : value.escaped())"
+    }
+    if message.hasPrefix("unknown option"), let value = arguments.first(where: isValue), !arguments.contains("--") {
+      return "what begins with '-' and is no option comes last, after '--': -- \(value.contains(" ") ? "'\(value.escaped())'" : value.escaped())"
+    }
+    return nil
+  }
+}
+
+extension String {
+  /// Characters to put in, take out, replace or swap with the next one.
+  fileprivate func edits(to other: String) -> Int {
+    let (a, b) = (Array(self), Array(other))
+    var rows = [Array(0...b.count)]
+    for i in stride(from: 1, through: a.count, by: 1) {
+      var row = [i] + Array(repeating: 0, count: b.count)
+      for j in stride(from: 1, through: b.count, by: 1) {
+        row[j] = Swift.min(rows[i - 1][j] + 1, row[j - 1] + 1, rows[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1))
+        if i > 1, j > 1, a[i - 1] == b[j - 2], a[i - 2] == b[j - 1] { row[j] = Swift.min(row[j], rows[i - 2][j - 2] + 1) }
+      }
+      rows.append(row)
+    }
+    return rows[a.count][b.count]
+  }
+}
