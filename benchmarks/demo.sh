@@ -15,12 +15,11 @@ clip=benchmarks/demo/examples/$clip
 try "$slowfast" convert benchmarks/demo/checkpoint "$out/model.sfq" --force
 try "$slowfast" frames "$clip" -n 16 --sheet "$out/sheet.png"
 
-# Answers read the slow tokens too, as in this model's training: benchmarks/demo/README.md says what that brings.
 right=0
-say "$slowfast" run "$out/model.sfq" "$clip" --greedy --slow-attention all -q QUESTION
+say "$slowfast" run "$out/model.sfq" "$clip" --greedy -q QUESTION
 for line in "${lines[@]}"; do
   IFS=$'\t' read -r question truth <<< "$line"
-  answer=$("$slowfast" run "$out/model.sfq" "$clip" --greedy --slow-attention all -q "$question" 2> "$out/log.txt") \
+  answer=$("$slowfast" run "$out/model.sfq" "$clip" --greedy -q "$question" 2> "$out/log.txt") \
     || { cat "$out/log.txt" >&2; exit 1; }
   printf '\nquestion  %s\nanswer    %s\ntruth     %s\n' "$question" "$answer" "$truth"
   [ "$answer" != "$truth" ] || right=$((right + 1))

@@ -2,11 +2,12 @@ import Support
 
 /// How a configuration or a set of tensors can fail to be a model that this project knows.
 public enum ArchitectureError: Error, Equatable, Sendable {
-  /// `config.json` is not a JSON object, or a field has another type than it must.
-  case configUnreadable(reason: String)
-  case configMissing(field: String)
-  /// A field's value is out of what the runtime computes.
-  case configValue(field: String, found: String, expected: String)
+  /// A file of settings is not a JSON object.
+  case configUnreadable(file: String = "config.json", reason: String)
+  /// A field without which numbers would be guessed.
+  case configMissing(file: String = "config.json", field: String)
+  /// A field's value is out of what the runtime computes, or has another type than it must.
+  case configValue(file: String = "config.json", field: String, found: String, expected: String)
   case missingTensors([String])
   case wrongShape(tensor: String, expected: [Int], found: [Int])
   /// A shape from which the tower's measures are read makes no sense.
@@ -16,9 +17,10 @@ public enum ArchitectureError: Error, Equatable, Sendable {
 extension ArchitectureError: CustomStringConvertible {
   public var description: String {
     switch self {
-    case .configUnreadable(let reason): "config.json: \(reason)"
-    case .configMissing(let field): "config.json: no field \"\(field)\""
-    case .configValue(let field, let found, let expected): "config.json: \"\(field)\" is \(found.escaped()), expected \(expected)"
+    case .configUnreadable(let file, let reason): "\(file): \(reason)"
+    case .configMissing(let file, let field): "\(file): no field \"\(field)\", and no default stands in for it"
+    case .configValue(let file, let field, let found, let expected):
+      "\(file): \"\(field.escaped())\" is \(found.escaped()), expected \(expected.escaped())"
     case .missingTensors(let names):
       "the checkpoint lacks \(names.count == 1 ? "the tensor" : "\(names.count) tensors:") \(names.prefix(4).joined(separator: ", ").escaped())"
         + (names.count > 4 ? ", …" : "")

@@ -3,65 +3,120 @@ import Foundation
 /// The fields of a JSON configuration, each taken with its type and range checked. A field that is null is absent.
 struct ConfigFields {
   private let object: [String: Any]
+  private let file: String
+  /// Of the fields' names, where they are those of an object inside the file: `rope_parameters.`.
+  private let prefix: String
 
-  init(json: [UInt8]) throws(ArchitectureError) {
+  init(json: [UInt8], file: String = "config.json") throws(ArchitectureError) {
     do {
       guard let object = try JSONSerialization.jsonObject(with: Data(json)) as? [String: Any] else {
-        throw ArchitectureError.configUnreadable(reason: "expected a JSON object")
+        throw ArchitectureError.configUnreadable(file: file, reason: "expected a JSON object")
       }
-      self.object = object
+      self.init(object: object, file: file, prefix: "")
     } catch let error as ArchitectureError {
       throw error
     } catch {
-      throw .configUnreadable(reason: "not JSON")
+      throw .configUnreadable(file: file, reason: "not JSON")
     }
   }
 
+  private init(object: [String: Any], file: String, prefix: String) {
+    (self.object, self.file, self.prefix) = (object, file, prefix)
+  }
+
+  var names: [String] { object.keys.sorted() }
+
+  /// As messages say it.
+  func name(_ field: String) -> String { prefix + field }
+
   func isNull(_ field: String) -> Bool { object[field] == nil || object[field] is NSNull }
+
+  func isObject(_ field: String) -> Bool { object[field] is [String: Any] }
 
   /// The field as text, for messages.
   func text(_ field: String) -> String { object[field].map { String(String(describing: $0).prefix(100)) } ?? "absent" }
 
-  func optionalString(_ field: String) throws(ArchitectureError) -> String? {
-    if isNull(field) { return nil }
-    guard let value = object[field] as? String else { throw .configValue(field: field, found: text(field), expected: "a string") }
+  private func wrong(_ field: String, _ expected: String) -> ArchitectureError {
+    .configValue(file: file, field: name(field), found: text(field), expected: expected)
+  }
+
+  /// What is there, or the error that it is not.
+  private func required<Value>(_ value: Value?, _ field: String) throws(ArchitectureError) -> Value {
+    guard let value else { throw .configMissing(file: file, field: name(field)) }
     return value
   }
 
-  func string(_ field: String) throws(ArchitectureError) -> String {
-    guard let value = try optionalString(field) else { throw .configMissing(field: field) }
+  func object(_ field: String) throws(ArchitectureError) -> ConfigFields? {
+    if isNull(field) { return nil }
+    guard let value = object[field] as? [String: Any] else { throw wrong(field, "an object") }
+    return ConfigFields(object: value, file: file, prefix: name(field) + ".")
+  }
+
+  func optionalString(_ field: String) throws(ArchitectureError) -> String? {
+    if isNull(field) { return nil }
+    guard let value = object[field] as? String else { throw wrong(field, "a string") }
+    return value
+  }
+
+  func string(_ field: String) throws(ArchitectureError) -> String { try required(try optionalString(field), field) }
+
+  func optionalStrings(_ field: String) throws(ArchitectureError) -> [String]? {
+    if isNull(field) { return nil }
+    guard let value = object[field] as? [String] else { throw wrong(field, "strings") }
     return value
   }
 
   func optionalBool(_ field: String) throws(ArchitectureError) -> Bool? {
     if isNull(field) { return nil }
-    guard let value = object[field] as? Bool else { throw .configValue(field: field, found: text(field), expected: "true or false") }
+    guard let value = object[field] as? Bool else { throw wrong(field, "true or false") }
     return value
   }
 
+  func bool(_ field: String) throws(ArchitectureError) -> Bool { try required(try optionalBool(field), field) }
+
   func optionalNumber(_ field: String, in range: ClosedRange<Double>) throws(ArchitectureError) -> Double? {
     if isNull(field) { return nil }
-    guard let value = (object[field] as? NSNumber)?.doubleValue, range.contains(value) else {
-      throw .configValue(field: field, found: text(field), expected: "a number from \(range.lowerBound) to \(range.upperBound)")
+    guard let value = Self.number(object[field]), range.contains(value) else {
+      throw wrong(field, range.lowerBound == range.upperBound ? "\(range.lowerBound)" : "a number from \(range.lowerBound) to \(range.upperBound)")
     }
     return value
   }
 
-  func number(_ field: String, in range: ClosedRange<Double>, default: Double) throws(ArchitectureError) -> Double {
-    try optionalNumber(field, in: range) ?? `default`
+  func number(_ field: String, in range: ClosedRange<Double>) throws(ArchitectureError) -> Double {
+    try required(try optionalNumber(field, in: range), field)
   }
 
   func optionalInteger(_ field: String, in range: ClosedRange<Int>) throws(ArchitectureError) -> Int? {
     if isNull(field) { return nil }
-    guard let number = object[field] as? NSNumber, let value = Int(exactly: number.doubleValue), range.contains(value) else {
-      throw .configValue(field: field, found: text(field), expected: "a whole number from \(range.lowerBound) to \(range.upperBound)")
+    guard let value = Self.number(object[field]).flatMap({ Int(exactly: $0) }), range.contains(value) else {
+      throw wrong(field, "a whole number from \(range.lowerBound) to \(range.upperBound)")
     }
     return value
   }
 
-  func integer(_ field: String, in range: ClosedRange<Int>, default: Int? = nil) throws(ArchitectureError) -> Int {
-    if let value = try optionalInteger(field, in: range) { return value }
-    guard let `default` else { throw .configMissing(field: field) }
-    return `default`
+  func integer(_ field: String, in range: ClosedRange<Int>) throws(ArchitectureError) -> Int {
+    try required(try optionalInteger(field, in: range), field)
+  }
+
+  /// A limit from 1 on; nil where there is none, which HuggingFace writes as 10³⁰.
+  func optionalLimit(_ field: String, upTo limit: Int) throws(ArchitectureError) -> Int? {
+    if isNull(field) { return nil }
+    guard let value = Self.number(object[field]), value >= 1, value == value.rounded() else { throw wrong(field, "a whole number from 1 on") }
+    return value <= Double(limit) ? Int(value) : nil
+  }
+
+  /// A token's id or several; none where the field is absent.
+  func ids(_ field: String) throws(ArchitectureError) -> [Int32] {
+    if isNull(field) { return [] }
+    let values = object[field] as? [Any] ?? [object[field] as Any]
+    let ids = values.compactMap { Self.number($0).flatMap { Int32(exactly: $0) } }
+    guard ids.count == values.count else { throw wrong(field, "a token's id or several") }
+    return ids
+  }
+
+  /// JSON's true and false are no numbers, whatever Foundation says.
+  private static func number(_ value: Any?) -> Double? {
+    guard let number = value as? NSNumber, String(cString: number.objCType) != "c" else { return nil }
+    return number.doubleValue
   }
 }

@@ -22,12 +22,17 @@ public struct ModelConfig: Sendable, Equatable {
   public var poolingStride: Int
   public var fastTokens: FastTokenConfig
 
+  /// Which tokens read the slow tokens, unless the user says otherwise (`slow_attention`; `prompt` as the published code where it is absent).
+  public var slowAttention: SlowAttention
+
   // Prompt.
   /// Positions that a prompt may have, visual tokens included (`tokenizer_model_max_length`).
   public var contextLength: Int
   /// Positions of prompt and answer together (`max_position_embeddings`).
   public var maximumPositions: Int
   public var usesImageStartEnd: Bool
+  /// Ids of tokens that end an answer, where there is no generation config to say so.
+  public var endTokens: [Int32]
 
   /// Frames of a clip, where the config says so.
   public var frameCount: Int?

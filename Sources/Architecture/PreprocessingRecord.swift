@@ -29,19 +29,19 @@ public struct PreprocessingRecord: Sendable, Codable, Equatable {
 
   public init(json: [UInt8]) throws(ArchitectureError) {
     do { self = try JSONDecoder().decode(Self.self, from: Data(json)) } catch {
-      throw .configUnreadable(reason: "the preprocessing section is not as specified")
+      throw .configUnreadable(file: "preprocessing", reason: "the section is not as specified")
     }
-    guard resampling == "bicubic" else { throw .configValue(field: "resampling", found: resampling, expected: "bicubic") }
+    guard resampling == "bicubic" else { throw .configValue(file: "preprocessing", field: "resampling", found: resampling, expected: "bicubic") }
     guard mean.count == 3, std.count == 3, (mean + std).allSatisfy(\.isFinite), std.allSatisfy({ $0 > 0 }) else {
-      throw .configValue(field: "mean, std", found: "\(mean), \(std)", expected: "three numbers each, deviations above 0")
+      throw .configValue(file: "preprocessing", field: "mean, std", found: "\(mean), \(std)", expected: "three numbers each, deviations above 0")
     }
-    guard (32...4096).contains(size) else { throw .configValue(field: "size", found: "\(size)", expected: "32 to 4096") }
-    guard (1...65536).contains(frames) else { throw .configValue(field: "frames", found: "\(frames)", expected: "1 to 65536") }
+    guard (32...4096).contains(size) else { throw .configValue(file: "preprocessing", field: "size", found: "\(size)", expected: "32 to 4096") }
+    guard (1...65536).contains(frames) else { throw .configValue(file: "preprocessing", field: "frames", found: "\(frames)", expected: "1 to 65536") }
   }
 
   public func json() throws(ArchitectureError) -> [UInt8] {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys]
-    do { return Array(try encoder.encode(self)) } catch { throw .configUnreadable(reason: "\(error)") }
+    do { return Array(try encoder.encode(self)) } catch { throw .configUnreadable(file: "preprocessing", reason: "\(error)") }
   }
 }

@@ -63,6 +63,10 @@ public struct TensorSchema: Sendable {
   /// What a model of that config needs, whether it is there or not; `shapes` of the tensors there are (canonical names) tell the tower's
   /// measures and whether there is a head.
   public init(needed config: ModelConfig, shapes: [String: [Int]]) throws(ArchitectureError) {
+    // Weights of hybrid layers in a config that names none: as a plain LLaVA the model would say something else.
+    if config.hybrid == nil, shapes.keys.contains(where: { $0.contains("cross_attn_kv_proj") }) {
+      throw .configMissing(field: "cross_attn_every_n_layers")
+    }
     tower = try TowerShape(shapes: shapes)
     var list = RequirementList()
     list.addTower(tower)

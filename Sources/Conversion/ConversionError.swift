@@ -38,7 +38,6 @@ public enum ConversionError: Error {
   case nonFinite(tensor: String, index: [Int], value: Float)
   case weightTooLarge(tensor: String, index: [Int], value: Float, limit: Float, encoding: TensorEncoding)
 
-  case vocabularyTooSmall(tokens: Int, rows: Int)
   case notEncodable(String)
   case outOfMemory(bytes: Int)
   /// What the calibration says of its own failure.
@@ -82,8 +81,6 @@ extension ConversionError: CustomStringConvertible {
     case .weightTooLarge(let tensor, let index, let value, let limit, let encoding):
       "tensor \(tensor.quoted) holds \(value) at \(index), beyond \(limit), the largest that \(encoding) can hold; keep more bits for it"
 
-    case .vocabularyTooSmall(let tokens, let rows):
-      "the tokenizer has \(tokens) tokens, but the embedding only \(rows) rows"
     case .notEncodable(let reason): "cannot be written as JSON: \(reason.escaped())"
     case .outOfMemory(let bytes): "no memory left for \(bytes) bytes"
     case .calibration(let error): "\(error)"

@@ -1,3 +1,4 @@
+import Architecture
 import ModelFile
 import Quantization
 
@@ -23,6 +24,8 @@ public struct ConversionOptions: Sendable, Equatable {
   public var allowsNonfinite: Bool
   /// Leave out tensors that the model has no place for instead of refusing them.
   public var ignoresUnknown: Bool
+  /// Which tokens read the slow tokens unless a run says otherwise; nil: as the checkpoint's config says.
+  public var slowAttention: SlowAttention?
   /// Encodings of single matrices, by canonical name: before keep rules and everything else. See `Converter.allocated`.
   public var assignments: [String: TensorEncoding] = [:]
   /// What the assignments were made for.

@@ -75,7 +75,7 @@ public struct Converter: Sendable {
 
   /// The plan, and all sections.
   private func prepare(_ calibration: CalibrationRecord?) throws(ConversionError) -> (plan: ConversionPlan, sections: Sections) {
-    var sections = try Sections(checkpoint)
+    var sections = try Sections(checkpoint, slowAttention: options.slowAttention)
     var shards: [Provenance.Shard] = []
     for shard in checkpoint.shards { shards.append(try Provenance.Shard(shard)) }
     let planner = Planner(checkpoint: checkpoint, options: options)

@@ -10,18 +10,20 @@ struct Sections {
   var lengths: [(name: String, byteCount: Int)] { entries.map { ($0.name, $0.bytes.count) } }
 
   /// All but the provenance, which depends on the plan.
-  init(_ checkpoint: Checkpoint) throws(ConversionError) {
+  init(_ checkpoint: Checkpoint, slowAttention: SlowAttention?) throws(ConversionError) {
     let config = try Planner.config(checkpoint)
     entries.append(("config.json", checkpoint.config))
     if let generation = checkpoint.generationConfig { entries.append(("generation_config.json", generation)) }
     let tokenizer: Tokenizer
-    do throws(TokenizerError) { tokenizer = try Tokenizer(checkpoint: checkpoint.directory) } catch { throw .tokenizer(error) }
-    guard tokenizer.vocabularySize <= config.vocabularySize else {
-      throw .vocabularyTooSmall(tokens: tokenizer.vocabularySize, rows: config.vocabularySize)
-    }
+    do throws(TokenizerError) {
+      tokenizer = try Tokenizer(checkpoint: checkpoint.directory)
+      try tokenizer.checkFits(rows: config.vocabularySize, marksImages: config.usesImageStartEnd, checkpoint.directory)
+    } catch { throw .tokenizer(error) }
     entries.append(("tokenizer", tokenizer.serialized()))
     do throws(ArchitectureError) {
       entries.append(("preprocessing", try PreprocessingRecord(config: config, checkpointName: checkpoint.name).json()))
+      let generation = try checkpoint.generationConfig.map { json throws(ArchitectureError) in try GenerationConfig(json: json) }
+      entries.append(("generation", try GenerationRecord(generation, slowAttention: slowAttention ?? config.slowAttention).json()))
     } catch { throw .architecture(error) }
   }
 

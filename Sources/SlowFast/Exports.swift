@@ -1,5 +1,7 @@
 // What users of the library name: sources of frames, requests, reports, images.
 @_exported import struct Architecture.ModelConfig
+@_exported import enum Architecture.SlowAttention
+@_exported import struct Architecture.GenerationRecord
 @_exported import struct Tokenizer.Tokenizer
 @_exported import struct Video.RGBImage
 @_exported import struct Video.SamplingReport

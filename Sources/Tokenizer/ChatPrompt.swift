@@ -70,7 +70,22 @@ public struct ChatPrompt: Hashable, Sendable {
   }
 }
 
+extension Tokenizer {
+  /// Throws where a model with so many rows of embedding cannot be asked with this tokenizer: an id that has no row, or a mark of the prompt that
+  /// is no token of its own and would be spelt out. `source` is named by the error.
+  public func checkFits(rows: Int, marksImages: Bool, _ source: String) throws(TokenizerError) {
+    if vocabularySize > rows {
+      throw .idBeyondEmbedding(source: source, token: token(Int32(vocabularySize - 1)) ?? "", id: vocabularySize - 1, rows: rows)
+    }
+    for mark in ChatPrompt.marks(images: marksImages) where encode(mark).count != 1 {
+      throw .missingPromptToken(source: source, token: mark)
+    }
+  }
+}
+
 extension ChatPrompt {
+  fileprivate static func marks(images: Bool) -> [String] { [turnStart, turnEnd] + (images ? [imageStart, imageEnd] : []) }
+
   private enum Part: Hashable {
     /// A special token of the template.
     case special(String)
@@ -81,13 +96,15 @@ extension ChatPrompt {
 
   private static let turnStart = "<|im_start|>"
   private static let turnEnd = "<|im_end|>"
+  private static let imageStart = "<im_start>"
+  private static let imageEnd = "<im_end>"
 
   private var allParts: [Part] { awaitsAnswer ? parts + [.special(Self.turnStart), .template("assistant\n")] : parts }
 
   private mutating func addTurn(of role: String, _ message: String, images: Int) {
     parts += [.special(Self.turnStart), .template(role + "\n")]
     for _ in 0..<max(0, images) {
-      parts += marksImages ? [.special("<im_start>"), .image, .special("<im_end>")] : [.image]
+      parts += marksImages ? [.special(Self.imageStart), .image, .special(Self.imageEnd)] : [.image]
       parts.append(.template("\n"))
     }
     parts += [.message(message), .special(Self.turnEnd), .template("\n")]

@@ -22,6 +22,11 @@ public enum TokenizerError: Error, Equatable, Sendable {
   /// A role, such as `eos_token`, of a token that there is not.
   case unknownTokenInRole(file: String, role: String, token: String)
 
+  // A tokenizer and the model that it belongs to; `source` is the checkpoint or the model file.
+  case idBeyondEmbedding(source: String, token: String, id: Int, rows: Int)
+  /// It has no such single token, which the prompt is made of.
+  case missingPromptToken(source: String, token: String)
+
   /// The serialized form does not begin with its magic bytes.
   case notSerialized
   case unsupportedVersion(found: Int, supported: Int)
@@ -55,6 +60,10 @@ extension TokenizerError: CustomStringConvertible {
       "\(file.escaped()): merge \(index) needs the token \"\(token.escaped())\", which is not in the vocabulary"
     case .unknownTokenInRole(let file, let role, let token):
       "\(file.escaped()): \(role) is \"\(token.escaped())\", which is not in the vocabulary"
+    case .idBeyondEmbedding(let source, let token, let id, let rows):
+      "\(source.escaped()): the tokenizer's token \"\(token.escaped())\" has the id \(id), but the embedding only \(rows) rows"
+    case .missingPromptToken(let source, let token):
+      "\(source.escaped()): the tokenizer has no token \"\(token)\", which every prompt needs; is a file of the tokenizer missing, or is it no chat model?"
     case .notSerialized: "tokenizer: not a serialized tokenizer: expected it to begin with \"SFTK\""
     case .unsupportedVersion(let found, let supported): "tokenizer: format version \(found), expected \(supported)"
     case .wrongLength(let expected, let found): "tokenizer: \(found) bytes, expected \(expected)"

@@ -6,7 +6,7 @@ import Testing
 @Suite struct BadConfigTests {
   private func expectValue(_ field: String, _ changes: [String: Any?], _ location: SourceLocation = #_sourceLocation) {
     let error = failure { _ = try config(changes) }
-    guard case .configValue(field, _, _) = error else {
+    guard case .configValue(_, field, _, _) = error else {
       Issue.record("\(changes): \(String(describing: error))", sourceLocation: location)
       return
     }
@@ -31,9 +31,43 @@ import Testing
   }
 
   @Test func featuresThatAreNotComputed() {
-    expectValue("rope_scaling", ["rope_scaling": ["type": "yarn", "factor": 4]])
+    expectValue("layer_types", ["layer_types": ["full_attention", "sliding_attention"]])
+    expectValue("quantization_config", ["quantization_config": ["quant_method": "awq", "bits": 4]])
     expectValue("use_sliding_window", ["use_sliding_window": true])
     expectValue("tile_image_input", ["tile_image_input": true])
+  }
+
+  /// Scaled rotary positions by name, in every spelling, and two spellings that do not agree.
+  @Test func scaledRotaryPositions() {
+    for type in ["yarn", "linear", "dynamic", "longrope", "llama3", "mrope"] {
+      for field in ["rope_scaling", "rope_parameters"] {
+        for key in ["type", "rope_type"] {
+          expectValue(field, [field: [key: type, "factor": 4]])
+          expectValue(field, ["rope_theta": nil, field: ["rope_theta": 1e6, key: type]])
+        }
+        expectValue(field, [field: ["type": "default", "rope_type": type]])
+        expectValue(field, [field: type])
+      }
+    }
+    expectValue("rope_parameters.rope_theta", ["rope_parameters": ["rope_theta": 10000.0, "rope_type": "default"]])
+    expectValue("rope_scaling.rope_theta", ["rope_scaling": ["rope_theta": 10000.0, "type": "default"]])
+    expectValue("rope_scaling.factor", ["rope_scaling": ["type": "default", "factor": 4]])
+    expectValue("rope_scaling.mrope_section", ["rope_scaling": ["type": "default", "mrope_section": [16, 24, 24]]])
+    expectValue("rope_parameters.partial_rotary_factor", ["rope_parameters": ["rope_theta": 1e6, "partial_rotary_factor": 0.5]])
+    // One for each type of layer, as transformers 5 writes models that mix them.
+    let one = ["rope_theta": 1e6, "rope_type": "default"] as [String: Any]
+    expectValue("rope_parameters", ["rope_theta": nil, "rope_parameters": ["full_attention": one, "sliding_attention": one]])
+  }
+
+  /// What another family's config says names those that are supported.
+  @Test func otherFamilies() {
+    for (field, value) in [
+      ("model_type", "llava_onevision" as Any), ("architectures", ["LlavaOnevisionForConditionalGeneration"]),
+      ("mm_vision_tower", "google/siglip-so400m-patch14-384"),
+    ] {
+      let text = failure { _ = try config([field: value, "input_image_size": 384]) }.map { "\($0)" } ?? ""
+      #expect(text.contains("supported") && text.lowercased().contains(field == "mm_vision_tower" ? "convnext" : "qwen"), "\(text)")
+    }
   }
 
   @Test func headsThatDoNotDivide() {
@@ -46,7 +80,7 @@ import Testing
   static let counts = [
     "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "vocab_size",
     "mm_video_pooling_stride", "fast_token_temporal_sampling_stride", "fast_token_temporal_stride", "fast_token_spatial_stride",
-    "min_fast_frames", "max_position_embeddings", "tokenizer_model_max_length", "cross_attn_every_n_layers", "input_image_size", "head_dim",
+    "min_fast_frames", "max_position_embeddings", "cross_attn_every_n_layers", "input_image_size", "head_dim",
     "video_frames",
   ]
 
@@ -72,11 +106,21 @@ import Testing
     expectValue("rms_norm_eps", ["rms_norm_eps": "small"])
     expectValue("rope_theta", ["rope_theta": 0])
     expectValue("rope_theta", ["rope_theta": 1e300])
+    expectValue("rope_theta", ["rope_theta": true])
+    for limit: Any in [0, -1, 4.5, "4", [4]] { expectValue("tokenizer_model_max_length", ["tokenizer_model_max_length": limit]) }
+    for ids: Any in ["7", 1.5, [1, "2"], 1e300] { expectValue("eos_token_id", ["eos_token_id": ids]) }
+    expectValue("slow_attention", ["slow_attention": "some"])
     expectValue("tie_word_embeddings", ["tie_word_embeddings": "no"])
     expectValue("model_type", ["model_type": 7])
   }
 
-  @Test(arguments: ["model_type", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size", "mm_vision_tower"])
+  /// What decides numbers has no default.
+  @Test(arguments: [
+    "model_type", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "vocab_size",
+    "mm_vision_tower", "hidden_act", "rms_norm_eps", "rope_theta", "tie_word_embeddings", "mm_projector_type", "mm_video_pooling_stride",
+    "fast_token_temporal_sampling_stride", "fast_token_temporal_stride", "fast_token_spatial_stride", "min_fast_frames",
+    "cross_attn_implementation", "cross_attn_gating_type",
+  ])
   func missingFields(field: String) {
     #expect(failure { _ = try config([field: nil]) } == .configMissing(field: field))
     // null is absent.

@@ -1,4 +1,5 @@
 import Architecture
+import Foundation
 import Testing
 
 /// What a config says, read.
@@ -35,18 +36,38 @@ import Testing
     #expect(try config(strides).defaultFrameCount == 65536)
   }
 
+  /// A plain LLaVA: nothing is pooled, and no layer reads slow tokens.
   @Test func defaults() throws {
     let config = try config([
-      "num_key_value_heads": nil, "rms_norm_eps": nil, "rope_theta": nil, "tie_word_embeddings": nil, "torch_dtype": nil,
-      "mm_projector_type": nil, "mm_video_pooling_stride": nil, "fast_token_temporal_sampling_stride": nil,
-      "fast_token_temporal_stride": nil, "fast_token_spatial_stride": nil, "min_fast_frames": nil, "hidden_act": nil,
-      "max_position_embeddings": nil, "cross_attn_every_n_layers": nil,
+      "torch_dtype": nil, "mm_video_pooling_stride": nil, "fast_token_temporal_sampling_stride": nil,
+      "fast_token_temporal_stride": nil, "fast_token_spatial_stride": nil, "min_fast_frames": nil,
+      "max_position_embeddings": nil, "cross_attn_every_n_layers": nil, "cross_attn_implementation": nil, "cross_attn_gating_type": nil,
     ])
-    #expect(config.keyValueHeadCount == 28 && config.rmsNormEpsilon == 1e-6 && config.ropeTheta == 10000)
-    #expect(!config.tiesWordEmbeddings && config.projector == .linear)
     #expect(config.poolingStride == 1)
     #expect(strides(config) == [1, 1, 1, 1])
-    #expect(config.hybrid == nil && config.maximumPositions == 32768)
+    #expect(config.hybrid == nil && config.maximumPositions == 32768 && config.slowAttention == .prompt && config.endTokens == [])
+  }
+
+  /// The rotary base as transformers 4 and 5 write it; `dtype` and `torch_dtype` decide nothing.
+  @Test func rotaryBases() throws {
+    let five: [String: Any?] = [
+      "rope_theta": nil, "rope_parameters": ["rope_theta": 1_000_000.0, "rope_type": "default"], "torch_dtype": nil, "dtype": "bfloat16",
+      "layer_types": [String](repeating: "full_attention", count: 28),
+    ]
+    #expect(try config(five) == config())
+    #expect(try config(["rope_theta": 500_000]).ropeTheta == 500_000)
+    for scaling: Any in [
+      NSNull(), ["type": "default"], ["rope_type": "default"], ["rope_type": "default", "type": "default", "rope_theta": 1_000_000, "factor": 1.0],
+    ] { #expect(try config(["rope_scaling": scaling]) == config()) }
+    // Both, saying the same.
+    #expect(try config(["rope_parameters": ["rope_theta": 1e6, "partial_rotary_factor": 1.0]]) == config())
+  }
+
+  @Test func endTokensAndSlowAttention() throws {
+    #expect(try config(["eos_token_id": 7]).endTokens == [7])
+    #expect(try config(["eos_token_id": [7, 9]]).endTokens == [7, 9])
+    #expect(try config(["slow_attention": "all"]).slowAttention == .all)
+    #expect(try config(["cross_attn_max_layer_depth": 0]).hybrid?.layers == [0, 8, 16, 24])
   }
 
   /// Every n-th layer between the depths.
@@ -88,5 +109,9 @@ import Testing
     #expect(config.usesImageStartEnd && config.headDimension == 64)
     // A tokenizer may claim more than the decoder has positions.
     #expect(try ArchitectureTests.config(["tokenizer_model_max_length": 65536]).contextLength == 32768)
+    // HuggingFace's "none": int(1e30).
+    for none: Any in [1e30, NSDecimalNumber(string: "1000000000000000019884624838656")] {
+      #expect(try ArchitectureTests.config(["tokenizer_model_max_length": none]).contextLength == 32768)
+    }
   }
 }

@@ -51,7 +51,7 @@ import Tokenizer
     #expect(file.byteCount == result.plan.fileByteCount)
     #expect(directory.contents == ["model.sfq"])
     try expectSame(file, golden, result.plan)
-    #expect(Set(file.sections.map(\.name)) == ["config.json", "generation_config.json", "preprocessing", "provenance", "tokenizer"])
+    #expect(Set(file.sections.map(\.name)) == ["config.json", "generation_config.json", "generation", "preprocessing", "provenance", "tokenizer"])
   }
 
   @Test func asymmetricCodesAndGroups() throws {

@@ -120,6 +120,30 @@ import Testing
     #expect(abs(Double(repeats) / Double(firsts) - 0.5) < 0.05)
   }
 
+  /// However near to 0 a temperature is, and however large logits are, no number overflows: what is left is the likeliest token.
+  @Test(arguments: [.leastNonzeroMagnitude, 1e-38, 1e-30, 1e-10, 1e-3] as [Float])
+  func tinyTemperaturesAreGreedy(temperature: Float) {
+    for logits in [
+      [1, 3, 2.5], [-7, -3, -3.5], [3e38, 3.4e38, -3.4e38], [-3e38, -1e38, -2e38], [0, .infinity, 1], [-.infinity, -2, -.infinity],
+      [.nan, 1, 0.5],
+    ] as [[Float]] {
+      for penalty: Float in [1, 1.05, 0.9] {
+        var sampler = Sampler(options { ($0.temperature, $0.repetitionPenalty, $0.seed) = (temperature, penalty, 9) })
+        #expect(next(&sampler, logits) == 1, "\(logits)")
+      }
+    }
+  }
+
+  /// As 20 shifted logits are drawn, so are they beside 2²⁰.
+  @Test func largeLogitsAreDrawnAsTheirDifferences() {
+    let small = logits(20).map { ($0 * 8).rounded() / 8 }
+    func draw(_ shift: Float) -> [Int32] {
+      var sampler = Sampler(options { ($0.temperature, $0.seed) = (0.7, 5) })
+      return (0..<200).map { _ in next(&sampler, small.map { $0 + shift }) }
+    }
+    #expect(draw(0) == draw(0x1p20) && Set(draw(0)).count > 3)
+  }
+
   @Test func seedsRepeat() {
     func draw(_ seed: UInt64) -> [Int32] {
       var sampler = Sampler(

@@ -95,7 +95,8 @@ import Testing
     let answer = try session.ask(Self.first, options: options)
     #expect(answer.endReason == .stopToken)
     #expect(answer.tokens == Array(all.tokens.prefix(length)))
-    #expect(answer.text == session.model.tokenizer.decode(answer.tokens, skipSpecial: true))
+    let whole = session.model.tokenizer.decode(answer.tokens, skipSpecial: true)
+    #expect(answer.text == whole.trimmingCharacters(in: .whitespacesAndNewlines))
   }
 
   @Test func theTextStreams() throws {
@@ -153,7 +154,9 @@ import Testing
   @Test func defaultsComeFromTheGenerationConfig() throws {
     let defaults = try VideoLanguageModel(path: Golden.path("clip")).generationDefaults
     #expect(defaults.stopTokens == [454, 452])
-    #expect(defaults.temperature == 0.7 && defaults.topP == 0.8 && defaults.topK == 20 && defaults.repetitionPenalty == 1.05)
+    // The published demo's settings; the file's own temperature and top-p, 0.7 and 0.8, are not what it answers with.
+    #expect(defaults.temperature == 0.2 && defaults.topP == 1 && defaults.maximumTokens == 1024)
+    #expect(defaults.topK == 20 && defaults.repetitionPenalty == 1.05)
   }
 
   @Test func unknownKernelsAreNamed() throws {

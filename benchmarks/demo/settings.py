@@ -26,7 +26,8 @@ FAST = 16
 
 
 def settings() -> dict:
-    return config(SHAPE, end_of_text=VOCABULARY - 3, end_of_turn=VOCABULARY - 1)
+    # Trained with answers that read the slow tokens too.
+    return config(SHAPE, end_of_text=VOCABULARY - 3, end_of_turn=VOCABULARY - 1) | {"slow_attention": "all"}
 
 
 def build() -> SlowFast:

@@ -17,7 +17,7 @@ extension Benchmark {
     guard let longest = (prompts + contexts.map { $0 + options.generatedTokens }).max() else { return }
     let generator = try Generator(
       decoder: decoder, embedding: try model.source.makeEmbeddingTable(), slow: tokens.slow, capacity: longest, cacheType: model.cacheType,
-      slowAttention: options.slowAttention, engine: engine)
+      slowAttention: report.slowAttention, answerVocabulary: model.answerVocabulary, engine: engine)
     generator.isCancelled = isCancelled
     for length in prompts { try timePrefill(length, generator, tokens) }
     for context in contexts { try timeGeneration(context, generator, tokens) }
@@ -81,7 +81,7 @@ extension Benchmark {
         reads.append(reading.seconds(pool))
       }
     }
-    let slow = options.slowAttention == .all ? tokens.slow.rows : 0
+    let slow = report.slowAttention == .all ? tokens.slow.rows : 0
     add(
       "generate after \(context)", steps, units: 1, unit: "tokens",
       products: costs.token(context: context, slowTokens: slow) + costs.head,

@@ -50,7 +50,7 @@ public struct Benchmark {
     layout = SlowFastLayout(config: model.config, towerSide: side, frames: frames)
     report = BenchmarkReport(
       model: model.path, kernels: engine.kernels.name, threads: pool.threadCount, isQuantized: model.source.isQuantized, frames: frames,
-      slowTokens: layout.slowCount, slowAttention: options.slowAttention,
+      slowTokens: layout.slowCount, slowAttention: options.slowAttention ?? model.generation.slowAttention,
       limits: nil)
     if !options.stages.isSubset(of: [.decode, .resize]) { report.limits = try machineLimits() }
   }

@@ -33,8 +33,8 @@ public struct BenchmarkOptions: Sendable {
   /// For `decode` and `resize`.
   public var clip: VisualSource?
   public var threads: Int?
-  /// `all` is the harder one: each generated token reads all slow tokens.
-  public var slowAttention = SlowAttention.all
+  /// Which tokens read the slow tokens; nil: as the model says. `all` is the harder one: each generated token reads all slow tokens.
+  public var slowAttention: SlowAttention?
 
   public init() {}
 

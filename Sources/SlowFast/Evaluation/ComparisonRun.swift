@@ -13,7 +13,12 @@ struct ComparisonRun {
   let progress: @Sendable (ComparisonProgress) -> Void
   let isCancelled: @Sendable () -> Bool
 
-  private var options: ComparisonOptions { comparison.options }
+  private var options: ComparisonOptions {
+    var options = comparison.options
+    options.slowAttention = slowAttention
+    return options
+  }
+  private var slowAttention: SlowAttention { comparison.options.slowAttention ?? baseline.generation.slowAttention }
   private var clips: [EvaluationSet.Clip] { comparison.data.clips }
 
   func report(_ subjects: [Subject]) throws(SlowFastError) -> ComparisonReport {
@@ -57,7 +62,7 @@ struct ComparisonRun {
     return ComparisonReport(
       program: "slowfast \(SlowFastVersion.current)", checkpoint: URL(fileURLWithPath: comparison.checkpoint).lastPathComponent,
       data: comparison.dataName, clips: base.clips, questions: tally.questionCount, tokens: tally.tokenCount,
-      frames: options.frames ?? baseline.defaultFrameCount, slowAttention: options.slowAttention, kernels: session.statistics.kernels,
+      frames: options.frames ?? baseline.defaultFrameCount, slowAttention: slowAttention, kernels: session.statistics.kernels,
       threads: session.statistics.threads, baseline: base, variants: zip(subjects, results).filter { !$0.0.isPart }.map(\.1),
       parts: zip(subjects, results).filter { $0.0.isPart }.map(\.1), partBits: options.partBits, failures: failures)
   }
@@ -65,14 +70,14 @@ struct ComparisonRun {
   private var sessionOptions: SessionOptions {
     var session = SessionOptions()
     session.threads = options.threads
-    session.slowAttention = options.slowAttention
+    session.slowAttention = slowAttention
     return session
   }
 
   /// What the results depend on beside the models.
   private func settings(kernels: String) -> [String] {
     [
-      SlowFastVersion.current, comparison.data.fingerprint, kernels, options.slowAttention.rawValue,
+      SlowFastVersion.current, comparison.data.fingerprint, kernels, slowAttention.rawValue, "\(baseline.answerVocabulary) tokens",
       "\(options.frames ?? baseline.defaultFrameCount) \(options.maximumTokens) \(options.featureClips) \(SparseDistribution.kept)",
     ]
   }

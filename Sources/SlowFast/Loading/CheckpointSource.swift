@@ -20,7 +20,10 @@ final class CheckpointSource: WeightSource {
     self.checkpoint = checkpoint
     do throws(ArchitectureError) {
       config = try ModelConfig(json: checkpoint.config)
-      tensors = CanonicalNames(checkpoint).tensors
+      var tensors = CanonicalNames(checkpoint).tensors
+      // A tied head is the embedding, whatever else the file holds.
+      if config.tiesWordEmbeddings { tensors["lm_head.weight"] = nil }
+      self.tensors = tensors
       schema = try TensorSchema(config: config, shapes: tensors.mapValues(\.shape))
     } catch { throw .architecture(error) }
     requirements = Dictionary(uniqueKeysWithValues: schema.requirements.map { ($0.name, $0) })

@@ -1,6 +1,6 @@
-import Foundation
+import Architecture
 
-/// How an answer's tokens are chosen. The defaults are a model's own, from its `generation_config.json`.
+/// How an answer's tokens are chosen. A model's own are its `generationDefaults`.
 public struct GenerationOptions: Sendable, Equatable {
   /// The most tokens of an answer.
   public var maximumTokens = 256
@@ -44,37 +44,14 @@ public struct GenerationOptions: Sendable, Equatable {
 }
 
 extension GenerationOptions {
-  /// From a `generation_config.json`; a missing or odd field leaves the default. `do_sample: false` is greedy.
-  init(generationConfig json: [UInt8]) {
-    struct Fields: Decodable {
-      enum Ids: Decodable {
-        case one(Int32)
-        case many([Int32])
-        init(from decoder: any Decoder) throws {
-          let container = try decoder.singleValueContainer()
-          if let id = try? container.decode(Int32.self) { self = .one(id) } else { self = .many(try container.decode([Int32].self)) }
-        }
-      }
-      var do_sample: Bool?
-      var temperature: Float?
-      var top_p: Float?
-      var top_k: Int?
-      var repetition_penalty: Float?
-      var eos_token_id: Ids?
-    }
+  /// A model's own; `stopTokens` end an answer.
+  init(_ record: GenerationRecord, stopTokens: Set<Int32>) {
     self.init()
-    guard let fields = try? JSONDecoder().decode(Fields.self, from: Data(json)) else { return }
-    switch fields.eos_token_id {
-    case .one(let id): stopTokens = [id]
-    case .many(let ids): stopTokens = Set(ids)
-    case nil: break
-    }
-    guard fields.do_sample == true else { return }
-    var sampled = self
-    sampled.temperature = fields.temperature ?? 1
-    sampled.topP = fields.top_p ?? 1
-    sampled.topK = fields.top_k ?? 50
-    sampled.repetitionPenalty = fields.repetition_penalty ?? 1
-    if (try? sampled.validate()) != nil { self = sampled }
+    maximumTokens = record.maximumTokens
+    temperature = record.temperature
+    topP = record.topP
+    topK = record.topK
+    repetitionPenalty = record.repetitionPenalty
+    self.stopTokens = stopTokens
   }
 }

@@ -2,20 +2,14 @@ import Architecture
 import Compute
 import Kernels
 
-/// Which tokens read the slow tokens while an answer is made.
-public enum SlowAttention: String, Sendable, CaseIterable, Codable {
-  /// The prompt's only: what the published inference code does.
-  case prompt
-  /// The answer's too: as in training.
-  case all
-}
-
 /// The decoder at work on one conversation: tokens in, logits out, keys and values kept.
 final class Generator {
   let decoder: HybridDecoder
   let embedding: any EmbeddingTable
   private(set) var caches: DecoderCaches
   let slowAttention: SlowAttention
+  /// Tokens that may be chosen, the first ones: logits are handed out for these only.
+  var answerVocabulary: Int
   /// Tokens that the caches hold at most.
   private(set) var capacity: Int
   private let config: ModelConfig
@@ -34,11 +28,12 @@ final class Generator {
 
   init(
     decoder: HybridDecoder, embedding: any EmbeddingTable, slow: Matrix?, capacity: Int, cacheType: FloatType,
-    slowAttention: SlowAttention, engine: Engine
+    slowAttention: SlowAttention, answerVocabulary: Int, engine: Engine
   ) throws(SlowFastError) {
     self.decoder = decoder
     self.embedding = embedding
     self.slowAttention = slowAttention
+    self.answerVocabulary = answerVocabulary
     self.engine = engine
     let config = decoder.config
     self.config = config
@@ -141,6 +136,6 @@ final class Generator {
     try compute { () throws(ComputeError) in
       try decoder.readOut(row, logits: logits, on: engine)
     }
-    return UnsafeBufferPointer(start: logits.pointer, count: logits.columns)
+    return UnsafeBufferPointer(start: logits.pointer, count: answerVocabulary)
   }
 }

@@ -40,21 +40,24 @@ package struct Sampler {
 
   private mutating func drawn(_ logits: UnsafeBufferPointer<Float>) -> Int32 {
     // Tokens e⁻³⁰ times as likely as the best one are never drawn in practice; leaving them out spares sorting a whole vocabulary.
+    let temperature = Double(options.temperature)
     var candidates: [(token: Int32, logit: Float)] = []
     var best = -Float.infinity
+    func isTooLow(_ logit: Float) -> Bool { logit < best && Double(logit) - Double(best) < -30 * temperature }
     for (index, logit) in logits.enumerated() where !logit.isNaN {
       // A penalty of 1 or more only lowers, so the set need not be asked about a logit that is too low without it.
-      if options.repetitionPenalty >= 1, logit / options.temperature < best - 30 { continue }
-      let value = penalised(logit, Int32(index)) / options.temperature
+      if options.repetitionPenalty >= 1, isTooLow(logit) { continue }
+      let value = penalised(logit, Int32(index))
       best = max(best, value)
       candidates.append((Int32(index), value))
     }
     guard !candidates.isEmpty else { return 0 }
-    candidates.removeAll { $0.logit < best - 30 }
+    candidates.removeAll { isTooLow($0.logit) }
     // Ties go to the lower token, so that a seed means one answer everywhere.
     candidates.sort { $0.logit != $1.logit ? $0.logit > $1.logit : $0.token < $1.token }
     if options.topK > 0, candidates.count > options.topK { candidates.removeLast(candidates.count - options.topK) }
-    var weights = candidates.map { Double(exp($0.logit - candidates[0].logit)) }
+    // The best is subtracted before the division, which then overflows to −∞ at most. Of equals the difference is 0, be they infinite.
+    var weights = candidates.map { $0.logit == best ? 1 : exp((Double($0.logit) - Double(best)) / temperature) }
     if options.topP < 1 {
       let total = weights.reduce(0, +)
       var sum = 0.0

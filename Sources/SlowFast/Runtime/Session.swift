@@ -11,7 +11,8 @@ public struct SessionOptions: Sendable {
   public var threads: Int?
   /// The instruction set by name, `portable`, `avx2`, …; nil takes the best, or what `SLOWFAST_KERNELS` names.
   public var kernels: String?
-  public var slowAttention: SlowAttention = .prompt
+  /// Which tokens read the slow tokens; nil: as the model says.
+  public var slowAttention: SlowAttention?
   /// A frame takes over the features of the last one that went through the tower where the bytes of the two, as the model sees them, differ by
   /// less than this in the mean (0 to 255); nil: never.
   public var reuseStatic: Double?
@@ -51,6 +52,9 @@ public final class Session {
   public internal(set) var statistics = RunStatistics()
   /// What decoding reported, one for each clip.
   public var samplingReports: [SamplingReport] { clips.map(\.info.report) }
+
+  /// Which tokens read the slow tokens.
+  public var slowAttention: SlowAttention { options.slowAttention ?? model.generation.slowAttention }
 
   let engine: Engine
   let pool: ThreadPool
@@ -103,7 +107,7 @@ public final class Session {
     let read = try settlePrefix(question, options: options, progress: progress, isCancelled: isCancelled)
     // With `prompt` attention the published code would read the whole conversation anew, earlier answers as text that reads the slow
     // tokens: so the answer goes out of the cache and into the prompt. With `all` the cache already holds what that would compute.
-    let limit = self.options.slowAttention == .prompt ? conversation.settled : generator?.position ?? 0
+    let limit = slowAttention == .prompt ? conversation.settled : generator?.position ?? 0
     let prompt = try makePrompt(question, cached: limit - conversation.settled)
     let config = model.config
     let total = limit + prompt.tokenCount
@@ -140,6 +144,7 @@ public final class Session {
   ) throws(SlowFastError) -> Answer {
     var sampler = Sampler(options)
     var decoder = StreamDecoder(model.tokenizer, skipSpecial: true)
+    var trimmer = StreamTrimmer()
     var answer = Answer()
     var logits = first
     let room = min(options.maximumTokens, generator.capacity - generator.position, model.config.maximumPositions - generator.position)
@@ -150,7 +155,7 @@ public final class Session {
         break
       }
       answer.tokens.append(token)
-      let text = decoder.append(token)
+      let text = trimmer.append(decoder.append(token))
       answer.text += text
       if !text.isEmpty, !onText(text) {
         answer.endReason = .stoppedByCaller
@@ -159,7 +164,7 @@ public final class Session {
       if isCancelled() { throw .cancelled }
       if answer.tokens.count < room { logits = try generator.step(token) }
     }
-    let rest = decoder.finish()
+    let rest = trimmer.append(decoder.finish())
     answer.text += rest
     if !rest.isEmpty { _ = onText(rest) }
     return answer
@@ -188,7 +193,8 @@ public final class Session {
     let generator = try statistics.times.measure(\.crossKeyValues) { () throws(SlowFastError) in
       try Generator(
         decoder: decoder, embedding: try source.makeEmbeddingTable(), slow: slow, capacity: capacity,
-        cacheType: model.cacheType, slowAttention: options.slowAttention, engine: engine)
+        cacheType: model.cacheType, slowAttention: slowAttention, answerVocabulary: model.answerVocabulary,
+        engine: engine)
     }
     self.generator = generator
     return generator
@@ -225,6 +231,7 @@ public struct Answer: Sendable, Equatable {
   public enum EndReason: String, Sendable, Codable {
     case stopToken, maximumTokens, stoppedByCaller
   }
+  /// Without white space at its ends, as the published code prints it.
   public var text = ""
   /// Without the stop token.
   public var tokens: [Int32] = []

@@ -53,6 +53,9 @@ extension Session {
     }
     let generator = try readyGenerator(capacity: prompt.tokenCount + generate, progress: { _ in })
     generator.isCancelled = isCancelled
+    // Beside another implementation: rows of the head that no answer may choose are shown, and chosen, as it does.
+    generator.answerVocabulary = model.config.vocabularySize
+    defer { generator.answerVocabulary = model.answerVocabulary }
     generator.observer = { layer, _, x in recorder.add(layer: layer, x) }
     var logits = try generator.prefill(prompt)
     generator.observer = nil
@@ -68,7 +71,7 @@ extension Session {
       if case .text(let ids) = piece { ids } else { [Trace.imageToken] }
     }
     if generate > 0 { trace.integers["generated"] = generated }
-    trace.metadata = ["question": question, "slow_attention": options.slowAttention.rawValue, "kernels": engine.kernels.name]
+    trace.metadata = ["question": question, "slow_attention": slowAttention.rawValue, "kernels": engine.kernels.name]
     return trace
   }
 }

@@ -14,8 +14,12 @@ public final class VideoLanguageModel: Sendable {
   public let path: String
   public let config: ModelConfig
   public let tokenizer: Tokenizer
-  /// From the model's generation config.
+  /// How it answers unless the user says otherwise, and which tokens read the slow ones.
+  public let generation: GenerationRecord
+  /// The same as options, with the tokens that end an answer.
   public let generationDefaults: GenerationOptions
+  /// Tokens that an answer may have: the published loader cuts the head's later rows off.
+  var answerVocabulary: Int { tokenizer.vocabularySize }
   /// Frames of a clip unless the user says otherwise.
   public var defaultFrameCount: Int { preprocessing.frames }
   /// How frames become pixels.
@@ -40,12 +44,14 @@ public final class VideoLanguageModel: Sendable {
     identity = opened.identity
     preprocessing = opened.preprocessing
     cacheType = opened.source.isQuantized ? .float16 : .float32
-    var defaults = GenerationOptions(generationConfig: opened.generationConfig ?? [])
-    // A checkpoint without a generation config ends its answers as ChatML does.
-    if defaults.stopTokens.isEmpty {
-      defaults.stopTokens = Set(["<|im_end|>", "<|endoftext|>"].compactMap { opened.tokenizer.id(of: $0) })
-    }
-    generationDefaults = defaults
+    do throws(TokenizerError) {
+      try tokenizer.checkFits(rows: config.vocabularySize, marksImages: config.usesImageStartEnd, path)
+    } catch { throw .tokenizer(error) }
+    generation = opened.record ?? GenerationRecord(opened.generationConfig, slowAttention: config.slowAttention)
+    // ChatML's ends beside those that the configuration names: one that names the base model's end only would run on.
+    let ends = ["<|im_end|>", "<|endoftext|>"].compactMap { [tokenizer] in tokenizer.id(of: $0) }
+    generationDefaults = GenerationOptions(
+      generation, stopTokens: Set(ends + (opened.generationConfig?.endTokens ?? config.endTokens)))
   }
 
   /// The same model with other weights: for measuring.
@@ -53,6 +59,7 @@ public final class VideoLanguageModel: Sendable {
     path = model.path
     config = model.config
     tokenizer = model.tokenizer
+    generation = model.generation
     generationDefaults = model.generationDefaults
     preprocessing = model.preprocessing
     identity = model.identity
@@ -63,7 +70,9 @@ public final class VideoLanguageModel: Sendable {
   private struct Opened {
     var source: any WeightSource
     var tokenizer: Tokenizer
-    var generationConfig: [UInt8]?
+    /// As a model file says it; nil: the configuration files say it.
+    var record: GenerationRecord?
+    var generationConfig: GenerationConfig?
     var preprocessing: PreprocessingRecord
     var identity: String
   }
@@ -73,7 +82,8 @@ public final class VideoLanguageModel: Sendable {
       let checkpoint = try Checkpoint(directory: path)
       let source = try CheckpointSource(checkpoint)
       return Opened(
-        source: source, tokenizer: try Tokenizer(checkpoint: path), generationConfig: checkpoint.generationConfig,
+        source: source, tokenizer: try Tokenizer(checkpoint: path),
+        generationConfig: try checkpoint.generationConfig.map { try GenerationConfig(json: $0) },
         preprocessing: PreprocessingRecord(config: source.config, checkpointName: checkpoint.name),
         identity: identity(of: checkpoint))
     } catch { throw SlowFastError(error, path: path) }
@@ -101,7 +111,9 @@ public final class VideoLanguageModel: Sendable {
       let source = try ModelFileSource(file)
       return Opened(
         source: source, tokenizer: try Tokenizer(serialized: try file.section("tokenizer")),
-        generationConfig: file.sections.contains { $0.name == "generation_config.json" } ? try file.section("generation_config.json") : nil,
+        record: file.hasSection("generation") ? try GenerationRecord(json: try file.section("generation")) : nil,
+        generationConfig: file.hasSection("generation_config.json")
+          ? try GenerationConfig(json: try file.section("generation_config.json")) : nil,
         preprocessing: try preprocessing(of: file, source),
         identity: "model file \(file.byteCount) bytes, table \(file.tableChecksum)")
     } catch { throw SlowFastError(error, path: path) }

@@ -40,6 +40,10 @@ public struct ModelSummary: Sendable, Codable {
   public var hybridLayers: [Int]
   public var hiddenSize: Int
   public var vocabularySize: Int
+  /// How it answers unless the user says otherwise.
+  public var generation: GenerationRecord
+  /// Tokens that end an answer.
+  public var stopTokens: [String]
   public var total: Part
   public var parts: [Part]
   public var tensors: [Tensor]
@@ -65,6 +69,8 @@ public struct ModelSummary: Sendable, Codable {
       hybridLayers = model.config.hybrid?.layers ?? []
       hiddenSize = model.config.hiddenSize
       vocabularySize = model.config.vocabularySize
+      generation = model.generation
+      stopTokens = model.generationDefaults.stopTokens.sorted().map { model.tokenizer.token($0) ?? "\($0)" }
       var total = Part(name: "all")
       var sums: [String: Part] = [:]
       tensors = []

@@ -35,8 +35,8 @@ struct BenchCommand: ParsableCommand {
   var contexts = Names(BenchmarkOptions().contexts)
   @Option(help: "Generated tokens of each run.")
   var tokens = BenchmarkOptions().generatedTokens
-  @Option(help: "Whether generated tokens read the slow tokens: all (they do) or prompt.")
-  var slowAttention = BenchmarkOptions().slowAttention
+  @Option(help: "Whether generated tokens read the slow tokens: all (they do) or prompt. Default: the model's own way.")
+  var slowAttention: SlowAttention?
   @Option(help: "Threads. Default: as many as processors.")
   var threads: Int?
   @Flag(help: "Print one JSON object.")

@@ -43,6 +43,8 @@ struct ConvertCommand: ParsableCommand {
   var targetSize: String?
   @Option(help: "auto: zstd for all but codes, which hardly shrink and are mapped when they are raw; zstd: for all, the smallest file; or none.")
   var compress: Compression = .auto
+  @Option(help: "Whether answers read the slow tokens too (all) or the prompt only, unless a run says otherwise. Default: as config.json says.")
+  var slowAttention: SlowAttention?
   @Option(help: "Threads. Default: as many as processors.")
   var threads: Int?
   @Flag(help: "List every tensor and the size that the file will have, and stop.")
@@ -89,10 +91,11 @@ struct ConvertCommand: ParsableCommand {
   }
 
   func run() throws {
-    let options = ConversionOptions(
+    var options = ConversionOptions(
       bits: bits, method: method, group: group, isAsymmetric: asymmetric, keep: try keep.map { try KeepRule(parsing: $0) },
       compression: compress.choice, threadCount: threads, replacesOutput: force,
       allowsNonfinite: allowNonfinite, ignoresUnknown: ignoreUnknown)
+    options.slowAttention = slowAttention
     let conversion = try CheckpointConversion(checkpoint, options: options, calibration: calibration.options, target: try target())
     let line = ProgressLine()
     let calibrating: (CalibrationProgress) -> Void = { line.line($0.stage, $0.done, $0.total, "\($0.done) of \($0.total)") }

@@ -36,9 +36,9 @@ struct RangeArguments: ParsableArguments {
 }
 
 struct GenerationArguments: ParsableArguments {
-  @Option(help: "The most tokens of an answer.")
+  @Option(help: "The most tokens of an answer. Default: the model's own number.")
   var maxTokens: Int?
-  @Option(help: "0 takes the likeliest token always. Default of this and the next four: the model's generation config.")
+  @Option(help: "0 takes the likeliest token always. Default of this and the next three: the model's own, which inspect shows.")
   var temperature: Float?
   @Option(name: .customLong("top-p"), help: "Draw among the likeliest tokens that together have this probability.")
   var topP: Float?
@@ -65,7 +65,7 @@ struct GenerationArguments: ParsableArguments {
 }
 
 struct SessionArguments: ParsableArguments {
-  @Option(help: "What reads the slow tokens while answering: the prompt only, as the published code, or all, as in training.")
+  @Option(help: "What reads the slow tokens while answering: the prompt only, as the published code, or all, as in training. Default: the model's own way.")
   var slowAttention: SlowAttention?
   @Option(help: "Threads. Default: as many as processors.")
   var threads: Int?
@@ -79,7 +79,7 @@ struct SessionArguments: ParsableArguments {
   var options: SessionOptions {
     var options = SessionOptions()
     options.threads = threads
-    options.slowAttention = slowAttention ?? .prompt
+    options.slowAttention = slowAttention
     return options
   }
 }

@@ -76,6 +76,7 @@ extension Report {
       "  decoder      \(summary.decoderLayers) layers of \(summary.hiddenSize), hybrid \(summary.hybridLayers), "
         + "vocabulary \(summary.vocabularySize)",
       "  frames       \(summary.defaultFrames) by default",
+      "  answers      \(answers(summary.generation)), end at \(summary.stopTokens.map { $0.escaped() }.joined(separator: " "))",
       "",
       "  part          tensors   parameters     in memory       in file   bits",
     ]
@@ -86,6 +87,13 @@ extension Report {
     }
     if let provenance = summary.provenance { lines += ["", provenance.escaped(limit: 4000).replacing("\\n", with: "\n")] }
     return lines.joined(separator: "\n")
+  }
+
+  private static func answers(_ generation: GenerationRecord) -> String {
+    let choice = generation.temperature == 0
+      ? "the likeliest token" : "temperature \(generation.temperature), top-p \(generation.topP), top-k \(generation.topK)"
+    return "\(choice), repetition penalty \(generation.repetitionPenalty), at most \(generation.maximumTokens) tokens, "
+      + "slow tokens read by \(generation.slowAttention == .all ? "all text" : "the prompt")"
   }
 
   static func tensors(_ summary: ModelSummary) -> String {

@@ -12,7 +12,8 @@ public struct ComparisonOptions: Sendable {
   public var frames: Int?
   /// The most tokens of an answer that is told from the right one.
   public var maximumTokens = 64
-  public var slowAttention = SlowAttention.prompt
+  /// Which tokens read the slow tokens, in every model; nil: as the checkpoint says.
+  public var slowAttention: SlowAttention?
   /// nil: as many as processors.
   public var threads: Int?
   /// Clips whose features are compared, the first ones.
