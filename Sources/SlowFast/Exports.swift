@@ -6,6 +6,7 @@
 @_exported import struct Video.RGBImage
 @_exported import struct Video.SamplingReport
 @_exported import struct Video.SamplingRequest
+@_exported import enum Video.SamplingRule
 @_exported import struct Video.VisualSource
 @_exported import struct Conversion.ConversionOptions
 @_exported import struct Conversion.ConversionPlan

@@ -1,7 +1,9 @@
 /// One of the frames that were asked for.
 public struct SampledFrame: Sendable {
-  /// Which of the request's frames this is: 0 ..< `frames`.
+  /// Which of the sampling's frames this is: 0 ..< `total`.
   public let position: Int
+  /// How many there are: those that were asked for, or fewer where a rule gives fewer.
+  public let total: Int
   /// Which of the stream's decoded frames it is, in the order of presentation.
   public let index: Int
   /// When it is shown, from the clip's start.
@@ -33,7 +35,7 @@ public struct SamplingReport: Sendable, Codable {
   public let decodedFrames: Int
   /// Degrees, as libav reads the stream's display matrix: the angle, counterclockwise, by which a frame is turned to be upright.
   public let rotation: Int
-  /// One for each frame that was asked for, in order.
+  /// One for each sampled frame, in order.
   public let frames: [Frame]
   /// Damage, and what could not be honoured; each a sentence.
   public let warnings: [String]

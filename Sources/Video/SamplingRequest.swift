@@ -3,8 +3,10 @@ public struct SamplingRequest: Sendable {
   /// More frames than any model takes, and few enough for their positions to be listed.
   public static let frameLimit = 100_000
 
-  /// How many frames, evenly spread over the range, its first and last frame included.
+  /// How many frames: exactly so many with the rule `uniform`, at most so many with `rate`.
   public var frames: Int
+  /// Which ones.
+  public var rule: SamplingRule
   /// Seconds from the clip's start: frames shown earlier are left out.
   public var start: Double?
   /// Seconds from the clip's start: frames shown then or later are left out.
@@ -12,8 +14,9 @@ public struct SamplingRequest: Sendable {
   /// The container's stream to decode; nil takes the one that libav holds to be the best.
   public var stream: Int?
 
-  public init(frames: Int, start: Double? = nil, end: Double? = nil, stream: Int? = nil) {
+  public init(frames: Int, rule: SamplingRule = .uniform, start: Double? = nil, end: Double? = nil, stream: Int? = nil) {
     self.frames = frames
+    self.rule = rule
     self.start = start
     self.end = end
     self.stream = stream
@@ -26,13 +29,23 @@ public struct SamplingRequest: Sendable {
     guard start.map({ $0.isFinite && $0 >= 0 }) ?? true, end.map({ $0.isFinite && $0 > start ?? 0 }) ?? true else {
       throw .invalidRange(start: start, end: end)
     }
+    if case .rate(let rate) = rule, !(rate.isFinite && rate > 0) { throw .invalidRate(rate) }
   }
 
   func contains(_ seconds: Double) -> Bool {
     start.map { seconds >= $0 } ?? true && end.map { seconds < $0 } ?? true
   }
 
-  /// For each of the `frames` positions, which of `count` frames stands there: `int(linspace(0, count − 1, frames))` as NumPy computes
+  /// Which of `count` frames are taken, ascending, of a stream of that average rate. `count` is at least 1.
+  func indices(of count: Int, _ rate: FrameRate) -> [Int] {
+    guard case .rate(let wanted) = rule else { return indices(of: count) }
+    let all = Array(stride(from: 0, to: count, by: SamplingRule.step(rate, wanted: wanted)))
+    if all.count < frames { return all }
+    let scale = Double(all.count) / Double(frames)
+    return (0..<frames).map { all[min(all.count - 1, max(0, Int((Double($0 + 1) * scale - 1).rounded(.toNearestOrEven))))] }
+  }
+
+  /// The rule `uniform`: for each of the `frames` positions, which of `count` frames stands there: `int(linspace(0, count − 1, frames))` as NumPy computes
   /// it, in doubles, truncated. Never descending; indices repeat when `count` is smaller. `count` is at least 1.
   public func indices(of count: Int) -> [Int] {
     guard frames > 1 else { return [0] }

@@ -38,6 +38,8 @@ public enum VideoError: Error, Sendable {
   case invalidFrameCount(Int, limit: Int)
   /// A range of time that is not one: not finite, negative, or ending before it begins.
   case invalidRange(start: Double?, end: Double?)
+  /// Frames a second to sample: expected a finite number above zero.
+  case invalidRate(Double)
   /// Expected a size in `1 ... limit`.
   case invalidSize(Int, limit: Int)
   /// Mean and deviation of the pixels: expected three finite numbers each, the deviations above zero.
@@ -81,6 +83,7 @@ extension VideoError: CustomStringConvertible {
     case .invalidFrameCount(let count, let limit): "frames: expected 1 to \(limit), found \(count)"
     case .invalidRange(let start, let end):
       "range of time: expected 0 ≤ start < end in seconds, found \(rangeText(start, end))"
+    case .invalidRate(let rate): "frames a second: expected a number above 0, found \(rate)"
     case .invalidSize(let size, let limit): "size in pixels: expected 1 to \(limit), found \(size)"
     case .invalidNormalization: "mean and deviation of pixels: expected three numbers each, deviations above zero"
     case .invalidImage(let width, let height, let bytes):

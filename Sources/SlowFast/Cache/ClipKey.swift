@@ -28,7 +28,7 @@ struct CacheKey: Sendable, Equatable {
     let range = [sampling.start, sampling.end].map { $0.map { "\($0)" } ?? "-" }.joined(separator: " to ")
     return CacheKey([
       "features", model.identity, "kernels \(kernels)", "reuse \(reuseThreshold.map { "\($0)" } ?? "-")",
-      "frames \(sampling.frames), \(range), stream \(sampling.stream.map { "\($0)" } ?? "-")", content,
+      "frames \(sampling.frames), \(sampling.rule), \(range), stream \(sampling.stream.map { "\($0)" } ?? "-")", content,
     ])
   }
 

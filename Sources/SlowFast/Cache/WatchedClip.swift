@@ -22,8 +22,10 @@ struct WatchedClip {
 
 extension WatchedClip {
   /// From a clip cache; nil where the entry's tensors have not the shapes that the model's have.
-  init?(_ entry: ClipCache.Entry, layout: SlowFastLayout, hidden: Int) {
-    guard let info = try? JSONDecoder().decode(Info.self, from: Data(entry.info)), info.frames == layout.frames,
+  init?(_ entry: ClipCache.Entry, frames: ClosedRange<Int>, layout: (Int) -> SlowFastLayout, hidden: Int) {
+    guard let info = try? JSONDecoder().decode(Info.self, from: Data(entry.info)), frames.contains(info.frames) else { return nil }
+    let layout = layout(info.frames)
+    guard
       let slow = Self.matrix(entry.tensors["slow"], rows: layout.slowCount, columns: hidden),
       let fast = Self.matrix(entry.tensors["fast"], rows: layout.fastCount, columns: hidden)
     else { return nil }

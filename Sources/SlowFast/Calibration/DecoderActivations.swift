@@ -38,17 +38,17 @@ final class DecoderActivations {
 
   private static func encode(_ source: ClipSource, _ vision: VisionModel, _ calibrator: Calibrator) throws(SlowFastError) -> SlowFastTokens {
     let preprocessing = try Preprocessing(calibrator.model.preprocessing)
-    let encoder = try ClipEncoder(
-      vision, frames: source.frameCount(calibrator.sampling), preprocessing: preprocessing, engine: calibrator.engine)
+    var encoder: ClipEncoder?
     let feed = FrameFeed(source: source, sampling: calibrator.sampling, preprocessing: preprocessing, threads: calibrator.engine.pool.threadCount)
     var times = StageTimes()
     _ = try feed.forEach(times: &times, isCancelled: calibrator.isCancelled) { (event, times) throws(SlowFastError) in
       switch event {
-      case .frame(let image): try encoder.encode(image, times: &times, isCancelled: calibrator.isCancelled)
-      case .repeated: encoder.repeatFrame()
-      case .restart: encoder.restart()
+      case .begin(let frames): encoder = try ClipEncoder(vision, frames: frames, preprocessing: preprocessing, engine: calibrator.engine)
+      case .frame(let image): try encoder?.encode(image, times: &times, isCancelled: calibrator.isCancelled)
+      case .repeated: encoder?.repeatFrame()
       }
     }
+    guard let encoder else { throw .video(.noFrames(path: "", reason: "nothing was sampled")) }
     return try encoder.finish()
   }
 

@@ -61,7 +61,7 @@ final class TowerActivations {
         }
         index += 1
       case .repeated: index += 1
-      case .restart:
+      case .begin:
         index = 0
         maps = []
       }

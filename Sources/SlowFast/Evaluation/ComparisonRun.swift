@@ -78,7 +78,8 @@ struct ComparisonRun {
   private func settings(kernels: String) -> [String] {
     [
       SlowFastVersion.current, comparison.data.fingerprint, kernels, slowAttention.rawValue, "\(baseline.answerVocabulary) tokens",
-      "\(options.frames ?? baseline.defaultFrameCount) \(options.maximumTokens) \(options.featureClips) \(SparseDistribution.kept)",
+      "\(options.frames ?? baseline.defaultFrameCount) \(options.maximumTokens) \(options.featureClips) \(SparseDistribution.kept)"
+        + (options.sampling == .uniform ? "" : " \(options.sampling)"),
     ]
   }
 

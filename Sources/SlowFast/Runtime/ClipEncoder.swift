@@ -84,12 +84,6 @@ final class ClipEncoder {
     encodedFrames += 1
   }
 
-  /// Forgets all frames so far.
-  func restart() {
-    (encodedFrames, towerFrames, reusedFrames) = (0, 0, 0)
-    lastImage = nil
-  }
-
   /// When all frames are in.
   func finish() throws(SlowFastError) -> SlowFastTokens {
     let fast = try compute { () throws(ComputeError) in try layout.makeFastTokens(from: slow) }

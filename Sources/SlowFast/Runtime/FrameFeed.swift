@@ -8,7 +8,7 @@ public enum ClipSource: Sendable {
   /// Frames that are there already: all are taken, sampling does not apply.
   case frames([RGBImage])
 
-  /// Frames that a sampling of this source gives.
+  /// Frames that a sampling of this source gives; with a rule that may give fewer, at most so many.
   func frameCount(_ sampling: SamplingRequest) -> Int {
     switch self {
     case .visual(let source): source.frameCount(sampling)
@@ -25,12 +25,12 @@ struct FrameFeed: Sendable {
   let threads: Int
 
   enum Event {
+    /// So many frames follow. What came so far, if anything did, is void: the stream proved damaged.
+    case begin(frames: Int)
     /// `size` × `size` pixels.
     case frame(RGBImage)
     /// The same frame as before.
     case repeated
-    /// The stream proved damaged: what came so far is void and the first frame comes next.
-    case restart
   }
 
   /// Calls `body` for each frame in order. Returns what sampling reports.
@@ -41,6 +41,7 @@ struct FrameFeed: Sendable {
     switch source {
     case .frames(let images):
       var report: [SamplingReport.Frame] = []
+      try body(.begin(frames: images.count), &times)
       for (index, image) in images.enumerated() {
         if isCancelled() { throw .cancelled }
         let frame = times.measure(\.resize) { preprocessing.pixels(image) }
@@ -57,9 +58,9 @@ struct FrameFeed: Sendable {
         let item = times.measure(\.frameWait) { queue.take() }
         do throws(SlowFastError) {
           switch item {
+          case .begin(let frames): try body(.begin(frames: frames), &times)
           case .frame(let image): try body(.frame(image), &times)
           case .repeated: try body(.repeated, &times)
-          case .restart: try body(.restart, &times)
           case .end(let result, let decoding):
             times.decode += decoding.decode
             times.resize += decoding.resize
@@ -81,9 +82,10 @@ struct FrameFeed: Sendable {
     var clock = StageTimes.now
     do throws(VideoError) {
       let report = try visual.sample(
-        request(visual), threads: 1, cancelled: isCancelled, onRestart: { try body(.restart, &times) },
+        request(visual), threads: 1, cancelled: isCancelled, onRestart: {},
         onFrame: { frame in
           times.decode += StageTimes.now - clock
+          if frame.position == 0 { try body(.begin(frames: frame.total), &times) }
           try body(frame.isRepeat ? .repeated : .frame(times.measure(\.resize) { preprocessing.pixels(frame.image) }), &times)
           clock = StageTimes.now
         })
@@ -113,10 +115,11 @@ struct FrameFeed: Sendable {
     let result: Result<SamplingReport, SlowFastError>
     do throws(VideoError) {
       let report = try visual.sample(
-        request(visual), threads: threads, cancelled: { isCancelled() || queue.isStopped }, onRestart: { queue.put(.restart) },
+        request(visual), threads: threads, cancelled: { isCancelled() || queue.isStopped }, onRestart: {},
         onFrame: { frame in
           // Time between frames is the decoder's; waiting for room is nobody's.
           times.decode += StageTimes.now - clock
+          if frame.position == 0 { queue.put(.begin(frames: frame.total)) }
           queue.put(frame.isRepeat ? .repeated : .frame(times.measure(\.resize) { preprocessing.pixels(frame.image) }))
           clock = StageTimes.now
         })
@@ -135,6 +138,12 @@ func video<T>(_ body: () throws(VideoError) -> T) throws(SlowFastError) -> T {
 }
 
 extension VisualSource {
-  /// Frames that a sampling gives: an image is a clip of one.
-  func frameCount(_ sampling: SamplingRequest) -> Int { kind == .image ? 1 : sampling.frames }
+  /// Frames that a sampling gives, at most: an image is a clip of one, and where a rule gives fewer, only decoding tells.
+  func frameCount(_ sampling: SamplingRequest) -> Int {
+    switch kind {
+    case .image: 1
+    case .directory(let images) where sampling.rule != .uniform: min(images.count, sampling.frames)
+    case .film, .directory: sampling.frames
+    }
+  }
 }

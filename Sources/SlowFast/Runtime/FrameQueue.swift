@@ -4,10 +4,11 @@ import Video
 /// Hands frames from the thread that decodes them to the one that encodes them. Holds a few at most: who is ahead waits.
 final class FrameQueue: @unchecked Sendable {
   enum Item: Sendable {
+    /// So many frames follow; what came before is void.
+    case begin(frames: Int)
     /// A frame as the model sees it, before its bytes become numbers.
     case frame(RGBImage)
     case repeated
-    case restart
     /// Nothing comes after it.
     case end(Result<SamplingReport, SlowFastError>, StageTimes)
   }
@@ -26,8 +27,7 @@ final class FrameQueue: @unchecked Sendable {
   /// Waits for room; what comes after `stop` is dropped.
   func put(_ item: Item) {
     locked {
-      // What came before a restart is void.
-      if case .restart = item { items = [] }
+      if case .begin = item { items = [] }
       while items.count >= Self.capacity && !stopped { condition.wait() }
       if case .end = item { ended = true }
       if !stopped { items.append(item) }

@@ -34,7 +34,7 @@ extension Session {
   }
 
   /// The tokens of a clip out of the cache.
-  func findClip(_ index: Int, frames: Int) -> WatchedClip? {
+  func findClip(_ index: Int, frames: ClosedRange<Int>) -> WatchedClip? {
     guard let cache, index < clipKeys.count else { return nil }
     let start = StageTimes.now
     defer { statistics.times.clipCache += StageTimes.now - start }
@@ -42,12 +42,13 @@ extension Session {
     case .none: return nil
     case .found(let entry):
       let side = VisionTower.outputSide(imageSize: model.config.imageSize, shape: model.source.schema.tower)
-      let layout = SlowFastLayout(config: model.config, towerSide: side, frames: frames)
-      guard let clip = WatchedClip(entry, layout: layout, hidden: model.config.hiddenSize) else {
+      let clip = WatchedClip(
+        entry, frames: frames, layout: { SlowFastLayout(config: model.config, towerSide: side, frames: $0) }, hidden: model.config.hiddenSize)
+      guard let clip else {
         statistics.warnings.append(Self.damaged("not the shape of this model's"))
         return nil
       }
-      statistics.cachedFrames += frames
+      statistics.cachedFrames += clip.info.frames
       return clip
     case .damaged(let reason):
       statistics.warnings.append(Self.damaged(reason))

@@ -46,13 +46,16 @@ extension Session {
     _ sources: [ClipSource], _ sampling: SamplingRequest, _ progress: @escaping ProgressHandler,
     _ isCancelled: @escaping @Sendable () -> Bool, _ observer: (any ClipObserver)?
   ) throws(SlowFastError) {
-    let total = sources.reduce(0) { $0 + $1.frameCount(sampling) }
+    // At most; where a clip has fewer, that is known when it has been sampled.
+    var total = sources.reduce(0) { $0 + $1.frameCount(sampling) }
     var loaded: VisionModel?
     var done = 0
     for (index, source) in sources.enumerated() {
-      if let clip = findClip(index, frames: source.frameCount(sampling)) {
+      let most = source.frameCount(sampling)
+      if let clip = findClip(index, frames: sampling.rule == .uniform ? most...most : 1...max(1, most)) {
         clips.append(clip)
         done += clip.info.frames
+        total += clip.info.frames - most
         progress(.encoding(frame: done, of: total))
         continue
       }
@@ -61,6 +64,7 @@ extension Session {
       let clip = try encode(source, sampling, vision, done..<total, progress, isCancelled, observer)
       clips.append(clip)
       done += clip.info.frames
+      total += clip.info.frames - most
       if let cache, index < clipKeys.count, let problem = clip.store(in: cache, clipKeys[index], pool: pool) {
         statistics.warnings.append(problem)
       }
@@ -84,26 +88,31 @@ extension Session {
     _ isCancelled: @escaping @Sendable () -> Bool, _ observer: (any ClipObserver)?
   ) throws(SlowFastError) -> WatchedClip {
     let preprocessing = try Preprocessing(model.preprocessing)
-    let encoder = try ClipEncoder(
-      vision, frames: source.frameCount(sampling), preprocessing: preprocessing,
-      reuseThreshold: observer == nil ? options.reuseStatic : nil, engine: engine)
-    if let observer { encoder.observer = observer.add(pixels:features:projected:) }
+    var clip: ClipEncoder?
+    var last = range.upperBound
     let feed = FrameFeed(source: source, sampling: sampling, preprocessing: preprocessing, threads: pool.threadCount)
     let report = try feed.forEach(times: &statistics.times, isCancelled: isCancelled) { (event: FrameFeed.Event, times: inout StageTimes) throws(SlowFastError) in
-      switch event {
-      case .frame(let image):
-        progress(.decoding(frame: range.lowerBound + encoder.encodedFrames + 1, of: range.upperBound))
-        try encoder.encode(image, times: &times, isCancelled: isCancelled)
-      case .repeated:
-        observer?.repeatFrame()
-        encoder.repeatFrame()
-      case .restart:
-        observer?.restart()
-        encoder.restart()
+      if case .begin(let frames) = event {
+        if clip != nil { observer?.restart() }
+        clip = nil
+        let encoder = try ClipEncoder(
+          vision, frames: frames, preprocessing: preprocessing, reuseThreshold: observer == nil ? options.reuseStatic : nil, engine: engine)
+        if let observer { encoder.observer = observer.add(pixels:features:projected:) }
+        clip = encoder
+        last = range.upperBound - source.frameCount(sampling) + frames
         return
       }
-      progress(.encoding(frame: range.lowerBound + encoder.encodedFrames, of: range.upperBound))
+      guard let encoder = clip else { return }
+      if case .frame(let image) = event {
+        progress(.decoding(frame: range.lowerBound + encoder.encodedFrames + 1, of: last))
+        try encoder.encode(image, times: &times, isCancelled: isCancelled)
+      } else {
+        observer?.repeatFrame()
+        encoder.repeatFrame()
+      }
+      progress(.encoding(frame: range.lowerBound + encoder.encodedFrames, of: last))
     }
+    guard let encoder = clip else { throw .video(.noFrames(path: "", reason: "nothing was sampled")) }
     statistics.encodedFrames += encoder.towerFrames
     let tokens = try encoder.finish()
     observer?.finishClip(tokens)

@@ -13,9 +13,9 @@ public struct FrameExport: Sendable {
     self.sheet = sheet
   }
 
-  /// `progress` gets the frames done.
+  /// `progress` gets the frames done, and how many there are.
   public func run(
-    _ source: VisualSource, _ request: SamplingRequest, progress: (Int) -> Void = { _ in }, isCancelled: @escaping () -> Bool = { false }
+    _ source: VisualSource, _ request: SamplingRequest, progress: (Int, Int) -> Void = { _, _ in }, isCancelled: @escaping () -> Bool = { false }
   ) throws(SlowFastError) -> SamplingReport {
     if let directory {
       do { try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true) } catch {
@@ -31,9 +31,9 @@ public struct FrameExport: Sendable {
         onRestart: { contact = nil },
         onFrame: { frame in
           if let directory { try frame.image.writePNG(to: Self.name(frame, in: directory)) }
-          if sheet != nil, contact == nil { contact = try ContactSheet(count: request.frames, first: frame.image) }
+          if sheet != nil, contact == nil { contact = try ContactSheet(count: frame.total, first: frame.image) }
           contact?.add(frame)
-          progress(frame.position + 1)
+          progress(frame.position + 1, frame.total)
         })
       if let sheet, let contact { try contact.image.writePNG(to: sheet) }
       return report

@@ -8,6 +8,8 @@ struct VideoStream {
   /// The container's number of frames, or zero; not to be relied on.
   let promisedFrames: Int
   let orientation: Orientation
+  /// Over the whole stream, as its container or libav makes it out.
+  let averageRate: FrameRate
   /// Frames a second, for streams without times.
   private let rate: Double
   /// The container's first moment, in seconds: players show it as zero.
@@ -21,6 +23,15 @@ struct VideoStream {
     orientation = Orientation(displayMatrix: lav_display_matrix(stream))
     let guessed = av_guess_frame_rate(format, stream, nil)
     rate = guessed.num > 0 && guessed.den > 0 ? Double(guessed.num) / Double(guessed.den) : 25
+    let average = stream.pointee.avg_frame_rate
+    averageRate =
+      if average.num > 0, average.den > 0 {
+        FrameRate(numerator: Int(average.num), denominator: Int(average.den))
+      } else if guessed.num > 0, guessed.den > 0 {
+        FrameRate(numerator: Int(guessed.num), denominator: Int(guessed.den))
+      } else {
+        FrameRate(numerator: 25, denominator: 1)
+      }
     let start = format.pointee.start_time
     origin = start == lav_no_timestamp ? 0 : Double(start) / Double(AV_TIME_BASE)
   }

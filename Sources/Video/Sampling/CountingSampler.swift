@@ -15,7 +15,7 @@ struct CountingSampler {
     let reader = try open()
     let indices = try AttemptFailure.passing { () throws(VideoError) in
       guard !times.isEmpty else { throw .noFrames(path: path, reason: damage.first ?? damage.end ?? "the stream is empty") }
-      return try request.indices(of: times.count, path: path) { reader.stream.seconds(times[$0], index: $0) }
+      return try request.indices(of: times.count, reader.stream.averageRate, path: path) { reader.stream.seconds(times[$0], index: $0) }
     }
     try AttemptFailure.passing { () throws(VideoError) in try delivery.begin(indices) }
     let converter = FrameConverter(path: path)

@@ -35,7 +35,8 @@ final class Delivery {
     guard let index = next else { return }
     var isRepeat = false
     while next == index {
-      let frame = SampledFrame(position: delivered.count, index: index, seconds: seconds, image: image, isRepeat: isRepeat)
+      let frame = SampledFrame(
+        position: delivered.count, total: indices.count, index: index, seconds: seconds, image: image, isRepeat: isRepeat)
       delivered.append(SamplingReport.Frame(index: index, seconds: seconds, width: image.width, height: image.height))
       try passing { try onFrame(frame) }
       progress(.sampling(delivered.count, of: indices.count))

@@ -48,7 +48,7 @@ struct IndexedSampler {
 
   mutating func run(_ request: SamplingRequest) throws(AttemptFailure) -> AttemptResult {
     let indices = try AttemptFailure.passing { () throws(VideoError) in
-      try request.indices(of: index.frameCount, path: path) { seconds(of: $0) }
+      try request.indices(of: index.frameCount, stream.averageRate, path: path) { seconds(of: $0) }
     }
     try AttemptFailure.passing { () throws(VideoError) in try delivery.begin(indices) }
     let wanted = Set(indices)

@@ -18,12 +18,12 @@ struct AttemptResult {
 
 extension SamplingRequest {
   /// Which of a stream's `count` frames are wanted, by position; `seconds` gives the time of each. `count` is at least 1.
-  func indices(of count: Int, path: String, seconds: (Int) -> Double) throws(VideoError) -> [Int] {
-    guard start != nil || end != nil else { return indices(of: count) }
+  func indices(of count: Int, _ rate: FrameRate, path: String, seconds: (Int) -> Double) throws(VideoError) -> [Int] {
+    guard start != nil || end != nil else { return indices(of: count, rate) }
     let inside = (0..<count).filter { contains(seconds($0)) }
     guard !inside.isEmpty else {
       throw .noFramesInRange(path: path, start: start, end: end, first: seconds(0), last: seconds(count - 1))
     }
-    return indices(of: inside.count).map { inside[$0] }
+    return indices(of: inside.count, rate).map { inside[$0] }
   }
 }

@@ -12,7 +12,7 @@ struct StillSampler {
     var files = files, warnings = leftOut, rotation = 0
     restart: while true {
       guard !files.isEmpty else { throw .noFrames(path: path, reason: "none of its images can be read") }
-      try delivery.begin(try request.indices(of: files.count, path: path) { Double($0) })
+      try delivery.begin(try request.indices(of: files.count, FrameRate(numerator: 1, denominator: 1), path: path) { Double($0) })
       while let index = delivery.next {
         if cancelled() { throw .cancelled }
         do {

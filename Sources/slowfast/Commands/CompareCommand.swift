@@ -40,6 +40,7 @@ struct CompareCommand: ParsableCommand {
   var output: String
   @Option(help: "Frames to take of a clip. Default: the model's own number.")
   var frames: Int?
+  @OptionGroup var rule: SamplingRuleArguments
   @Option(help: "The most tokens of an answer that is written in another way than the right one.")
   var maxTokens = 64
   @OptionGroup var calibration: CalibrationArguments
@@ -60,6 +61,7 @@ struct CompareCommand: ParsableCommand {
     options.partBits = Int(parts)
     options.calibration = calibration.options
     options.frames = frames
+    options.sampling = rule.rule
     options.maximumTokens = maxTokens
     options.slowAttention = session.options.slowAttention
     options.threads = session.options.threads

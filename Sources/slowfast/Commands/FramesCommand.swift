@@ -10,7 +10,7 @@ struct FramesCommand: ParsableCommand {
     discussion: """
         slowfast frames clip.mp4 -n 16 --sheet sheet.png
 
-      Frames are taken at int(linspace(0, count - 1, N)) of those that decode.
+      Frames are taken at int(linspace(0, count - 1, N)) of those that decode; with --sampling rate every round(rate / fps)-th, at most N.
       """)
 
   @Argument(help: "A video, an image or a directory of images.", completion: .file())
@@ -23,6 +23,7 @@ struct FramesCommand: ParsableCommand {
   var end: Double?
   @Option(help: "The video stream to take. Default: the best one.")
   var stream: Int?
+  @OptionGroup var rule: SamplingRuleArguments
   @Option(name: [.short, .customLong("output")], help: "Write the frames to this directory, made if it is not there.", completion: .directory)
   var output: String?
   @Option(help: "Write one picture with all frames, their indices and times.", completion: .file())
@@ -36,10 +37,9 @@ struct FramesCommand: ParsableCommand {
 
   func run() throws {
     let progress = ProgressLine()
-    let total = frames
     let report = try FrameExport(directory: output, sheet: sheet).run(
-      try VisualSource(opening: video), SamplingRequest(frames: frames, start: start, end: end, stream: stream),
-      progress: { progress.line("decoding", $0, total, "frame \($0) of \(total)") }, isCancelled: { Interrupt.isRequested })
+      try VisualSource(opening: video), SamplingRequest(frames: frames, rule: rule.rule, start: start, end: end, stream: stream),
+      progress: { progress.line("decoding", $0, $1, "frame \($0) of \($1)") }, isCancelled: { Interrupt.isRequested })
     Display.clearLine()
     if json { return try Display.printJSON(report) }
     for frame in report.frames { print("\(frame.index)\t\(Display.fixed(frame.seconds, 3)) s\t\(frame.width)×\(frame.height)") }

@@ -3,7 +3,7 @@ import Foundation
 import SlowFast
 
 struct SamplingArguments: ParsableArguments {
-  @Option(help: "Frames to take from a video, evenly from the first to the last. Default: the model's own number.")
+  @Option(help: "Frames to take from a video, or with --sampling rate the most to take. Default: the model's own number.")
   var frames: Int?
   @OptionGroup var range: RangeArguments
 
@@ -26,13 +26,36 @@ struct RangeArguments: ParsableArguments {
   var end: Double?
   @Option(help: "The video stream to take. Default: the best one.")
   var stream: Int?
+  @OptionGroup var rule: SamplingRuleArguments
 
   func validate() throws {
     if let start, let end, end <= start { throw ValidationError("--end is \(end), expected more than --start, \(start)") }
     if let start, start < 0 { throw ValidationError("--start is \(start), expected 0 or more") }
   }
 
-  func request(frames: Int) -> SamplingRequest { SamplingRequest(frames: frames, start: start, end: end, stream: stream) }
+  func request(frames: Int) -> SamplingRequest {
+    SamplingRequest(frames: frames, rule: rule.rule, start: start, end: end, stream: stream)
+  }
+}
+
+struct SamplingRuleArguments: ParsableArguments {
+  enum Name: String, ExpressibleByArgument, CaseIterable { case uniform, rate }
+
+  @Option(
+    help: ArgumentHelp(
+      "Which frames: uniform, evenly from the first to the last, as the published demonstration; rate, --fps a second and fewer where a clip is "
+        + "short, as the published evaluation."))
+  var sampling = Name.uniform
+  @Option(help: "Frames a second of --sampling rate. Default: 2.")
+  var fps: Double?
+
+  func validate() throws {
+    guard let fps else { return }
+    if sampling != .rate { throw ValidationError("--fps needs --sampling rate.") }
+    if !(fps > 0 && fps.isFinite) { throw ValidationError("--fps is \(fps), expected more than 0") }
+  }
+
+  var rule: SamplingRule { sampling == .uniform ? .uniform : .rate(fps ?? 2) }
 }
 
 struct GenerationArguments: ParsableArguments {

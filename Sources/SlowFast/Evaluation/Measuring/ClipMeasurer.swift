@@ -15,7 +15,7 @@ struct ClipMeasurer {
     session.slowAttention = options.slowAttention
     session.keepsWeights = Self.fitsInMemory(model)
     self.session = try Session(model, options: session)
-    sampling = SamplingRequest(frames: options.frames ?? model.defaultFrameCount)
+    sampling = SamplingRequest(frames: options.frames ?? model.defaultFrameCount, rule: options.sampling)
     maximumTokens = options.maximumTokens
     self.isCancelled = isCancelled
   }
@@ -77,12 +77,12 @@ struct ClipMeasurer {
     var record = ClipRecord(clip: index)
     let sources = try clip.source().map { [$0] } ?? []
     var sampler: FeatureSampler?
-    if keepsFeatures, let first = clip.questions.first {
-      let plan = session.plan(sources, sampling: sampling, question: first.question, maximumTokens: 1)
-      sampler = FeatureSampler(config: session.model.config, frames: plan.frames, promptTokens: plan.promptTokens)
-    }
+    let plan = clip.questions.first.map { session.plan(sources, sampling: sampling, question: $0.question, maximumTokens: 1) }
+    if keepsFeatures, let plan { sampler = FeatureSampler(config: session.model.config, frames: plan.frames) }
     PeakMemory.reset()
     try session.watch(sources, sampling: sampling, isCancelled: isCancelled, observer: sampler)
+    // The plan knows the most frames that there may be.
+    if let plan { sampler?.choosePositions(of: plan.promptTokens - plan.fastTokens + session.statistics.fastTokens) }
     record.peakEncodingBytes = RunStatistics.peakResidentBytes
     PeakMemory.reset()
     var logProbabilities: [[Float]] = clip.questions.map { _ in [] }

@@ -59,7 +59,7 @@ extension FeatureSample {
 /// Collects a sample while a clip and its first question go through a model.
 final class FeatureSampler: ClipObserver {
   private let rowsOfFrame: Int
-  private let positions: Set<Int>
+  private var positions: Set<Int> = []
   private let layers: Int
   private var features: [Float] = []
   private var featureColumns = 0
@@ -69,14 +69,18 @@ final class FeatureSampler: ClipObserver {
   private var hidden: [[Float]]
   private var hiddenColumns = 0
 
-  /// `promptTokens` of the first question's prompt.
-  init(config: ModelConfig, frames: Int, promptTokens: Int) {
+  /// For a clip of at most so many frames.
+  init(config: ModelConfig, frames: Int) {
     rowsOfFrame = max(1, FeatureSample.visionRows / max(1, frames))
+    layers = config.layerCount
+    hidden = Array(repeating: [], count: config.layerCount + 1)
+  }
+
+  /// When the clip is encoded and the length of the first question's prompt is known.
+  func choosePositions(of promptTokens: Int) {
     let rows = min(FeatureSample.promptRows, promptTokens)
     // Evenly, and the last one, from which the answer's first token is read.
     positions = Set((0..<rows).map { promptTokens - 1 - $0 * promptTokens / rows })
-    layers = config.layerCount
-    hidden = Array(repeating: [], count: config.layerCount + 1)
   }
 
   func repeatFrame() {}

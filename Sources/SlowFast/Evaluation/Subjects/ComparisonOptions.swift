@@ -10,6 +10,8 @@ public struct ComparisonOptions: Sendable {
   public var calibration: CalibrationOptions?
   /// Frames of a clip; nil is the model's own number.
   public var frames: Int?
+  /// Which frames of a clip.
+  public var sampling = SamplingRule.uniform
   /// The most tokens of an answer that is told from the right one.
   public var maximumTokens = 64
   /// Which tokens read the slow tokens, in every model; nil: as the checkpoint says.
@@ -35,6 +37,9 @@ public struct ComparisonOptions: Sendable {
     }
     guard !variants.isEmpty || !files.isEmpty || partBits != nil else {
       throw .badOption(name: "--variants", found: "nothing", expected: "a variant, a model file or --parts")
+    }
+    if case .rate(let rate) = sampling, !(rate.isFinite && rate > 0) {
+      throw .badOption(name: "--fps", found: "\(rate)", expected: "more than 0")
     }
     for (name, value, range) in [
       ("--max-tokens", maximumTokens, 1...GenerationOptions.tokenLimit), ("--frames", frames ?? 1, 1...65536),
