@@ -121,7 +121,7 @@ let package = Package(
     tests("ComputeTests", ["Compute", "Kernels", "Parallel", "Quantization"]),
     tests("TokenizerTests", ["Tokenizer"], resources: [.copy("Data")]),
     tests("VideoTests", ["Support", "Video"], exclude: ["Data"]),
-    tests("CheckpointTests", ["Checkpoint"]),
+    tests("CheckpointTests", ["Checkpoint", "Support"]),
     tests("ModelFileTests", ["ModelFile", "Parallel"]),
     tests("QuantizationTests", ["Compute", "Kernels", "Parallel", "Quantization"]),
     tests("ConversionTests", ["Architecture", "Checkpoint", "Conversion", "ModelFile", "Parallel", "Tokenizer"]),

@@ -13,7 +13,7 @@ try() { say "$@"; "$@"; }
 { read -r clip; mapfile -t lines; } < benchmarks/demo/examples/demo.tsv
 clip=benchmarks/demo/examples/$clip
 try "$slowfast" convert benchmarks/demo/checkpoint "$out/model.sfq" --force
-try "$slowfast" frames "$clip" -n 16 --sheet "$out/sheet.png"
+try "$slowfast" frames "$clip" -n 16 --sheet "$out/sheet.png" --force
 
 right=0
 say "$slowfast" run "$out/model.sfq" "$clip" --greedy -q QUESTION

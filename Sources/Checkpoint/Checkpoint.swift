@@ -32,6 +32,9 @@ public struct Checkpoint: Sendable {
   /// The last component of the directory's path, symbolic links not followed: usually the model's name.
   public var name: String { URL(fileURLWithPath: directory).standardizedFileURL.lastPathComponent }
 
+  /// The names of all that lies in the directory.
+  public var paths: [String] { ((try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []).map { "\(directory)/\($0)" } }
+
   public init(directory: String) throws(CheckpointError) {
     var isDirectory: ObjCBool = false
     guard FileManager.default.fileExists(atPath: directory, isDirectory: &isDirectory) else {

@@ -5,8 +5,7 @@ public enum CheckpointError: Error, Equatable {
   // The file system.
   case cannotOpen(file: String, reason: String)
   case cannotRead(file: String, reason: String)
-  case cannotWrite(file: String, reason: String)
-  case exists(file: String)
+  case output(OutputError)
   case notAFile(file: String)
   case notADirectory(path: String)
   /// It ended before bytes that were there when it was opened.
@@ -55,8 +54,7 @@ extension CheckpointError: CustomStringConvertible {
     switch self {
     case .cannotOpen(let file, let reason): "\(file.escaped()): cannot open: \(reason)"
     case .cannotRead(let file, let reason): "\(file.escaped()): cannot read: \(reason)"
-    case .cannotWrite(let file, let reason): "\(file.escaped()): cannot write: \(reason)"
-    case .exists(let file): "\(file.escaped()): exists already"
+    case .output(let error): "\(error)"
     case .notAFile(let file): "\(file.escaped()): expected a regular file"
     case .notADirectory(let path): "\(path.escaped()): expected a checkpoint directory"
     case .truncatedWhileReading(let file, let offset):

@@ -1,8 +1,4 @@
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#endif
+import Support
 
 /// Collects tensors and writes them as one safetensors file.
 public struct SafetensorsWriter {
@@ -40,31 +36,23 @@ public struct SafetensorsWriter {
     tensors.append((name, shape, values))
   }
 
-  /// Writes the file under a temporary name beside `path` and renames it when it is whole. A file that is there already is replaced
-  /// only if `replacing`.
-  public func write(to path: String, replacing: Bool = true) throws(CheckpointError) {
-    guard replacing || access(path, F_OK) != 0 else { throw .exists(file: path) }
-    let temporary = "\(path).\(getpid()).partial"
-    let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o666)
-    guard descriptor >= 0 else { throw .cannotWrite(file: path, reason: systemError(errno)) }
-    do throws(CheckpointError) {
-      defer { close(descriptor) }
+  /// Writes the file; it appears under its name when it is whole. A file that is there already is replaced only if `replacing`, and none
+  /// of `inputs` ever is.
+  public func write(to path: String, replacing: Bool = true, inputs: [String] = []) throws(CheckpointError) {
+    do throws(OutputError) {
+      let file = try OutputFile(path, replacing: replacing, inputs: inputs)
       let header = header()
-      var prefix = UInt64(header.count).littleEndian
-      try withUnsafeBytes(of: &prefix) { Self.write($0, to: descriptor) }.check(path)
-      try header.withUnsafeBytes { Self.write($0, to: descriptor) }.check(path)
+      try file.write(withUnsafeBytes(of: UInt64(header.count).littleEndian) { Array($0) })
+      try file.write(header)
       for tensor in tensors {
         switch tensor.values {
-        case .float32(let values): try values.withUnsafeBytes { Self.write($0, to: descriptor) }.check(path)
-        case .int32(let values): try values.withUnsafeBytes { Self.write($0, to: descriptor) }.check(path)
-        case .uint8(let values): try values.withUnsafeBytes { Self.write($0, to: descriptor) }.check(path)
+        case .float32(let values): try file.write(contentsOf: values)
+        case .int32(let values): try file.write(contentsOf: values)
+        case .uint8(let values): try file.write(values)
         }
       }
-      guard fsync(descriptor) == 0, rename(temporary, path) == 0 else { throw .cannotWrite(file: path, reason: systemError(errno)) }
-    } catch {
-      unlink(temporary)
-      throw error
-    }
+      try file.publish()
+    } catch { throw .output(error) }
   }
 
   /// The JSON text, padded with spaces so that the data begins at a multiple of 8.
@@ -106,27 +94,4 @@ public struct SafetensorsWriter {
     }
     return result + "\""
   }
-
-  /// The result of writing all of `bytes`.
-  private static func write(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32) -> WriteResult {
-    var done = 0
-    while done < bytes.count {
-      guard let base = bytes.baseAddress else { break }
-      // Linux writes at most 2 GiB at once.
-      let count = systemWrite(descriptor, base + done, min(bytes.count - done, 1 << 30))
-      if count >= 0 { done += count } else if errno != EINTR { return WriteResult(error: errno) }
-    }
-    return WriteResult(error: 0)
-  }
-
-  /// An error number that turns into an error outside of the closure that met it.
-  private struct WriteResult {
-    let error: Int32
-    func check(_ path: String) throws(CheckpointError) {
-      if error != 0 { throw .cannotWrite(file: path, reason: systemError(error)) }
-    }
-  }
 }
-
-/// `write(2)` under a name that the methods above do not hide.
-private func systemWrite(_ descriptor: Int32, _ bytes: UnsafeRawPointer, _ count: Int) -> Int { write(descriptor, bytes, count) }

@@ -1,3 +1,4 @@
+import Support
 import Synchronization
 
 #if canImport(Glibc)
@@ -11,9 +12,10 @@ public final class SourceFile: Sendable {
   /// As it was given.
   public let path: String
   /// Its length when it was opened.
-  public let byteCount: Int
+  public var byteCount: Int { opened.byteCount }
   /// When it was last changed, in nanoseconds since 1970.
-  public let modified: Int64
+  public var modified: Int64 { opened.modified }
+  private let opened: FileStatus
 
   private let descriptor: Int32
   /// The address of the whole file in memory, mapped when first asked for.
@@ -21,22 +23,14 @@ public final class SourceFile: Sendable {
 
   public init(path: String) throws(CheckpointError) {
     // Without O_NONBLOCK opening a pipe would wait for a writer.
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-    guard descriptor >= 0 else { throw .cannotOpen(file: path, reason: systemError(errno)) }
-    var status = stat()
-    guard fstat(descriptor, &status) == 0 else {
-      let reason = systemError(errno)
-      close(descriptor)
-      throw .cannotOpen(file: path, reason: reason)
-    }
-    guard status.st_mode & S_IFMT == S_IFREG else {
-      close(descriptor)
-      throw .notAFile(file: path)
-    }
+    let status: FileStatus
+    do throws(SystemError) {
+      descriptor = try SystemCalls.open(path, O_RDONLY | O_NONBLOCK)
+      status = try FileStatus(descriptor: descriptor)
+    } catch { throw .cannotOpen(file: path, reason: error.message) }
     self.path = path
-    self.descriptor = descriptor
-    byteCount = Int(status.st_size)
-    modified = Int64(status.st_mtim.tv_sec) &* 1_000_000_000 &+ Int64(status.st_mtim.tv_nsec)
+    opened = status
+    guard status.kind == .file else { throw .notAFile(file: path) }
   }
 
   deinit {
@@ -46,18 +40,11 @@ public final class SourceFile: Sendable {
 
   /// Fills `buffer` with the bytes from `offset` on.
   public func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(CheckpointError) {
-    var done = 0
-    while done < buffer.count {
-      guard let base = buffer.baseAddress else { return }
-      let count = pread(descriptor, base + done, buffer.count - done, off_t(offset + done))
-      if count > 0 {
-        done += count
-      } else if count == 0 {
-        throw .truncatedWhileReading(file: path, offset: offset + done)
-      } else if errno != EINTR {
-        throw .cannotRead(file: path, reason: systemError(errno))
-      }
+    let count: Int
+    do throws(SystemError) { count = try SystemCalls.read(descriptor, into: buffer, at: offset) } catch {
+      throw .cannotRead(file: path, reason: error.message)
     }
+    guard count == buffer.count else { throw .truncatedWhileReading(file: path, offset: offset + count) }
   }
 
   /// All of it; refused if it has more than `limit` bytes.
@@ -94,7 +81,7 @@ public final class SourceFile: Sendable {
         if let base = mmap(nil, byteCount, PROT_READ, MAP_PRIVATE, descriptor, 0), base != MAP_FAILED {
           address = UInt(bitPattern: base)
         } else {
-          failure = .cannotRead(file: path, reason: systemError(errno))
+          failure = .cannotRead(file: path, reason: SystemError().message)
         }
       }
       return address
@@ -114,6 +101,3 @@ public final class SourceFile: Sendable {
     }
   }
 }
-
-/// The system's words for an error number.
-func systemError(_ number: Int32) -> String { String(cString: strerror(number)) }

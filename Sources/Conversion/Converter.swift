@@ -2,6 +2,7 @@ import Checkpoint
 import Foundation
 import ModelFile
 import Parallel
+import Support
 
 /// How far a conversion is.
 public struct ConversionProgress: Sendable {
@@ -51,7 +52,7 @@ public struct Converter: Sendable {
   public func run(
     to path: String, calibration: (any Calibration)? = nil, progress: (ConversionProgress) -> Void = { _ in }, isCancelled: () -> Bool = { false }
   ) throws(ConversionError) -> ConversionResult {
-    if !options.replacesOutput { try refuseExisting(path) }
+    try checkOutput(path)
     if options.method == .gptq, calibration == nil { throw .calibrationMissing(options.method) }
     if options.method == .rtn, calibration != nil { throw .calibrationUnused(options.method) }
     let (plan, sections) = try prepare(calibration?.record)
@@ -98,7 +99,8 @@ public struct Converter: Sendable {
     do throws(ModelFileError) {
       func open() throws(ModelFileError) -> ModelFileWriter {
         try ModelFileWriter(
-          path: path, fingerprint: fingerprint(sections), compression: options.compression, overwrite: options.replacesOutput, pool: pool)
+          path: path, fingerprint: fingerprint(sections), compression: options.compression, overwrite: options.replacesOutput,
+          inputs: checkpoint.paths, pool: pool)
       }
       let writer = try open()
       if plan.stored.map(\.descriptor).starts(with: writer.resumed.map(\.descriptor)) { return writer }
@@ -142,7 +144,9 @@ public struct Converter: Sendable {
   }
 
   /// Before any work is done; the writer looks again.
-  private func refuseExisting(_ path: String) throws(ConversionError) {
-    if access(path, F_OK) == 0 { throw .modelFile(.outputExists(path: path)) }
+  private func checkOutput(_ path: String) throws(ConversionError) {
+    do throws(OutputError) { try OutputFile.check(path, replacing: options.replacesOutput, inputs: checkpoint.paths) } catch {
+      throw .modelFile(.output(error))
+    }
   }
 }

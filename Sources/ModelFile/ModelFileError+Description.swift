@@ -3,6 +3,7 @@ import Support
 extension ModelFileError: CustomStringConvertible {
   /// One line: the file, where in it, what was expected and what was found.
   public var description: String {
+    if case .output(let error) = self { return error.description }
     let (path, text) = words
     return "\(path.escaped(limit: 4096)): \(text)"
   }
@@ -13,15 +14,14 @@ extension ModelFileError: CustomStringConvertible {
 
   private var systemWords: (String, String)? {
     switch self {
-    case .cannotOpen(let path, let code): (path, "cannot be opened: \(systemMessage(code))")
-    case .cannotCreate(let path, let code): (path, "cannot be written: \(systemMessage(code))")
+    case .cannotOpen(let path, let code): (path, "cannot be opened: \(SystemError(code).message)")
+    case .cannotCreate(let path, let code): (path, "cannot be written: \(SystemError(code).message)")
     case .notRegularFile(let path): (path, "is not a regular file")
-    case .readFailed(let path, let offset, let code): (path, "reading at byte \(offset) failed: \(systemMessage(code))")
+    case .readFailed(let path, let offset, let code): (path, "reading at byte \(offset) failed: \(SystemError(code).message)")
     case .endedEarly(let path, let offset, let missing):
       (path, "ends at byte \(offset), where \(missing) more were expected: it became shorter while it was read")
-    case .writeFailed(let path, let offset, let code): (path, "writing at byte \(offset) failed: \(systemMessage(code))")
+    case .writeFailed(let path, let offset, let code): (path, "writing at byte \(offset) failed: \(SystemError(code).message)")
     case .diskFull(let path, let offset, let byteCount): (path, "the disk is full: no room for \(byteCount) bytes at byte \(offset)")
-    case .cannotPublish(let path, let code): (path, "the finished file cannot be given its name: \(systemMessage(code))")
     case .outOfMemory(let path, let byteCount): (path, "no memory for \(byteCount) bytes of it")
     case .cancelled(let path): (path, "stopped on request")
     default: nil
@@ -118,7 +118,6 @@ extension ModelFileError: CustomStringConvertible {
 
   private var writerWords: (String, String)? {
     switch self {
-    case .outputExists(let path): (path, "exists already")
     case .locked(let path): (path, "another process is writing it")
     case .noOpenTensor(let path): (path, "no tensor was begun")
     case .tensorStillOpen(let path, let tensor): (path, "\(quoted(tensor)) was begun and not ended")

@@ -12,7 +12,6 @@ public enum ModelFileError: Error, Equatable, Sendable {
   case writeFailed(path: String, offset: Int, code: Int32)
   case diskFull(path: String, offset: Int, byteCount: Int)
   /// The finished file could not be made durable or given its name.
-  case cannotPublish(path: String, code: Int32)
   case outOfMemory(path: String, byteCount: Int)
   case cancelled(path: String)
 
@@ -68,7 +67,8 @@ public enum ModelFileError: Error, Equatable, Sendable {
   case noSuchRow(path: String, tensor: String, row: Int, rows: Int)
 
   // What was asked of a writer.
-  case outputExists(path: String)
+  /// What keeps the finished file from its name.
+  case output(OutputError)
   case locked(path: String)
   case noOpenTensor(path: String)
   case tensorStillOpen(path: String, tensor: String)

@@ -13,7 +13,7 @@ public enum ModelFileTransform {
     let reader = try ModelFileReader(path: source)
     let writer = try ModelFileWriter(
       path: output, fingerprint: "rewrite \(reader.tableChecksum) \(compression) \(only?.sorted() ?? [])", compression: compression,
-      chunkSize: reader.chunkSize, overwrite: overwrite, pool: pool)
+      chunkSize: reader.chunkSize, overwrite: overwrite, inputs: [source], pool: pool)
     do throws(ModelFileError) {
       let copier = try ChunkCopier(reader, writer, pool)
       let tensors = reader.tensors.filter { only?.contains($0.name) ?? true }

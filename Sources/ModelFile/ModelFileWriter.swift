@@ -1,4 +1,5 @@
 import Parallel
+import Support
 
 /// Writes a model file under a temporary name (`NAME.partial`) and gives it its own when it is whole and on the disk.
 ///
@@ -27,13 +28,14 @@ public final class ModelFileWriter {
   }
 
   /// `fingerprint`: what the file is made from and how; work of a run with another one is discarded.
-  /// Throws `.outputExists` unless `overwrite`, and `.locked` while another process writes to the same name.
+  /// Throws `.output` where a file is not to be written to that name: with `overwrite` a file is replaced, but never one of `inputs`, a
+  /// directory, a device or a link; and `.locked` while another process writes to the same name.
   public init(
     path: String, fingerprint: String, compression: ChunkCompression = .standard, chunkSize: Int = 2 << 20,
-    overwrite: Bool = false, pool: ThreadPool
+    overwrite: Bool = false, inputs: [String] = [], pool: ThreadPool
   ) throws(ModelFileError) {
     guard Format.chunkSizes.contains(chunkSize), chunkSize % 4096 == 0 else { throw .chunkSize(path: path, found: chunkSize) }
-    if !overwrite && SystemFile.status(of: path) != nil { throw .outputExists(path: path) }
+    do throws(OutputError) { try OutputFile.check(path, replacing: overwrite, inputs: inputs) } catch { throw .output(error) }
     self.path = path
     self.overwrite = overwrite
     self.compression = compression

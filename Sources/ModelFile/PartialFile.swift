@@ -1,4 +1,11 @@
 import Parallel
+import Support
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#endif
 
 /// A model file in the making, under its temporary name beside the output and locked against other processes.
 final class PartialFile {
@@ -47,13 +54,19 @@ final class PartialFile {
   /// Gives the file, whole and durable, its name; the journal goes.
   func publish(as path: String, overwrite: Bool) throws(ModelFileError) {
     try file.synchronize()
-    try Publication.publish(file.path, as: path, overwrite: overwrite)
-    Publication.remove(journalPath)
+    // The journal goes first: without it, what a kill leaves in between is begun anew, not a stray beside a finished file.
+    SystemCalls.remove(journalPath)
+    do throws(SystemError) {
+      try OutputFile.publish(file.path, as: path, replacing: overwrite)
+      try SystemCalls.synchronizeDirectory(of: path)
+    } catch {
+      throw .output(error.code == EEXIST ? .exists(path: path) : .cannotWrite(path: path, error))
+    }
   }
 
   func remove() {
-    Publication.remove(journalPath)
-    Publication.remove(file.path)
+    SystemCalls.remove(journalPath)
+    SystemCalls.remove(file.path)
   }
 
   private static func lock(_ path: String) throws(ModelFileError) -> SystemFile {
@@ -62,10 +75,10 @@ final class PartialFile {
       guard try file.lock() else { throw .locked(path: path) }
       // Between opening and locking, the process that held it may have renamed or removed it.
       let status = try file.status()
-      guard let named = SystemFile.status(of: path), named.device == status.device, named.inode == status.inode else { continue }
+      guard let named = FileStatus(path: path, followingLinks: false), named.isSameFile(as: status) else { continue }
       if status.links == 1 { return file }
       // A run that ended between linking its output and unlinking this name: the file is the output, and not to be touched.
-      Publication.remove(path)
+      SystemCalls.remove(path)
     }
   }
 

@@ -14,6 +14,7 @@ public enum SlowFastError: Error, Sendable {
   case compute(ComputeError)
   case conversion(ConversionError)
   case modelFile(ModelFileError)
+  case output(OutputError)
   case tokenizer(TokenizerError)
   case video(VideoError)
 
@@ -45,6 +46,7 @@ extension SlowFastError: CustomStringConvertible {
     case .compute(let error): "\(error)"
     case .conversion(let error): "\(error)"
     case .modelFile(let error): "\(error)"
+    case .output(let error): "\(error)"
     case .tokenizer(let error): "\(error)"
     case .video(let error): "\(error)"
     case .notAModel(let path, let reason): "\(path.escaped()): \(reason)"
@@ -66,6 +68,16 @@ extension SlowFastError: CustomStringConvertible {
 }
 
 extension SlowFastError {
+  /// Whether a file was not written only because there is one of that name.
+  public var isExistingOutput: Bool {
+    switch self {
+    case .output(.exists), .modelFile(.output(.exists)), .conversion(.modelFile(.output(.exists))), .checkpoint(.output(.exists)),
+      .video(.output(.exists)):
+      true
+    default: false
+    }
+  }
+
   /// Whether an option is wrong whatever the files hold.
   public var isWrongUsage: Bool {
     switch self {

@@ -48,8 +48,8 @@ public enum VideoError: Error, Sendable {
   case invalidImage(width: Int, height: Int, bytes: Int)
   /// A picture of this size cannot be written.
   case unwritableImage(path: String, width: Int, height: Int, reason: String)
-  /// The system refuses to write; nothing was left behind under this name.
-  case unwritable(path: String, reason: String)
+  /// A picture is not written; nothing was left behind under its name.
+  case output(OutputError)
   /// libav could not have the memory that it asked for.
   case outOfMemory
   /// The caller asked to stop.
@@ -90,7 +90,7 @@ extension VideoError: CustomStringConvertible {
       "image of \(width)×\(height) pixels: expected three bytes a pixel, found \(bytes) bytes"
     case .unwritableImage(let path, let width, let height, let reason):
       "\(path.quoted): a picture of \(width)×\(height) pixels cannot be written: \(reason.escaped())"
-    case .unwritable(let path, let reason): "\(path.quoted): cannot be written: \(reason.escaped())"
+    case .output(let error): "\(error)"
     case .outOfMemory: "the system gives no more memory for decoding (a limit of the address space, as ulimit -v sets it?)"
     case .cancelled: "cancelled"
     case .consumerFailed(let error): "\(error)"

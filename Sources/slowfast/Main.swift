@@ -24,7 +24,7 @@ struct Main {
       Display.printError("interrupted")
       return 130
     case let error as SlowFastError:
-      Display.printError("error: \(error)")
+      Display.printError("error: \(error)\(error.isExistingOutput ? "; --force replaces it" : "")")
       return error.isWrongUsage ? 2 : 1
     default:
       if let code = error as? ExitCode { return code.rawValue }

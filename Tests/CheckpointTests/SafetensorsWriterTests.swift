@@ -1,5 +1,6 @@
 import Checkpoint
 import Foundation
+import Support
 import TestSupport
 import Testing
 
@@ -45,17 +46,16 @@ import Testing
     var writer = SafetensorsWriter()
     try writer.add("a", shape: [1], [1] as [Float])
     let path = try directory.write("there", "old")
-    #expect(throws: CheckpointError.exists(file: path)) { try writer.write(to: path, replacing: false) }
+    #expect(throws: CheckpointError.output(.exists(path: path))) { try writer.write(to: path, replacing: false) }
     #expect(try String(contentsOfFile: path, encoding: .utf8) == "old")
     try writer.write(to: path)
     #expect(try Safetensors(path: path).tensors.count == 1)
 
     let nowhere = directory.path + "/missing/out"
-    #expect(throws: CheckpointError.cannotWrite(file: nowhere, reason: "No such file or directory")) { try writer.write(to: nowhere) }
-    // A directory in the place of the file: the rename fails after everything was written.
+    #expect(throws: CheckpointError.output(.cannotWrite(path: nowhere, SystemError(ENOENT)))) { try writer.write(to: nowhere) }
     let taken = directory.path + "/taken"
     try FileManager.default.createDirectory(atPath: taken, withIntermediateDirectories: false)
-    #expect(throws: CheckpointError.cannotWrite(file: taken, reason: "Is a directory")) { try writer.write(to: taken) }
+    #expect(throws: CheckpointError.output(.notReplaceable(path: taken, kind: .directory))) { try writer.write(to: taken) }
     #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path).sorted() == ["taken", "there"])
   }
 }

@@ -54,7 +54,7 @@ final class Run {
     // A run that hangs fails its test instead of all of them.
     let identifier = process.processIdentifier
     DispatchQueue.global().asyncAfter(deadline: .now() + 120 * slowness) { [weak process] in
-      if process?.isRunning == true { kill(identifier, SIGKILL) }
+      if process?.isRunning == true { Glibc.kill(identifier, SIGKILL) }
     }
   }
 
@@ -69,10 +69,12 @@ final class Run {
     return true
   }
 
+  func kill() { Glibc.kill(process.processIdentifier, SIGKILL) }
+
   /// Sends Ctrl-C's signal and says how long the end took.
   func interrupt() throws -> Outcome {
     let sent = Date()
-    kill(process.processIdentifier, SIGINT)
+    Glibc.kill(process.processIdentifier, SIGINT)
     var outcome = try finish()
     outcome.seconds = Date().timeIntervalSince(sent)
     return outcome

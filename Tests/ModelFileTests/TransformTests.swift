@@ -19,12 +19,15 @@ import Testing
     #expect(folder.contents == ["again.sfq", "packed.sfq", "raw.sfq"])
   }
 
-  @Test func inPlace() throws {
+  @Test func neverOntoItself() throws {
     let folder = try TemporaryDirectory()
     let path = folder.file("model.sfq")
     try write(to: path)
-    #expect(failure { try ModelFileTransform.rewrite(from: path, to: path, compression: .none, pool: pool) } == .outputExists(path: path))
-    try ModelFileTransform.rewrite(from: path, to: path, compression: .none, overwrite: true, pool: pool)
+    for overwrite in [false, true] {
+      #expect(
+        failure { try ModelFileTransform.rewrite(from: path, to: path, compression: .none, overwrite: overwrite, pool: pool) }
+          == .output(.isInput(path: path, input: path)))
+    }
     try expectContents(of: path)
   }
 

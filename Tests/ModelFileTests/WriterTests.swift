@@ -120,7 +120,7 @@ import Testing
   @Test func anExistingFileIsLeftAlone() throws {
     let folder = try TemporaryDirectory()
     try put([1, 2, 3], at: folder.file("model.sfq"))
-    #expect(failure { _ = try writer(folder.file("model.sfq")) } == .outputExists(path: folder.file("model.sfq")))
+    #expect(failure { _ = try writer(folder.file("model.sfq")) } == .output(.exists(path: folder.file("model.sfq"))))
     #expect(try bytes(of: folder.file("model.sfq")) == [1, 2, 3])
     #expect(folder.contents == ["model.sfq"])
     try write(to: folder.file("model.sfq"), overwrite: true)
@@ -132,7 +132,7 @@ import Testing
     let writer = try writer(folder.file("model.sfq"))
     try write(SampleTensor.all[0], with: writer)
     try put([1, 2, 3], at: folder.file("model.sfq"))
-    #expect(failure { try writer.finish() } == .outputExists(path: folder.file("model.sfq")))
+    #expect(failure { try writer.finish() } == .output(.exists(path: folder.file("model.sfq"))))
     #expect(try bytes(of: folder.file("model.sfq")) == [1, 2, 3])
   }
 

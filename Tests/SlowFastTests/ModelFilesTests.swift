@@ -31,8 +31,8 @@ import Testing
     let packed = try convert("vanilla", bits: 8, to: directory)
     let output = directory.file("there.sfq")
     try Data("mine".utf8).write(to: URL(fileURLWithPath: output))
-    guard case .modelFile(.outputExists(let path)) = failure({ try ModelFiles.rewrite(packed, to: output, compressed: false) }) else {
-      Issue.record("expected outputExists")
+    guard case .modelFile(.output(.exists(let path))) = failure({ try ModelFiles.rewrite(packed, to: output, compressed: false) }) else {
+      Issue.record("expected exists")
       return
     }
     #expect(path == output)

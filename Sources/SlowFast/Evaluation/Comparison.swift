@@ -13,6 +13,8 @@ public struct ComparisonProgress: Sendable {
     case converting(Int, of: Int)
     /// Clips done and in all.
     case measuring(Int, of: Int)
+    /// Something to be told that stops nothing.
+    case warning(String)
   }
   public var work: Work
 }

@@ -1,5 +1,6 @@
 import Conversion
 import Foundation
+import Support
 
 /// One run of a comparison: the baseline first, then one model after the other.
 struct ComparisonRun {
@@ -24,7 +25,7 @@ struct ComparisonRun {
   func report(_ subjects: [Subject]) throws(SlowFastError) -> ComparisonReport {
     let session = try Session(baseline, options: sessionOptions)
     let settings = settings(kernels: session.statistics.kernels)
-    let reference = try folder.journal([identity, "baseline"] + settings)
+    let reference = try journal([identity, "baseline"] + settings, of: "baseline", 0)
     try measureBaseline(reference)
     var failures: [ClipFailure] = []
     var tally = Tally()
@@ -44,7 +45,7 @@ struct ComparisonRun {
     var converted: (key: [String], path: String)?
     defer { if let converted { try? FileManager.default.removeItem(atPath: converted.path) } }
     for (place, subject) in subjects.enumerated() {
-      let journal = try folder.journal([identity] + subject.identity() + settings)
+      let journal = try journal([identity] + subject.identity() + settings, of: subject.name, place + 1)
       let facts = FactsFile(path: String(journal.path.dropLast("jsonl".count)) + "json")
       if facts.read() == nil || clips.indices.contains(where: { reference.record($0)?.failure == nil && journal.record($0) == nil }) {
         let key = subject.text.map { [identity, $0] }
@@ -92,6 +93,15 @@ struct ComparisonRun {
 
   private func show(_ model: String, _ place: Int, _ work: ComparisonProgress.Work) {
     progress(ComparisonProgress(model: model, index: place, count: count, work: work))
+  }
+
+  /// The records of what `identity` says; damaged ones are told.
+  private func journal(_ identity: [String], of model: String, _ place: Int) throws(SlowFastError) -> MeasurementJournal {
+    let journal = try folder.journal(identity)
+    for line in journal.damagedLines {
+      show(model, place, .warning("\(journal.path.escaped()):\(line): a damaged measurement; its clip is measured again"))
+    }
+    return journal
   }
 
   private func measureBaseline(_ journal: MeasurementJournal) throws(SlowFastError) {

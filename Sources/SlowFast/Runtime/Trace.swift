@@ -2,6 +2,7 @@ import Architecture
 import Checkpoint
 import Compute
 import Kernels
+import Support
 import Tokenizer
 import Video
 
@@ -22,13 +23,18 @@ public struct Trace: Sendable {
   /// Marks a clip in `prompt_ids`.
   public static let imageToken: Int32 = -200
 
-  /// Writes a safetensors file, under its name only when it is whole.
-  public func write(to path: String) throws(SlowFastError) {
+  /// Throws what keeps a trace from being written there, before any work is done.
+  public static func check(_ path: String, replacing: Bool = false, inputs: [String] = []) throws(SlowFastError) {
+    do throws(OutputError) { try OutputFile.check(path, replacing: replacing, inputs: inputs) } catch { throw .output(error) }
+  }
+
+  /// Writes a safetensors file, under its name only when it is whole. A file that is there is replaced only if `replacing`, none of `inputs` ever.
+  public func write(to path: String, replacing: Bool = false, inputs: [String] = []) throws(SlowFastError) {
     do throws(CheckpointError) {
       var writer = SafetensorsWriter(metadata: metadata)
       for (name, tensor) in floats.sorted(by: { $0.key < $1.key }) { try writer.add(name, shape: tensor.shape, tensor.values) }
       for (name, values) in integers.sorted(by: { $0.key < $1.key }) { try writer.add(name, shape: [values.count], values) }
-      try writer.write(to: path)
+      try writer.write(to: path, replacing: replacing, inputs: inputs)
     } catch { throw .checkpoint(error) }
   }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import Support
 import Video
 
 /// Writes what a model would see of a clip: a PNG a frame, one contact sheet.
@@ -8,18 +9,27 @@ public struct FrameExport: Sendable {
   /// nil writes no contact sheet.
   public var sheet: String?
 
-  public init(directory: String? = nil, sheet: String? = nil) {
+  /// Replaces files that are there already; never the clip.
+  public var replacing: Bool
+
+  public init(directory: String? = nil, sheet: String? = nil, replacing: Bool = false) {
     self.directory = directory
     self.sheet = sheet
+    self.replacing = replacing
   }
 
   /// `progress` gets the frames done, and how many there are.
   public func run(
     _ source: VisualSource, _ request: SamplingRequest, progress: (Int, Int) -> Void = { _, _ in }, isCancelled: @escaping () -> Bool = { false }
   ) throws(SlowFastError) -> SamplingReport {
+    let inputs = source.paths
+    if let sheet {
+      // Before any work is done.
+      do throws(OutputError) { try OutputFile.check(sheet, replacing: replacing, inputs: inputs) } catch { throw .output(error) }
+    }
     if let directory {
       do { try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true) } catch {
-        throw .video(.unwritable(path: directory, reason: "cannot make the directory"))
+        throw .output(.cannotWrite(path: directory, SystemError()))
       }
     }
     return try video { () throws(VideoError) in
@@ -30,12 +40,12 @@ public struct FrameExport: Sendable {
         request, cancelled: isCancelled,
         onRestart: { contact = nil },
         onFrame: { frame in
-          if let directory { try frame.image.writePNG(to: Self.name(frame, in: directory)) }
+          if let directory { try frame.image.writePNG(to: Self.name(frame, in: directory), replacing: replacing, inputs: inputs) }
           if sheet != nil, contact == nil { contact = try ContactSheet(count: frame.total, first: frame.image) }
           contact?.add(frame)
           progress(frame.position + 1, frame.total)
         })
-      if let sheet, let contact { try contact.image.writePNG(to: sheet) }
+      if let sheet, let contact { try contact.image.writePNG(to: sheet, replacing: replacing, inputs: inputs) }
       return report
     }
   }
@@ -48,4 +58,9 @@ public struct FrameExport: Sendable {
     }
     return "\(directory)/frame-\(padded(frame.position, 4))-\(padded(frame.index, 6)).png"
   }
+}
+
+extension VisualSource {
+  /// The names of the files that it reads.
+  var paths: [String] { if case .directory(let images) = kind { images } else { [path] } }
 }

@@ -1,11 +1,15 @@
 import CLibAV
+import Support
 
 extension RGBImage {
-  /// Writes this image as a PNG file: the whole file appears under its name, or nothing does. A file of that name is replaced.
-  public func writePNG(to path: String) throws(VideoError) {
+  /// Writes this image as a PNG file: the whole file appears under its name, or nothing does. A file of that name is replaced
+  /// where `replacing` says so; none of `inputs` ever is.
+  public func writePNG(to path: String, replacing: Bool = true, inputs: [String] = []) throws(VideoError) {
     _ = LibAV.silence
     let packet = try encodedPNG(path)
-    try AtomicFile.write(UnsafeRawBufferPointer(packet.bytes), to: path)
+    do throws(OutputError) {
+      try OutputFile.write(UnsafeRawBufferPointer(packet.bytes), to: path, replacing: replacing, inputs: inputs)
+    } catch { throw .output(error) }
   }
 
   private func encodedPNG(_ path: String) throws(VideoError) -> Packet {

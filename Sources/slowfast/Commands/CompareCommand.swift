@@ -75,6 +75,7 @@ struct CompareCommand: ParsableCommand {
         switch progress.work {
         case .converting(let done, let total): line.line("converting \(name)", done, total, "\(formatBytes(done)) of \(formatBytes(total))")
         case .measuring(let done, let total): line.line("measuring \(name)", done, total, "clip \(done + 1) of \(total)")
+        case .warning(let text): Display.printError("warning: \(text)")
         }
       }, isCancelled: { Interrupt.isRequested })
     Display.clearLine()

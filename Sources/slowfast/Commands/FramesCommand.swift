@@ -28,6 +28,8 @@ struct FramesCommand: ParsableCommand {
   var output: String?
   @Option(help: "Write one picture with all frames, their indices and times.", completion: .file())
   var sheet: String?
+  @Flag(help: "Replace files that exist; never the clip.")
+  var force = false
   @Flag(help: "Print one JSON object.")
   var json = false
 
@@ -37,7 +39,7 @@ struct FramesCommand: ParsableCommand {
 
   func run() throws {
     let progress = ProgressLine()
-    let report = try FrameExport(directory: output, sheet: sheet).run(
+    let report = try FrameExport(directory: output, sheet: sheet, replacing: force).run(
       try VisualSource(opening: video), SamplingRequest(frames: frames, rule: rule.rule, start: start, end: end, stream: stream),
       progress: { progress.line("decoding", $0, $1, "frame \($0) of \($1)") }, isCancelled: { Interrupt.isRequested })
     Display.clearLine()

@@ -29,6 +29,8 @@ struct TraceCommand: ParsableCommand {
   @OptionGroup var session: SessionArguments
   @Option(name: [.short, .long], help: "Where to write.", completion: .file())
   var output: String
+  @Flag(help: "Replace the output if it exists.")
+  var force = false
 
   func validate() throws {
     if frames == nil, video == nil { throw ValidationError("Missing --frames FRAMES.safetensors or --video VIDEO.") }
@@ -40,6 +42,8 @@ struct TraceCommand: ParsableCommand {
   }
 
   func run() throws {
+    let inputs = [self.model] + [video, frames].compactMap { $0 }
+    try Trace.check(output, replacing: force, inputs: inputs)
     let model = try VideoLanguageModel(path: model)
     let source = if let video { try ClipSource(path: video) } else { try ClipSource(framesFile: frames ?? "") }
     let session = try Session(model, options: session.options)
@@ -47,6 +51,6 @@ struct TraceCommand: ParsableCommand {
       source, sampling: range.request(frames: frames.flatMap { Int($0) } ?? model.defaultFrameCount), question: question,
       generate: generate,
       isCancelled: { Interrupt.isRequested })
-    try trace.write(to: output)
+    try trace.write(to: output, replacing: force, inputs: inputs)
   }
 }

@@ -26,3 +26,13 @@ struct QuestionRecord: Codable {
   /// Tokens at which the likeliest one is the baseline's.
   var agreements: Int?
 }
+
+extension ClipRecord {
+  /// Whether sums over records like this one can be taken: the file may have been edited.
+  var isPlausible: Bool {
+    questions.allSatisfy { question in
+      (0...question.logProbabilities.values.count).contains(question.agreements ?? 0)
+        && (question.distributions ?? []).allSatisfy { $0.tokens.allSatisfy { $0 >= 0 } }
+    }
+  }
+}

@@ -1,8 +1,13 @@
 import Foundation
+import ModelFile
+import Support
 
-/// The records of one model on the disk, one a line: the clip's number, a tab, JSON. A line without an end was cut off and does not count.
+/// The records of one model on the disk, one a line: the clip's number, a tab, the checksum of what follows in 16 hexadecimal digits, a tab, JSON.
+/// A line without an end was cut off and does not count; neither does one that is damaged.
 final class MeasurementJournal {
   let path: String
+  /// Lines, from 1, that are whole and yet not what was written: their clips are measured again.
+  private(set) var damagedLines: [Int] = []
   /// Where each clip's JSON lies in the file.
   private var places: [Int: Range<Int>] = [:]
   private var length = 0
@@ -12,29 +17,36 @@ final class MeasurementJournal {
   init(path: String) throws(SlowFastError) {
     self.path = path
     do {
-      if !FileManager.default.fileExists(atPath: path) { try Data().write(to: URL(fileURLWithPath: path)) }
-      file = try FileHandle(forUpdating: URL(fileURLWithPath: path))
-      index(try Data(contentsOf: URL(fileURLWithPath: path), options: .alwaysMapped))
+      file = FileHandle(fileDescriptor: try SystemCalls.open(path, O_RDWR | O_CREAT | O_NOFOLLOW), closeOnDealloc: true)
+      index(try file.readToEnd() ?? Data())
       try file.truncate(atOffset: UInt64(length))
-    } catch { throw .badReport(path: path, reason: "cannot be opened for writing") }
+    } catch { throw .badReport(path: path, reason: "cannot be opened for writing: \((error as? SystemError)?.message ?? "\(error)")") }
   }
 
   private func index(_ data: Data) {
     data.withUnsafeBytes { bytes in
       var start = 0
+      var line = 1
       while start < bytes.count, let end = bytes[start...].firstIndex(of: UInt8(ascii: "\n")) {
-        if let tab = bytes[start..<end].firstIndex(of: UInt8(ascii: "\t")),
-          let clip = Int(String(decoding: bytes[start..<tab], as: UTF8.self))
+        let fields = bytes[start..<end].split(separator: UInt8(ascii: "\t"), maxSplits: 2, omittingEmptySubsequences: false)
+        if fields.count == 3, let clip = Int(String(decoding: fields[0], as: UTF8.self)),
+          String(decoding: fields[1], as: UTF8.self) == Self.digits(of: UnsafeRawBufferPointer(rebasing: fields[2]))
         {
-          places[clip] = tab + 1..<end
+          places[clip] = fields[2].startIndex..<end
+        } else {
+          damagedLines.append(line)
         }
         start = end + 1
+        line += 1
       }
       length = start
     }
   }
 
-  func has(_ clip: Int) -> Bool { places[clip] != nil }
+  private static func digits(of json: UnsafeRawBufferPointer) -> String {
+    let digits = String(checksum(json), radix: 16)
+    return String(repeating: "0", count: 16 - digits.count) + digits
+  }
 
   /// The clip's record; nil where there is none that can be read.
   func record(_ clip: Int) -> ClipRecord? {
@@ -44,7 +56,8 @@ final class MeasurementJournal {
       guard let data = try file.read(upToCount: place.count) else { return nil }
       let decoder = JSONDecoder()
       decoder.nonConformingFloatDecodingStrategy = .convertFromString(positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
-      return try decoder.decode(ClipRecord.self, from: data)
+      let record = try decoder.decode(ClipRecord.self, from: data)
+      return record.isPlausible ? record : nil
     } catch { return nil }
   }
 
@@ -54,7 +67,7 @@ final class MeasurementJournal {
       let encoder = JSONEncoder()
       encoder.nonConformingFloatEncodingStrategy = .convertToString(positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
       let json = try encoder.encode(record)
-      let line = Data("\(record.clip)\t".utf8) + json + Data("\n".utf8)
+      let line = Data("\(record.clip)\t\(json.withUnsafeBytes(Self.digits))\t".utf8) + json + Data("\n".utf8)
       try file.seek(toOffset: UInt64(length))
       try file.write(contentsOf: line)
       try file.synchronize()

@@ -1,12 +1,7 @@
 import Checkpoint
 import Foundation
 import ModelFile
-
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#endif
+import Support
 
 /// Where a comparison writes: reports, and below them what was measured so far.
 final class ReportFolder {
@@ -25,18 +20,24 @@ final class ReportFolder {
     do { try FileManager.default.createDirectory(atPath: cache, withIntermediateDirectories: true) } catch {
       throw .badReport(path: path, reason: "cannot make the folder")
     }
-    lock = open(cache + "/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
-    guard lock >= 0 else { throw .badReport(path: path, reason: "cannot be written to") }
-    guard flock(lock, LOCK_EX | LOCK_NB) == 0 else { throw .badReport(path: path, reason: "another comparison is writing there") }
+    do throws(SystemError) {
+      lock = try SystemCalls.open(cache + "/lock", O_RDWR | O_CREAT | O_NOFOLLOW)
+      guard try SystemCalls.lock(lock) else { throw SystemError(EWOULDBLOCK) }
+    } catch {
+      throw .badReport(
+        path: path, reason: error.code == EWOULDBLOCK ? "another comparison is writing there" : "cannot be written to: \(error.message)")
+    }
   }
 
   deinit { if lock >= 0 { close(lock) } }
 
   /// A file in the folder, under its name only when it is whole.
   func write(_ bytes: [UInt8], as name: String) throws(SlowFastError) {
-    do { try Data(bytes).write(to: URL(fileURLWithPath: path + "/" + name), options: .atomic) } catch {
-      throw .badReport(path: path + "/" + name, reason: "cannot write")
-    }
+    do throws(OutputError) {
+      let file = try OutputFile(path + "/" + name, replacing: true)
+      try file.write(bytes)
+      try file.publish()
+    } catch { throw .output(error) }
   }
 
   /// The records of what `identity` says.

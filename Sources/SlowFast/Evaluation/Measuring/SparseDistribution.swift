@@ -24,7 +24,7 @@ package struct SparseDistribution: Equatable {
   package func divergence(of logits: UnsafeBufferPointer<Float>) -> Double {
     let total = LogSum(logits)
     var sum = 0.0
-    for (token, logProbability) in zip(tokens, logProbabilities) {
+    for (token, logProbability) in zip(tokens, logProbabilities) where logits.indices.contains(Int(token)) {
       let p = exp(Double(logProbability))
       if p > 0 { sum += p * (Double(logProbability) - (Double(logits[Int(token)]) - total.value)) }
     }
@@ -82,7 +82,7 @@ struct LogSum {
   /// What all tokens but `tokens` have together, summed up by itself: a small rest of a large sum would be rounding alone.
   func probability(of logits: UnsafeBufferPointer<Float>, without tokens: [Int32]) -> Double {
     var isLeftOut = [Bool](repeating: false, count: logits.count)
-    for token in tokens { isLeftOut[Int(token)] = true }
+    for token in tokens where isLeftOut.indices.contains(Int(token)) { isLeftOut[Int(token)] = true }
     var sum = 0.0
     for (index, logit) in logits.enumerated() where !isLeftOut[index] { sum += exp(Double(logit) - value) }
     return sum

@@ -1,0 +1,157 @@
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#endif
+
+/// Why a file is not written.
+public enum OutputError: Error, Equatable {
+  /// Something has the name, and nobody asked for it to be replaced.
+  case exists(path: String)
+  /// What has the name is no file: replacing it would lose more than bytes.
+  case notReplaceable(path: String, kind: FileStatus.Kind)
+  /// It is what is read, under this or another name.
+  case isInput(path: String, input: String)
+  case cannotWrite(path: String, SystemError)
+}
+
+extension OutputError: CustomStringConvertible {
+  public var description: String {
+    switch self {
+    case .exists(let path): "\(path.escaped()): exists already"
+    case .notReplaceable(let path, let kind): "\(path.escaped()): is \(kind.rawValue), expected the name of a file to write"
+    case .isInput(let path, let input):
+      path == input ? "\(path.escaped()): is what is read" : "\(path.escaped()): is \(input.escaped()), which is read"
+    case .cannotWrite(let path, let error): "\(path.escaped()): cannot write: \(error.message)"
+    }
+  }
+}
+
+/// A file that appears under its name when it is whole, or not at all.
+///
+/// Until then it has no name where the file system can do that, else one of its own beside the output. It never replaces a directory, a device or a
+/// link, nor anything that is read.
+public final class OutputFile {
+  public let path: String
+  private let replacing: Bool
+  private let descriptor: Int32
+  /// The name it has until it is published; nil for none.
+  private var temporary: String?
+
+  /// Throws what keeps a file from being written to `path`. Without `replacing`, a file that is there does; `inputs` are the names of what is read.
+  public static func check(_ path: String, replacing: Bool, inputs: [String] = []) throws(OutputError) {
+    guard !path.isEmpty, !path.hasSuffix("/") else { throw .notReplaceable(path: path, kind: .directory) }
+    guard let found = FileStatus(path: path, followingLinks: false) else { return }
+    for input in inputs {
+      if let status = FileStatus(path: input), let target = FileStatus(path: path), status.isSameFile(as: target) {
+        throw .isInput(path: path, input: input)
+      }
+    }
+    guard found.kind == .file else { throw .notReplaceable(path: path, kind: found.kind) }
+    if !replacing { throw .exists(path: path) }
+  }
+
+  public init(_ path: String, replacing: Bool, inputs: [String] = [], mode: mode_t = 0o666) throws(OutputError) {
+    try Self.check(path, replacing: replacing, inputs: inputs)
+    self.path = path
+    self.replacing = replacing
+    let named = Self.temporaryName(path)
+    do throws(SystemError) {
+      if let nameless = try Self.nameless(in: SystemCalls.parent(of: path), mode) {
+        (descriptor, temporary) = (nameless, nil)
+      } else {
+        // A process of this number that ended before it was done.
+        SystemCalls.remove(named)
+        (descriptor, temporary) = (try SystemCalls.open(named, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: mode), named)
+      }
+    } catch { throw .cannotWrite(path: path, error) }
+  }
+
+  deinit {
+    close(descriptor)
+    if let temporary { SystemCalls.remove(temporary) }
+  }
+
+  private static func temporaryName(_ path: String) -> String { "\(path).\(getpid()).partial" }
+
+  /// A file without a name, which vanishes with its process; nil where that cannot be had, or could not be given a name later.
+  private static func nameless(in directory: String, _ mode: mode_t) throws(SystemError) -> Int32? {
+    // O_TMPFILE, which Swift does not import.
+    let temporaryFile = O_DIRECTORY | (1 << 22)
+    do throws(SystemError) {
+      let descriptor = try SystemCalls.open(directory, temporaryFile | O_WRONLY, mode: mode)
+      if FileStatus(path: Self.link(to: descriptor)) != nil { return descriptor }
+      close(descriptor)
+      return nil
+    } catch {
+      // A file system, or a kernel, that knows no such file.
+      if [EOPNOTSUPP, EISDIR, EINVAL, ENOENT].contains(error.code), FileStatus(path: directory)?.kind == .directory { return nil }
+      throw error
+    }
+  }
+
+  private static func link(to descriptor: Int32) -> String { "/proc/self/fd/\(descriptor)" }
+
+  /// Adds bytes at the end.
+  public func write(_ bytes: UnsafeRawBufferPointer) throws(OutputError) {
+    do throws(SystemError) { try SystemCalls.write(bytes, to: descriptor) } catch { throw .cannotWrite(path: path, error) }
+  }
+
+  public func write(_ bytes: [UInt8]) throws(OutputError) { try write(contentsOf: bytes) }
+
+  /// The values' bytes, as they are in memory.
+  public func write<Value: BitwiseCopyable>(contentsOf values: [Value]) throws(OutputError) {
+    // A closure's typed error is lost in `withUnsafeBytes`.
+    let result = values.withUnsafeBytes { bytes -> Result<Void, OutputError> in
+      do throws(OutputError) { return .success(try write(bytes)) } catch { return .failure(error) }
+    }
+    try result.get()
+  }
+
+  /// Makes the bytes durable, gives the file its name, and makes that durable.
+  public func publish() throws(OutputError) {
+    do throws(SystemError) {
+      try SystemCalls.synchronize(descriptor)
+      if let temporary {
+        try Self.publish(temporary, as: path, replacing: replacing)
+        self.temporary = nil
+      } else if replacing {
+        // Only renaming replaces, and only what has a name can be renamed.
+        let named = Self.temporaryName(path)
+        SystemCalls.remove(named)
+        try SystemCalls.link(Self.link(to: descriptor), to: named, followingLinks: true)
+        temporary = named
+        try SystemCalls.rename(named, to: path)
+        temporary = nil
+      } else {
+        try SystemCalls.link(Self.link(to: descriptor), to: path, followingLinks: true)
+      }
+      try SystemCalls.synchronizeDirectory(of: path)
+    } catch {
+      if error.code == EEXIST { throw .exists(path: path) }
+      throw .cannotWrite(path: path, error)
+    }
+  }
+
+  /// Gives a whole file another name; EEXIST where something has that name by now and `replacing` is not asked for.
+  public static func publish(_ temporary: String, as path: String, replacing: Bool) throws(SystemError) {
+    if replacing { return try SystemCalls.rename(temporary, to: path) }
+    // A second link cannot replace a file, which renaming would.
+    do throws(SystemError) {
+      try SystemCalls.link(temporary, to: path)
+      SystemCalls.remove(temporary)
+    } catch {
+      if error.code == EEXIST { throw error }
+      // A file system without links: look, then rename.
+      if FileStatus(path: path, followingLinks: false) != nil { throw SystemError(EEXIST) }
+      try SystemCalls.rename(temporary, to: path)
+    }
+  }
+
+  /// A whole file at once.
+  public static func write(_ bytes: UnsafeRawBufferPointer, to path: String, replacing: Bool, inputs: [String] = []) throws(OutputError) {
+    let file = try OutputFile(path, replacing: replacing, inputs: inputs)
+    try file.write(bytes)
+    try file.publish()
+  }
+}

@@ -1,0 +1,201 @@
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#endif
+
+/// An error number of a system call that failed.
+public struct SystemError: Error, Equatable {
+  public let code: Int32
+
+  public init(_ code: Int32) { self.code = code }
+
+  /// The last call's.
+  public init() { code = errno }
+
+  /// There is no room for what was to be written: the disk is full, or a quota or the largest size of a file is reached.
+  public var isNoRoom: Bool { [ENOSPC, EDQUOT, EFBIG].contains(code) }
+
+  /// The system's words.
+  public var message: String { String(cString: strerror(code)) }
+}
+
+/// Calls of POSIX on names and descriptors: interrupted ones are repeated, short ones go on.
+public enum SystemCalls {
+  /// `open(2)`, close-on-exec. A name with a zero byte, which would be cut there, is refused.
+  public static func open(_ path: String, _ flags: Int32, mode: mode_t = 0o666) throws(SystemError) -> Int32 {
+    guard !path.utf8.contains(0) else { throw SystemError(EINVAL) }
+    while true {
+      let descriptor = path.withFileName { name in
+        #if canImport(Glibc)
+          Glibc.open(name, flags | O_CLOEXEC, mode)
+        #else
+          Musl.open(name, flags | O_CLOEXEC, mode)
+        #endif
+      }
+      if descriptor >= 0 { return descriptor }
+      if errno != EINTR { throw SystemError() }
+    }
+  }
+
+  /// Writes all of `bytes` at the descriptor's position.
+  public static func write(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32) throws(SystemError) {
+    try transfer(bytes.count) { done, count in
+      #if canImport(Glibc)
+        Glibc.write(descriptor, bytes.baseAddress.map { $0 + done }, count)
+      #else
+        Musl.write(descriptor, bytes.baseAddress.map { $0 + done }, count)
+      #endif
+    }
+  }
+
+  /// Writes all of `bytes` at `offset`.
+  public static func write(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32, at offset: Int) throws(SystemError) {
+    try transfer(bytes.count) { done, count in pwrite(descriptor, bytes.baseAddress.map { $0 + done }, count, off_t(offset + done)) }
+  }
+
+  /// Repeats a call that writes `count` bytes after the first `done` until all `total` are written. Linux takes at most 2 GiB at once.
+  private static func transfer(_ total: Int, _ call: (_ done: Int, _ count: Int) -> Int) throws(SystemError) {
+    var done = 0
+    while done < total {
+      let count = call(done, min(total - done, 1 << 30))
+      if count > 0 {
+        done += count
+      } else if count == 0 {
+        throw SystemError(ENOSPC)
+      } else if errno != EINTR {
+        throw SystemError()
+      }
+    }
+  }
+
+  /// Fills `buffer` with the bytes from `offset` on; fewer where the file ends. Returns how many.
+  public static func read(_ descriptor: Int32, into buffer: UnsafeMutableRawBufferPointer, at offset: Int) throws(SystemError) -> Int {
+    var done = 0
+    while done < buffer.count {
+      let count = pread(descriptor, buffer.baseAddress.map { $0 + done }, min(buffer.count - done, 1 << 30), off_t(offset + done))
+      if count == 0 { break }
+      if count > 0 { done += count } else if errno != EINTR { throw SystemError() }
+    }
+    return done
+  }
+
+  /// Returns when what was written is on the disk. A descriptor of a directory makes its names durable, where the file system can.
+  public static func synchronize(_ descriptor: Int32) throws(SystemError) {
+    while fsync(descriptor) != 0 {
+      if errno == EINTR { continue }
+      // Some file systems know no such thing, for a directory above all.
+      if errno == EINVAL || errno == ENOTSUP { return }
+      throw SystemError()
+    }
+  }
+
+  /// Makes the names in the directory that holds `path` durable.
+  public static func synchronizeDirectory(of path: String) throws(SystemError) {
+    let directory = try open(parent(of: path), O_RDONLY | O_DIRECTORY)
+    defer { close(directory) }
+    try synchronize(directory)
+  }
+
+  /// The directory that a name is in, as a name.
+  public static func parent(of path: String) -> String {
+    path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+  }
+
+  /// False where another process holds the lock.
+  public static func lock(_ descriptor: Int32) throws(SystemError) -> Bool {
+    while flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
+      if errno == EINTR { continue }
+      if errno == EWOULDBLOCK { return false }
+      throw SystemError()
+    }
+    return true
+  }
+
+  public static func rename(_ old: String, to new: String) throws(SystemError) {
+    let result = old.withFileName { old in
+      new.withFileName { new in
+        #if canImport(Glibc)
+          Glibc.rename(old, new)
+        #else
+          Musl.rename(old, new)
+        #endif
+      }
+    }
+    if result != 0 { throw SystemError() }
+  }
+
+  public static func link(_ old: String, to new: String, followingLinks: Bool = false) throws(SystemError) {
+    let flags = followingLinks ? AT_SYMLINK_FOLLOW : 0
+    let result = old.withFileName { old in new.withFileName { new in linkat(AT_FDCWD, old, AT_FDCWD, new, flags) } }
+    if result != 0 { throw SystemError() }
+  }
+
+  /// Removes a name, if it is there.
+  public static func remove(_ path: String) { _ = path.withFileName { unlink($0) } }
+}
+
+/// What identifies a file, and whether it changed.
+public struct FileStatus: Equatable, Sendable {
+  public enum Kind: String, Sendable {
+    case file = "a file"
+    case directory = "a directory"
+    case link = "a symbolic link"
+    case device = "a device"
+    case pipe = "a pipe"
+    case socket = "a socket"
+  }
+
+  public var device: UInt64
+  public var inode: UInt64
+  public var links: Int
+  public var owner: UInt32
+  /// The permission bits.
+  public var mode: UInt32
+  public var kind: Kind
+  public var byteCount: Int
+  /// When content, and when anything, was last changed; nanoseconds since 1970.
+  public var modified: Int64
+  public var changed: Int64
+
+  public init(_ status: stat) {
+    device = UInt64(status.st_dev)
+    inode = UInt64(status.st_ino)
+    links = Int(status.st_nlink)
+    owner = status.st_uid
+    mode = status.st_mode & 0o7777
+    byteCount = Int(status.st_size)
+    modified = Self.nanoseconds(status.st_mtim)
+    changed = Self.nanoseconds(status.st_ctim)
+    switch status.st_mode & S_IFMT {
+    case S_IFDIR: kind = .directory
+    case S_IFLNK: kind = .link
+    case S_IFCHR, S_IFBLK: kind = .device
+    case S_IFIFO: kind = .pipe
+    case S_IFSOCK: kind = .socket
+    default: kind = .file
+    }
+  }
+
+  private static func nanoseconds(_ time: timespec) -> Int64 { Int64(time.tv_sec) &* 1_000_000_000 &+ Int64(time.tv_nsec) }
+
+  public init(descriptor: Int32) throws(SystemError) {
+    var status = stat()
+    guard fstat(descriptor, &status) == 0 else { throw SystemError() }
+    self.init(status)
+  }
+
+  /// nil where there is nothing of that name. With `followingLinks` a link is what it leads to.
+  public init?(path: String, followingLinks: Bool = true) {
+    var status = stat()
+    guard path.withFileName({ followingLinks ? stat($0, &status) : lstat($0, &status) }) == 0 else { return nil }
+    self.init(status)
+  }
+
+  /// The same bytes, as far as the system tells: nothing was written to it, and it was not replaced.
+  public func isSameContent(as other: FileStatus) -> Bool {
+    isSameFile(as: other) && byteCount == other.byteCount && modified == other.modified && changed == other.changed
+  }
+
+  public func isSameFile(as other: FileStatus) -> Bool { device == other.device && inode == other.inode }
+}
