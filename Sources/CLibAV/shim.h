@@ -22,6 +22,9 @@ static const int lav_error_invalid_data = AVERROR_INVALIDDATA;
 
 static inline int lav_error_of_errno(int code) { return AVERROR(code); }
 
+/// Whether the file is of the MP4 family.
+static inline int lav_is_mov(const AVFormatContext *format) { return av_match_name("mov", format->iformat->name); }
+
 /// The stream's display matrix, nine numbers, or NULL.
 static inline const int32_t *lav_display_matrix(const AVStream *stream) {
 #if LIBAVFORMAT_VERSION_INT >= AV_VERSION_INT(60, 15, 100)

@@ -16,6 +16,25 @@ import Video
     }
   }
 
+  /// What an edit list hides is not missing. PyAV 18 decodes so many frames of each.
+  @Test(arguments: [
+    ("trimmed_33.mp4", 33), ("trimmed.mp4", 17), ("trimmed_both.mp4", 17), ("trimmed_open_gop.mp4", 29), ("trimmed_hevc.mp4", 27),
+    ("trimmed_vp9.mp4", 15), ("trimmed_av1.mp4", 15),
+  ])
+  func trimmedClipsHaveNoWarning(_ name: String, _ frames: Int) throws {
+    for jumps in [false, true] {
+      let sampled = try Sampled(clip: name, 5, jumps: jumps)
+      #expect(sampled.report.decodedFrames == frames && sampled.report.warnings == [])
+      #expect(sampled.isCounted == SamplingTests.counted.contains(name))
+    }
+  }
+
+  /// MPEG-4 part 2 is counted by decoding: nothing that is hidden is missed there either.
+  @Test func trimmedAndCounted() throws {
+    let sampled = try Sampled(clip: "damaged/trimmed_mpeg4.mp4", 5)
+    #expect(sampled.report.decodedFrames == 5 && sampled.isCounted && !sampled.report.warnings.contains { $0.contains("promises") })
+  }
+
   @Test func theHeaderPromisesMore() throws {
     #expect(try Sampled(clip: "cut.mp4", 2).report.warnings.contains { $0.contains("promises 40 frames") })
   }

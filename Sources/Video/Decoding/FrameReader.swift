@@ -17,6 +17,8 @@ final class FrameReader {
   private let toleratesDamage: Bool
   private var isAtEnd = false
   private var waitsForKey = false
+  /// Times of frames that an edit list hides. libav leaves them out itself, but FFmpeg 5 not those of AV1.
+  private var hiddenTimes: Set<Int64> = []
 
   init(
     _ path: String, stream: Int?, threads: Int?, threading: Decoder.Threading, cancelled: @escaping () -> Bool
@@ -34,6 +36,7 @@ final class FrameReader {
     while true {
       switch decoder.receive(frame) {
       case .frame:
+        if hiddenTimes.contains(frame.pts) { continue }
         if frame.isCorrupt { try note(.concealed) }
         return true
       case .needsPacket: try feed()
@@ -53,6 +56,10 @@ final class FrameReader {
     case .packet:
       if waitsForKey, !packet.isKey { return }
       waitsForKey = false
+      if packet.isDiscarded {
+        damage.hidden += 1
+        if stream.parameters.pointee.codec_id == AV_CODEC_ID_AV1 { hiddenTimes.insert(packet.pts) }
+      }
       let code = decoder.send(packet)
       guard code < 0 else { return }
       try note(.refused(code, at: packet.pts))
@@ -94,6 +101,8 @@ final class FrameReader {
 
 /// What was wrong with a stream, and how often.
 struct StreamDamage {
+  /// Frames that are not shown, for an edit list begins behind them or ends before.
+  var hidden = 0
   /// Packets that the decoder refused.
   var refused = 0
   /// The first refusal, in words.
@@ -111,7 +120,7 @@ struct StreamDamage {
     }
     if concealed > 0 { warnings.append("damaged: parts of \(concealed) frame\(concealed == 1 ? " are" : "s are") made up by the decoder") }
     if let end { warnings.append("damaged: the file cannot be read to its end (\(end))") }
-    if promised > decoded { warnings.append("the header promises \(promised) frames, \(decoded) decode") }
+    if promised - hidden > decoded { warnings.append("the header promises \(promised) frames, \(decoded) decode") }
     return warnings
   }
 }

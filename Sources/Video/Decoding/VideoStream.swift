@@ -19,7 +19,10 @@ struct VideoStream {
     index = Int(stream.pointee.index)
     parameters = stream.pointee.codecpar
     timeBase = stream.pointee.time_base
-    promisedFrames = max(0, Int(stream.pointee.nb_frames))
+    // Of an MP4 file that is the number of samples; an edit list may leave some of them out, which the index then has not.
+    let entries = lav_is_mov(format) != 0 ? Int(avformat_index_get_entries_count(stream)) : 0
+    let frames = max(0, Int(stream.pointee.nb_frames))
+    promisedFrames = entries > 0 ? min(frames, entries) : frames
     orientation = Orientation(displayMatrix: lav_display_matrix(stream))
     let guessed = av_guess_frame_rate(format, stream, nil)
     rate = guessed.num > 0 && guessed.den > 0 ? Double(guessed.num) / Double(guessed.den) : 25

@@ -41,9 +41,7 @@ struct IndexedReader {
   /// Drops packets until `start` is at hand; false if the container stands behind it already.
   private mutating func skip(to start: Int) throws(VideoError) -> Bool {
     isAtHand = false
-    guard try container.read(stream, into: packet) == .packet, let place = index.frame(at: packet.pts) else { return false }
-    var here = index.shown[place]
-    guard here <= start else { return false }
+    guard try container.read(stream, into: packet) == .packet, var here = index.packet(at: packet.pts), here <= start else { return false }
     while here < start {
       guard try container.read(stream, into: packet) == .packet else { return false }
       here += 1

@@ -81,7 +81,7 @@ struct IndexedSampler {
     pending = []
     lastSeen = -1
     position = start
-    firstPlace = index.frame(at: index.pts[start]) ?? 0
+    firstPlace = index.firstFrame(from: index.pts[start])
     return try AttemptFailure.passing { () throws(VideoError) in try reader.seek(to: start) }
   }
 
@@ -141,6 +141,8 @@ struct IndexedSampler {
 
   /// Checks the frame that came out against the index, and delivers it if it is the target.
   private mutating func take(_ target: Int?) throws(AttemptFailure) {
+    // Not every decoder of libav leaves out itself what an edit list hides.
+    if let packet = index.packet(at: frame.pts), !index.isShown(packet) { return }
     guard let place = index.frame(at: frame.pts), place > lastSeen else { throw .distrust("a frame out of order") }
     lastSeen = place
     guard place >= firstPlace else { return }

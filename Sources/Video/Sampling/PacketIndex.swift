@@ -6,6 +6,8 @@ struct PacketIndex {
   private(set) var pts: [Int64] = []
   private(set) var dts: [Int64] = []
   private var marks: [Marks] = []
+  /// Packets of a picture, shown or not, by time.
+  private var pictures: [Int] = []
   /// Packets whose picture is shown, in the order of presentation.
   private(set) var shown: [Int] = []
   /// Packets that decoding can begin with, ascending.
@@ -25,6 +27,7 @@ struct PacketIndex {
     let rawValue: UInt8
     static let isShown = Marks(rawValue: 1)
     static let isDisposable = Marks(rawValue: 2)
+    static let isPicture = Marks(rawValue: 4)
   }
 
   var packetCount: Int { pts.count }
@@ -57,9 +60,11 @@ struct PacketIndex {
     var mark: Marks = []
     switch finding {
     case .picture(let isStart, let isDisposable):
+      mark.insert(.isPicture)
+      // An edit list hides what a trimmed clip begins with: it is decoded, for others need it, and not shown.
       if !packet.isDiscarded { mark.insert(.isShown) }
       if isDisposable { mark.insert(.isDisposable) }
-      if isStart, !packet.isDiscarded { starts.append(packetCount) }
+      if isStart { starts.append(packetCount) }
     case .hidden: break
     case .uncertain(let reason): doubt(.uncertain(reason))
     case .damaged: doubt(.damaged("packet \(packetCount) is damaged"))
@@ -80,21 +85,30 @@ struct PacketIndex {
   private mutating func order() {
     guard verdict == .exact else { return }
     let pts = self.pts
-    shown = pts.indices.filter { marks[$0].contains(.isShown) }
-    guard !shown.isEmpty, shown.allSatisfy({ pts[$0] != lav_no_timestamp }) else {
-      return doubt(.uncertain("packets without times"))
-    }
-    shown.sort { pts[$0] < pts[$1] }
-    for (one, next) in zip(shown, shown.dropFirst()) where pts[one] == pts[next] {
+    pictures = pts.indices.filter { marks[$0].contains(.isPicture) }
+    guard pictures.allSatisfy({ pts[$0] != lav_no_timestamp }) else { return doubt(.uncertain("packets without times")) }
+    pictures.sort { pts[$0] < pts[$1] }
+    for (one, next) in zip(pictures, pictures.dropFirst()) where pts[one] == pts[next] {
       return doubt(.uncertain("two packets for one time"))
     }
+    shown = pictures.filter { marks[$0].contains(.isShown) }
+    guard !shown.isEmpty else { return doubt(.uncertain("no packet is shown")) }
     // What is shown before the first key frame but sent after it needs frames that are not there.
-    guard starts.first == 0, shown[0] == 0 else { return doubt(.uncertain("the stream does not begin with a key frame")) }
+    guard starts.first == 0, pts[shown[0]] >= pts[0] else { return doubt(.uncertain("the stream does not begin with a key frame")) }
   }
+
+  /// The packet of the picture of this time; nil if there is none.
+  func packet(at time: Int64) -> Int? {
+    let place = pictures.partitioningIndex { pts[$0] >= time }
+    return place < pictures.count && pts[pictures[place]] == time ? pictures[place] : nil
+  }
+
+  /// The first shown frame of this time or later.
+  func firstFrame(from time: Int64) -> Int { shown.partitioningIndex { pts[$0] >= time } }
 
   /// Which shown frame has this time; nil if none has.
   func frame(at time: Int64) -> Int? {
-    let place = shown.partitioningIndex { pts[$0] >= time }
+    let place = firstFrame(from: time)
     return place < shown.count && pts[shown[place]] == time ? place : nil
   }
 

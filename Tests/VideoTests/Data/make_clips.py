@@ -9,6 +9,7 @@ still held are dropped and decoding goes on at the next key frame.
 import json
 import os
 import struct
+import subprocess
 import sys
 from fractions import Fraction
 
@@ -79,6 +80,12 @@ def set_display_matrix(name, a, b, c, d):
     write(name, data)
 
 
+def trim(name, result, start, length=None):
+    cut = ["-ss", start] + (["-t", length] if length else [])
+    command = ["ffmpeg", "-v", "error", "-y"] + cut + ["-i", os.path.join(HERE, name), "-c", "copy", "-map", "0:v:0"]
+    subprocess.run(command + [os.path.join(HERE, result)], check=True)
+
+
 def packets(name):
     with av.open(os.path.join(HERE, name)) as file:
         return [(p.pos, p.size, p.is_keyframe) for p in file.demux(video=0) if p.size]
@@ -136,6 +143,14 @@ def make():
     position, size, _ = packets("one_key.mp4")[33]
     data[position + 30 : position + size] = bytes((n * 91 + 41) % 251 for n in range(size - 30))
     write("broken_blocks.mp4", data)
+
+    # Trimmed without re-encoding: the file begins with a key frame that an edit list hides (trimmed_33.mp4 is one more, 33 of 50 frames).
+    trim("b_frames.mp4", "trimmed.mp4", "0.9")
+    trim("b_frames.mp4", "trimmed_both.mp4", "0.52", "0.6")
+    trim("open_gop.mp4", "trimmed_open_gop.mp4", "0.75")
+    trim("open_gop_hevc.mp4", "trimmed_hevc.mp4", "0.83")
+    trim("hidden_vp9.webm", "trimmed_vp9.mp4", "1.0")
+    trim("av1.mkv", "trimmed_av1.mp4", "0.6")
 
     # A stream without one packet that decodes.
     encode("no_frames.mp4", 4)
