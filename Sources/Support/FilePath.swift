@@ -1,3 +1,9 @@
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#endif
+
 /// Names of files are bytes, Swift's strings are Unicode. A byte that is no UTF-8 stands in a string as one private scalar, U+10FE00 and the
 /// byte's value; `withFileName` makes the byte of it again. The bytes of a name that holds such a scalar itself are escaped as well, so that
 /// every name comes back as it was.
@@ -43,21 +49,18 @@ extension String {
   }
 }
 
-extension CommandLine {
-  /// The arguments behind the program's own name, as the system gave them.
-  public static var systemArguments: [String] {
-    (1..<max(1, Int(argc))).compactMap { unsafeArgv[$0] }.map { argument in
-      String(fileName: UnsafeRawBufferPointer(start: argument, count: argument.length))
+extension SystemCalls {
+  /// Makes a directory, and those that it is in, where they are not there.
+  public static func makeDirectory(_ path: String) throws(SystemError) {
+    guard !path.utf8.contains(0) else { throw SystemError(EINVAL) }
+    func make() -> Int32 { path.withFileName { mkdir($0, 0o777) } == 0 ? 0 : errno }
+    var code = make()
+    if code == ENOENT, let slash = path.dropLast().lastIndex(of: "/"), slash > path.startIndex {
+      try makeDirectory(String(path[..<slash]))
+      code = make()
     }
-  }
-}
-
-extension UnsafeMutablePointer<CChar> {
-  /// Up to the zero.
-  fileprivate var length: Int {
-    var count = 0
-    while self[count] != 0 { count += 1 }
-    return count
+    if code == EEXIST, FileStatus(path: path)?.kind == .directory { return }
+    guard code == 0 else { throw SystemError(code) }
   }
 }
 

@@ -36,6 +36,15 @@ import Testing
     #expect((again["frames"] as? [[String: Any]])?.allSatisfy { $0["width"] as? Int == 480 && $0["height"] as? Int == 270 } == true)
   }
 
+  @Test func theSheetsNameDecidesItsFormat() throws {
+    #expect(try slowfast("frames", Repository.clip, "-n", "2", "--sheet", directory.file("a.jpg")).status == 0)
+    #expect(try Data(contentsOf: URL(fileURLWithPath: directory.file("a.jpg"))).prefix(3) == Data([0xFF, 0xD8, 0xFF]))
+    let outcome = try slowfast("frames", Repository.clip, "-n", "2", "--sheet", directory.file("a.webp"))
+    #expect(outcome.status == 2 && outcome.output == "", "\(outcome.errors)")
+    #expect(outcome.errors.contains("a.webp") && outcome.errors.contains("ends in .png, .jpg or .jpeg"))
+    #expect(directory.contents == ["a.jpg"])
+  }
+
   @Test func rangeAndStream() throws {
     let json = try slowfast("frames", Repository.clip, "-n", "2", "--start", "2", "--end", "4", "--stream", "0", "--json").json()
     let frames = try #require(json["frames"] as? [[String: Any]])

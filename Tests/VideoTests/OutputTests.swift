@@ -21,6 +21,28 @@ import Video
     #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path) == ["a.png"])
   }
 
+  /// The file is a JPEG of its first bytes, as near to the picture as such a file is: within two levels in the mean.
+  @Test(arguments: [(64, 48), (17, 9), (1, 1)]) func jpegsReadBack(_ width: Int, _ height: Int) throws {
+    let directory = try TemporaryDirectory()
+    var pixels: [UInt8] = []
+    for y in 0..<height {
+      for x in 0..<width { pixels += [UInt8(x * 255 / width), UInt8(y * 255 / height), UInt8((x + y) % 256)] }
+    }
+    let image = try RGBImage(width: width, height: height, pixels: pixels)
+    try image.write(.jpeg, to: directory.file("a.jpg"))
+    #expect(try Data(contentsOf: URL(fileURLWithPath: directory.file("a.jpg"))).prefix(3) == Data([0xFF, 0xD8, 0xFF]))
+    let sampled = try Sampled(directory.file("a.jpg"), SamplingRequest(frames: 1))
+    let read = sampled.frames[0].image
+    #expect(read.width == width && read.height == height && sampled.report.warnings == [])
+    let error = zip(read.pixels, pixels).map { abs(Int($0) - Int($1)) }.reduce(0, +)
+    #expect(error <= 2 * pixels.count)
+  }
+
+  @Test func namesTellTheFormat() {
+    #expect(["a.png", "b/c.PNG", ".x.jpg", "a.b.JPEG"].map { PictureFormat(path: $0) } == [.png, .png, .jpeg, .jpeg])
+    for name in ["", "a", "png", "a.png/", "a.png/b", "a.webp", "a.pngx", "a."] { #expect(PictureFormat(path: name) == nil) }
+  }
+
   @Test func whereNothingCanBeWritten() throws {
     let directory = try TemporaryDirectory()
     for path in [directory.file("none/a.png"), directory.path, ""] {

@@ -4,6 +4,7 @@ import Conversion
 import Foundation
 import Kernels
 import ModelFile
+import Support
 import Tokenizer
 import Video
 
@@ -33,11 +34,8 @@ public final class VideoLanguageModel: Sendable {
 
   public init(path: String) throws(SlowFastError) {
     self.path = path
-    var isDirectory: ObjCBool = false
-    guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else {
-      throw .notAModel(path: path, reason: "no such file or directory")
-    }
-    let opened = isDirectory.boolValue ? try Self.openCheckpoint(path) : try Self.openModelFile(path)
+    guard let kind = FileStatus(path: path)?.kind else { throw .notAModel(path: path, reason: "no such file or directory") }
+    let opened = kind == .directory ? try Self.openCheckpoint(path) : try Self.openModelFile(path)
     source = opened.source
     config = opened.source.config
     tokenizer = opened.tokenizer

@@ -1,8 +1,7 @@
-import Foundation
 import Support
 import Video
 
-/// Writes what a model would see of a clip: a PNG a frame, one contact sheet.
+/// Writes what a model would see of a clip: a PNG a frame, one contact sheet, PNG or JPEG by its name.
 public struct FrameExport: Sendable {
   /// Made if it is not there; nil writes no single frames.
   public var directory: String?
@@ -23,14 +22,17 @@ public struct FrameExport: Sendable {
     _ source: VisualSource, _ request: SamplingRequest, progress: (Int, Int) -> Void = { _, _ in }, isCancelled: @escaping () -> Bool = { false }
   ) throws(SlowFastError) -> SamplingReport {
     let inputs = source.paths
+    var sheetFormat = PictureFormat.png
     if let sheet {
+      guard let format = PictureFormat(path: sheet) else {
+        throw .badOption(name: "the contact sheet's name", found: sheet, expected: "one that ends in .png, .jpg or .jpeg")
+      }
+      sheetFormat = format
       // Before any work is done.
       do throws(OutputError) { try OutputFile.check(sheet, replacing: replacing, inputs: inputs) } catch { throw .output(error) }
     }
     if let directory {
-      do { try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true) } catch {
-        throw .output(.cannotWrite(path: directory, SystemError()))
-      }
+      do throws(SystemError) { try SystemCalls.makeDirectory(directory) } catch { throw .output(.cannotWrite(path: directory, error)) }
     }
     return try video { () throws(VideoError) in
       var request = request
@@ -45,7 +47,7 @@ public struct FrameExport: Sendable {
           contact?.add(frame)
           progress(frame.position + 1, frame.total)
         })
-      if let sheet, let contact { try contact.image.writePNG(to: sheet, replacing: replacing, inputs: inputs) }
+      if let sheet, let contact { try contact.image.write(sheetFormat, to: sheet, replacing: replacing, inputs: inputs) }
       return report
     }
   }

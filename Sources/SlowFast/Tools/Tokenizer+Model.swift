@@ -1,16 +1,14 @@
 import Foundation
 import ModelFile
+import Support
 import Tokenizer
 
 extension Tokenizer {
   /// The tokenizer of an `.sfq` file or of a checkpoint directory; nothing else of it is read.
   public init(model path: String) throws(SlowFastError) {
-    var isDirectory: ObjCBool = false
-    guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else {
-      throw .notAModel(path: path, reason: "no such file or directory")
-    }
+    guard let kind = FileStatus(path: path)?.kind else { throw .notAModel(path: path, reason: "no such file or directory") }
     do {
-      self = isDirectory.boolValue
+      self = kind == .directory
         ? try Tokenizer(checkpoint: path) : try Tokenizer(serialized: try ModelFileReader(path: path).section("tokenizer"))
     } catch { throw SlowFastError(error, path: path) }
   }

@@ -28,6 +28,7 @@ final class Decoder {
     guard let context = avcodec_alloc_context3(codec) else { throw .outOfMemory }
     self.context = context
     guard avcodec_parameters_to_context(context, stream.parameters) >= 0 else { throw .outOfMemory }
+    try LibAV.check(Int(context.pointee.width), Int(context.pointee.height), path: path)
     context.pointee.pkt_timebase = stream.timeBase
     context.pointee.max_pixels = LibAV.pixelLimit
     context.pointee.thread_type = FF_THREAD_SLICE

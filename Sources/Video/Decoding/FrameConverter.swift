@@ -29,7 +29,8 @@ final class FrameConverter {
 
   deinit { lav_converter_close(converter) }
 
-  func image(_ frame: Frame) throws(VideoError) -> RGBImage {
+  func image(_ decoded: Frame) throws(VideoError) -> RGBImage {
+    let frame = isStill ? try decoded.withFullChroma() : decoded
     let source = frame.pointer.pointee
     let stored = AVPixelFormat(source.format)
     let format = stored.withoutRange
@@ -78,11 +79,15 @@ final class FrameConverter {
     converter = lav_converter_open(
       Int32(shape.width), Int32(shape.height), shape.format.rawValue, target.rawValue, flags, Int32(shape.matrix.rawValue),
       shape.isFullRange ? 1 : 0)
-    guard converter != nil else { throw .unsupportedPixels(path: path, format: shape.format.name) }
+    guard converter != nil else {
+      if sws_isSupportedInput(shape.format) != 0 { throw .outOfMemory }
+      throw .unsupportedPixels(path: path, format: shape.format.name)
+    }
     current = shape
   }
 
   private func check(_ rows: Int32, _ shape: Shape) throws(VideoError) {
+    if rows == lav_error_of_errno(ENOMEM) { throw .outOfMemory }
     guard rows == Int32(shape.height) else { throw .unsupportedPixels(path: path, format: shape.format.name) }
   }
 

@@ -90,6 +90,8 @@ final class FrameReader {
     switch event {
     case .concealed: damage.concealed += 1
     case .refused(let code, let time):
+      // Decoders call it invalid data when they get no memory for a picture.
+      try AttemptFailure.passing { () throws(VideoError) in try LibAV.reserve(stream.pictureBytes) }
       damage.refused += 1
       guard damage.first == nil else { return }
       let place = time == lav_no_timestamp ? "" : ", at \(secondsText(stream.seconds(time, index: 0))) s"

@@ -47,6 +47,9 @@ struct VideoStream {
     return Double(timestamp) * Double(timeBase.num) / Double(timeBase.den) - origin
   }
 
+  /// A few pictures as decoded, roughly; at most what a picture of the largest size takes.
+  var pictureBytes: Int { min(pixelCount(frames: 1) ?? 0, Int(LibAV.pixelLimit)) * 4 }
+
   /// Of so many frames in all; nil beyond any number that matters.
   func pixelCount(frames: Int) -> Int? {
     let (area, overflow) = Int(parameters.pointee.width).multipliedReportingOverflow(by: Int(parameters.pointee.height))

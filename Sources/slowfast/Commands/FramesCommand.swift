@@ -26,7 +26,7 @@ struct FramesCommand: ParsableCommand {
   @OptionGroup var rule: SamplingRuleArguments
   @Option(name: [.short, .customLong("output")], help: "Write the frames to this directory, made if it is not there.", completion: .directory)
   var output: String?
-  @Option(help: "Write one picture with all frames, their indices and times.", completion: .file())
+  @Option(help: "Write one picture with all frames, their indices and times: NAME.png or NAME.jpg.", completion: .file())
   var sheet: String?
   @Flag(help: "Replace files that exist; never the clip.")
   var force = false

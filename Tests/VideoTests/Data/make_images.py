@@ -138,6 +138,11 @@ def more(keep, write, save_tiff):
     keep("rgb_inside.jpg", picture, quality=95, keep_rgb=True)
     with open(os.path.join(HERE, "images", "plain.jpg"), "rb") as file:
         write("rubbish_behind.jpg", file.read() + noise(40, 40, 1, 7).tobytes())
+    colours = Image.fromarray(noise(9, 6, 3, 8)).resize((33, 21))
+    keep("half_chroma.jpg", colours, quality=95, subsampling=2)
+    keep("half_chroma_across.jpg", colours, quality=95, subsampling=1)
+    keep("half_chroma.webp", colours, quality=95)
+    keep("half_chroma.avif", colours.crop((0, 0, 32, 20)), quality=95, subsampling="4:2:0")
     keep("full.avif", picture, quality=95, subsampling="4:4:4", range="full")
     keep("limited.avif", picture, quality=95, subsampling="4:4:4", range="limited")
     keep("grey.avif", grey)

@@ -1,0 +1,73 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// Runs a script of the shell, in which `$0` is the built command; arguments follow.
+private func shell(_ script: String, _ arguments: String...) throws -> Outcome {
+  let directory = try TemporaryDirectory()
+  let process = Process()
+  process.executableURL = URL(fileURLWithPath: "/bin/sh")
+  process.arguments = ["-c", script, Run.executable] + arguments
+  process.standardInput = FileHandle.nullDevice
+  process.standardOutput = try FileHandle(forWritingTo: URL(fileURLWithPath: directory.write("output", Data())))
+  process.standardError = try FileHandle(forWritingTo: URL(fileURLWithPath: directory.write("errors", Data())))
+  let start = Date()
+  try process.run()
+  process.waitUntilExit()
+  func text(_ name: String) throws -> String {
+    String(decoding: try Data(contentsOf: URL(fileURLWithPath: directory.file(name))), as: UTF8.self)
+  }
+  let status = process.terminationReason == .exit ? process.terminationStatus : 128 + process.terminationStatus
+  return Outcome(status: status, output: try text("output"), errors: try text("errors"), seconds: Date().timeIntervalSince(start))
+}
+
+private let canHideProc = (try? shell("unshare -m sh -c 'umount -l /proc'").status) == 0
+
+/// Places and names that a program meets seldom.
+@Suite struct SurroundingsTests {
+  /// However little the address space is, there is a result or the true cause.
+  @Test(.enabled(if: slowness == 1, "an emulator's own memory counts too"), arguments: [280_000, 320_000, 380_000, 450_000])
+  func addressSpace(_ kibibytes: Int) throws {
+    let clips = [Repository.clip, Repository.root + "/Tests/VideoTests/Data/large_square.png"]
+    for clip in clips {
+      let outcome = try shell("ulimit -v \(kibibytes); exec \"$0\" frames \"$1\" -n 2", clip)
+      // 127: not even the libraries have room.
+      #expect([0, 1, 127].contains(outcome.status), "\(outcome.status) \(outcome.errors)")
+      if outcome.status == 1 { #expect(outcome.errors.contains("memory"), "\(outcome.errors)") }
+    }
+  }
+
+  @Test(.enabled(if: canHideProc, "only root may hide /proc")) func withoutProc() throws {
+    let outcome = try shell("exec unshare -m sh -c 'umount -l /proc && exec \"$0\" \"$@\"' \"$0\" frames \"$1\" -n 2 --json", Repository.clip)
+    #expect(outcome.status == 0 && outcome.errors == "")
+    #expect(try outcome.json()["decoded_frames"] as? Int == 390)
+    let usage = try shell("exec unshare -m sh -c 'umount -l /proc && exec \"$0\"  frames' \"$0\"")
+    #expect(usage.status == 2 && usage.errors.contains("video"))
+  }
+
+  /// A clip, an entry of a directory and outputs whose names hold a byte that is no UTF-8.
+  @Test func namesOfBytes() throws {
+    let directory = try TemporaryDirectory()
+    let script = """
+      cd "$1"; odd=$(printf 'p2_\\351'); mkdir "$odd"
+      cp "$2" "$odd/p1.png"; cp "$2" "$odd/$odd.png"; cp "$2" "$odd/p3.png"; cp "$3" "$odd.mp4"
+      "$0" frames "$odd" -n 3 --json && "$0" frames "$odd.mp4" -n 2 -o "made_$odd" --sheet "$odd.png" && \
+      ls "made_$odd" | wc -l && test -s "$odd.png" && "$0" frames "$odd.none" -n 1
+      """
+    let outcome = try shell(script, directory.path, Repository.root + "/Tests/VideoTests/Data/images/plain.png", Repository.clip)
+    #expect(outcome.status == 1 && outcome.errors.hasSuffix("p2_\\xe9.none\": no such file or directory\n"), "\(outcome.errors)")
+    #expect(outcome.output.contains(#""decoded_frames" : 3"#) && outcome.output.hasSuffix("\n2\n"), "\(outcome.output)")
+  }
+
+  /// A model of such a name, converted and read.
+  @Test func modelsWithNamesOfBytes() throws {
+    let directory = try TemporaryDirectory()
+    let script = """
+      cd "$1"; odd=$(printf 'm_\\351.sfq')
+      "$0" convert "$2" "$odd" >/dev/null && "$0" inspect "$odd" >/dev/null && "$0" verify "$odd" >/dev/null && \
+      "$0" tokenize "$odd" "a" >/dev/null && "$0" run "$odd" -q hi --max-tokens 2 >/dev/null && test -s "$odd"
+      """
+    let outcome = try shell(script, directory.path, Repository.golden("clip"))
+    #expect(outcome.status == 0, "\(outcome.errors)")
+  }
+}
