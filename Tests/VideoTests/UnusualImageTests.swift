@@ -34,6 +34,32 @@ import Video
       ])
   }
 
+  @Test func halfAQOI() throws {
+    let directory = try TemporaryDirectory()
+    let whole = [UInt8](try Data(contentsOf: URL(fileURLWithPath: TestClips.path("images/plain.qoi"))))
+    let path = try directory.write("a.qoi", Array(whole.prefix(whole.count / 2)))
+    let warnings = try Sampled(path, SamplingRequest(frames: 1)).report.warnings
+    #expect(warnings == ["\"\(path)\": damaged: the file ends before its picture does; the rest is made up by the decoder"])
+  }
+
+  /// Every other format: an error.
+  @Test(arguments: ["plain.png", "plain.bmp", "plain_lzw.tif", "grey_16.tif", "turned_1.webp", "half_chroma.webp", "full.avif", "plain.heic", "plain.jp2", "plain.ppm"])
+  func halfAnImage(_ name: String) throws {
+    let whole = [UInt8](try Data(contentsOf: URL(fileURLWithPath: TestClips.path("images/\(name)"))))
+    #expect(try message(Array(whole.prefix(whole.count / 2))).hasPrefix("\"picture\": the image does not decode: "))
+  }
+
+  @Test func JPEGLS() throws {
+    let header: [UInt8] = [0xFF, 0xD8, 0xFF, 0xF7, 0, 11, 8, 0, 2, 0, 2, 1, 1, 0x11, 0]
+    #expect(try message(header) == "\"picture\": JPEG-LS is not supported; save it as PNG")
+  }
+
+  @Test func largeFilmsAreNamed() throws {
+    #expect(
+      try message(Array("YUV4MPEG2 W16320 H12240 F25:1 Ip C420\nFRAME\n".utf8) + [UInt8](repeating: 0, count: 1000))
+        == "\"picture\": 16320×12240 pixels (200 megapixels) are too large; at most 134 megapixels are taken")
+  }
+
   /// What follows a whole picture is no damage: other pictures, rubbish, zeros.
   @Test func wholeJPEGsHaveNone() throws {
     for name in ["plain.jpg", "progressive.jpg", "rubbish_behind.jpg", "turned_6.jpg"] { #expect(try report("images/\(name)").report.warnings == []) }
@@ -58,7 +84,8 @@ import Video
     ([322: 16, 323: 16], "in tiles"), ([339: 2], "of signed numbers"), ([339: 3], "of floating-point numbers"),
     ([258: 12, 262: 1, 277: 1], "of 12-bit grey"), ([258: 32, 262: 1, 277: 1], "of 32-bit grey"), ([258: 32], "of 32-bit RGB"),
     ([262: 8], "of CIE L*a*b* with 3 components"), ([262: 6], "of YCbCr with 3 components"), ([262: 32803, 277: 1], "of photometric interpretation 32803 with 1 components"),
-    ([277: 5], "of RGB with 5 components"), ([50706: 1], "of raw sensor data (DNG)"), ([254: 1], "whose first picture is a thumbnail (a raw photograph?)"),
+    ([277: 5], "of RGB with 5 components"),
+    ([284: 2, 258: 16], "in planes of 16-bit components"), ([284: 2, 262: 5, 277: 4], "in planes of 8-bit CMYK"), ([50706: 1], "of raw sensor data (DNG)"), ([254: 1], "whose first picture is a thumbnail (a raw photograph?)"),
   ]) func tiffsThatLibavDoesNotDecodeRight(_ tags: [Int: Int], _ kind: String) throws {
     #expect(try message(tiff(tags)) == "\"picture\": TIFF \(kind) is not supported; save it as PNG")
   }

@@ -75,6 +75,7 @@ extension ImageHeader {
     guard depths.count <= 1 else { return "of components of \(depths.sorted().map(String.init).joined(separator: " and ")) bits" }
     let bits = depths.first ?? 1
     let kind = directory.first(262) ?? 1
+    if directory.first(284) == 2, samples > 1, bits != 8 || kind == 5 { return "in planes of \(bits)-bit \(kind == 5 ? "CMYK" : "components")" }
     switch (kind, samples) {
     case (0...1, 1): if ![1, 2, 4, 8, 16].contains(bits) { return "of \(bits)-bit grey" }
     case (1, 2): if ![8, 16].contains(bits) { return "of \(bits)-bit grey with alpha" }

@@ -34,7 +34,10 @@ struct ImageHeader {
     case .gif: readGIF(view)
     case .heif: readHEIF(view)
     case .jpeg2000: readJPEG2000(view)
-    case .qoi: size = pair(view.big(4, 4), view.big(8, 4))
+    case .qoi:
+      size = pair(view.big(4, 4), view.big(8, 4))
+      // libav takes what is there for all of it.
+      isCut = !view.begins([0, 0, 0, 0, 0, 0, 0, 1], at: view.count - 8)
     case .bitmap, .greymap, .pixmap, .anymap: size = PortableMap.size(view)
     }
   }
@@ -91,6 +94,7 @@ struct ImageHeader {
         size = pair(view.big(position + 5, 2), view.big(position + 3, 2))
         if marker > 0xC8 { refusal = "arithmetic coding in JPEG is not supported; save it as PNG" }
         if let bits = view[position + 2], bits != 8 { refusal = "JPEG of \(bits) bits is not supported; save it as PNG" }
+      case 0xF7: refusal = "JPEG-LS is not supported; save it as PNG"
       case 0xE1:
         if orientation == .upright, let body = view.part(position + 2, length - 2), body.begins("Exif\0\0") {
           turn(exif: body.part(6, body.count - 6))
