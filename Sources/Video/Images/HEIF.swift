@@ -187,7 +187,7 @@ extension ImageHeader {
   mutating func readHEIF(_ view: ByteView) {
     guard let file = HEIF(view), let primary = file.primary, let item = file.items[primary] else { return }
     if let extent = file.property("ispe", of: item) { size = pair(extent.big(4, 4), extent.big(8, 4)) }
-    // Cut, then turned or mirrored, in the file's order.
+    // Turned and mirrored in the file's order; a cut comes before.
     for (type, body) in file.list(item) {
       switch type {
       case "irot": orientation = orientation.followed(by: Orientation(exif: [1, 8, 3, 6][Int((body[0] ?? 0) & 3)]) ?? .upright)

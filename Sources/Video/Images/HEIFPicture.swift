@@ -69,7 +69,10 @@ struct HEIFPicture {
     default: throw .unsupportedImage(path: path, reason: "a picture of type \"\(item.type)\" is not supported; save it as PNG or JPEG")
     }
     // What the container says of colours comes before what the stream says.
-    if let colour = file.property("colr", of: colours), colour.begins("nclx"), let matrix = colour.big(8, 2), let range = colour[10] {
+    if let colour = file.property("colr", of: colours), colour.begins("nclx"), let transfer = colour.big(6, 2), let matrix = colour.big(8, 2),
+      let range = colour[10]
+    {
+      if transfer != 2 { frame.pointer.pointee.color_trc = AVColorTransferCharacteristic(UInt32(transfer)) }
       if ![0, 2].contains(matrix) { frame.pointer.pointee.colorspace = AVColorSpace(UInt32(matrix)) }
       frame.pointer.pointee.color_range = range & 0x80 != 0 ? AVCOL_RANGE_JPEG : AVCOL_RANGE_MPEG
     }

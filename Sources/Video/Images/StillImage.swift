@@ -30,6 +30,8 @@ struct StillImage {
       } else if frame.isCorrupt {
         warnings.append("\(path.quoted): damaged: a part of the image is made up by the decoder")
       }
+      // sYCC, the luma and chroma of JPEG 2000, has the full range.
+      if format == .jpeg2000, frame.pointer.pointee.color_range == AVCOL_RANGE_UNSPECIFIED { frame.pointer.pointee.color_range = AVCOL_RANGE_JPEG }
       let converter = FrameConverter(path: path, isStill: true, alpha: header.alpha)
       stored = try converter.image(frame)
       warnings += converter.warnings

@@ -150,6 +150,7 @@ def more(keep, write, save_tiff):
     keep("plain.heic", picture, quality=95, chroma=444)
     for format in "ppm", "jp2", "qoi":
         keep(f"plain.{format}", picture)
+    keep("luma_and_chroma.jp2", picture.convert("YCbCr"))
     frames = [Image.new("RGB", (40, 30), colour) for colour in ("red", "lime", "blue", "yellow")]
     for format in "png", "gif", "webp":
         frames[0].save(os.path.join(HERE, f"four_colours.{format}"), save_all=True, append_images=frames[1:], duration=100)
