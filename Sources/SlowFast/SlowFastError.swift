@@ -24,7 +24,8 @@ public enum SlowFastError: Error, Sendable {
   /// Too few tokens to tell what a layer takes.
   case calibrationTooSmall(tokens: Int, least: Int)
   case promptTooLong(tokens: Int, limit: Int)
-  case notEnoughMemory(needed: Int, available: Int, plan: String)
+  /// `help`: what it would take with which change.
+  case notEnoughMemory(needed: Int, available: Int, plan: String, help: [String])
   /// The directory of a clip cache is of no use.
   case cannotCache(directory: String, reason: String)
   /// A generation option out of range.
@@ -55,8 +56,10 @@ extension SlowFastError: CustomStringConvertible {
       "the calibration set gives \(tokens) tokens, expected at least \(least): name more clips or questions"
     case .promptTooLong(let tokens, let limit):
       "the prompt takes \(tokens) tokens, the model's context has \(limit): ask a shorter question or take fewer frames"
-    case .notEnoughMemory(let needed, let available, let plan):
-      "the run needs \(formatBytes(needed)), \(formatBytes(available)) are available (\(plan)); take fewer frames or a smaller model file"
+    case .notEnoughMemory(let needed, let available, let plan, let help):
+      "the run needs \(formatBytes(needed)), \(formatBytes(available)) are available (\(plan)); "
+        + (help.isEmpty ? "it takes a smaller model" : "it would take \(help.joined(separator: ", "))")
+        + "; forced, it reads weights from the file again and again, slowly"
     case .cannotCache(let directory, let reason): "\(directory.escaped()): clips cannot be kept there: \(reason)"
     case .badOption(let name, let found, let expected): "\(name) is \(found.escaped()), expected \(expected)"
     case .badReport(let path, let reason): "\(path.escaped()): \(reason)"

@@ -39,13 +39,14 @@ public struct VisualSource: Sendable {
   ///
   /// - Parameters:
   ///   - threads: for decoding; nil for as many as there are processors.
+  ///   - memory: bytes that decoding may take, if fewer threads can make it so; nil for no limit.
   ///   - progress: called often, from this thread.
   ///   - cancelled: asked often, from this thread; true ends sampling with `cancelled`.
   ///   - onRestart: a stream that seemed in order proved damaged after frames had been delivered: what came so far is void, and
   ///     `onFrame` begins again with position 0. Rare, but then the number of frames, and so each index, is another one.
   ///   - onFrame: its own error ends sampling with `consumerFailed`, or as it is if it is a `VideoError`.
   public func sample(
-    _ request: SamplingRequest, threads: Int? = nil, progress: (SamplingProgress) -> Void = { _ in },
+    _ request: SamplingRequest, threads: Int? = nil, memory: Int? = nil, progress: (SamplingProgress) -> Void = { _ in },
     cancelled: @escaping () -> Bool = { false }, onRestart: () throws -> Void, onFrame: (SampledFrame) throws -> Void
   ) throws(VideoError) -> SamplingReport {
     try request.check()
@@ -53,7 +54,7 @@ public struct VisualSource: Sendable {
       withoutActuallyEscaping(onRestart) { onRestart in
         withoutActuallyEscaping(onFrame) { onFrame in
           let delivery = Delivery(progress: progress, onRestart: onRestart, onFrame: onFrame)
-          return Result { () throws(VideoError) in try run(request, threads, delivery, cancelled) }
+          return Result { () throws(VideoError) in try run(request, DecoderLimits(threads: threads, memory: memory), delivery, cancelled) }
         }
       }
     }
@@ -61,12 +62,12 @@ public struct VisualSource: Sendable {
   }
 
   private func run(
-    _ request: SamplingRequest, _ threads: Int?, _ delivery: Delivery, _ cancelled: @escaping () -> Bool
+    _ request: SamplingRequest, _ limits: DecoderLimits, _ delivery: Delivery, _ cancelled: @escaping () -> Bool
   ) throws(VideoError) -> SamplingReport {
     switch kind {
     case .film:
       try FilmSampler(
-        path: path, request: request, threads: threads, shortClip: shortClip, delivery: delivery, cancelled: cancelled
+        path: path, request: request, limits: limits, shortClip: shortClip, delivery: delivery, cancelled: cancelled
       ).run()
     case .image:
       try StillSampler(path: path, request: request, delivery: delivery, cancelled: cancelled).run([path], isDirectory: false)

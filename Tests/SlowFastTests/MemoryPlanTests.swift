@@ -2,6 +2,7 @@ import Foundation
 import SlowFast
 import TestSupport
 import Testing
+import Video
 
 /// The numbers that a run is announced with.
 @Suite struct MemoryPlanTests {
@@ -58,17 +59,91 @@ import Testing
     #expect(session.statistics.promptTokens == plan.promptTokens)
   }
 
+  private func film(_ name: String) throws -> ClipSource {
+    try ClipSource(path: URL(fileURLWithPath: Golden.directory).deletingLastPathComponent().appending(path: "VideoTests/Data/\(name)").path)
+  }
+
+  private func videoSource(_ name: String) throws -> VisualSource {
+    guard case .visual(let source) = try film(name) else { throw CancellationError() }
+    return source
+  }
+
   @Test func refusesWhatDoesNotFit() throws {
     let session = try session()
-    var plan = try plan(session, frames: 8)
-    try session.checkMemory(plan)
-    plan.cacheBytes = 1 << 60
-    guard case .notEnoughMemory(let needed, let available, let text) = failure({ try session.checkMemory(plan) }) else {
+    let images: [ClipSource] = [.frames(try (0..<8).map { _ in try picture(1) })]
+    let request = SamplingRequest(frames: 8)
+    let plan = try plan(session, frames: 8)
+    try session.checkMemory(images, sampling: request, question: "What happens?", maximumTokens: 16, available: plan.peakBytes)
+    let error = failure {
+      try session.checkMemory(images, sampling: request, question: "What happens?", maximumTokens: 16, available: plan.peakBytes - 1)
+    }
+    guard case .notEnoughMemory(let needed, let available, let text, _) = error else {
       Issue.record("expected notEnoughMemory")
       return
     }
-    #expect(needed == plan.peakBytes && available > 0 && available < needed)
+    #expect(needed == plan.peakBytes && available == needed - 1)
     #expect(text == plan.summary && text.contains(formatBytes(plan.decoderPhaseBytes)))
+    #expect("\(error.map { "\($0)" } ?? "")".contains("forced, it reads weights from the file again and again, slowly"))
+  }
+
+  /// The refusal says how many frames, threads and tokens would fit, and what they take.
+  @Test func refusalsTellWhatHelps() throws {
+    var options = SessionOptions()
+    options.threads = 4
+    let session = try Session(try VideoLanguageModel(path: Golden.path("clip")), options: options)
+    let clip = [try film("b_frames.mp4")]
+    func planned(_ frames: Int, _ tokens: Int = 16) -> Int {
+      session.plan(clip, sampling: SamplingRequest(frames: frames), question: "What happens?", maximumTokens: tokens).peakBytes
+    }
+    func help(_ frames: Int, _ tokens: Int, available: Int) -> [String] {
+      let error = failure {
+        try session.checkMemory(
+          clip, sampling: SamplingRequest(frames: frames), question: "What happens?", maximumTokens: tokens, available: available)
+      }
+      guard case .notEnoughMemory(_, _, _, let help) = error else { return [] }
+      return help
+    }
+    let fewer = help(20_000, 16, available: planned(5000))
+    let first = try #require(fewer.first { $0.contains("frames of a clip") })
+    let frames = try #require(first.split(separator: " ").dropLast(4).last.flatMap { Int($0) }, "\(first)")
+    #expect(planned(frames) <= planned(5000) && planned(frames + 1) > planned(5000) && frames >= 5000)
+    #expect(first == "\(formatBytes(planned(frames))) with \(frames) frames of a clip")
+    // A shorter answer saves next to nothing here, and is not offered.
+    #expect(!fewer.contains { $0.contains("answers") })
+
+    let long = session.model.config.maximumPositions
+    let shorter = help(8, long, available: planned(8, 16))
+    #expect(shorter.contains { $0.contains("answers of at most") }, "\(shorter)")
+  }
+
+  /// Large pictures count, and the threads that decode them; a decoder's threads stay within a quarter of the memory.
+  @Test func picturesAreInThePlan() throws {
+    let session = try session()
+    func plan(_ name: String) throws -> MemoryPlan {
+      session.plan([try film(name)], sampling: SamplingRequest(frames: 4), question: "What?", maximumTokens: 1)
+    }
+    // One bit a pixel becomes three bytes, twice: padded and packed. 132 250 000 pixels.
+    let picture = try plan("large/p132.png")
+    #expect(picture.decodingBytes >= 2 * 3 * 132_250_000 && picture.decodingBytes < 2 * 3 * 132_250_000 + (40 << 20))
+    #expect(picture.decodingThreads == 1 && picture.visionBufferBytes > picture.decodingBytes)
+    let small = try plan("b_frames.mp4"), large = try plan("large/v4k.mp4")
+    #expect(small.decodingBytes < 32 << 20 && large.decodingBytes > 4 * 3840 * 2160 * 3 / 2)
+    let source = try videoSource("large/v4k.mp4")
+    let memory = try #require(try? source.decodingMemory())
+    #expect(memory.bytes(threads: 16) == memory.bytes + 15 * memory.bytesPerThread)
+    #expect(memory.threads(16, within: memory.bytes(threads: 5)) == 5 && memory.threads(16, within: 0) == 1)
+    #expect(memory.threads(3, within: .max) == 3)
+  }
+
+  /// Fewer threads give the same frames.
+  @Test func decodersWithLittleMemory() throws {
+    let source = try videoSource("large/v4k.mp4")
+    let images = try [nil, 1 << 20].map { memory in
+      var images: [RGBImage] = []
+      _ = try source.sample(SamplingRequest(frames: 2), threads: 4, memory: memory, onRestart: { images = [] }, onFrame: { images.append($0.image) })
+      return images
+    }
+    #expect(images[0] == images[1] && images[0].count == 2)
   }
 
   @Test func bytesForPeople() {

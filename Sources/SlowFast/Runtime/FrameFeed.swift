@@ -23,6 +23,8 @@ struct FrameFeed: Sendable {
   let sampling: SamplingRequest
   let preprocessing: Preprocessing
   let threads: Int
+  /// Bytes that decoding may take.
+  var memory: Int?
 
   enum Event {
     /// So many frames follow. What came so far, if anything did, is void: the stream proved damaged.
@@ -82,7 +84,7 @@ struct FrameFeed: Sendable {
     var clock = StageTimes.now
     do throws(VideoError) {
       let report = try visual.sample(
-        request(visual), threads: 1, cancelled: isCancelled, onRestart: {},
+        request(visual), threads: 1, memory: memory, cancelled: isCancelled, onRestart: {},
         onFrame: { frame in
           times.decode += StageTimes.now - clock
           if frame.position == 0 { try body(.begin(frames: frame.total), &times) }
@@ -115,7 +117,7 @@ struct FrameFeed: Sendable {
     let result: Result<SamplingReport, SlowFastError>
     do throws(VideoError) {
       let report = try visual.sample(
-        request(visual), threads: threads, cancelled: { isCancelled() || queue.isStopped }, onRestart: {},
+        request(visual), threads: threads, memory: memory, cancelled: { isCancelled() || queue.isStopped }, onRestart: {},
         onFrame: { frame in
           // Time between frames is the decoder's; waiting for room is nobody's.
           times.decode += StageTimes.now - clock

@@ -2,6 +2,7 @@ import Architecture
 import Compute
 import Foundation
 import Kernels
+import Video
 
 /// What a run will need before it starts: tokens, and bytes by purpose. The tower's weights and buffers are given back before the
 /// decoder's are taken, so the peak is the greater of the two phases.
@@ -15,8 +16,12 @@ public struct MemoryPlan: Sendable, Codable, Equatable {
 
   // While the clip is encoded.
   public var visionWeightBytes: Int
-  /// The tower's maps, the projector's output, quantized activations, decoded frames.
+  /// The tower's maps, the projector's output, quantized activations, and `decodingBytes`.
   public var visionBufferBytes: Int
+  /// The decoder's pictures, of the clip where they are largest: at most so much.
+  public var decodingBytes: Int
+  /// Threads of the decoder: fewer than the session's where pictures are large.
+  public var decodingThreads: Int
   // While the answer is made.
   public var decoderWeightBytes: Int
   public var decoderBufferBytes: Int
@@ -46,13 +51,12 @@ public struct MemoryPlan: Sendable, Codable, Equatable {
 extension MemoryPlan {
   /// What measured runs use beside the accounted parts: the program itself, libraries and a tokenizer of Qwen2's size.
   private static let programBytes = 48 << 20
-  /// libav's decoded frames and references of a 1080p clip, before resizing.
-  private static let videoBytes = 64 << 20
 
-  /// `clips` are the frames of each clip; `textTokens` are the prompt's without the visual ones.
+  /// `clips` are the frames of each clip, `decoding` what their decoders take where it is known; `textTokens` are the prompt's without the
+  /// visual ones.
   init(
-    source: any WeightSource, clips: [Int], textTokens: Int, maximumAnswerTokens: Int, cacheType: FloatType, kernels: KernelTable,
-    threads: Int
+    source: any WeightSource, clips: [Int], decoding: [DecodingMemory], decodingLimit: Int?, textTokens: Int, maximumAnswerTokens: Int,
+    cacheType: FloatType, kernels: KernelTable, threads: Int
   ) {
     let config = source.config
     let schema = source.schema
@@ -70,11 +74,17 @@ extension MemoryPlan {
     let towerScratch = clips.isEmpty ? nil : ScratchMeasures(tower: schema.tower, imageSize: config.imageSize)
     let scratch = { (measures: ScratchMeasures) in Engine.scratchBytes(measures, kernels: kernels, threads: threads) }
     visionWeightBytes = clips.isEmpty ? 0 : source.residentBytes(schema.visionNames)
+    let decoders = decoding.map { memory in
+      let count = decodingLimit.map { memory.threads(threads, within: $0) } ?? threads
+      return (threads: count, bytes: memory.bytes(threads: count))
+    }
+    decodingBytes = decoders.map(\.bytes).max() ?? 0
+    decodingThreads = decoders.map(\.threads).min() ?? threads
     visionBufferBytes =
       clips.isEmpty
       ? 0
       : (2 * floats + 2 * positions * config.hiddenSize + 3 * config.imageSize * config.imageSize) * float
-        + (towerScratch.map(scratch) ?? 0) + Self.videoBytes
+        + (towerScratch.map(scratch) ?? 0) + decodingBytes
 
     let chunk = min(Generator.chunk, promptTokens + maximumAnswerTokens)
     decoderWeightBytes = source.residentBytes(schema.decoderNames) + source.embeddingBytes

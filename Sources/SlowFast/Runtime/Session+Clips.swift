@@ -90,7 +90,7 @@ extension Session {
     let preprocessing = try Preprocessing(model.preprocessing)
     var clip: ClipEncoder?
     var last = range.upperBound
-    let feed = FrameFeed(source: source, sampling: sampling, preprocessing: preprocessing, threads: pool.threadCount)
+    let feed = FrameFeed(source: source, sampling: sampling, preprocessing: preprocessing, threads: pool.threadCount, memory: decodingLimit)
     let report = try feed.forEach(times: &statistics.times, isCancelled: isCancelled) { (event: FrameFeed.Event, times: inout StageTimes) throws(SlowFastError) in
       if case .begin(let frames) = event {
         if clip != nil { observer?.restart() }

@@ -58,6 +58,8 @@ public final class Session {
 
   let engine: Engine
   let pool: ThreadPool
+  /// Bytes that a decoder's threads may take: a quarter of what there is when the session begins.
+  let decodingLimit: Int?
   let cache: ClipCache?
   var clips: [WatchedClip] = []
   /// Of `clips`, where there is a cache.
@@ -83,6 +85,7 @@ public final class Session {
     self.model = model
     self.options = options
     cache = try options.clipCache.map { options throws(SlowFastError) in try ClipCache(options) }
+    decodingLimit = MemoryPlan.availableBytes().map { $0 / 4 }
     let pool = ThreadPool(threadCount: options.threads)
     self.pool = pool
     engine = try compute { () throws(ComputeError) in

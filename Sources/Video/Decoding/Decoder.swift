@@ -1,5 +1,13 @@
 import CLibAV
 
+/// What a decoder may take.
+struct DecoderLimits: Sendable {
+  /// nil for as many as the machine has processors.
+  var threads: Int?
+  /// Bytes: where pictures are large, fewer threads are at work. nil for no limit.
+  var memory: Int?
+}
+
 /// A codec at work on one stream.
 final class Decoder {
   /// How several threads share the work.
@@ -20,8 +28,7 @@ final class Decoder {
 
   private let context: UnsafeMutablePointer<AVCodecContext>
 
-  /// `threads`: nil for as many as the machine has processors.
-  init(_ stream: VideoStream, path: String, threads: Int?, threading: Threading) throws(VideoError) {
+  init(_ stream: VideoStream, path: String, limits: DecoderLimits, threading: Threading) throws(VideoError) {
     guard let codec = avcodec_find_decoder(stream.parameters.pointee.codec_id) else {
       throw .unsupportedCodec(path: path, codec: stream.codecName)
     }
@@ -36,7 +43,8 @@ final class Decoder {
       if Decoder.survivesFrameThreads(codec.pointee.id) { context.pointee.thread_type |= FF_THREAD_FRAME }
       context.pointee.err_recognition |= AV_EF_EXPLODE
     }
-    var count = max(1, threads ?? Int(av_cpu_count()))
+    var count = max(1, limits.threads ?? Int(av_cpu_count()))
+    if let memory = limits.memory { count = DecodingMemory(stream).threads(count, within: memory) }
     while true {
       // libav by itself takes one more, with the memory of its frames.
       context.pointee.thread_count = Int32(clamping: count)
@@ -54,7 +62,7 @@ final class Decoder {
   ///
   /// A decoder of MPEG-4 part 2 and its relatives says both “here is a frame” and “it is damaged”; libav then gives the frame back on
   /// the thread and ends the process when it is missing (an assertion in `decode.c` of FFmpeg 5). Such codecs are old and quick to decode.
-  private static func survivesFrameThreads(_ codec: AVCodecID) -> Bool {
+  static func survivesFrameThreads(_ codec: AVCodecID) -> Bool {
     switch codec {
     case AV_CODEC_ID_MPEG4, AV_CODEC_ID_H263, AV_CODEC_ID_H263P, AV_CODEC_ID_H263I, AV_CODEC_ID_FLV1, AV_CODEC_ID_MSMPEG4V1,
       AV_CODEC_ID_MSMPEG4V2, AV_CODEC_ID_MSMPEG4V3, AV_CODEC_ID_WMV1, AV_CODEC_ID_WMV2, AV_CODEC_ID_WMV3, AV_CODEC_ID_WMV3IMAGE,
@@ -62,6 +70,12 @@ final class Decoder {
       false
     default: true
     }
+  }
+
+  /// Whether each thread decodes a frame of its own, and so keeps pictures of its own.
+  static func usesFrameThreads(_ id: AVCodecID) -> Bool {
+    guard let codec = avcodec_find_decoder(id), survivesFrameThreads(id) else { return false }
+    return Int32(bitPattern: UInt32(truncatingIfNeeded: codec.pointee.capabilities)) & lav_frame_threads != 0
   }
 
   deinit {

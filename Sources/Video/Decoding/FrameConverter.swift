@@ -172,7 +172,7 @@ extension AVPixelFormat {
   private var flags: UInt64 { av_pix_fmt_desc_get(self)?.pointee.flags ?? 0 }
 
   /// A palette may have transparent colours, so it counts as alpha.
-  fileprivate var hasAlpha: Bool { flags & UInt64(AV_PIX_FMT_FLAG_ALPHA | AV_PIX_FMT_FLAG_PAL) != 0 }
+  var hasAlpha: Bool { flags & UInt64(AV_PIX_FMT_FLAG_ALPHA | AV_PIX_FMT_FLAG_PAL) != 0 }
 
   /// One component, or two with alpha.
   fileprivate var isGray: Bool {

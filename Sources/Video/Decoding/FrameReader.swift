@@ -21,11 +21,11 @@ final class FrameReader {
   private var hiddenTimes: Set<Int64> = []
 
   init(
-    _ path: String, stream: Int?, threads: Int?, threading: Decoder.Threading, cancelled: @escaping () -> Bool
+    _ path: String, stream: Int?, limits: DecoderLimits, threading: Decoder.Threading, cancelled: @escaping () -> Bool
   ) throws(VideoError) {
     container = try Container(path: path, cancelled: cancelled)
     self.stream = try container.select(stream)
-    decoder = try Decoder(self.stream, path: path, threads: threads, threading: threading)
+    decoder = try Decoder(self.stream, path: path, limits: limits, threading: threading)
     packet = try Packet()
     frame = try Frame()
     toleratesDamage = threading == .slices

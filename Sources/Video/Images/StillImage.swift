@@ -8,7 +8,7 @@ struct StillImage {
   let warnings: [String]
 
   /// Larger files are no photographs.
-  private static let sizeLimit = 1 << 30
+  static let sizeLimit = 1 << 30
 
   init(path: String, cancelled: @escaping () -> Bool) throws(VideoError) {
     _ = LibAV.silence

@@ -5,7 +5,7 @@ import CLibAV
 struct CountingSampler {
   let path: String
   let request: SamplingRequest
-  let threads: Int?
+  let limits: DecoderLimits
   let threading: Decoder.Threading
   let delivery: Delivery
   let cancelled: () -> Bool
@@ -36,7 +36,7 @@ struct CountingSampler {
 
   private func open() throws(AttemptFailure) -> FrameReader {
     try AttemptFailure.passing { () throws(VideoError) in
-      try FrameReader(path, stream: request.stream, threads: threads, threading: threading, cancelled: cancelled)
+      try FrameReader(path, stream: request.stream, limits: limits, threading: threading, cancelled: cancelled)
     }
   }
 

@@ -5,7 +5,7 @@
 struct FilmSampler {
   let path: String
   let request: SamplingRequest
-  let threads: Int?
+  let limits: DecoderLimits
   let shortClip: Int
   let delivery: Delivery
   let cancelled: () -> Bool
@@ -25,7 +25,7 @@ struct FilmSampler {
     guard index.verdict == .exact else { return (stream.orientation, index.verdict, nil) }
     let result = try trusted { () throws(AttemptFailure) in
       var sampler = try AttemptFailure.passing { () throws(VideoError) in
-        try IndexedSampler(container, stream, index, threads: threads, shortClip: shortClip, delivery: delivery)
+        try IndexedSampler(container, stream, index, limits: limits, shortClip: shortClip, delivery: delivery)
       }
       return try sampler.run(request)
     }
@@ -34,7 +34,7 @@ struct FilmSampler {
 
   private func sampleByCounting(_ threading: Decoder.Threading) throws(VideoError) -> AttemptResult? {
     let sampler = CountingSampler(
-      path: path, request: request, threads: threads, threading: threading, delivery: delivery, cancelled: cancelled)
+      path: path, request: request, limits: limits, threading: threading, delivery: delivery, cancelled: cancelled)
     return try trusted(isLast: threading == .slices) { () throws(AttemptFailure) in try sampler.run() }
   }
 

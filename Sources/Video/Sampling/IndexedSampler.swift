@@ -33,7 +33,7 @@ struct IndexedSampler {
 
   /// `shortClip`: pixels in all up to which every frame is decoded.
   init(
-    _ container: Container, _ stream: VideoStream, _ index: PacketIndex, threads: Int?, shortClip: Int, delivery: Delivery
+    _ container: Container, _ stream: VideoStream, _ index: PacketIndex, limits: DecoderLimits, shortClip: Int, delivery: Delivery
   ) throws(VideoError) {
     self.stream = stream
     self.index = index
@@ -41,7 +41,7 @@ struct IndexedSampler {
     self.delivery = delivery
     path = container.path
     reader = try IndexedReader(container, stream, index)
-    decoder = try Decoder(stream, path: container.path, threads: threads, threading: .frames)
+    decoder = try Decoder(stream, path: container.path, limits: limits, threading: .frames)
     frame = try Frame()
     decodesAll = stream.pixelCount(frames: index.frameCount) ?? .max <= shortClip
   }

@@ -17,7 +17,7 @@ struct ChatCommand: ParsableCommand {
   func run() throws {
     let opened = try clip.open()
     let session = opened.session
-    try session.checkMemory(opened.plan(question: ""))
+    try opened.checkMemory(question: "")
     let progress = ProgressLine()
     try opened.watch(progress)
 

@@ -34,7 +34,7 @@ struct RunCommand: ParsableCommand {
       if json { try Display.printJSON(plan) } else { print(Report.plan(plan)) }
       return
     }
-    try session.checkMemory(plan)
+    try opened.checkMemory(question: question)
 
     let progress = ProgressLine()
     try opened.watch(progress, printsWarnings: !json)

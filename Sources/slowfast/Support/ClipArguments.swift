@@ -11,6 +11,8 @@ struct ClipArguments: ParsableArguments {
   @OptionGroup var generation: GenerationArguments
   @OptionGroup var session: SessionArguments
   @OptionGroup var reuse: ReuseArguments
+  @Flag(help: "Run although memory is short: slowly, for the system drops weights and reads them from the file again.")
+  var force = false
 
   func open() throws -> OpenedClips {
     let model = try VideoLanguageModel(path: model)
@@ -20,7 +22,7 @@ struct ClipArguments: ParsableArguments {
     try options.validate()
     return OpenedClips(
       sources: try inputs.map { try ClipSource(path: $0) }, request: sampling.request(defaultFrames: model.defaultFrameCount),
-      options: options, session: try Session(model, options: sessionOptions))
+      options: options, session: try Session(model, options: sessionOptions), isForced: force)
   }
 }
 
@@ -76,10 +78,23 @@ struct OpenedClips {
   let request: SamplingRequest
   let options: GenerationOptions
   let session: Session
+  private let isForced: Bool
   private let warnings = WarningPrinter()
 
-  init(sources: [ClipSource], request: SamplingRequest, options: GenerationOptions, session: Session) {
-    (self.sources, self.request, self.options, self.session) = (sources, request, options, session)
+  init(sources: [ClipSource], request: SamplingRequest, options: GenerationOptions, session: Session, isForced: Bool) {
+    (self.sources, self.request, self.options, self.session, self.isForced) = (sources, request, options, session, isForced)
+  }
+
+  /// Refuses what does not fit into memory, or warns where it is forced.
+  func checkMemory(question: String) throws {
+    do {
+      try session.checkMemory(sources, sampling: request, question: question, maximumTokens: options.maximumTokens)
+    } catch {
+      guard isForced, case .notEnoughMemory(let needed, let available, _, _) = error else { throw error }
+      Display.printError(
+        "warning: the run needs \(formatBytes(needed)), \(formatBytes(available)) are available: it will be slow, for weights are read from "
+          + "the file again and again")
+    }
   }
 
   func plan(question: String) -> MemoryPlan {

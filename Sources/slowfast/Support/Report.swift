@@ -12,7 +12,8 @@ enum Report {
       "",
       "while the clip is encoded",
       "  weights         \(formatBytes(plan.visionWeightBytes))",
-      "  buffers         \(formatBytes(plan.visionBufferBytes))",
+      "  buffers         \(formatBytes(plan.visionBufferBytes)), at most \(formatBytes(plan.decodingBytes)) of them for decoding on "
+        + "\(plan.decodingThreads) thread\(plan.decodingThreads == 1 ? "" : "s")",
       "while the answer is made",
       "  weights         \(formatBytes(plan.decoderWeightBytes))",
       "  buffers         \(formatBytes(plan.decoderBufferBytes))",
