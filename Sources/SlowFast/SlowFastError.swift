@@ -59,7 +59,7 @@ extension SlowFastError: CustomStringConvertible {
     case .notEnoughMemory(let needed, let available, let plan, let help):
       "the run needs \(formatBytes(needed)), \(formatBytes(available)) are available (\(plan)); "
         + (help.isEmpty ? "it takes a smaller model" : "it would take \(help.joined(separator: ", "))")
-        + "; forced, it reads weights from the file again and again, slowly"
+        + "; with --force it runs all the same, slowly, for weights are then read from the file again and again"
     case .cannotCache(let directory, let reason): "\(directory.escaped()): clips cannot be kept there: \(reason)"
     case .badOption(let name, let found, let expected): "\(name) is \(found.escaped()), expected \(expected)"
     case .badReport(let path, let reason): "\(path.escaped()): \(reason)"

@@ -83,7 +83,7 @@ import Video
     }
     #expect(needed == plan.peakBytes && available == needed - 1)
     #expect(text == plan.summary && text.contains(formatBytes(plan.decoderPhaseBytes)))
-    #expect("\(error.map { "\($0)" } ?? "")".contains("forced, it reads weights from the file again and again, slowly"))
+    #expect("\(error.map { "\($0)" } ?? "")".contains("with --force it runs all the same, slowly"))
   }
 
   /// The refusal says how many frames, threads and tokens would fit, and what they take.
