@@ -38,9 +38,13 @@ public struct Checkpoint: Sendable {
   public init(directory: String) throws(CheckpointError) {
     var isDirectory: ObjCBool = false
     guard FileManager.default.fileExists(atPath: directory, isDirectory: &isDirectory) else {
-      throw .cannotOpen(file: directory, reason: "No such file or directory")
+      throw .notADirectory(path: directory, reason: FileKind(path: directory).insteadOfModel(directory) ?? "no such file or directory")
     }
-    guard isDirectory.boolValue else { throw .notADirectory(path: directory) }
+    guard isDirectory.boolValue else {
+      let kind = FileKind(path: directory)
+      let reason = kind == .modelFile ? "a model file, which is converted already; expected a checkpoint directory" : kind.insteadOfModel(directory)
+      throw .notADirectory(path: directory, reason: reason ?? "expected a checkpoint directory")
+    }
     self.directory = directory
     // The weights first: a directory without any is better described by that than by its missing config.json.
     shards = try Self.openShards(directory)
@@ -80,21 +84,21 @@ public struct Checkpoint: Sendable {
 
   private static func optionalFile(_ name: String, in directory: String) throws(CheckpointError) -> [UInt8]? {
     let path = directory + "/" + name
-    guard FileManager.default.fileExists(atPath: path) else { return nil }
+    guard FileKind.isThere(path) else { return nil }
     return try SourceFile(path: path).contents(limit: smallFileLimit)
   }
 
   /// One file if there is one, as the original's loader does; otherwise the shards that the index names.
   private static func openShards(_ directory: String) throws(CheckpointError) -> [Safetensors] {
     let single = directory + "/model.safetensors"
-    if FileManager.default.fileExists(atPath: single) { return [try Safetensors(path: single)] }
+    if FileKind.isThere(single) { return [try Safetensors(path: single)] }
 
     let files: [String]
     do { files = try FileManager.default.contentsOfDirectory(atPath: directory).sorted() } catch {
       throw .cannotRead(file: directory, reason: "the directory cannot be listed")
     }
     let indexName = "model.safetensors.index.json"
-    guard files.contains(indexName) else { throw .noWeights(directory: directory, hint: hint(files)) }
+    guard files.contains(indexName) else { throw .noWeights(directory: directory, hint: hint(files, in: directory)) }
     let indexPath = directory + "/" + indexName
     let index = try ShardIndex(json: SourceFile(path: indexPath).contents(limit: ShardIndex.lengthLimit), file: indexPath)
     let names = index.shardNames
@@ -104,7 +108,7 @@ public struct Checkpoint: Sendable {
     var shards: [(name: String, file: Safetensors)] = []
     for name in names {
       let path = directory + "/" + name
-      guard FileManager.default.fileExists(atPath: path) else { throw .shardMissing(index: indexPath, shard: name) }
+      guard FileKind.isThere(path) else { throw .shardMissing(index: indexPath, shard: name) }
       shards.append((name, try Safetensors(path: path)))
     }
     try index.check(against: shards, index: indexPath)
@@ -115,7 +119,8 @@ public struct Checkpoint: Sendable {
   private static func isShardName(_ name: String) -> Bool { name.hasPrefix("model-") && name.hasSuffix(".safetensors") }
 
   /// What a directory without weights seems to be.
-  private static func hint(_ files: [String]) -> String {
+  private static func hint(_ files: [String], in directory: String) -> String {
+    if let snapshot = snapshot(files, in: directory) { return snapshot }
     if files.contains("adapter_model.safetensors") || files.contains("adapter_config.json") {
       return "it holds an adapter; merge it into its base model first"
     }
@@ -123,6 +128,28 @@ public struct Checkpoint: Sendable {
     if let other = files.first(where: { $0.hasSuffix(".bin") || $0.hasSuffix(".pt") || $0.hasSuffix(".pth") || $0.hasSuffix(".gguf") }) {
       return "\(other.quoted) is in another format; expected safetensors"
     }
-    return ""
+    if files.contains(where: { $0.hasSuffix(".incomplete") }) || FileKind.isThere(directory + "/.cache/huggingface/download") {
+      return "the download was not finished, repeat it"
+    }
+    let isPicture = files.prefix(100).contains { [.picture, .video].contains(FileKind(path: directory + "/" + $0)) }
+    return isPicture ? "it holds pictures or videos: the model comes first, then the clip" : ""
+  }
+
+  /// Where the checkpoint is, in the folder that a hub's cache keeps for a model or for all of them, or in one above a checkpoint.
+  private static func snapshot(_ files: [String], in directory: String) -> String? {
+    func contents(_ path: String) -> [String] { ((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []).sorted() }
+    if files.contains("snapshots"), files.contains("refs") || files.contains("blobs") {
+      let snapshots = contents(directory + "/snapshots")
+      let main = (try? SourceFile(path: directory + "/refs/main").contents(limit: 4096)).map { String(decoding: $0, as: UTF8.self) }
+      guard let snapshot = snapshots.first(where: { $0 == main }) ?? snapshots.first else {
+        return "a hub cache's folder without a snapshot: the download was not finished, repeat it"
+      }
+      return "a hub cache's folder; the checkpoint is \((directory + "/snapshots/" + snapshot).quoted)"
+    }
+    if let model = files.first(where: { $0.hasPrefix("models--") }) {
+      return "a hub cache; a checkpoint is in \((directory + "/" + model + "/snapshots").quoted)"
+    }
+    let inner = files.filter { FileKind.isThere(directory + "/" + $0 + "/config.json") }
+    return inner.first.map { "the checkpoint is in \((directory + "/" + $0).quoted)" }
   }
 }

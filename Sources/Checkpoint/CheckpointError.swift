@@ -7,7 +7,8 @@ public enum CheckpointError: Error, Equatable {
   case cannotRead(file: String, reason: String)
   case output(OutputError)
   case notAFile(file: String)
-  case notADirectory(path: String)
+  case lfsPointer(file: String)
+  case notADirectory(path: String, reason: String)
   /// It ended before bytes that were there when it was opened.
   case truncatedWhileReading(file: String, offset: Int)
   case fileTooLarge(file: String, bytes: Int, limit: Int)
@@ -55,8 +56,9 @@ extension CheckpointError: CustomStringConvertible {
     case .cannotOpen(let file, let reason): "\(file.escaped()): cannot open: \(reason)"
     case .cannotRead(let file, let reason): "\(file.escaped()): cannot read: \(reason)"
     case .output(let error): "\(error)"
-    case .notAFile(let file): "\(file.escaped()): expected a regular file"
-    case .notADirectory(let path): "\(path.escaped()): expected a checkpoint directory"
+    case .notAFile(let file): "\(file.escaped()): \(FileKind(path: file).instead ?? "expected a regular file")"
+    case .lfsPointer(let file): "\(file.escaped()): \(FileKind.lfsPointer.instead ?? "")"
+    case .notADirectory(let path, let reason): "\(path.escaped()): \(reason)"
     case .truncatedWhileReading(let file, let offset):
       "\(file.escaped()): nothing left to read at byte \(offset): the file has become shorter since it was opened"
     case .fileTooLarge(let file, let bytes, let limit): "\(file.escaped()): \(bytes) bytes, expected at most \(limit)"

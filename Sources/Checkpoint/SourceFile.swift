@@ -27,10 +27,11 @@ public final class SourceFile: Sendable {
     do throws(SystemError) {
       descriptor = try SystemCalls.open(path, O_RDONLY | O_NONBLOCK)
       status = try FileStatus(descriptor: descriptor)
-    } catch { throw .cannotOpen(file: path, reason: error.message) }
+    } catch { throw .cannotOpen(file: path, reason: FileKind(path: path).instead ?? error.message) }
     self.path = path
     opened = status
     guard status.kind == .file else { throw .notAFile(file: path) }
+    if case .lfsPointer = FileKind(path: path) { throw .lfsPointer(file: path) }
   }
 
   deinit {

@@ -45,6 +45,18 @@ public enum ConversionError: Error {
   case cancelled
 }
 
+extension ConversionError {
+  /// Whether it speaks of the checkpoint's tensors, without naming the checkpoint.
+  public var isAboutCheckpoint: Bool {
+    switch self {
+    case .adapterNotMerged, .sameTensorTwice, .missingTensors, .wrongShape, .unknownTensors, .unsupportedType, .headDiffersFromEmbedding,
+      .nonFinite, .weightTooLarge:
+      true
+    default: false
+    }
+  }
+}
+
 extension ConversionError: CustomStringConvertible {
   public var description: String {
     switch self {

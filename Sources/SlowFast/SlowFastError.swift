@@ -19,6 +19,7 @@ public enum SlowFastError: Error, Sendable {
   case video(VideoError)
 
   case notAModel(path: String, reason: String)
+  case notAClip(path: String, reason: String)
   /// A section or a tensor of a model file holds what its name does not promise.
   case badModel(path: String, reason: String)
   /// Too few tokens to tell what a layer takes.
@@ -50,7 +51,7 @@ extension SlowFastError: CustomStringConvertible {
     case .output(let error): "\(error)"
     case .tokenizer(let error): "\(error)"
     case .video(let error): "\(error)"
-    case .notAModel(let path, let reason): "\(path.escaped()): \(reason)"
+    case .notAModel(let path, let reason), .notAClip(let path, let reason): "\(path.escaped()): \(reason)"
     case .badModel(let path, let reason): "\(path.escaped()): \(reason)"
     case .calibrationTooSmall(let tokens, let least):
       "the calibration set gives \(tokens) tokens, expected at least \(least): name more clips or questions"

@@ -19,8 +19,6 @@ public enum TokenizerError: Error, Equatable, Sendable {
   case malformedMerge(file: String, index: Int, found: String)
   /// A merge of a token, or to a token, that the vocabulary does not have.
   case unknownTokenInMerge(file: String, index: Int, token: String)
-  /// A role, such as `eos_token`, of a token that there is not.
-  case unknownTokenInRole(file: String, role: String, token: String)
 
   // A tokenizer and the model that it belongs to; `source` is the checkpoint or the model file.
   case idBeyondEmbedding(source: String, token: String, id: Int, rows: Int)
@@ -58,8 +56,6 @@ extension TokenizerError: CustomStringConvertible {
       "\(file.escaped()): merge \(index) is \"\(found.escaped())\", expected two tokens"
     case .unknownTokenInMerge(let file, let index, let token):
       "\(file.escaped()): merge \(index) needs the token \"\(token.escaped())\", which is not in the vocabulary"
-    case .unknownTokenInRole(let file, let role, let token):
-      "\(file.escaped()): \(role) is \"\(token.escaped())\", which is not in the vocabulary"
     case .idBeyondEmbedding(let source, let token, let id, let rows):
       "\(source.escaped()): the tokenizer's token \"\(token.escaped())\" has the id \(id), but the embedding only \(rows) rows"
     case .missingPromptToken(let source, let token):

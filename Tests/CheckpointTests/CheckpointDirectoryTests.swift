@@ -87,11 +87,11 @@ import Testing
     try directory.write("adapter_config.json", "{}")
     expect(.noWeights(directory: directory.path, hint: "it holds an adapter; merge it into its base model first"))
 
-    #expect(throws: CheckpointError.cannotOpen(file: "/nowhere", reason: "No such file or directory")) {
+    #expect(throws: CheckpointError.notADirectory(path: "/nowhere", reason: "no such file or directory")) {
       try Checkpoint(directory: "/nowhere")
     }
     let file = directory.path + "/config.json"
-    #expect(throws: CheckpointError.notADirectory(path: file)) { try Checkpoint(directory: file) }
+    #expect(throws: CheckpointError.notADirectory(path: file, reason: "one file of a checkpoint, expected the checkpoint's directory, or an .sfq file")) { try Checkpoint(directory: file) }
   }
 
   @Test func configIsMissingOrNoFile() throws {

@@ -34,7 +34,9 @@ public final class VideoLanguageModel: Sendable {
 
   public init(path: String) throws(SlowFastError) {
     self.path = path
-    guard let kind = FileStatus(path: path)?.kind else { throw .notAModel(path: path, reason: "no such file or directory") }
+    guard let kind = FileStatus(path: path)?.kind else {
+      throw .notAModel(path: path, reason: FileKind(path: path).insteadOfModel(path) ?? "no such file or directory")
+    }
     let opened = kind == .directory ? try Self.openCheckpoint(path) : try Self.openModelFile(path)
     source = opened.source
     config = opened.source.config
@@ -122,13 +124,26 @@ extension SlowFastError {
   /// The error of another module as this module's.
   init(_ error: any Error, path: String) {
     switch error {
+    // Modules that know no path speak of the model at `path`.
+    case SlowFastError.architecture(let inner): self = .badModel(path: path, reason: "\(inner)")
     case let error as SlowFastError: self = error
     case ConversionError.calibration(let inner): self = SlowFastError(inner, path: path)
     case ModelFileError.cancelled, ConversionError.cancelled, VideoError.cancelled: self = .cancelled
-    case let error as ArchitectureError: self = .architecture(error)
+    case ModelFileError.notModelFile(let file, _), ModelFileError.notRegularFile(let file), ModelFileError.cannotOpen(let file, _),
+      ModelFileError.tooShort(let file, _, _):
+      let reason = FileKind(path: file).insteadOfModel(file)
+      self = reason.map { .notAModel(path: file, reason: $0) } ?? (error as? ModelFileError).map { .modelFile($0) } ?? .cancelled
+    case let error as ArchitectureError: self = .badModel(path: path, reason: "\(error)")
+    case ConversionError.architecture(let inner): self = .badModel(path: path, reason: "\(inner)")
+    case ConversionError.checkpoint(let inner): self = .checkpoint(inner)
+    case ConversionError.modelFile(let inner): self = .modelFile(inner)
+    case ConversionError.tokenizer(let inner): self = SlowFastError(inner, path: path)
+    case let error as ConversionError where error.isAboutCheckpoint: self = .badModel(path: path, reason: "\(error)")
     case let error as CheckpointError: self = .checkpoint(error)
     case let error as ConversionError: self = .conversion(error)
     case let error as ModelFileError: self = .modelFile(error)
+    case TokenizerError.notSerialized, TokenizerError.unsupportedVersion, TokenizerError.wrongLength, TokenizerError.invalidField:
+      self = .badModel(path: path, reason: "\(error)")
     case let error as TokenizerError: self = .tokenizer(error)
     case let error as VideoError: self = .video(error)
     default: self = .notAModel(path: path, reason: "\(error)")

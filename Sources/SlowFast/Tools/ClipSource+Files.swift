@@ -26,6 +26,7 @@ extension ClipSource {
 
 extension VisualSource {
   public init(opening path: String) throws(SlowFastError) {
+    if let reason = FileKind(path: path).insteadOfClip(path) { throw .notAClip(path: path, reason: reason) }
     self = try video { () throws(VideoError) in try VisualSource(path: path) }
   }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import Support
 
 /// A file of a checkpoint's directory.
 struct CheckpointFile {
@@ -11,9 +12,11 @@ struct CheckpointFile {
     path = directory.hasSuffix("/") ? directory + name : directory + "/" + name
   }
 
-  var exists: Bool { FileManager.default.fileExists(atPath: path) }
+  /// A link that leads nowhere counts: reading it says so.
+  var exists: Bool { FileKind.isThere(path) }
 
   func read() throws(TokenizerError) -> Data {
+    if let instead = FileKind(path: path).instead { throw .unreadable(file: path, reason: instead) }
     do {
       let attributes = try FileManager.default.attributesOfItem(atPath: URL(fileURLWithPath: path).resolvingSymlinksInPath().path)
       guard attributes[.type] as? FileAttributeType == .typeRegular else {

@@ -1,6 +1,8 @@
 extension Tokenizer {
-  /// The tokenizer of a HuggingFace checkpoint: `tokenizer.json`, or `vocab.json` and `merges.txt`, and what
-  /// `tokenizer_config.json` adds where there is one.
+  /// The tokenizer of a HuggingFace checkpoint: `tokenizer.json`, or `vocab.json` and `merges.txt`, and what `tokenizer_config.json` adds. Where that
+  /// has no `added_tokens_decoder`, as before transformers 4.34, `added_tokens.json` and `special_tokens_map.json` are read as well.
+  ///
+  /// A token that has a role, or is named as special without one, is special; if it is in no vocabulary, it gets the next id.
   ///
   /// An added token keeps the id that its file gives it, also where HuggingFace would number it anew.
   public init(checkpoint directory: String) throws(TokenizerError) {
@@ -11,6 +13,8 @@ extension Tokenizer {
     let config = configFile.exists ? try configFile.decode(TokenizerConfigJSON.self) : nil
 
     var builder: TokenizerBuilder
+    var roles = SpecialTokensJSON(defaultsOf: config?.tokenizerClass ?? (json.exists ? nil : "Qwen2Tokenizer"))
+    if configFile.exists { roles.override(with: try configFile.decode(SpecialTokensJSON.self)) }
     if json.exists {
       builder = try TokenizerBuilder(json: json)
     } else if vocabulary.exists && merges.exists {
@@ -19,7 +23,18 @@ extension Tokenizer {
     } else {
       throw .noTokenizer(directory: directory)
     }
-    if let config { try builder.add(config, configFile.path) }
+    var file = configFile.path
+    if let config { try builder.add(config, file) }
+    if config?.addedTokens == nil {
+      let map = CheckpointFile(directory, "special_tokens_map.json")
+      if map.exists {
+        file = map.path
+        roles.override(with: try map.decode(SpecialTokensJSON.self))
+      }
+      let added = CheckpointFile(directory, "added_tokens.json")
+      if added.exists { try builder.add(try added.decode([String: Int].self), special: Set(roles.all.map(\.content)), added.path) }
+    }
+    try builder.add(roles, file)
     self = try builder.tokenizer()
   }
 }
@@ -103,7 +118,8 @@ extension TokenizerJSON {
     try require(model.ignoreMerges != true, "model.ignore_merges", "true", "false")
     for normalizer in normalizers { try require(normalizer.type == "NFC", "normalizer", normalizer.type, "null or \"NFC\"") }
     try require(decoder?.type == "ByteLevel", "decoder", decoder?.type, "\"ByteLevel\"")
-    try require(postProcessor?.type ?? "ByteLevel" == "ByteLevel", "post_processor", postProcessor?.type, "null or \"ByteLevel\"")
+    try require(
+      postProcessor?.addsNothing ?? true, "post_processor", postProcessor?.type, "null, \"ByteLevel\", or a template that adds no token")
   }
 
   /// The pattern: of a Split before a ByteLevel, or the one that ByteLevel has of its own.

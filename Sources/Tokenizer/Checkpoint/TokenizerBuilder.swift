@@ -107,7 +107,10 @@ struct TokenizerBuilder {
     if let other = self.id(of: token.content), other != id {
       throw .tokenWithTwoIDs(file: file, token: token.content, first: other, second: id)
     }
+    let wasSpecial = added[id]?.isSpecial ?? false
     added[id] = token.token(id: Int32(id))
+    // Once special, always special.
+    if wasSpecial { added[id]?.isSpecial = true }
     idOfAdded[Array(token.content.utf8)] = id
     guard added.count <= AddedTokens.maximumCount else {
       throw .tooMany(file: file, what: "added tokens", count: added.count, limit: AddedTokens.maximumCount)
@@ -133,10 +136,29 @@ struct TokenizerBuilder {
       guard let id = Int(key) else { throw .malformed(file: file, reason: "added_tokens_decoder: \"\(key)\" is no id") }
       try add(token, id: id, file)
     }
-    if let name = config.endToken?.text {
-      guard let id = id(of: name) else { throw .unknownTokenInRole(file: file, role: "eos_token", token: name) }
-      endToken = Int32(id)
+  }
+
+  /// What `added_tokens.json` adds: ids of texts. Those that have a role are special, the others are looked for in normalized text.
+  mutating func add(_ ids: [String: Int], special: Set<String>, _ file: String) throws(TokenizerError) {
+    for (text, id) in ids.sorted(by: { ($0.value, $0.key) < ($1.value, $1.key) }) {
+      var token = AddedTokenJSON(content: text)
+      token.special = special.contains(text)
+      try add(token, id: id, file)
     }
+  }
+
+  /// Makes special tokens of those that have a role. One that is an added token already keeps how it is looked for; others are looked for as
+  /// written, unless the file says so.
+  mutating func add(_ roles: SpecialTokensJSON, _ file: String) throws(TokenizerError) {
+    for var token in roles.all where !token.content.isEmpty {
+      if let id = idOfAdded[Array(token.content.utf8)] {
+        added[id]?.isSpecial = true
+        continue
+      }
+      token.special = true
+      try add(token, id: vocabularyID(of: token.content) ?? max(tokens.count, (added.keys.max() ?? -1) + 1), file)
+    }
+    endToken = roles[SpecialTokensJSON.endRole].flatMap { id(of: $0.content) }.map(Int32.init)
   }
 
   func tokenizer() throws(TokenizerError) -> Tokenizer {

@@ -3,7 +3,7 @@ struct TokenizerJSON: Decodable {
   var addedTokens: [AddedTokenJSON]?
   var normalizer: Normalizer?
   var preTokenizer: PreTokenizerStep?
-  var postProcessor: Named?
+  var postProcessor: PostProcessor?
   var decoder: Named?
   var model: Model
 
@@ -17,6 +17,32 @@ struct TokenizerJSON: Decodable {
   /// A part of which only the kind matters.
   struct Named: Decodable {
     var type: String
+  }
+
+  /// What is put around a text's tokens.
+  struct PostProcessor: Decodable {
+    var type: String
+    // Sequence
+    var processors: [PostProcessor]?
+    // TemplateProcessing, for a text alone
+    var single: [Piece]?
+
+    struct Piece: Decodable {
+      struct Place: Decodable { var id: String }
+      /// The text; nil for a token that the template adds.
+      var text: Place?
+      enum CodingKeys: String, CodingKey { case text = "Sequence" }
+    }
+
+    /// Whether a text's tokens stay what they are.
+    var addsNothing: Bool {
+      switch type {
+      case "ByteLevel": true
+      case "Sequence": (processors ?? []).allSatisfy(\.addsNothing)
+      case "TemplateProcessing": single?.map { $0.text?.id } == ["A"]
+      default: false
+      }
+    }
   }
 
   struct Normalizer: Decodable {
@@ -81,7 +107,7 @@ struct TokenizerJSON: Decodable {
   }
 }
 
-/// An added token in `tokenizer.json`, and without its id in `tokenizer_config.json`.
+/// An added token in `tokenizer.json`, without its id in `tokenizer_config.json`, and of a role there and in `special_tokens_map.json`.
 struct AddedTokenJSON: Decodable {
   var id: Int?
   var content: String
@@ -111,7 +137,6 @@ struct TokenizerConfigJSON: Decodable {
   var tokenizerClass: String?
   var addPrefixSpace: Bool?
   var splitSpecialTokens: Bool?
-  var endToken: Name?
   /// By id.
   var addedTokens: [String: AddedTokenJSON]?
 
@@ -119,17 +144,6 @@ struct TokenizerConfigJSON: Decodable {
     case tokenizerClass = "tokenizer_class"
     case addPrefixSpace = "add_prefix_space"
     case splitSpecialTokens = "split_special_tokens"
-    case endToken = "eos_token"
     case addedTokens = "added_tokens_decoder"
-  }
-
-  /// A token's text, or an object that has it.
-  struct Name: Decodable {
-    var text: String
-
-    init(from decoder: any Decoder) throws {
-      let container = try decoder.singleValueContainer()
-      text = if let text = try? container.decode(String.self) { text } else { try container.decode(AddedTokenJSON.self).content }
-    }
   }
 }
