@@ -11,7 +11,7 @@ import Video
   }
   static let images: [String: Described] = (try? TestClips.decode("images.json")) ?? [:]
 
-  @Test func theImagesAreThere() { #expect(ImageTests.images.count == 95) }
+  @Test func theImagesAreThere() { #expect(ImageTests.images.count == 96) }
 
   /// Lossless formats of 8 bits exactly; JPEG within three levels of Pillow's decoder, AVIF and HEIC within one of theirs; 16 bits of colour
   /// and CMYK within one, which Pillow rounds down.

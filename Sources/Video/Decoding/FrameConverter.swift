@@ -29,8 +29,21 @@ final class FrameConverter {
 
   deinit { lav_converter_close(converter) }
 
-  func image(_ decoded: Frame) throws(VideoError) -> RGBImage {
-    let frame = isStill ? try decoded.withFullChroma() : decoded
+  func image(_ frame: Frame) throws(VideoError) -> RGBImage {
+    guard isStill, let upsampler = ChromaUpsampler(frame) else { return try converted(frame) }
+    // In bands, so that no whole picture with all its chroma is in memory.
+    let width = Int(frame.pointer.pointee.width), height = Int(frame.pointer.pointee.height)
+    try LibAV.check(width, height, path: path)
+    try LibAV.reserve(width * height * 3)
+    var pixels: [UInt8] = []
+    pixels.reserveCapacity(width * height * 3)
+    for top in stride(from: 0, to: height, by: 128) {
+      pixels += try converted(try upsampler.rows(top..<min(top + 128, height))).pixels
+    }
+    return RGBImage(checkedWidth: width, height: height, pixels: pixels)
+  }
+
+  private func converted(_ frame: Frame) throws(VideoError) -> RGBImage {
     let source = frame.pointer.pointee
     let stored = AVPixelFormat(source.format)
     let format = stored.withoutRange

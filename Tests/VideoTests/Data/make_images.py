@@ -140,6 +140,7 @@ def more(keep, write, save_tiff):
         write("rubbish_behind.jpg", file.read() + noise(40, 40, 1, 7).tobytes())
     colours = Image.fromarray(noise(9, 6, 3, 8)).resize((33, 21))
     keep("half_chroma.jpg", colours, quality=95, subsampling=2)
+    keep("half_chroma_high.jpg", Image.fromarray(noise(2, 60, 3, 10)).resize((8, 300)), quality=95, subsampling=2)
     keep("half_chroma_across.jpg", colours, quality=95, subsampling=1)
     keep("half_chroma.webp", colours, quality=95)
     keep("half_chroma.avif", colours.crop((0, 0, 32, 20)), quality=95, subsampling="4:2:0")
