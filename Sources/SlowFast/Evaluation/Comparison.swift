@@ -1,5 +1,6 @@
 import Conversion
 import Foundation
+import Support
 
 /// How far a comparison is.
 public struct ComparisonProgress: Sendable {
@@ -41,16 +42,19 @@ public struct Comparison: Sendable {
     self.options = options
   }
 
-  /// Measures what is not yet measured and writes `report.json` and `report.html` to `folder`, made if it is not there.
+  /// Measures what is not yet measured and writes `report.json` and `report.html` to `folder`, made if it is not there. `onNote` gets the
+  /// report's notes before anything is measured.
   public func run(
-    to folder: String, progress: @escaping @Sendable (ComparisonProgress) -> Void = { _ in },
+    to folder: String, onNote: (String) -> Void = { _ in }, progress: @escaping @Sendable (ComparisonProgress) -> Void = { _ in },
     isCancelled: @escaping @Sendable () -> Bool = { false }
   ) throws(SlowFastError) -> ComparisonReport {
     let baseline = try VideoLanguageModel(path: checkpoint)
     let subjects = Subject.all(options, baseline: baseline)
     try check(subjects, baseline)
+    let origins = try SubjectOrigins(subjects, checkpoint: checkpoint)
+    for note in origins.notes { onNote(note) }
     let run = ComparisonRun(
-      comparison: self, baseline: baseline, folder: try ReportFolder(folder), identity: try ModelIdentity.of(checkpoint),
+      comparison: self, baseline: baseline, origins: origins, folder: try ReportFolder(folder), identity: try ModelIdentity.of(checkpoint),
       count: subjects.count + 1, progress: progress, isCancelled: isCancelled)
     let report = try run.report(subjects)
     try run.folder.write(try report.json(), as: "report.json")
@@ -63,14 +67,19 @@ public struct Comparison: Sendable {
     for subject in subjects {
       if let problem = try subject.conversion(of: checkpoint)?.check() { throw .notAModel(path: checkpoint, reason: problem) }
       if case .file(let path) = subject.making {
-        let config = try VideoLanguageModel(path: path).config
+        let model = try VideoLanguageModel(path: path)
         func same<T: Equatable>(_ name: String, _ value: KeyPath<ModelConfig, T>) throws(SlowFastError) {
-          let (found, expected) = (config[keyPath: value], baseline.config[keyPath: value])
+          let (found, expected) = (model.config[keyPath: value], baseline.config[keyPath: value])
           if found != expected { throw .badModel(path: path, reason: "\(name) \(found), the checkpoint's is \(expected): another model") }
         }
         try same("vocabulary", \.vocabularySize)
         try same("hidden size", \.hiddenSize)
         try same("number of layers", \.layerCount)
+        for question in data.clips.flatMap(\.questions) {
+          for text in [question.question, question.answer] where model.tokenizer.encode(text) != baseline.tokenizer.encode(text) {
+            throw .badModel(path: path, reason: "\(text.quoted) has other tokens than the checkpoint's tokenizer gives it: another model")
+          }
+        }
       }
     }
   }

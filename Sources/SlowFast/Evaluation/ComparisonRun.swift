@@ -6,6 +6,7 @@ import Support
 struct ComparisonRun {
   let comparison: Comparison
   let baseline: VideoLanguageModel
+  let origins: SubjectOrigins
   let folder: ReportFolder
   /// Of the checkpoint.
   let identity: String
@@ -28,7 +29,7 @@ struct ComparisonRun {
     let reference = try journal([identity, "baseline"] + settings, of: "baseline", 0)
     try measureBaseline(reference)
     var failures: [ClipFailure] = []
-    var tally = Tally()
+    var tally = Tally(descriptions: comparison.data.descriptionKinds)
     for (index, clip) in clips.enumerated() {
       guard let record = reference.record(index) else { continue }
       if let reason = record.failure {
@@ -59,13 +60,20 @@ struct ComparisonRun {
       results.append(try result(of: subject, journal, reference: reference, facts, &failures))
     }
     var base = tally.result("baseline", isBaseline: true)
-    base.bitsPerWeight = weightBits()
+    let weights = ModelFacts(weightsOf: baseline)
+    base.description = "the checkpoint's weights as they are"
+    base.fileBytes = weights.fileBytes
+    base.residentBytes = weights.residentBytes
+    base.bitsPerWeight = weights.bitsPerWeight
+    let variants = zip(subjects, results).filter { !$0.0.isPart }.map(\.1)
     return ComparisonReport(
-      program: "slowfast \(SlowFastVersion.current)", checkpoint: URL(fileURLWithPath: comparison.checkpoint).lastPathComponent,
-      data: comparison.dataName, clips: base.clips, questions: tally.questionCount, tokens: tally.tokenCount,
-      frames: options.frames ?? baseline.defaultFrameCount, slowAttention: slowAttention, kernels: session.statistics.kernels,
-      threads: session.statistics.threads, baseline: base, variants: zip(subjects, results).filter { !$0.0.isPart }.map(\.1),
-      parts: zip(subjects, results).filter { $0.0.isPart }.map(\.1), partBits: options.partBits, failures: failures)
+      program: "slowfast \(SlowFastVersion.current)", date: Date().formatted(.iso8601), machine: Machine.description,
+      checkpoint: URL(fileURLWithPath: comparison.checkpoint).lastPathComponent,
+      parameters: baseline.source.schema.requirements.reduce(0) { $0 + $1.shape.reduce(1, *) }, data: comparison.dataName, clips: base.clips,
+      questions: tally.questionCount, tokens: tally.tokenCount, frames: options.frames ?? baseline.defaultFrameCount,
+      slowAttention: slowAttention, kernels: session.statistics.kernels, threads: session.statistics.threads, baseline: base,
+      variants: variants, parts: zip(subjects, results).filter { $0.0.isPart }.map(\.1), partBits: options.partBits, failures: failures,
+      choice: Choice(among: variants, questions: tally.questionCount), notes: origins.notes)
   }
 
   private var sessionOptions: SessionOptions {
@@ -82,13 +90,6 @@ struct ComparisonRun {
       "\(options.frames ?? baseline.defaultFrameCount) \(options.maximumTokens) \(options.featureClips) \(SparseDistribution.kept)"
         + (options.sampling == .uniform ? "" : " \(options.sampling)"),
     ]
-  }
-
-  /// Of the baseline's weights, as they are stored.
-  private func weightBits() -> Double {
-    let schema = baseline.source.schema
-    let weights = schema.requirements.reduce(0) { $0 + $1.shape.reduce(1, *) }
-    return Double(8 * baseline.source.residentBytes(schema.requirements.map(\.name))) / Double(max(1, weights))
   }
 
   private func show(_ model: String, _ place: Int, _ work: ComparisonProgress.Work) {
@@ -135,7 +136,7 @@ struct ComparisonRun {
   private func result(
     of subject: Subject, _ journal: MeasurementJournal, reference: MeasurementJournal, _ facts: FactsFile, _ failures: inout [ClipFailure]
   ) throws(SlowFastError) -> ModelResult {
-    var tally = Tally()
+    var tally = Tally(descriptions: comparison.data.descriptionKinds)
     for (index, clip) in clips.enumerated() {
       guard let record = journal.record(index), let known = reference.record(index) else { continue }
       if let reason = record.failure {
@@ -147,7 +148,10 @@ struct ComparisonRun {
     var result = tally.result(subject.name, isBaseline: false)
     let known = facts.read()
     if case .conversion(_, _, _, hasFloatInputs: true) = subject.making { result.hasFloatInputs = true }
+    result.description = subject.isPart ? nil : origins.description(of: subject)
+    if origins.isAnother(subject) { result.isAnotherModel = true }
     result.fileBytes = known?.fileBytes
+    result.residentBytes = known?.residentBytes
     result.bitsPerWeight = known?.bitsPerWeight
     result.storedBitsPerWeight = known?.storedBitsPerWeight
     result.shareOfWeights = known?.shareOfWeights
@@ -159,6 +163,7 @@ struct ComparisonRun {
 /// What is known of a model's file, kept because the file is not.
 struct ModelFacts: Codable {
   var fileBytes: Int?
+  var residentBytes: Int?
   var bitsPerWeight: Double?
   var storedBitsPerWeight: Double?
   var shareOfWeights: Double?
@@ -168,6 +173,11 @@ struct ModelFacts: Codable {
     let path: String?
     if case .file(let own) = subject.making { path = own } else { path = converted }
     guard let path else { return }
+    var isDirectory: ObjCBool = false
+    if FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory), isDirectory.boolValue {
+      self = ModelFacts(weightsOf: try VideoLanguageModel(path: path))
+      return
+    }
     let summary = try ModelSummary(path: path)
     if case .part(let name, _) = subject.making {
       let part = summary.parts.first { $0.name == name }
@@ -175,9 +185,20 @@ struct ModelFacts: Codable {
       return
     }
     fileBytes = summary.fileBytes
+    residentBytes = summary.total.bytes
     bitsPerWeight = summary.total.bitsPerWeight
     storedBitsPerWeight = summary.parameters > 0 ? Double(8 * summary.fileBytes) / Double(summary.parameters) : nil
     conversionSeconds = seconds
+  }
+
+  /// Of weights that are used as they are stored.
+  init(weightsOf model: VideoLanguageModel) {
+    let schema = model.source.schema
+    let weights = schema.requirements.reduce(0) { $0 + $1.shape.reduce(1, *) }
+    let bytes = model.source.residentBytes(schema.requirements.map(\.name))
+    fileBytes = bytes
+    residentBytes = bytes
+    bitsPerWeight = Double(8 * bytes) / Double(max(1, weights))
   }
 }
 

@@ -49,6 +49,12 @@ public struct EvaluationSet: Sendable, Equatable {
   /// Sorted.
   public var kinds: [String] { Set(clips.flatMap { $0.questions.map(\.kind) }).sorted() }
 
+  /// Kinds whose right answers have more than ten words in the mean: descriptions, which could be right in other words too.
+  public var descriptionKinds: Set<String> {
+    let answers = Dictionary(grouping: clips.flatMap(\.questions), by: \.kind)
+    return Set(answers.filter { $0.value.reduce(0) { $0 + $1.answer.split(separator: " ").count } > 10 * $0.value.count }.keys)
+  }
+
   /// The first `count` clips.
   public func prefix(_ count: Int) -> EvaluationSet {
     var result = self

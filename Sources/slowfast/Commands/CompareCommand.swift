@@ -69,7 +69,7 @@ struct CompareCommand: ParsableCommand {
     let comparison = try Comparison(checkpoint: checkpoint, data: limit.map(set.prefix) ?? set, dataName: data, options: options)
     let line = ProgressLine()
     let report = try comparison.run(
-      to: output,
+      to: output, onNote: { Display.printError("warning: \($0)") },
       progress: { progress in
         let name = "\(progress.model) (\(progress.index + 1)/\(progress.count))"
         switch progress.work {

@@ -4,6 +4,11 @@ import Synchronization
 import TestSupport
 import Testing
 
+extension String {
+  /// As text of a page.
+  fileprivate var html: String { replacing("&", with: "&amp;").replacing("<", with: "&lt;").replacing(">", with: "&gt;") }
+}
+
 /// Whole comparisons of a small checkpoint.
 @Suite struct ComparisonTests {
   private let directory: TemporaryDirectory
@@ -80,7 +85,8 @@ import Testing
     let file = try convert("clip", bits: 8, to: directory)
     let report = try comparison("8", files: [file]).run(to: directory.file("report"))
     #expect(report.variants.map(\.name) == ["8", file])
-    #expect(report.variants[0].divergence == report.variants[1].divergence)
+    #expect(report.variants[0].divergence == report.variants[1].divergence && report.notes == [])
+    #expect(report.variants.allSatisfy { $0.isAnotherModel == nil } && report.variants[1].description?.contains("8 bits, search") == true)
     let other = try convert("strides", bits: 8, to: directory)
     guard case .badModel(other, let reason) = failure({ _ = try comparison("8", files: [other]).run(to: directory.file("report")) }) else {
       Issue.record("another model was measured")
@@ -101,6 +107,18 @@ import Testing
     let json = try decoder.decode(ComparisonReport.self, from: Data(contentsOf: URL(fileURLWithPath: directory.file("report/report.json"))))
     #expect(json.variants.map(\.divergence) == report.variants.map(\.divergence) && json.partBits == 8)
     #expect(report.text.contains("baseline") && report.text.contains("cross"))
+    // For a phone, for the dark, for paper.
+    for words in ["name=\"viewport\"", "prefers-color-scheme: dark", "@media print", "<div class=\"scroll\"><table>"] { #expect(page.contains(words)) }
+    // What it was measured on, when, and what to take from it.
+    for words in [report.machine, report.date, report.kernels, "\(report.threads) threads", report.checkpoint, report.choice?.reason ?? "none"] {
+      #expect(page.contains(words.html) && (words != report.choice?.reason || report.text.contains(words)), "\(words)")
+    }
+    #expect(report.date.wholeMatch(of: /20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ/) != nil && report.machine.contains("processor"))
+    #expect(page.contains("8 bits; scales of the least squared error") && page.contains("4 bits, tower and projector 8"))
+    for result in [report.baseline] + report.variants {
+      #expect(try #require(result.tokensPerSecond) > 0 && #require(result.residentBytes) > 0 && #require(result.fileBytes) > 0)
+      #expect(result.closed == result.exactMatch && result.descriptions == nil)
+    }
   }
 
   /// Clips that were measured, over a run.

@@ -9,6 +9,8 @@ struct ClipMeasurer {
   let maximumTokens: Int
   let isCancelled: @Sendable () -> Bool
 
+  private static let timedTokens = 16
+
   init(_ model: VideoLanguageModel, _ options: ComparisonOptions, isCancelled: @escaping @Sendable () -> Bool) throws(SlowFastError) {
     var session = SessionOptions()
     session.threads = options.threads
@@ -97,6 +99,7 @@ struct ClipMeasurer {
     record.questions = zip(answers, logProbabilities).map { QuestionRecord(isRight: $0.isRight, logProbabilities: PackedFloats($1)) }
     record.features = sampler?.sample
     record.times = session.statistics.times
+    if keepsFeatures { record.tokensPerSecond = try session.generationSpeed(tokens: Self.timedTokens) }
     return record
   }
 }

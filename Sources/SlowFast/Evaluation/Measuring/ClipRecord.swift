@@ -13,6 +13,8 @@ struct ClipRecord: Codable {
   /// The most memory in use while the clip was encoded, and while its questions were answered.
   var peakEncodingBytes: Int?
   var peakAnsweringBytes: Int?
+  /// Of the first clips.
+  var tokensPerSecond: Double?
 }
 
 struct QuestionRecord: Codable {

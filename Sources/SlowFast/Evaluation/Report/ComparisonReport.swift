@@ -2,8 +2,14 @@
 public struct ComparisonReport: Codable, Sendable {
   /// Name and version.
   public var program: String
+  /// When the report was written, in UTC: `2026-01-31T12:00:00Z`.
+  public var date: String
+  /// Its processors and its memory.
+  public var machine: String
   /// The last component of the checkpoint's path.
   public var checkpoint: String
+  /// Weights of the checkpoint.
+  public var parameters: Int
   public var data: String
   /// Clips that every number is about.
   public var clips: Int
@@ -21,6 +27,10 @@ public struct ComparisonReport: Codable, Sendable {
   /// Bits of the parts; nil where none were measured.
   public var partBits: Int?
   public var failures: [ClipFailure]
+  /// Which variant to take, and why; nil where there is none to choose.
+  public var choice: Choice?
+  /// What to know of the models before believing the numbers: which of them are of other weights.
+  public var notes: [String]
 }
 
 /// A clip that could not be measured.
@@ -34,8 +44,14 @@ public struct ClipFailure: Codable, Sendable, Equatable {
 /// One model beside the baseline.
 public struct ModelResult: Codable, Sendable {
   public var name: String
+  /// The name in words.
+  public var description: String?
+  /// Its weights are not the baseline's: what sets it apart is not bits alone.
+  public var isAnotherModel: Bool?
   /// nil where no file was made: the baseline's is the checkpoint's weights.
   public var fileBytes: Int?
+  /// Of the weights in memory.
+  public var residentBytes: Int?
   /// In memory, all tensors together.
   public var bitsPerWeight: Double?
   public var storedBitsPerWeight: Double?
@@ -51,28 +67,84 @@ public struct ModelResult: Codable, Sendable {
   public var topAgreement: Proportion?
   /// Of the right answers' tokens.
   public var perplexity: Double?
+  /// Of all questions.
   public var exactMatch: Proportion
+  /// The same share's interval, by clip; nil where clips are too few.
+  public var exactMatchInterval: Interval?
+  /// Of the questions with one right answer: all but descriptions.
+  public var closed: Proportion
+  public var closedInterval: Interval?
+  /// Of descriptions, which can be right in other words too; nil where there are none.
+  public var descriptions: Proportion?
   public var kinds: [KindResult]
   /// Questions that it answers and the baseline does not, and the other way round.
   public var gained: Int?
   public var lost: Int?
+  /// McNemar's exact test on these: how likely chance alone makes so many of one sort.
+  public var pValue: Double?
+  /// What its share of right answers is above the baseline's, by clip.
+  public var change: Interval?
+  /// The questions gained and lost.
+  public var changes: [AnswerChange]?
+  /// Tokens that it makes one after the other, with a short context.
+  public var tokensPerSecond: Double?
   public var features: [FeatureError]
   public var stages: [StageResult]
   public var peakEncodingBytes: Int?
   public var peakAnsweringBytes: Int?
+
+  package init(
+    name: String, clips: Int, exactMatch: Proportion, closed: Proportion, kinds: [KindResult], features: [FeatureError], stages: [StageResult]
+  ) {
+    self.name = name
+    self.clips = clips
+    self.exactMatch = exactMatch
+    self.closed = closed
+    self.kinds = kinds
+    self.features = features
+    self.stages = stages
+  }
+
+  /// Of the share of closed questions: by clip, or, of few clips, Wilson's.
+  var closedBounds: Interval { closedInterval ?? Interval(low: closed.low, high: closed.high) }
+
+  /// Chance alone explains how its answers differ from the baseline's; nil for the baseline.
+  public var isWithinChance: Bool? {
+    pValue.map { $0 >= PairedTest.level && (change.map { $0.low <= 0 && $0.high >= 0 } ?? true) }
+  }
+}
+
+/// A question that one of the baseline and another model answers rightly.
+public struct AnswerChange: Codable, Sendable, Equatable {
+  /// The baseline's answer is wrong; else the other model's.
+  public var isGained: Bool
+  /// nil where the question is about no clip.
+  public var video: String?
+  public var question: String
+  /// The right one.
+  public var answer: String
+  public var kind: String
+  /// Where it stands in the data, from 1.
+  public var line: Int
 }
 
 /// Kullback–Leibler divergence from the baseline's next-token distribution, over all tokens of all answers.
 public struct Divergence: Codable, Sendable, Equatable {
   /// nil where some value is infinite.
   public var mean: Double?
+  /// By clip.
+  public var meanInterval: Interval?
   public var median: Double?
   public var percentile99: Double?
   public var maximum: Double?
+
+  package init(mean: Double?) { self.mean = mean }
 }
 
 public struct KindResult: Codable, Sendable, Equatable {
   public var kind: String
+  /// Its answers are sentences that could be put in other words.
+  public var isDescription: Bool
   public var exactMatch: Proportion
 }
 

@@ -9,6 +9,7 @@ struct Subject {
   enum Making {
     /// Written to a model file for as long as it is measured.
     case conversion(ConversionOptions, CalibrationOptions?, SizeTarget?, hasFloatInputs: Bool)
+    /// A model file, or a checkpoint directory, that is there already.
     case file(String)
     /// The baseline with one part taken from the conversion of all parts.
     case part(String, ConversionOptions)
@@ -23,6 +24,8 @@ struct Subject {
   /// As reports call it.
   var name: String
   var making: Making
+  /// The name in words; nil where it needs none.
+  var words: String?
   /// In the table of what costs what, rather than among the variants.
   var isPart: Bool
 
@@ -102,7 +105,7 @@ extension Subject {
       Subject(
         name: $0.name,
         making: .conversion($0.conversion, $0.isCalibrated ? options.calibration : nil, $0.target, hasFloatInputs: $0.hasFloatInputs),
-        isPart: false)
+        words: $0.words, isPart: false)
     }
     subjects += options.files.map { Subject(name: $0, making: .file($0), isPart: false) }
     guard let bits = options.partBits else { return subjects }

@@ -11,12 +11,13 @@ struct HTMLReport {
     <head>
     <meta charset="utf-8">
     <meta name="viewport" content="width=device-width, initial-scale=1">
+    <meta name="color-scheme" content="light dark">
     <title>\(report.checkpoint.html): what each bit costs</title>
     <style>\(HTMLStyle.css)</style>
     </head>
     <body>
     <main>
-    \([opening, summary, sizes, layers, parts, kinds, costs, failures, notes].filter { !$0.isEmpty }.joined(separator: "\n"))
+    \([opening, summary, sizes, layers, parts, kinds, costs, changes, variants, failures, notes].filter { !$0.isEmpty }.joined(separator: "\n"))
     </main>
     </body>
     </html>
@@ -31,32 +32,61 @@ struct HTMLReport {
     <h1>What each bit costs</h1>
     <p class="lead"><b>\(report.checkpoint.html)</b> against itself with fewer bits, on \(report.clips) clips with \(report.questions) questions
     (\(report.tokens) answer tokens, \(report.frames) frames a clip).</p>
+    <p class="lead">\(Numbers.millions(report.parameters)) weights; measured on \(report.machine.html) with \(report.threads) threads,
+    \(report.kernels.html) kernels; <span class="date">\(report.date.html)</span>.</p>
+    \(advice)
     </header>
     """
   }
 
-  private var summary: String {
-    var table = HTMLTable([
-      "model", "bits a weight", "file", "KL mean", "KL median", "KL 99 %", "same top token", "perplexity", "exact match", "95 %",
-      "won / lost",
-    ])
-    for result in [report.baseline] + report.variants {
-      table.add(
-        [
-          HTMLTable.strong(result.name), result.bitsPerWeight.map { Numbers.fixed($0, 2) } ?? "",
-          result.fileBytes.map { formatBytes($0) } ?? "",
-          result.divergence.map { Numbers.small($0.mean) } ?? "", result.divergence.map { Numbers.small($0.median) } ?? "",
-          result.divergence.map { Numbers.small($0.percentile99) } ?? "", result.topAgreement.map { Numbers.percent($0.share) } ?? "",
-          result.perplexity.map { Numbers.fixed($0, 3) } ?? "–", "<b>\(Numbers.percent(result.exactMatch.share))</b>",
-          "<span class=\"soft\">\(Numbers.interval(result.exactMatch))</span>",
-          result.gained.map { "\($0) / \(result.lost ?? 0)" } ?? "",
-        ], style: result.name == report.baseline.name ? "base" : "")
+  /// What to choose, and what to beware of.
+  private var advice: String {
+    var paragraphs: [String] = []
+    if let choice = report.choice {
+      paragraphs.append("<p class=\"choice\">\(choice.reason.html)</p>")
     }
+    if let verdict = report.verdict { paragraphs.append("<p>\(verdict.html)</p>") }
+    paragraphs += report.notes.map { "<p class=\"warning\">\($0.html).</p>" }
+    return paragraphs.isEmpty ? "" : "<div class=\"advice\">\(paragraphs.joined(separator: "\n"))</div>"
+  }
+
+  private var hasDescriptions: Bool { report.baseline.descriptions != nil }
+
+  private static func soft(_ text: String) -> String { "<span class=\"soft\">\(text)</span>" }
+
+  private var summary: String {
+    var columns = ["model", "bits a weight", "file", "tokens/s", "KL mean", "95 %", "KL 99 %", "same top token", "perplexity", "right answers", "95 %"]
+    if hasDescriptions { columns.append("descriptions") }
+    var table = HTMLTable(columns + ["won / lost", "p"])
+    for result in [report.baseline] + report.variants {
+      let divergence = result.divergence
+      let chance = result.isWithinChance.map { $0 ? "noise" : "differs" } ?? ""
+      var cells = [HTMLTable.strong(result.name), result.bitsPerWeight.map { Numbers.fixed($0, 2) } ?? ""]
+      cells.append(result.fileBytes.map(Numbers.gigabytes) ?? "")
+      cells.append(result.tokensPerSecond.map(Numbers.rate) ?? "")
+      cells.append(divergence.map { Numbers.small($0.mean) } ?? "")
+      cells.append(Self.soft(divergence?.meanInterval.map(Numbers.smallInterval) ?? ""))
+      cells.append(divergence.map { Numbers.small($0.percentile99) } ?? "")
+      cells.append(result.topAgreement.map { Numbers.percent($0.share) } ?? "")
+      cells.append(result.perplexity.map { Numbers.fixed($0, 3) } ?? "–")
+      cells.append("<b>\(Numbers.percent(result.closed.share))</b>")
+      cells.append(Self.soft(Numbers.interval(result.closedBounds)))
+      if hasDescriptions { cells.append(result.descriptions.map { Numbers.percent($0.share) } ?? "") }
+      cells.append(result.gained.map { "\($0) / \(result.lost ?? 0)" } ?? "")
+      cells.append(result.pValue.map { "\(Numbers.probability($0).html) <small>\(chance)</small>" } ?? "")
+      let isChosen = result.name == report.choice?.name && result.pValue != nil
+      table.add(cells, style: result.name == report.baseline.name ? "base" : isChosen ? "chosen" : "")
+    }
+    let apart =
+      hasDescriptions ? ", of questions with one right answer; descriptions, which may be right in other words too, stand apart" : ""
     return section(
       "",
       """
       KL is the Kullback–Leibler divergence, in nats, of the next-token distribution given the video and the right answer so far.
-      Exact match is greedy; its interval is Wilson's.
+      Right answers are greedy and the given ones to the letter\(apart).
+      Intervals are 95 % of what other clips of the same sort would give (bootstrap by clip). Won and lost are questions that one of the two
+      models answers rightly; p is how likely chance alone makes them so uneven (McNemar’s exact test): from 0.05 on, and where the interval of
+      the change has 0 in it, the difference is noise. Tokens/s: generation with a short context on this machine.
       """, table.text)
   }
 
@@ -68,15 +98,15 @@ struct HTMLReport {
         result.divergence?.mean.map { .init(name: result.name, x: result.bitsPerWeight ?? 0, y: $0) }
       },
       xTitle: "bits a weight, in memory", yTitle: "mean KL (nats), less is better", yIsLogarithmic: true, prefersHigh: false)
-    let base = report.baseline.exactMatch
+    let (base, band) = (report.baseline.closed, report.baseline.closedBounds)
     let accuracy = ScatterChart(
       points: known.map {
         .init(
-          name: $0.name, x: $0.bitsPerWeight ?? 0, y: 100 * $0.exactMatch.share,
-          interval: 100 * $0.exactMatch.low...100 * $0.exactMatch.high)
+          name: $0.name, x: $0.bitsPerWeight ?? 0, y: 100 * $0.closed.share,
+          interval: 100 * $0.closedBounds.low...100 * max($0.closedBounds.low, $0.closedBounds.high))
       },
-      xTitle: "bits a weight, in memory", yTitle: "exact match (%), more is better", yIsLogarithmic: false, prefersHigh: true,
-      reference: (100 * base.share, 100 * base.low...100 * base.high), yLabel: { Numbers.fixed($0, $0 == $0.rounded() ? 0 : 1) },
+      xTitle: "bits a weight, in memory", yTitle: "right answers (%), more is better", yIsLogarithmic: false, prefersHigh: true,
+      reference: (100 * base.share, 100 * band.low...100 * max(band.low, band.high)), yLabel: { Numbers.fixed($0, $0 == $0.rounded() ? 0 : 1) },
       yLimits: 0...100)
     return section(
       "Quality against size",
@@ -117,11 +147,11 @@ struct HTMLReport {
         name: result.name, note: result.shareOfWeights.map { "\(Numbers.percent($0)) of the weights" } ?? "", value: value,
         beginsGroup: result.name == schemes[0])
     }
-    var table = HTMLTable(["alone", "KL mean", "KL 99 %", "same top token", "exact match", "won / lost"])
+    var table = HTMLTable(["alone", "KL mean", "KL 99 %", "same top token", "right answers", "won / lost"])
     for result in report.parts {
       table.add([
         HTMLTable.strong(result.name), Numbers.small(result.divergence?.mean), Numbers.small(result.divergence?.percentile99),
-        result.topAgreement.map { Numbers.percent($0.share) } ?? "", Numbers.percent(result.exactMatch.share),
+        result.topAgreement.map { Numbers.percent($0.share) } ?? "", Numbers.percent(result.closed.share),
         "\(result.gained ?? 0) / \(result.lost ?? 0)",
       ])
     }
@@ -132,24 +162,41 @@ struct HTMLReport {
       "<figure>\(DotChart(rows: rows, title: "mean KL (nats)").svg())</figure>" + table.text)
   }
 
+  /// Models side by side, so that a table fits a page.
+  private static let modelsInATable = 7
+
   private var kinds: String {
-    let models = [report.baseline] + report.variants
     guard report.baseline.kinds.count > 1 else { return "" }
+    var tables: [String] = []
+    for start in stride(from: 0, to: max(1, report.variants.count), by: Self.modelsInATable) {
+      tables.append(kinds([report.baseline] + report.variants.dropFirst(start).prefix(Self.modelsInATable)))
+    }
+    return section(
+      "Right answers by kind", "Under each share its 95 % interval (Wilson’s); tinted where it differs from the unquantized model’s.",
+      tables.joined(separator: "\n"), style: "kinds")
+  }
+
+  private func kinds(_ models: [ModelResult]) -> String {
     var table = HTMLTable(["kind", "questions"] + models.map(\.name))
-    for kind in report.baseline.kinds {
-      let cells = models.map { model -> String in
-        guard let found = model.kinds.first(where: { $0.kind == kind.kind })?.exactMatch else { return "" }
-        let change = found.share - kind.exactMatch.share
+    func row(_ name: String, _ proportions: [Proportion?], style: String = "") {
+      guard let base = proportions.first ?? nil else { return }
+      let cells = proportions.map { proportion -> String in
+        guard let found = proportion else { return "" }
+        let change = found.share - base.share
         let tint = change < 0 ? "worse" : change > 0 ? "better" : ""
         let strength = min(0.55, abs(change) * 2.2)
         let style = tint.isEmpty ? "" : " class=\"\(tint)\" style=\"--tint:\(Numbers.fixed(strength, 2))\""
         return "<span\(style)>\(Numbers.percent(found.share))<small>\(Numbers.interval(found))</small></span>"
       }
-      table.add([HTMLTable.strong(kind.kind), "\(kind.exactMatch.total)"] + cells)
+      table.add([HTMLTable.strong(name), "\(base.total)"] + cells, style: style)
     }
-    return section(
-      "Exact match by kind", "Under each share its 95 % interval; tinted where it differs from the unquantized model's.", table.text,
-      style: "kinds")
+    let kinds = report.baseline.kinds
+    for kind in kinds.filter({ !$0.isDescription }) + kinds.filter(\.isDescription) {
+      if kind.isDescription, kind == kinds.first(where: \.isDescription) { row("all closed", models.map(\.closed), style: "base") }
+      row(kind.kind, models.map { model in model.kinds.first { $0.kind == kind.kind }?.exactMatch })
+    }
+    row(hasDescriptions ? "all" : "all closed", models.map(\.exactMatch), style: "base")
+    return table.text
   }
 
   private var costs: String {
@@ -169,6 +216,36 @@ struct HTMLReport {
       "Seconds and memory",
       "Of the whole run: \(report.clips) clips, each encoded once. \(report.kernels.html) kernels, \(report.threads) threads.",
       table.text)
+  }
+
+  /// The questions that each variant won and lost.
+  private var changes: String {
+    let changed = report.variants.filter { $0.changes?.isEmpty == false }
+    guard !changed.isEmpty else { return "" }
+    let tables = changed.map { result -> String in
+      var table = HTMLTable(["", "clip", "question", "right answer", "kind"])
+      for change in result.changes ?? [] {
+        table.add([change.isGained ? "won" : "lost", (change.video ?? "").html, change.question.html, change.answer.html, change.kind.html])
+      }
+      let title = "\(HTMLTable.strong(result.name)): \(result.gained ?? 0) won, \(result.lost ?? 0) lost"
+      return "<details\((result.changes ?? []).count <= 8 ? " open" : "")><summary>\(title)</summary>\(table.text)</details>"
+    }
+    return section(
+      "Answers won and lost", "Won: only this variant’s answer is right; lost: only the unquantized model’s.", tables.joined(separator: "\n"),
+      style: "changes")
+  }
+
+  private var variants: String {
+    let described = ([report.baseline] + report.variants).filter { $0.description != nil }
+    guard !described.isEmpty else { return "" }
+    var table = HTMLTable(["model", "what it is", "file", "in memory", "bits a weight"])
+    for result in described {
+      table.add([
+        HTMLTable.strong(result.name), (result.description ?? "").html, result.fileBytes.map(Numbers.gigabytes) ?? "",
+        result.residentBytes.map(Numbers.gigabytes) ?? "", result.bitsPerWeight.map { Numbers.fixed($0, 2) } ?? "",
+      ])
+    }
+    return section("What the names stand for", "", table.text, style: "words")
   }
 
   private var failures: String {

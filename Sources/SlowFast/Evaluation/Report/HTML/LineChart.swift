@@ -10,9 +10,8 @@ struct LineChart {
   var lines: [Line]
   var title: String
 
-  /// Told apart by most eyes, and readable on white.
-  static let colors = ["#1f5fbf", "#d1622b", "#2d8659", "#8a4fbf", "#b8336a", "#5b6b7d", "#a07c1c", "#1a8a99"]
-  static func color(_ index: Int) -> String { colors[index % colors.count] }
+  static let colorCount = HTMLStyle.seriesColors.count
+  static func color(_ index: Int) -> String { "var(--series\(index % colorCount))" }
 
   func svg(width: Double = 1060, height: Double = 360) -> String {
     var svg = SVG(width: width, height: height)
@@ -46,7 +45,7 @@ struct LineChart {
     for (index, line) in lines.enumerated() {
       let points = stages.enumerated().compactMap { place, stage in line.values[stage].map { (place, $0) } }
       let drawn = points.map { (x: place($0.0), y: y.place($0.1)) }
-      svg.path(drawn, index >= Self.colors.count ? "series dashed" : "series", color: Self.color(index))
+      svg.path(drawn, index >= Self.colorCount ? "series dashed" : "series", color: Self.color(index))
       for (point, value) in zip(drawn, points) {
         svg.circle(
           point.x, point.y, 2.6, "dot", color: Self.color(index), title: "\(line.name), \(stages[value.0]): \(Numbers.small(value.1))")

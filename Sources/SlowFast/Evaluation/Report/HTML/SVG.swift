@@ -56,7 +56,7 @@ extension String {
   /// As text of a page.
   var html: String {
     var result = ""
-    for character in escaped() {
+    for character in escaped(limit: 4000) {
       switch character {
       case "&": result += "&amp;"
       case "<": result += "&lt;"
