@@ -13,6 +13,7 @@ struct Main {
       try line.check()
       var command = try SlowFastCommand.parseAsRoot(CommandLine.systemArguments)
       try command.run()
+      Display.clearLine()
     } catch {
       exit(report(error, line))
     }
@@ -22,18 +23,23 @@ struct Main {
     switch error {
     case SlowFastError.cancelled:
       Display.printError("interrupted")
-      return 130
+      return line.failed("interrupted", status: 130)
+    case let error as OutputError:
+      if !error.isBrokenPipe { Display.printError("error: \(error)") }
+      return 1
     case let error as SlowFastError:
-      Display.printError("error: \(error)\(error.isExistingOutput ? "; --force replaces it" : "")")
-      return error.isWrongUsage ? 2 : 1
+      let message = "\(error)\(error.isExistingOutput ? "; --force replaces it" : "")"
+      Display.printError("error: \(message)")
+      return line.failed(message, status: error.isWrongUsage ? 2 : 1)
     default:
       if let code = error as? ExitCode { return code.rawValue }
       if SlowFastCommand.exitCode(for: error) == .success {
-        print(SlowFastCommand.fullMessage(for: error))
+        do throws(OutputError) { try Display.print(SlowFastCommand.fullMessage(for: error)) } catch { return report(error, line) }
         return 0
       }
-      Display.printError("error: \(line.message(of: error))\n\(line.reference)")
-      return 2
+      let message = line.message(of: error)
+      Display.printError("error: \(message)\n\(line.reference)")
+      return line.failed(message, status: 2)
     }
   }
 }

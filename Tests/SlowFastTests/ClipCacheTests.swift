@@ -40,6 +40,24 @@ final class Counter: Sendable {
 
   private func bytes() throws -> Int { try entries().reduce(0) { $0 + (try Data(contentsOf: URL(fileURLWithPath: "\(cache)/\($1)"))).count } }
 
+  /// A conversation that is begun anew keeps the prompt up to the clip, which is in the decoder's cache only.
+  @Test(arguments: SlowAttention.allCases)
+  func startingOver(attention: SlowAttention) throws {
+    for _ in 0..<2 {
+      let session = try session("clip", attention: attention)
+      try watch(session, [clip(1)])
+      let first = try session.ask("What happens?", options: greedy(6))
+      let second = try session.ask("And then?", options: greedy(6))
+      session.startOver()
+      #expect(try session.ask("What happens?", options: greedy(6)) == first)
+      #expect(try session.ask("And then?", options: greedy(6)) == second)
+      // The text after the clip alone.
+      session.startOver()
+      _ = try session.ask("What happens?", options: greedy(6))
+      #expect(session.statistics.promptTokens < 40 && session.statistics.cachedPromptTokens == 0)
+    }
+  }
+
   /// A conversation that begins with what a cache has goes as the one that filled it, in every way of reading the slow tokens.
   @Test(arguments: ["clip", "vanilla", "strides", "image"], SlowAttention.allCases)
   func conversationsAreTheSame(name: String, attention: SlowAttention) throws {

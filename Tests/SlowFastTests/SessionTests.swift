@@ -74,6 +74,27 @@ import Testing
     #expect(try session.ask(Self.first, options: greedy(6)) == before)
   }
 
+  /// Exactly: what the conversation left in the decoder's cache, and what an answer that was stopped left, counts no longer.
+  @Test(arguments: ["vanilla", "clip"], SlowAttention.allCases)
+  func startingOverKeepsTheClip(name: String, attention: SlowAttention) throws {
+    let session = try session(name, attention)
+    let first = try session.ask(Self.first, options: greedy(6))
+    let second = try session.ask(Self.second, options: greedy(6))
+    for _ in 0..<2 {
+      session.startOver()
+      #expect(try session.ask(Self.first, options: greedy(6)) == first)
+      #expect(try session.ask(Self.second, options: greedy(6)) == second)
+      _ = failure { _ = try session.ask("Else?", options: greedy(6), isCancelled: { true }) }
+    }
+    session.startOver()
+    #expect(try session.ask(Self.second, options: greedy(6)) == self.session(name, attention).ask(Self.second, options: greedy(6)))
+    #expect(session.statistics.encodedFrames == 3)
+  }
+
+  @Test func endsInWords() {
+    #expect([Answer.EndReason.stopToken, .maximumTokens, .stoppedByCaller].map(\.words) == ["stop token", "token limit", "stopped"])
+  }
+
   @Test func aCancelledClip() throws {
     let session = try Session(try VideoLanguageModel(path: Golden.path("vanilla")))
     guard case .cancelled = failure({

@@ -14,6 +14,8 @@ public struct GenerationOptions: Sendable, Equatable {
   /// as in the published inference code, which generates from embeddings.
   public var repetitionPenalty: Float = 1
   public var seed: UInt64 = 0
+  /// Whether tokens are drawn, so that the seed counts.
+  public var isDrawn: Bool { temperature > 0 && topK != 1 }
   /// Tokens that end an answer.
   public var stopTokens: Set<Int32> = []
 

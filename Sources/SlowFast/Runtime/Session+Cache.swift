@@ -123,6 +123,7 @@ extension Session {
       }
     }
     conversation.settled = count
+    prefixTokens = count
     // Everything that is made of them is in the decoder's cache.
     for index in clips.indices { clips[index].tokens = nil }
     return read

@@ -23,6 +23,7 @@ extension Session {
     cachedPrefix = nil
     generator = nil
     conversation = Conversation()
+    prefixTokens = 0
     statistics = RunStatistics()
     (statistics.kernels, statistics.threads) = (engine.kernels.name, pool.threadCount)
     guard !sources.isEmpty else { return }

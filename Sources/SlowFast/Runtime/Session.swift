@@ -80,6 +80,9 @@ public final class Session {
     var answer: [Int32]?
   }
 
+  /// Tokens up to the last clip that every conversation begins with and that are in the decoder's cache only.
+  var prefixTokens = 0
+
   public init(_ model: VideoLanguageModel, options: SessionOptions = SessionOptions()) throws(SlowFastError) {
     try options.validate()
     self.model = model
@@ -139,6 +142,13 @@ public final class Session {
     conversation.answer = answer.tokens
     statistics.generatedTokens = answer.tokens.count
     return answer
+  }
+
+  /// Forgets the conversation and keeps the clips: the next question is answered as the first.
+  public func startOver() {
+    conversation = Conversation()
+    conversation.settled = prefixTokens
+    generator?.truncate(to: prefixTokens)
   }
 
   private func generate(
@@ -233,6 +243,15 @@ public final class Session {
 public struct Answer: Sendable, Equatable {
   public enum EndReason: String, Sendable, Codable {
     case stopToken, maximumTokens, stoppedByCaller
+
+    /// In words, for people and for output that programs read.
+    public var words: String {
+      switch self {
+      case .stopToken: "stop token"
+      case .maximumTokens: "token limit"
+      case .stoppedByCaller: "stopped"
+      }
+    }
   }
   /// Without white space at its ends, as the published code prints it.
   public var text = ""

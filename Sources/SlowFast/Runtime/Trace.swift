@@ -42,28 +42,30 @@ public struct Trace: Sendable {
 extension Session {
   /// Runs a clip and a question and keeps everything on the way; greedy, `generate` tokens without regard to stop tokens.
   public func trace(
-    _ source: ClipSource, sampling: SamplingRequest, question: String, generate: Int = 0, isCancelled: @escaping @Sendable () -> Bool = { false }
+    _ source: ClipSource, sampling: SamplingRequest, question: String, generate: Int = 0, progress: @escaping ProgressHandler = { _ in },
+    isCancelled: @escaping @Sendable () -> Bool = { false }
   ) throws(SlowFastError) -> Trace {
     let recorder = TraceRecorder(config: model.config)
-    try watch([source], sampling: sampling, isCancelled: isCancelled, observer: recorder)
-    return try trace(question, generate: generate, recorder: recorder, isCancelled: isCancelled)
+    try watch([source], sampling: sampling, progress: progress, isCancelled: isCancelled, observer: recorder)
+    return try trace(question, generate: generate, recorder: recorder, progress: progress, isCancelled: isCancelled)
   }
 
   /// The second half of a trace: prompt and answer.
   func trace(
-    _ question: String, generate: Int, recorder: TraceRecorder, isCancelled: @escaping @Sendable () -> Bool
+    _ question: String, generate: Int, recorder: TraceRecorder, progress: @escaping ProgressHandler = { _ in },
+    isCancelled: @escaping @Sendable () -> Bool
   ) throws(SlowFastError) -> Trace {
     let prompt = try makePrompt(question, cached: 0)
     guard prompt.tokenCount <= model.config.contextLength else {
       throw .promptTooLong(tokens: prompt.tokenCount, limit: model.config.contextLength)
     }
-    let generator = try readyGenerator(capacity: prompt.tokenCount + generate, progress: { _ in })
+    let generator = try readyGenerator(capacity: prompt.tokenCount + generate, progress: progress)
     generator.isCancelled = isCancelled
     // Beside another implementation: rows of the head that no answer may choose are shown, and chosen, as it does.
     generator.answerVocabulary = model.config.vocabularySize
     defer { generator.answerVocabulary = model.answerVocabulary }
     generator.observer = { layer, _, x in recorder.add(layer: layer, x) }
-    var logits = try generator.prefill(prompt)
+    var logits = try generator.prefill(prompt) { progress(.prefilling(token: $0, of: prompt.tokenCount)) }
     generator.observer = nil
     var greedy = Sampler(GenerationOptions())
     var generated: [Int32] = []

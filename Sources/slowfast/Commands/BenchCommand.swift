@@ -60,11 +60,11 @@ struct BenchCommand: ParsableCommand {
     options.threads = threads
     try options.validate()
     options.clip = try clip.map { try VisualSource(opening: $0) }
+    let line = ProgressLine()
     let report = try Benchmark.run(
-      try VideoLanguageModel(path: model), options: options, progress: { Display.showProgress("timing \($0)") },
+      try VideoLanguageModel(path: model), options: options, progress: { line.show("timing \($0)") },
       isCancelled: { Interrupt.isRequested })
-    Display.clearLine()
-    if json { try Display.printJSON(report) } else { print(Report.benchmark(report)) }
+    if json { try Display.printJSON(report) } else { try Display.print(Report.benchmark(report)) }
   }
 }
 

@@ -8,44 +8,27 @@ struct ChatCommand: ParsableCommand {
     abstract: "Several questions about the same clip.",
     usage: "slowfast chat MODEL [CLIP…] [OPTIONS]",
     discussion: """
-      The clip is encoded once; keys and values of the conversation are kept. Type a question and Enter; Ctrl-C stops an answer, \
-      an empty line or Ctrl-D ends. Questions may also be piped in, one a line.
+      The clip is encoded once; keys and values of the conversation are kept. At a terminal, type a question and Enter; /help lists the \
+      commands: /clear, /frames, /save FILE, /quit. Ctrl-C stops an answer; Ctrl-D, or Ctrl-C twice, ends. The lines that were entered \
+      are kept in $XDG_STATE_HOME/slowfast/history, or ~/.local/state/slowfast/history, for the arrow keys.
+
+      Questions may also be piped in, one a line: each answer is followed by an empty line, blank lines are skipped. What one question \
+      fails of is told on the error stream, the next is asked, and the status is 1 in the end.
       """)
 
   @OptionGroup var clip: ClipArguments
+  @Flag(help: "Each question begins a conversation of its own.")
+  var fresh = false
+  @Flag(name: [.customLong("json"), .customLong("jsonl")], help: "Print a JSON object a line for each answer; errors are objects too.")
+  var json = false
 
   func run() throws {
     let opened = try clip.open()
-    let session = opened.session
     try opened.checkMemory(question: "")
     let progress = ProgressLine()
-    try opened.watch(progress)
-
-    let isInteractive = isatty(STDIN_FILENO) == 1
-    while true {
-      if isInteractive { Display.stream("> ") }
-      guard let question = readLine(), !question.isEmpty else { break }
-      do {
-        _ = try session.ask(
-          question, options: opened.options, progress: progress.show, isCancelled: { Interrupt.isRequested }, onText: AnswerPrinter().print)
-        Display.stream("\n")
-        opened.printWarnings()
-      } catch {
-        try goOn(after: error, isInteractive: isInteractive)
-      }
-    }
-    if isInteractive { print() }
-  }
-
-  /// At a terminal an answer that was stopped, or a question that is too long, does not end the conversation.
-  private func goOn(after error: SlowFastError, isInteractive: Bool) throws {
-    guard isInteractive else { throw error }
-    switch error {
-    case .cancelled:
-      Interrupt.clear()
-      Display.printError("\n(stopped; the question is forgotten)")
-    case .promptTooLong: Display.printError("error: \(error)")
-    default: throw error
-    }
+    try opened.watch(progress, printsWarnings: !json)
+    let chat = Chat(opened, model: clip.model, clips: clip.inputs, progress: progress, isFresh: fresh, isJSON: json)
+    if isatty(STDIN_FILENO) == 1 { try chat.runAtTerminal() } else { try chat.runPiped() }
+    if chat.hasFailed { throw ExitCode(1) }
   }
 }

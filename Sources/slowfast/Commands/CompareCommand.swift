@@ -78,12 +78,11 @@ struct CompareCommand: ParsableCommand {
         case .warning(let text): Display.printError("warning: \(text)")
         }
       }, isCancelled: { Interrupt.isRequested })
-    Display.clearLine()
-    if json { return Display.stream(String(decoding: try report.json(), as: UTF8.self) + "\n") }
-    print(report.text)
+    if json { return try Display.stream(String(decoding: try report.json(), as: UTF8.self) + "\n") }
+    try Display.print(report.text)
     for failure in report.failures {
       Display.printError("warning: \(failure.video.escaped()) left out (\(failure.model.escaped())): \(failure.reason)")
     }
-    print("\n\(output.escaped())/report.html and report.json")
+    try Display.print("\n\(output.escaped())/report.html and report.json")
   }
 }

@@ -101,8 +101,7 @@ struct ConvertCommand: ParsableCommand {
     let calibrating: (CalibrationProgress) -> Void = { line.line($0.stage, $0.done, $0.total, "\($0.done) of \($0.total)") }
     if dryRun {
       let report = try conversion.report(calibrating: calibrating, isCancelled: { Interrupt.isRequested })
-      Display.clearLine()
-      if json { try Display.printJSON(report) } else { print(report.text) }
+      if json { try Display.printJSON(report) } else { try Display.print(report.text) }
       if report.problem != nil { throw ExitCode(1) }
       return
     }
@@ -113,10 +112,9 @@ struct ConvertCommand: ParsableCommand {
           "converting", progress.doneByteCount, progress.totalByteCount, before: progress.resumedByteCount,
           "\(progress.index + 1)/\(progress.count)")
       }, calibrating: calibrating, isCancelled: { Interrupt.isRequested })
-    Display.clearLine()
     if json { return try Display.printJSON(summary) }
     for name in summary.nonfiniteTensors { Display.printError("warning: \(name.escaped()) has NaN or infinite values") }
-    print(
+    try Display.print(
       "\(summary.path.escaped()): \(formatBytes(summary.fileBytes)), \(Display.fixed(summary.bitsPerWeight, 2)) bits a weight in memory, "
         + "\(Display.fixed(summary.storedBitsPerWeight, 2)) in the file; \(Display.seconds(summary.seconds)), "
         + "\(Display.fixed(summary.megabytesPerSecond, 0)) MB/s"

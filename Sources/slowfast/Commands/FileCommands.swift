@@ -17,8 +17,8 @@ struct InspectCommand: ParsableCommand {
   func run() throws {
     let summary = try ModelSummary(path: model)
     if json { return try Display.printJSON(summary) }
-    print(Report.summary(summary))
-    if tensors { print("\n" + Report.tensors(summary)) }
+    try Display.print(Report.summary(summary))
+    if tensors { try Display.print("\n" + Report.tensors(summary)) }
   }
 }
 
@@ -40,13 +40,12 @@ struct VerifyCommand: ParsableCommand {
       progress.line("verifying", done, total, "\(formatBytes(done)) of \(formatBytes(total))")
       return !Interrupt.isRequested
     }
-    Display.clearLine()
     if json {
       try Display.printJSON(damage)
     } else if damage.isEmpty {
-      print("\(model.escaped()): every checksum is right")
+      try Display.print("\(model.escaped()): every checksum is right")
     } else {
-      for item in damage { print(item.description) }
+      for item in damage { try Display.print(item.description) }
     }
     if !damage.isEmpty { throw ExitCode(1) }
   }
@@ -85,6 +84,5 @@ struct RewriteArguments: ParsableArguments {
       progress.line("rewriting", done, total, "\(formatBytes(done)) of \(formatBytes(total))")
       return !Interrupt.isRequested
     }
-    Display.clearLine()
   }
 }

@@ -1,11 +1,12 @@
 import ArgumentParser
 import SlowFast
+import Support
 
 struct RunCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "run",
     abstract: "Ask about a video, an image or a directory of images, or about none.",
-    usage: "slowfast run MODEL [CLIP…] -q QUESTION [OPTIONS]",
+    usage: "slowfast run MODEL [CLIP…] -q QUESTION… [OPTIONS]",
     discussion: """
         slowfast run model.sfq clip.mp4 -q "What happens?" \\
           --frames 32 --start 10 --end 40
@@ -14,60 +15,84 @@ struct RunCommand: ParsableCommand {
 
       Decodes the clip, encodes its frames, reads the prompt and streams the answer. The model is an .sfq file, or a checkpoint directory, \
       whose weights are used as they are. Several clips follow each other in the prompt.
+
+      Several -q are asked independently, each as in a run of its own, of a clip that is encoded once; each answer then stands below its \
+      question. With --json they give a line of JSON each. A question that fails is told, the others are answered, and the status is 1.
       """)
 
   @OptionGroup var clip: ClipArguments
-  @Option(name: [.short, .long], help: "What to ask.")
-  var question: String
+  @Option(
+    name: [.short, .long],
+    help: "What to ask; @FILE is read from a file, - from standard input, and @@ stands for an @ at the beginning. May be repeated.")
+  var question: [String]
   @Flag(help: "Print frames, tokens and bytes of memory, and stop.")
   var plan = false
   @Flag(help: "Print what each stage took.")
   var stats = false
-  @Flag(help: "Print one JSON object instead of text.")
+  @Flag(help: "Print a JSON object instead of text; several questions give one a line. Errors are objects too.")
   var json = false
+  @Flag(help: "Print JSON objects one a line.")
+  var jsonl = false
 
   func run() throws {
+    let questions = try QuestionText.read(question)
     let opened = try clip.open()
-    let (session, options) = (opened.session, opened.options)
-    let plan = opened.plan(question: question)
-    if self.plan {
-      if json { try Display.printJSON(plan) } else { print(Report.plan(plan)) }
+    let plans = questions.map { opened.plan(question: $0) }
+    guard let largest = plans.indices.max(by: { plans[$0].peakBytes < plans[$1].peakBytes }) else { return }
+    let (isJSON, onOneLine) = (json || jsonl, jsonl || questions.count > 1)
+    if plan {
+      if isJSON { try Display.printJSON(plans[largest], onOneLine: jsonl) } else { try Display.print(Report.plan(plans[largest])) }
       return
     }
-    try opened.checkMemory(question: question)
-
+    try opened.checkMemory(question: questions[largest])
     let progress = ProgressLine()
-    try opened.watch(progress, printsWarnings: !json)
-    let printer = AnswerPrinter(isSilent: json)
-    let answer = try session.ask(question, options: options, progress: progress.show, isCancelled: { Interrupt.isRequested }, onText: printer.print)
-    Display.clearLine()
-    if json {
-      try Display.printJSON(RunOutput(answer: answer, seed: options.seed, plan: plan, statistics: session.statistics))
-    } else {
-      print()
-      opened.printWarnings()
-      if stats { print(Report.statistics(session.statistics, answer: answer, seed: options.seed)) }
+    try opened.watch(progress, printsWarnings: !isJSON)
+
+    var hasFailed = false
+    for (index, question) in questions.enumerated() {
+      if !isJSON, questions.count > 1 { try Display.print((index > 0 ? "\n" : "") + question.quotedLines) }
+      opened.session.startOver()
+      let printer = AnswerPrinter(isSilent: isJSON)
+      let answer: Answer
+      do throws(SlowFastError) {
+        answer = try opened.session.ask(
+          question, options: opened.options, progress: progress.show, isCancelled: { Interrupt.isRequested }, onText: printer.print)
+      } catch {
+        guard questions.count > 1, case .promptTooLong = error else { throw error }
+        hasFailed = true
+        try QuestionFailure.tell("\(error)", question: question, isJSON: isJSON)
+        continue
+      }
+      try show(answer, to: question, opened, plans[index], printer, onOneLine: onOneLine)
     }
+    if hasFailed { throw ExitCode(1) }
+  }
+
+  private func show(
+    _ answer: Answer, to question: String, _ opened: OpenedClips, _ plan: MemoryPlan, _ printer: AnswerPrinter, onOneLine: Bool
+  ) throws {
+    let statistics = opened.session.statistics
+    if json || jsonl {
+      let record = AnswerRecord(answer, to: question, about: clip.inputs, options: opened.options, plan: plan, statistics: statistics)
+      return try Display.printJSON(record, onOneLine: onOneLine)
+    }
+    try printer.finish()
+    opened.printWarnings()
+    if stats { try Display.print(Report.statistics(statistics, answer: answer, options: opened.options)) }
   }
 }
 
-/// What `run --json` prints.
-private struct RunOutput: Encodable {
-  var answer: String
-  var tokens: [Int32]
-  var endReason: String
-  var seed: UInt64
-  var plan: MemoryPlan
-  var statistics: RunStatistics
-  var peakResidentBytes: Int?
+/// One of several questions that has no answer: a line on the error stream, and an object where output is JSON.
+enum QuestionFailure {
+  static func tell(_ message: String, question: String?, isJSON: Bool) throws {
+    Display.printError("error: \(message)")
+    if isJSON { try Display.printJSON(ErrorRecord(message, status: 1, question: question), onOneLine: true) }
+  }
+}
 
-  init(answer: Answer, seed: UInt64, plan: MemoryPlan, statistics: RunStatistics) {
-    self.answer = answer.text
-    tokens = answer.tokens
-    endReason = answer.endReason.rawValue
-    self.seed = seed
-    self.plan = plan
-    self.statistics = statistics
-    peakResidentBytes = RunStatistics.peakResidentBytes
+extension String {
+  /// A question above its answer: each line after `> `.
+  var quotedLines: String {
+    split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).map { "> " + String($0).escaped(limit: 2000) }.joined(separator: "\n")
   }
 }

@@ -45,7 +45,7 @@ struct TokenizeCommand: ParsableCommand {
     let tokenizer = try Tokenizer(model: model)
     if !decode.isEmpty {
       let decoded = try tokenizer.text(of: try ids())
-      if json { try Display.printJSON(["text": decoded]) } else { print(decoded) }
+      if json { try Display.printJSON(["text": decoded]) } else { try Display.print(decoded) }
       return
     }
     let input: String
@@ -60,9 +60,9 @@ struct TokenizeCommand: ParsableCommand {
     if json {
       try Display.printJSON(["ids": ids])
     } else if pieces {
-      for id in ids { print("\(id)\t\(tokenizer.decode([id]).escaped())") }
+      for id in ids { try Display.print("\(id)\t\(tokenizer.decode([id]).escaped())") }
     } else {
-      print(ids.map(String.init).joined(separator: " "))
+      try Display.print(ids.map(String.init).joined(separator: " "))
     }
   }
 }

@@ -49,7 +49,7 @@ struct TraceCommand: ParsableCommand {
     let session = try Session(model, options: session.options)
     let trace = try session.trace(
       source, sampling: range.request(frames: frames.flatMap { Int($0) } ?? model.defaultFrameCount), question: question,
-      generate: generate,
+      generate: generate, progress: ProgressLine().show,
       isCancelled: { Interrupt.isRequested })
     try trace.write(to: output, replacing: force, inputs: inputs)
   }

@@ -103,7 +103,6 @@ struct OpenedClips {
 
   func watch(_ progress: ProgressLine, printsWarnings: Bool = true) throws {
     try session.watch(sources, sampling: request, progress: progress.show, isCancelled: { Interrupt.isRequested })
-    Display.clearLine()
     if printsWarnings { printWarnings() }
   }
 

@@ -28,7 +28,7 @@ enum Report {
     return lines.joined(separator: "\n")
   }
 
-  static func statistics(_ statistics: RunStatistics, answer: Answer, seed: UInt64) -> String {
+  static func statistics(_ statistics: RunStatistics, answer: Answer, options: GenerationOptions) -> String {
     let times = statistics.times
     func row(_ name: String, _ seconds: Double, _ rate: String = "") -> String {
       let cell = Display.fixed(seconds, 2)
@@ -41,9 +41,9 @@ enum Report {
     let cached = statistics.cachedPromptTokens > 0 ? " (after \(statistics.cachedPromptTokens) from the clip cache)" : ""
     var lines = [
       "",
-      "\(statistics.kernels) kernels, \(statistics.threads) threads, seed \(seed)",
+      "\(statistics.kernels) kernels, \(statistics.threads) threads\(options.isDrawn ? ", seed \(options.seed)" : "")",
       "\(statistics.frames) of \(statistics.decodedFrames) frames, \(statistics.fastTokens) fast and \(statistics.slowTokens) slow tokens, "
-        + "\(statistics.promptTokens) prompt\(cached) and \(statistics.generatedTokens) answer tokens (\(answer.endReason.rawValue))",
+        + "\(statistics.promptTokens) prompt\(cached) and \(statistics.generatedTokens) answer tokens (\(answer.endReason.words))",
       "frames: " + sources.joined(separator: ", "),
       row("clip cache", times.clipCache),
       row("load tower", times.loadVision),

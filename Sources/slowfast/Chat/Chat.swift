@@ -1,0 +1,189 @@
+import Foundation
+import SlowFast
+import Support
+
+/// A conversation: lines in, answers out.
+final class Chat {
+  private let opened: OpenedClips
+  private let clips: [String]
+  private let progress: ProgressLine
+  private let isFresh: Bool
+  private let isJSON: Bool
+  private var transcript: Transcript
+  /// Whether a piped question has no answer.
+  private(set) var hasFailed = false
+
+  init(_ opened: OpenedClips, model: String, clips: [String], progress: ProgressLine, isFresh: Bool, isJSON: Bool) {
+    (self.opened, self.clips, self.progress, self.isFresh, self.isJSON) = (opened, clips, progress, isFresh, isJSON)
+    transcript = Transcript(model: model, clip: ClipNames(names: clips))
+  }
+
+  // MARK: Piped
+
+  func runPiped() throws {
+    var reader = LineReader()
+    var isFirst = true
+    while case .line(let bytes) = reader.next(isInterrupted: { Interrupt.isRequested }) {
+      let line = isFirst ? String(question: bytes) : String(validating: bytes, as: UTF8.self)
+      isFirst = false
+      guard let line else {
+        try fail("a question is not UTF-8", question: nil)
+        continue
+      }
+      switch ChatLine(line) {
+      case .quit: return
+      case .question(let question):
+        let printer = AnswerPrinter(isSilent: isJSON)
+        let answer: Answer
+        do throws(SlowFastError) {
+          answer = try ask(question, printer, isCancelled: { Interrupt.isRequested })
+        } catch {
+          if case .cancelled = error { throw error }
+          try fail("\(error)", question: question)
+          continue
+        }
+        try show(answer, to: question, printer)
+      case .unknown(let text): try fail(ChatLine.hint(text), question: nil)
+      case let command: try obey(command) { try fail($0, question: nil) }
+      }
+    }
+    if Interrupt.isRequested { throw SlowFastError.cancelled }
+  }
+
+  private func fail(_ message: String, question: String?) throws {
+    hasFailed = true
+    try QuestionFailure.tell(message, question: question, isJSON: isJSON)
+  }
+
+  // MARK: At a terminal
+
+  func runAtTerminal() throws {
+    // Where answers go elsewhere, the prompt is not among them.
+    let isEdited = isatty(STDOUT_FILENO) == 1 && !isJSON
+    let editor = isEdited ? LineEditor() : nil
+    var keptHistory = ChatHistory()
+    for line in keptHistory?.lines() ?? [] { editor?.remember(line) }
+    var reader = LineReader()
+    var last = ""
+    var wasInterrupted = false
+    ChatInterrupt.install()
+    Display.printError("A question and Enter; /help lists the commands; Ctrl-D or /quit ends.")
+    while true {
+      ChatInterrupt.begin(answering: false)
+      let event: LineReader.Event
+      if let editor {
+        Display.clearLine()
+        event = editor.next(prompt: "> ", isInterrupted: { ChatInterrupt.isPressed })
+      } else {
+        if isEdited { try Display.stream("> ") } else { Output.writeError("> ") }
+        event = reader.next(isInterrupted: { ChatInterrupt.isPressed })
+      }
+      switch event {
+      case .end:
+        return Output.writeError("\n")
+      case .interrupted:
+        Output.writeError("\n")
+        Display.lineWasEntered()
+        if wasInterrupted { return }
+        wasInterrupted = true
+        Display.printError("(Ctrl-C again, Ctrl-D or /quit ends)")
+        continue
+      case .line(let bytes):
+        Display.lineWasEntered()
+        wasInterrupted = false
+        guard let line = String(question: bytes) else {
+          Display.printError("error: the line is not UTF-8")
+          continue
+        }
+        if !line.isBlank, line != last {
+          last = line
+          editor?.remember(line)
+          if let history = keptHistory {
+            do throws(SystemError) { try history.append(line) } catch {
+              keptHistory = nil
+              Display.printError("warning: \(history.path.escaped()): the history is not kept: \(error.message)")
+            }
+          }
+        }
+        if ChatLine(line) == .quit { return }
+        try answer(ChatLine(line))
+      }
+    }
+  }
+
+  /// An answer that was stopped, or a question that fails, does not end the conversation.
+  private func answer(_ line: ChatLine) throws {
+    guard case .question(let question) = line else { return try obey(line) { Display.printError("error: \($0)") } }
+    ChatInterrupt.begin(answering: true)
+    let printer = AnswerPrinter(isSilent: isJSON)
+    let answer: Answer
+    do throws(SlowFastError) {
+      answer = try ask(question, printer, isCancelled: { ChatInterrupt.isPressed })
+    } catch {
+      if case .cancelled = error { return Display.printError("(stopped; the question is forgotten)") }
+      return try QuestionFailure.tell("\(error)", question: question, isJSON: isJSON)
+    }
+    try show(answer, to: question, printer)
+  }
+
+  // MARK: Both
+
+  private func ask(_ question: String, _ printer: AnswerPrinter, isCancelled: @escaping @Sendable () -> Bool) throws(SlowFastError) -> Answer {
+    if isFresh { opened.session.startOver() }
+    return try opened.session.ask(question, options: opened.options, progress: progress.show, isCancelled: isCancelled, onText: printer.print)
+  }
+
+  private func show(_ answer: Answer, to question: String, _ printer: AnswerPrinter) throws {
+    transcript.add(question, answer)
+    if isJSON {
+      let record = AnswerRecord(answer, to: question, about: clips, options: opened.options, statistics: opened.session.statistics)
+      return try Display.printJSON(record, onOneLine: true)
+    }
+    try printer.finish()
+    if isatty(STDIN_FILENO) == 0 { try Display.print() }
+    opened.printWarnings()
+  }
+
+  /// What a command says goes to the error stream: standard output has answers only.
+  private func obey(_ line: ChatLine, fail: (String) throws -> Void) throws {
+    switch line {
+    case .blank, .question, .quit: break
+    case .help: Display.printError(ChatLine.helpText)
+    case .clear:
+      opened.session.startOver()
+      transcript.turns = []
+      Display.printError("(a fresh conversation about the same \(clips.isEmpty ? "model" : "clip"))")
+    case .frames: Display.printError(framesText)
+    case .save(let name): try save(name, fail)
+    case .unknown(let text): try fail(ChatLine.hint(text))
+    }
+  }
+
+  private func save(_ name: String, _ fail: (String) throws -> Void) throws {
+    let home = ProcessInfo.processInfo.environment["HOME"]
+    let path = name.hasPrefix("~/") && home != nil ? (home ?? "") + name.dropFirst() : name
+    do {
+      try transcript.save(to: path)
+      Display.printError("(\(transcript.turns.count) \(transcript.turns.count == 1 ? "question" : "questions") in \(path.escaped()))")
+    } catch { try fail("\(error)") }
+  }
+
+  /// Which frames of each clip the model saw.
+  private var framesText: String {
+    if clips.isEmpty { return "no clip" }
+    return zip(clips, opened.session.samplingReports).map { name, report in
+      var lines = ["\(name.escaped()): \(report.frames.count) of \(report.decodedFrames) frames"]
+      var line = ""
+      for frame in report.frames {
+        let text = "\(frame.index) (\(Display.fixed(frame.seconds, 2)) s)"
+        if line.count + text.count > 74 {
+          lines.append("  " + line)
+          line = ""
+        }
+        line += (line.isEmpty ? "" : "  ") + text
+      }
+      if !line.isEmpty { lines.append("  " + line) }
+      return lines.joined(separator: "\n")
+    }.joined(separator: "\n")
+  }
+}
