@@ -11,6 +11,8 @@ public enum CheckpointError: Error, Equatable {
   case notADirectory(path: String, reason: String)
   /// It ended before bytes that were there when it was opened.
   case truncatedWhileReading(file: String, offset: Int)
+  /// It was written to while it was in use.
+  case changed(file: String)
   case fileTooLarge(file: String, bytes: Int, limit: Int)
 
   // The directory.
@@ -61,6 +63,7 @@ extension CheckpointError: CustomStringConvertible {
     case .notADirectory(let path, let reason): "\(path.escaped()): \(reason)"
     case .truncatedWhileReading(let file, let offset):
       "\(file.escaped()): nothing left to read at byte \(offset): the file has become shorter since it was opened"
+    case .changed(let file): "\(file.escaped()): was changed while it was used"
     case .fileTooLarge(let file, let bytes, let limit): "\(file.escaped()): \(bytes) bytes, expected at most \(limit)"
 
     case .noWeights(let directory, let hint):

@@ -20,6 +20,8 @@ public final class SourceFile: Sendable {
   private let descriptor: Int32
   /// The address of the whole file in memory, mapped when first asked for.
   private let mapped = Mutex<UInt?>(nil)
+  /// In the list of mapped files.
+  private let place = Mutex<Int?>(nil)
 
   public init(path: String) throws(CheckpointError) {
     // Without O_NONBLOCK opening a pipe would wait for a writer.
@@ -35,6 +37,7 @@ public final class SourceFile: Sendable {
   }
 
   deinit {
+    MappedFiles.remove(place.withLock { $0 })
     mapped.withLock { if let address = $0 { munmap(UnsafeMutableRawPointer(bitPattern: address), byteCount) } }
     close(descriptor)
   }
@@ -46,6 +49,13 @@ public final class SourceFile: Sendable {
       throw .cannotRead(file: path, reason: error.message)
     }
     guard count == buffer.count else { throw .truncatedWhileReading(file: path, offset: offset + count) }
+  }
+
+  /// Throws where the file was written to, or cut, since it was opened. A file that was replaced or removed is still there for who has it open.
+  public func checkUnchanged() throws(CheckpointError) {
+    let status: FileStatus
+    do throws(SystemError) { status = try FileStatus(descriptor: descriptor) } catch { throw .cannotRead(file: path, reason: error.message) }
+    guard status.hasSameBytes(as: opened) else { throw .changed(file: path) }
   }
 
   /// All of it; refused if it has more than `limit` bytes.
@@ -81,6 +91,7 @@ public final class SourceFile: Sendable {
       if address == nil {
         if let base = mmap(nil, byteCount, PROT_READ, MAP_PRIVATE, descriptor, 0), base != MAP_FAILED {
           address = UInt(bitPattern: base)
+          place.withLock { $0 = MappedFiles.add(base, byteCount: byteCount, path: path) }
         } else {
           failure = .cannotRead(file: path, reason: SystemError().message)
         }

@@ -1,3 +1,5 @@
+import Support
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -10,6 +12,8 @@ final class FileMapping: @unchecked Sendable {
   let base: UnsafeRawPointer
   private let pages: UnsafeMutableRawPointer
   private let pagesByteCount: Int
+  /// In the list of mapped files.
+  private let place: Int?
 
   init(_ file: SystemFile, _ range: Range<Int>) throws(ModelFileError) {
     // Touching a page beyond the end of a file that became shorter would end the program.
@@ -26,9 +30,13 @@ final class FileMapping: @unchecked Sendable {
     }
     pages = mapped
     base = UnsafeRawPointer(mapped) + (range.lowerBound - start)
+    place = MappedFiles.add(mapped, byteCount: pagesByteCount, path: file.path)
   }
 
-  deinit { munmap(pages, pagesByteCount) }
+  deinit {
+    MappedFiles.remove(place)
+    munmap(pages, pagesByteCount)
+  }
 
   /// Gives the pages back; they are read from the file again when they are next touched.
   func dropPages() { madvise(pages, pagesByteCount, MADV_DONTNEED) }

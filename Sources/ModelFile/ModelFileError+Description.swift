@@ -17,6 +17,7 @@ extension ModelFileError: CustomStringConvertible {
     case .cannotOpen(let path, let code): (path, "cannot be opened: \(SystemError(code).message)")
     case .cannotCreate(let path, let code): (path, "cannot be written: \(SystemError(code).message)")
     case .notRegularFile(let path): (path, "is not a regular file")
+    case .changed(let path): (path, "was changed while it was used")
     case .readFailed(let path, let offset, let code): (path, "reading at byte \(offset) failed: \(SystemError(code).message)")
     case .endedEarly(let path, let offset, let missing):
       (path, "ends at byte \(offset), where \(missing) more were expected: it became shorter while it was read")

@@ -8,6 +8,8 @@ public enum ModelFileError: Error, Equatable, Sendable {
   case notRegularFile(path: String)
   case readFailed(path: String, offset: Int, code: Int32)
   /// The file became shorter after it was opened.
+  /// It was written to while it was in use.
+  case changed(path: String)
   case endedEarly(path: String, offset: Int, missing: Int)
   case writeFailed(path: String, offset: Int, code: Int32)
   case diskFull(path: String, offset: Int, byteCount: Int)

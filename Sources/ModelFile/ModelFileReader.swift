@@ -1,10 +1,12 @@
 import Parallel
+import Support
 import Synchronization
 
 /// An open model file. Opening reads and checks the prelude and the table, and nothing else; every chunk is checked before its bytes
 /// are handed out.
 ///
-/// The file must not be changed while it is open. Files that are replaced by renaming, as the writer does it, are safe.
+/// The file must not be changed while it is open, which `checkUnchanged` tells. Files that are replaced by renaming, as the writer does it, are
+/// safe.
 public final class ModelFileReader: Sendable {
   public let path: String
   public let version: (major: Int, minor: Int)
@@ -19,6 +21,7 @@ public final class ModelFileReader: Sendable {
   public let tableChecksum: UInt64
 
   let file: SystemFile
+  private let opened: FileStatus
   let tableOffset: Int
   let verified: VerifiedChunks
   private let tensorIndex: [[UInt8]: Int]
@@ -26,6 +29,7 @@ public final class ModelFileReader: Sendable {
   public init(path: String) throws(ModelFileError) {
     self.path = path
     file = try SystemFile(reading: path)
+    opened = try file.status()
     let prelude = try Prelude(of: file)
     let bytes = try file.read(prelude.tableLength, at: prelude.tableOffset)
     let found = checksum(bytes)
@@ -40,6 +44,11 @@ public final class ModelFileReader: Sendable {
     chunkSize = table.chunkSize
     verified = VerifiedChunks(count: table.chunkCount)
     tensorIndex = Dictionary(table.tensors.enumerated().map { (Array($1.name.utf8), $0) }, uniquingKeysWith: { first, _ in first })
+  }
+
+  /// Throws where the file was written to, or cut, since it was opened.
+  public func checkUnchanged() throws(ModelFileError) {
+    guard try file.status().hasSameBytes(as: opened) else { throw .changed(path: path) }
   }
 
   /// nil where there is none of that name.

@@ -32,7 +32,7 @@ public final class ModelFileWriter {
   /// directory, a device or a link; and `.locked` while another process writes to the same name.
   public init(
     path: String, fingerprint: String, compression: ChunkCompression = .standard, chunkSize: Int = 2 << 20,
-    overwrite: Bool = false, inputs: [String] = [], pool: ThreadPool
+    overwrite: Bool = false, inputs: [String] = [], mode: UInt32 = 0o666, pool: ThreadPool
   ) throws(ModelFileError) {
     guard Format.chunkSizes.contains(chunkSize), chunkSize % 4096 == 0 else { throw .chunkSize(path: path, found: chunkSize) }
     do throws(OutputError) { try OutputFile.check(path, replacing: overwrite, inputs: inputs) } catch { throw .output(error) }
@@ -42,7 +42,7 @@ public final class ModelFileWriter {
     self.chunkSize = chunkSize
     encoder = ChunkEncoder(pool: pool, chunkSize: chunkSize, path: path)
     let setup = Journal.Setup(fingerprint: fingerprint, chunkSize: chunkSize, compression: compression)
-    partial = try PartialFile(at: path + ".partial", setup: setup, pool: pool)
+    partial = try PartialFile(at: path + ".partial", setup: setup, mode: mode, pool: pool)
     resumed = partial.tensors
     names = Set(resumed.map { Array($0.name.utf8) })
   }

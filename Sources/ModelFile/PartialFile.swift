@@ -20,10 +20,10 @@ final class PartialFile {
   private var journalEnd = 0
 
   /// Takes up what an earlier run of the same setup left, each tensor checked; whatever else is there goes.
-  init(at path: String, setup: Journal.Setup, pool: ThreadPool) throws(ModelFileError) {
-    file = try PartialFile.lock(path)
+  init(at path: String, setup: Journal.Setup, mode: mode_t, pool: ThreadPool) throws(ModelFileError) {
+    file = try PartialFile.lock(path, mode)
     journalPath = path + ".journal"
-    journal = try SystemFile(writing: journalPath)
+    journal = try SystemFile(writing: journalPath, mode: mode)
     let found = try journal.read(min(journal.status().byteCount, Format.maximumTableLength), at: 0)
     let dataLength = try file.status().byteCount
     if let entries = Journal.entries(found, setup: setup, dataLength: dataLength, path: journalPath) {
@@ -69,9 +69,9 @@ final class PartialFile {
     SystemCalls.remove(file.path)
   }
 
-  private static func lock(_ path: String) throws(ModelFileError) -> SystemFile {
+  private static func lock(_ path: String, _ mode: mode_t) throws(ModelFileError) -> SystemFile {
     while true {
-      let file = try SystemFile(writing: path)
+      let file = try SystemFile(writing: path, mode: mode)
       guard try file.lock() else { throw .locked(path: path) }
       // Between opening and locking, the process that held it may have renamed or removed it.
       let status = try file.status()

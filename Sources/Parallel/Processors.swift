@@ -1,11 +1,22 @@
+import CIntrinsics
 import Foundation
 
 extension ThreadPool {
-  /// Processors that this process may use; at least 1. Takes account of its affinity and of a container's limit on processor time.
+  /// Processors that this process may use; at least 1. Takes account of its affinity, which a container's cpuset is part of, and of a container's
+  /// limit on processor time.
   public static let availableProcessors: Int = {
-    let processors = max(1, ProcessInfo.processInfo.activeProcessorCount)
+    let processors = affinity() ?? max(1, ProcessInfo.processInfo.activeProcessorCount)
     return min(processors, processorLimit() ?? processors)
   }()
+
+  /// Processors that the system schedules this process on; nil where it does not say.
+  private static func affinity() -> Int? {
+    // Room for 16,384 processors: a set that is too short for the machine is refused.
+    var set = [UInt8](repeating: 0, count: 2048)
+    guard set.withUnsafeMutableBytes({ sf_sched_getaffinity(0, UInt($0.count), $0.baseAddress) }) == 0 else { return nil }
+    let count = set.reduce(0) { $0 + $1.nonzeroBitCount }
+    return count > 0 ? count : nil
+  }
 
   /// The control group's limit, rounded up; nil where there is none.
   private static func processorLimit() -> Int? {

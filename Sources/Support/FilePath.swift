@@ -51,9 +51,9 @@ extension String {
 
 extension SystemCalls {
   /// Makes a directory, and those that it is in, where they are not there.
-  public static func makeDirectory(_ path: String) throws(SystemError) {
+  public static func makeDirectory(_ path: String, mode: mode_t = 0o777) throws(SystemError) {
     guard !path.utf8.contains(0) else { throw SystemError(EINVAL) }
-    func make() -> Int32 { path.withFileName { mkdir($0, 0o777) } == 0 ? 0 : errno }
+    func make() -> Int32 { path.withFileName { mkdir($0, mode) } == 0 ? 0 : errno }
     var code = make()
     if code == ENOENT, let slash = path.dropLast().lastIndex(of: "/"), slash > path.startIndex {
       try makeDirectory(String(path[..<slash]))

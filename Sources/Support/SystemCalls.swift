@@ -192,9 +192,12 @@ public struct FileStatus: Equatable, Sendable {
     self.init(status)
   }
 
-  /// The same bytes, as far as the system tells: nothing was written to it, and it was not replaced.
-  public func isSameContent(as other: FileStatus) -> Bool {
-    isSameFile(as: other) && byteCount == other.byteCount && modified == other.modified && changed == other.changed
+  /// Nothing at all was done to it.
+  public func isUntouched(since other: FileStatus) -> Bool { hasSameBytes(as: other) && changed == other.changed }
+
+  /// Nothing was written to it, as far as its length and time tell. Names may have been given and taken since.
+  public func hasSameBytes(as other: FileStatus) -> Bool {
+    isSameFile(as: other) && byteCount == other.byteCount && modified == other.modified
   }
 
   public func isSameFile(as other: FileStatus) -> Bool { device == other.device && inode == other.inode }

@@ -8,6 +8,7 @@ import Support
 struct Main {
   static func main() {
     Interrupt.install()
+    MappedFiles.reportLostPages()
     let line = CommandLineCheck(arguments: CommandLine.systemArguments)
     do {
       try line.check()

@@ -21,7 +21,7 @@ struct CachedPrefix {
   /// nil where the entry does not hold what a model of that config needs.
   init?(_ entry: ClipCache.Entry, config: ModelConfig, type: FloatType) {
     guard let info = try? JSONDecoder().decode(Info.self, from: Data(entry.info)), (1...config.maximumPositions).contains(info.tokens),
-      (0...GenerationOptions.tokenLimit).contains(info.slowTokens)
+      (0...GenerationOptions.tokenLimit).contains(info.slowTokens), info.clips.allSatisfy(\.isPlausible)
     else { return nil }
     (tokens, slowTokens, clips) = (info.tokens, info.slowTokens, info.clips)
     tensors = entry.tensors

@@ -50,11 +50,18 @@ struct ClipCache {
   init(_ options: ClipCacheOptions) throws(SlowFastError) {
     self.options = options
     guard options.limit > 0 else { throw .badOption(name: "--cache-size", found: "\(options.limit)", expected: "more than 0") }
-    do { try FileManager.default.createDirectory(atPath: options.directory, withIntermediateDirectories: true) } catch {
-      throw .cannotCache(directory: options.directory, reason: "the directory cannot be made")
+    do throws(SystemError) { try SystemCalls.makeDirectory(options.directory, mode: 0o700) } catch {
+      throw .cannotCache(directory: options.directory, reason: "the directory cannot be made: \(error.message)")
     }
-    guard access(options.directory, W_OK | X_OK) == 0 else {
+    guard options.directory.withFileName({ access($0, W_OK | X_OK) }) == 0 else {
       throw .cannotCache(directory: options.directory, reason: "the directory cannot be written to")
+    }
+    // Whoever can write there decides what is answered.
+    if let status = FileStatus(path: options.directory) {
+      guard status.owner == geteuid() else { throw .cannotCache(directory: options.directory, reason: "the directory is another user's") }
+      guard status.mode & 0o022 == 0 else {
+        throw .cannotCache(directory: options.directory, reason: "others may write to the directory; chmod go-w makes it yours alone")
+      }
     }
   }
 
@@ -71,7 +78,8 @@ struct ClipCache {
       let tensors = try file.loadAll(of: file.tensors.map(\.name), pool: pool)
       // Used now: it goes last.
       utimes(path, nil)
-      return .found(Entry(info: info, tensors: Dictionary(uniqueKeysWithValues: tensors.map { ($0.name, $0) })))
+      // Names that differ may still be equal as Unicode has it.
+      return .found(Entry(info: info, tensors: Dictionary(tensors.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })))
     } catch {
       // Another process may have removed it since.
       if case .cannotOpen(_, ENOENT) = error { return .none }
@@ -86,9 +94,13 @@ struct ClipCache {
       return "the clip is not kept: it takes \(formatBytes(size)), the cache has room for \(formatBytes(options.limit))"
     }
     let path = path(key)
+    // One at a time makes room and fills it, so that several together stay within the limit.
+    let lock = try? SystemCalls.open(options.directory + "/.lock", O_RDWR | O_CREAT | O_NOFOLLOW, mode: 0o600)
+    defer { if let lock { close(lock) } }
+    if let lock { flock(lock, LOCK_EX) }
     evict(to: options.limit - size)
     do throws(ModelFileError) {
-      let writer = try ModelFileWriter(path: path, fingerprint: key.text, compression: .none, overwrite: true, pool: pool)
+      let writer = try ModelFileWriter(path: path, fingerprint: key.text, compression: .none, overwrite: true, mode: 0o600, pool: pool)
       do throws(ModelFileError) {
         // What an interrupted run has written of the same entry is taken over.
         for part in parts.dropFirst(writer.resumed.count) {
@@ -114,13 +126,13 @@ struct ClipCache {
 
   /// Removes the entries that were used least lately until the others take at most `limit` bytes, and what interrupted processes left.
   private func evict(to limit: Int) {
-    var entries: [(path: String, bytes: Int, used: Double)] = []
+    var entries: [(path: String, bytes: Int, used: Int64)] = []
     for name in (try? FileManager.default.contentsOfDirectory(atPath: options.directory)) ?? [] {
       let path = "\(options.directory)/\(name)"
       if name.hasSuffix(Self.suffix + ".partial") {
         removeIfAbandoned(path)
-      } else if name.hasSuffix(Self.suffix), let status = FileStatus(path) {
-        entries.append((path, status.bytes, status.modified))
+      } else if name.hasSuffix(Self.suffix), let status = FileStatus(path: path, followingLinks: false) {
+        entries.append((path, status.byteCount, status.modified))
       }
     }
     var total = 0
@@ -132,24 +144,10 @@ struct ClipCache {
 
   /// A temporary file that no process holds the lock of.
   private func removeIfAbandoned(_ path: String) {
-    let descriptor = open(path, O_RDWR | O_CLOEXEC)
-    guard descriptor >= 0 else { return }
+    guard let descriptor = try? SystemCalls.open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK) else { return }
     defer { close(descriptor) }
-    guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else { return }
-    unlink(path + ".journal")
-    unlink(path)
-  }
-}
-
-/// What eviction goes by.
-private struct FileStatus {
-  var bytes: Int
-  var modified: Double
-
-  init?(_ path: String) {
-    var status = stat()
-    guard stat(path, &status) == 0 else { return nil }
-    bytes = Int(status.st_size)
-    modified = Double(status.st_mtim.tv_sec) + Double(status.st_mtim.tv_nsec) * 1e-9
+    guard let isOurs = try? SystemCalls.lock(descriptor), isOurs else { return }
+    SystemCalls.remove(path + ".journal")
+    SystemCalls.remove(path)
   }
 }

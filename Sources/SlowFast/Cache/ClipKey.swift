@@ -2,6 +2,7 @@ import Architecture
 import Foundation
 import Kernels
 import ModelFile
+import Support
 import Video
 
 /// What an entry of a clip cache was computed from, in words. Entries are the same only where all of it is.
@@ -56,18 +57,40 @@ extension ClipSource {
   }
 }
 
+/// The files that a clip is made of, as they were at some time.
+struct ClipFiles {
+  private let states: [(path: String, status: FileStatus?)]
+
+  init(_ source: ClipSource) { states = source.paths.map { ($0, FileStatus(path: $0)) } }
+
+  /// Nothing was done to them since.
+  var isUntouched: Bool {
+    states.allSatisfy { path, before in
+      guard let before, let now = FileStatus(path: path) else { return false }
+      return now.isUntouched(since: before)
+    }
+  }
+}
+
+extension ClipSource {
+  /// The names of the files that it reads; none for frames in memory.
+  var paths: [String] { if case .visual(let source) = self { source.paths } else { [] } }
+
+  /// As messages name it.
+  var name: String { if case .visual(let source) = self { source.path } else { "frames" } }
+}
+
 /// A file's length and the checksum of its blocks' checksums.
 private func fileIdentity(_ path: String) throws(SlowFastError) -> String {
-  guard let file = FileHandle(forReadingAtPath: path) else { throw .video(.unreadable(path: path, reason: "cannot be opened")) }
-  var sums: [UInt8] = []
-  var length = 0
-  while true {
-    let block: Data
-    do { block = try file.read(upToCount: 4 << 20) ?? Data() } catch { throw .video(.unreadable(path: path, reason: "cannot be read")) }
-    if block.isEmpty { break }
-    length += block.count
-    let sum = block.withUnsafeBytes { checksum($0) }
-    withUnsafeBytes(of: sum.littleEndian) { sums += Array($0) }
-  }
-  return "\(length):\(checksum(sums))"
+  do {
+    let file = FileHandle(fileDescriptor: try SystemCalls.open(path, O_RDONLY | O_NONBLOCK), closeOnDealloc: true)
+    var sums: [UInt8] = []
+    var length = 0
+    while let block = try file.read(upToCount: 4 << 20), !block.isEmpty {
+      length += block.count
+      let sum = block.withUnsafeBytes { checksum($0) }
+      withUnsafeBytes(of: sum.littleEndian) { sums += Array($0) }
+    }
+    return "\(length):\(checksum(sums))"
+  } catch { throw .video(.unreadable(path: path, reason: (error as? SystemError)?.message ?? "\(error)")) }
 }

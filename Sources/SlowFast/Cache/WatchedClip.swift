@@ -13,6 +13,12 @@ struct WatchedClip {
     var slowTokens: Int
     var fastTokens: Int
     var reusedFrames: Int
+
+    /// Whether sums of several can be taken: an entry may have been written by anyone.
+    var isPlausible: Bool {
+      let limit = 0...GenerationOptions.tokenLimit
+      return [frames, slowTokens, fastTokens, reusedFrames].allSatisfy(limit.contains) && (0...(1 << 40)).contains(report.decodedFrames)
+    }
   }
 
   var info: Info
@@ -23,7 +29,7 @@ struct WatchedClip {
 extension WatchedClip {
   /// From a clip cache; nil where the entry's tensors have not the shapes that the model's have.
   init?(_ entry: ClipCache.Entry, frames: ClosedRange<Int>, layout: (Int) -> SlowFastLayout, hidden: Int) {
-    guard let info = try? JSONDecoder().decode(Info.self, from: Data(entry.info)), frames.contains(info.frames) else { return nil }
+    guard let info = try? JSONDecoder().decode(Info.self, from: Data(entry.info)), info.isPlausible, frames.contains(info.frames) else { return nil }
     let layout = layout(info.frames)
     guard
       let slow = Self.matrix(entry.tensors["slow"], rows: layout.slowCount, columns: hidden),

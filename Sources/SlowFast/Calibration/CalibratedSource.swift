@@ -19,6 +19,7 @@ final class CalibratedSource: WeightSource {
   }
 
   let isQuantized = true
+  func checkUnchanged() throws(SlowFastError) { try checkpoint.checkUnchanged() }
   func residentBytes(_ names: [String]) -> Int { checkpoint.residentBytes(names) }
   var embeddingBytes: Int { checkpoint.embeddingBytes }
   func makeEmbeddingTable() throws(SlowFastError) -> any EmbeddingTable { try checkpoint.makeEmbeddingTable() }

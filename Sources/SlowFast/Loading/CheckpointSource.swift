@@ -33,6 +33,10 @@ final class CheckpointSource: WeightSource {
   // The system reads mapped files as they are used.
   func preload(_ names: [String], pool: ThreadPool, progress: @escaping @Sendable (Int, Int) -> Void) throws(SlowFastError) {}
 
+  func checkUnchanged() throws(SlowFastError) {
+    do throws(CheckpointError) { for shard in checkpoint.shards { try shard.file.checkUnchanged() } } catch { throw .checkpoint(error) }
+  }
+
   func residentBytes(_ names: [String]) -> Int { names.reduce(0) { $0 + (tensors[$1]?.byteCount ?? 0) } }
   /// Only the rows of the prompt's and the answer's tokens are ever read.
   var embeddingBytes: Int { 0 }

@@ -46,6 +46,8 @@ final class ModelFileSource: WeightSource {
     loaded.withLock { loaded in for tensor in tensors { loaded[tensor.name] = tensor } }
   }
 
+  func checkUnchanged() throws(SlowFastError) { try fromFile { () throws(ModelFileError) in try file.checkUnchanged() } }
+
   func residentBytes(_ names: [String]) -> Int { names.reduce(0) { $0 + (file.tensor($1)?.rawByteCount ?? 0) } }
 
   func matrix(_ name: String) throws(SlowFastError) -> WeightMatrix {

@@ -18,6 +18,8 @@ protocol WeightSource: AnyObject, Sendable {
 
   /// Brings tensors into memory together, which is faster than one by one; `progress` gets bytes done and bytes in all.
   func preload(_ names: [String], pool: ThreadPool, progress: @escaping @Sendable (Int, Int) -> Void) throws(SlowFastError)
+  /// Throws where the files that weights are read from, or mapped, are no longer what they were when they were opened.
+  func checkUnchanged() throws(SlowFastError)
   /// A linear layer's weight in its stored form.
   func matrix(_ name: String) throws(SlowFastError) -> WeightMatrix
   /// A small tensor as floats: `[1, n]`, or `[rows, columns]` of its stored shape.

@@ -11,6 +11,8 @@ extension Session {
     for source in sources {
       var request = sampling
       request.frames = source.frameCount(sampling)
+      // Before they are read: what is written to them from now on is seen afterwards.
+      clipStates.append(ClipFiles(source))
       clipKeys.append(
         .features(
           content: try source.contentIdentity(), sampling: request, reuseThreshold: options.reuseStatic, model: model,

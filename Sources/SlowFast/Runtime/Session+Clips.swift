@@ -1,6 +1,7 @@
 import Architecture
 import Compute
 import Parallel
+import Support
 import Video
 
 extension Session {
@@ -19,7 +20,7 @@ extension Session {
     observer: (any ClipObserver)?
   ) throws(SlowFastError) {
     clips = []
-    clipKeys = []
+    (clipKeys, clipStates) = ([], [])
     cachedPrefix = nil
     generator = nil
     conversation = Conversation()
@@ -63,6 +64,11 @@ extension Session {
       let vision = if let loaded { loaded } else { try loadVision(progress) }
       loaded = vision
       let clip = try encode(source, sampling, vision, done..<total, progress, isCancelled, observer)
+      if index < clipStates.count, !clipStates[index].isUntouched {
+        // Its key speaks of other bytes than those that were decoded.
+        clipKeys = []
+        statistics.warnings.append("\(source.name.escaped()): changed while it was read, so it is not kept in the clip cache")
+      }
       clips.append(clip)
       done += clip.info.frames
       total += clip.info.frames - most
@@ -116,6 +122,7 @@ extension Session {
     guard let encoder = clip else { throw .video(.noFrames(path: "", reason: "nothing was sampled")) }
     statistics.encodedFrames += encoder.towerFrames
     let tokens = try encoder.finish()
+    try model.source.checkUnchanged()
     observer?.finishClip(tokens)
     let info = WatchedClip.Info(
       report: report, frames: tokens.frames, slowTokens: tokens.slow.rows, fastTokens: tokens.fast.rows, reusedFrames: encoder.reusedFrames)

@@ -64,6 +64,8 @@ public final class Session {
   var clips: [WatchedClip] = []
   /// Of `clips`, where there is a cache.
   var clipKeys: [CacheKey] = []
+  /// Of the clips' files when their keys were made.
+  var clipStates: [ClipFiles] = []
   /// What the cache has of these clips, until the decoder takes it over.
   var cachedPrefix: CachedPrefix?
   var generator: Generator?
@@ -162,6 +164,8 @@ public final class Session {
     var logits = first
     let room = min(options.maximumTokens, generator.capacity - generator.position, model.config.maximumPositions - generator.position)
     while answer.tokens.count < room {
+      // What came of other weights must not be told.
+      try model.source.checkUnchanged()
       let token = sampler.next(logits)
       if options.stopTokens.contains(token) {
         answer.endReason = .stopToken

@@ -73,6 +73,7 @@ extension Session {
       generated.append(greedy.next(logits))
       if generated.count < generate { logits = try generator.step(generated[generated.count - 1]) }
     }
+    try model.source.checkUnchanged()
     try recorder.finishPrompt(generator, engine: engine)
     var trace = recorder.trace
     trace.integers["prompt_ids"] = prompt.pieces.flatMap { piece in

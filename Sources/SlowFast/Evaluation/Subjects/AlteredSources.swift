@@ -20,6 +20,11 @@ final class MixedSource: WeightSource {
   var isQuantized: Bool { other.isQuantized }
   private func source(of name: String) -> any WeightSource { names.contains(name) ? other : base }
 
+  func checkUnchanged() throws(SlowFastError) {
+    try base.checkUnchanged()
+    try other.checkUnchanged()
+  }
+
   func residentBytes(_ names: [String]) -> Int {
     base.residentBytes(names.filter { !self.names.contains($0) }) + other.residentBytes(names.filter(self.names.contains))
   }
@@ -57,6 +62,7 @@ final class InputSource: WeightSource {
   var config: ModelConfig { base.config }
   var schema: TensorSchema { base.schema }
   var isQuantized: Bool { base.isQuantized }
+  func checkUnchanged() throws(SlowFastError) { try base.checkUnchanged() }
   func residentBytes(_ names: [String]) -> Int { base.residentBytes(names) }
   var embeddingBytes: Int { base.embeddingBytes }
   func makeEmbeddingTable() throws(SlowFastError) -> any EmbeddingTable { try base.makeEmbeddingTable() }
