@@ -7,6 +7,7 @@ import Support
 @main
 struct Main {
   static func main() {
+    Output.holdClosedStreams()
     Interrupt.install()
     MappedFiles.reportLostPages()
     let line = CommandLineCheck(arguments: CommandLine.systemArguments)
@@ -15,6 +16,7 @@ struct Main {
       var command = try SlowFastCommand.parseAsRoot(CommandLine.systemArguments)
       try command.run()
       Display.clearLine()
+      try Output.finish()
     } catch {
       exit(report(error, line))
     }
@@ -35,7 +37,10 @@ struct Main {
     default:
       if let code = error as? ExitCode { return code.rawValue }
       if SlowFastCommand.exitCode(for: error) == .success {
-        do throws(OutputError) { try Display.print(SlowFastCommand.fullMessage(for: error)) } catch { return report(error, line) }
+        do throws(OutputError) { 
+          try Display.print(SlowFastCommand.fullMessage(for: error))
+          try Output.finish()
+        } catch { return report(error, line) }
         return 0
       }
       let message = line.message(of: error)

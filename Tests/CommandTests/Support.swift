@@ -40,10 +40,11 @@ final class Run {
 
   static let executable = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent().path + "/slowfast"
 
-  init(_ arguments: [String], input: String = "", environment: [String: String] = [:]) throws {
+  /// With a `script` a shell runs it, and has the command as `$0`, its arguments as `$@`.
+  init(script: String? = nil, _ arguments: [String], input: String = "", environment: [String: String] = [:]) throws {
     directory = try TemporaryDirectory()
-    process.executableURL = URL(fileURLWithPath: Self.executable)
-    process.arguments = arguments
+    process.executableURL = URL(fileURLWithPath: script == nil ? Self.executable : "/bin/sh")
+    process.arguments = (script.map { ["-c", $0, Self.executable] } ?? []) + arguments
     process.environment = ProcessInfo.processInfo.environment.filter { $0.key != "SLOWFAST_KERNELS" }
       .merging(environment) { _, new in new }
     process.standardInput = try FileHandle(forReadingFrom: URL(fileURLWithPath: directory.write("input", Data(input.utf8))))

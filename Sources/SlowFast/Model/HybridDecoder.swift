@@ -160,10 +160,18 @@ struct DecoderCaches: Sendable {
   var hasSlow: Bool { slow.contains { $0 != nil } }
 
   /// Keys and values of a clip's slow tokens `[count, hidden]` for every hybrid layer.
-  mutating func readSlow(_ tokens: Matrix, decoder: HybridDecoder, type: FloatType, on engine: Engine) throws(ComputeError) {
+  mutating func readSlow(
+    _ tokens: Matrix, decoder: HybridDecoder, type: FloatType, on engine: Engine, progress: (_ layer: Int, _ count: Int) -> Void = { _, _ in }
+  ) throws(ComputeError) {
+    let count = decoder.layers.count { $0.cross != nil }
+    var done = 0
+    progress(0, count)
     for (index, layer) in decoder.layers.enumerated() {
       slow[index] = try layer.cross?.makeCache(
         slow: tokens, inputNorm: layer.inputNorm, config: decoder.config, type: type, on: engine)
+      guard layer.cross != nil else { continue }
+      done += 1
+      progress(done, count)
     }
   }
 

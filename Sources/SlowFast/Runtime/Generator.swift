@@ -28,7 +28,7 @@ final class Generator {
 
   init(
     decoder: HybridDecoder, embedding: any EmbeddingTable, slow: Matrix?, capacity: Int, cacheType: FloatType,
-    slowAttention: SlowAttention, answerVocabulary: Int, engine: Engine
+    slowAttention: SlowAttention, answerVocabulary: Int, engine: Engine, progress: (_ layer: Int, _ count: Int) -> Void = { _, _ in }
   ) throws(SlowFastError) {
     self.decoder = decoder
     self.embedding = embedding
@@ -41,7 +41,7 @@ final class Generator {
     let tokens = min(Self.chunk, capacity)
     (caches, workspace, x, logits) = try compute { () throws(ComputeError) in
       var caches = try DecoderCaches(config: config, capacity: capacity, type: cacheType)
-      if let slow, slow.rows > 0 { try caches.readSlow(slow, decoder: decoder, type: cacheType, on: engine) }
+      if let slow, slow.rows > 0 { try caches.readSlow(slow, decoder: decoder, type: cacheType, on: engine, progress: progress) }
       return (
         caches, try HybridDecoder.Workspace(config: config, tokens: tokens),
         try Matrix(rows: tokens, columns: config.hiddenSize), try Matrix(rows: 1, columns: config.vocabularySize)
@@ -68,7 +68,7 @@ final class Generator {
   func truncate(to count: Int) { caches.truncate(to: count) }
 
   /// Adds a prompt, a part of a conversation, to the cache. Returns the logits after its last token, valid until the next call.
-  /// `progress` gets the tokens done. When it throws, the cache holds what it held before.
+  /// `progress` gets the tokens done, those of a chunk in proportion to the layers that it is through. When it throws, the cache holds what it held before.
   func prefill(_ prompt: Prompt, progress: (Int) -> Void = { _ in }) throws(SlowFastError) -> UnsafeBufferPointer<Float> {
     let crossRanges = prompt.crossRanges(config: config)
     let tokens = prompt.tokenCount
@@ -78,8 +78,9 @@ final class Generator {
         let range = start..<min(start + x.rows, tokens)
         let rows = x[rows: 0..<range.count]
         try prompt.fill(rows, range, from: embedding, on: engine)
-        try run(rows, crossRanges: crossRanges.map { $0.clamped(to: range) }.map { $0.lowerBound - start..<$0.upperBound - start })
-        progress(range.upperBound)
+        try run(rows, crossRanges: crossRanges.map { $0.clamped(to: range) }.map { $0.lowerBound - start..<$0.upperBound - start }) {
+          progress(start + range.count * $0 / config.layerCount)
+        }
       }
       let last = (tokens - 1) % x.rows
       return try readOut(x[rows: last..<last + 1])
@@ -120,12 +121,13 @@ final class Generator {
     }
   }
 
-  private func run(_ rows: Matrix, crossRanges: [Range<Int>]) throws(SlowFastError) {
+  private func run(_ rows: Matrix, crossRanges: [Range<Int>], progress: (_ layers: Int) -> Void = { _ in }) throws(SlowFastError) {
     let position = caches.count
     observer?(0, position, rows)
     let finished = try compute { () throws(ComputeError) in
       try decoder.run(rows, position: position, caches: caches, crossRanges: crossRanges, in: workspace, on: engine) { layer, x in
         observer?(layer + 1, position, x)
+        progress(layer + 1)
         return !isCancelled()
       }
     }

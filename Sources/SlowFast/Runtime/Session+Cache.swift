@@ -116,6 +116,7 @@ extension Session {
       generator.truncate(to: 0)
       generator.isCancelled = isCancelled
       defer { generator.isCancelled = { false } }
+      progress(.prefilling(token: 0, of: total))
       _ = try statistics.times.measure(\.prefill) { () throws(SlowFastError) in
         try generator.prefill(prompt) { progress(.prefilling(token: $0, of: total)) }
       }

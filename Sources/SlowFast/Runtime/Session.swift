@@ -40,7 +40,12 @@ public enum SessionProgress: Sendable, Equatable {
   case decoding(frame: Int, of: Int)
   /// A frame has been through the tower.
   case encoding(frame: Int, of: Int)
+  /// The decoder's hybrid layers make keys and values of the slow tokens: layers done and in all.
+  case readingClip(layer: Int, of: Int)
+  /// Tokens of the prompt that are read.
   case prefilling(token: Int, of: Int)
+  /// Tokens of the answer that are made, and the most that there may be.
+  case generating(token: Int, of: Int)
 }
 
 public typealias ProgressHandler = @Sendable (SessionProgress) -> Void
@@ -128,13 +133,14 @@ public final class Session {
     defer { generator.isCancelled = { false } }
 
     statistics.promptTokens = prompt.tokenCount + read
+    progress(.prefilling(token: 0, of: prompt.tokenCount))
     let first = try statistics.times.measure(\.prefill) { () throws(SlowFastError) in
       try generator.prefill(prompt) { progress(.prefilling(token: $0, of: prompt.tokenCount)) }
     }
     let answer: Answer
     do throws(SlowFastError) {
       answer = try statistics.times.measure(\.generate) { () throws(SlowFastError) in
-        try generate(after: first, on: generator, options: options, isCancelled: isCancelled, onText: onText)
+        try generate(after: first, on: generator, options: options, progress: progress, isCancelled: isCancelled, onText: onText)
       }
     } catch {
       generator.truncate(to: limit)
@@ -154,8 +160,8 @@ public final class Session {
   }
 
   private func generate(
-    after first: UnsafeBufferPointer<Float>, on generator: Generator, options: GenerationOptions, isCancelled: @escaping @Sendable () -> Bool,
-    onText: (String) -> Bool
+    after first: UnsafeBufferPointer<Float>, on generator: Generator, options: GenerationOptions, progress: ProgressHandler,
+    isCancelled: @escaping @Sendable () -> Bool, onText: (String) -> Bool
   ) throws(SlowFastError) -> Answer {
     var sampler = Sampler(options)
     var decoder = StreamDecoder(model.tokenizer, skipSpecial: true)
@@ -178,6 +184,7 @@ public final class Session {
         answer.endReason = .stoppedByCaller
         break
       }
+      progress(.generating(token: answer.tokens.count, of: room))
       if isCancelled() { throw .cancelled }
       if answer.tokens.count < room { logits = try generator.step(token) }
     }
@@ -211,7 +218,7 @@ public final class Session {
       try Generator(
         decoder: decoder, embedding: try source.makeEmbeddingTable(), slow: slow, capacity: capacity,
         cacheType: model.cacheType, slowAttention: slowAttention, answerVocabulary: model.answerVocabulary,
-        engine: engine)
+        engine: engine, progress: { progress(.readingClip(layer: $0, of: $1)) })
     }
     self.generator = generator
     return generator

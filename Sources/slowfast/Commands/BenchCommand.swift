@@ -43,6 +43,7 @@ struct BenchCommand: ParsableCommand {
   var json = false
 
   private static let stageNames = BenchmarkStage.allCases.map(\.rawValue)
+  @OptionGroup var display: ProgressArguments
 
   func validate() throws {
     try SessionArguments.check(threads: threads)
@@ -60,7 +61,7 @@ struct BenchCommand: ParsableCommand {
     options.threads = threads
     try options.validate()
     options.clip = try clip.map { try VisualSource(opening: $0) }
-    let line = ProgressLine()
+    let line = ProgressLine(display.style)
     let report = try Benchmark.run(
       try VideoLanguageModel(path: model), options: options, progress: { line.show("timing \($0)") },
       isCancelled: { Interrupt.isRequested })

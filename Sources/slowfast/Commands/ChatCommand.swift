@@ -21,11 +21,12 @@ struct ChatCommand: ParsableCommand {
   var fresh = false
   @Flag(name: [.customLong("json"), .customLong("jsonl")], help: "Print a JSON object a line for each answer; errors are objects too.")
   var json = false
+  @OptionGroup var display: ProgressArguments
 
   func run() throws {
     let opened = try clip.open()
     try opened.checkMemory(question: "")
-    let progress = ProgressLine()
+    let progress = ProgressLine(display.style)
     try opened.watch(progress, printsWarnings: !json)
     let chat = Chat(opened, model: clip.model, clips: clip.inputs, progress: progress, isFresh: fresh, isJSON: json)
     if isatty(STDIN_FILENO) == 1 { try chat.runAtTerminal() } else { try chat.runPiped() }

@@ -47,6 +47,7 @@ struct CompareCommand: ParsableCommand {
   @OptionGroup var session: SessionArguments
   @Flag(help: "Print report.json instead of a table.")
   var json = false
+  @OptionGroup var display: ProgressArguments
 
   func validate() throws {
     if let limit, limit < 1 { throw ValidationError("--limit is \(limit), expected at least 1") }
@@ -67,7 +68,7 @@ struct CompareCommand: ParsableCommand {
     options.threads = session.options.threads
     let set = try EvaluationSet(jsonLines: data)
     let comparison = try Comparison(checkpoint: checkpoint, data: limit.map(set.prefix) ?? set, dataName: data, options: options)
-    let line = ProgressLine()
+    let line = ProgressLine(display.style)
     let report = try comparison.run(
       to: output, onNote: { Display.printError("warning: \($0)") },
       progress: { progress in

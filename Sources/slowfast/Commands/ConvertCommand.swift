@@ -69,6 +69,7 @@ struct ConvertCommand: ParsableCommand {
       }
     }
   }
+  @OptionGroup var display: ProgressArguments
 
   func validate() throws {
     if output == nil, !dryRun { throw ValidationError("Missing the file to write.") }
@@ -97,7 +98,7 @@ struct ConvertCommand: ParsableCommand {
       allowsNonfinite: allowNonfinite, ignoresUnknown: ignoreUnknown)
     options.slowAttention = slowAttention
     let conversion = try CheckpointConversion(checkpoint, options: options, calibration: calibration.options, target: try target())
-    let line = ProgressLine()
+    let line = ProgressLine(display.style)
     let calibrating: (CalibrationProgress) -> Void = { line.line($0.stage, $0.done, $0.total, "\($0.done) of \($0.total)") }
     if dryRun {
       let report = try conversion.report(calibrating: calibrating, isCancelled: { Interrupt.isRequested })

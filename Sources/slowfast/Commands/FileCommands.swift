@@ -33,9 +33,10 @@ struct VerifyCommand: ParsableCommand {
   var model: String
   @Flag(help: "Print one JSON object.")
   var json = false
+  @OptionGroup var display: ProgressArguments
 
   func run() throws {
-    let progress = ProgressLine()
+    let progress = ProgressLine(display.style)
     let damage = try ModelFiles.verify(model) { done, total in
       progress.line("verifying", done, total, "\(formatBytes(done)) of \(formatBytes(total))")
       return !Interrupt.isRequested
@@ -77,9 +78,10 @@ struct RewriteArguments: ParsableArguments {
   var output: String
   @Flag(help: "Replace the output if it exists.")
   var force = false
+  @OptionGroup var display: ProgressArguments
 
   func run(compressed: Bool) throws {
-    let progress = ProgressLine()
+    let progress = ProgressLine(display.style)
     try ModelFiles.rewrite(model, to: output, compressed: compressed, force: force) { done, total in
       progress.line("rewriting", done, total, "\(formatBytes(done)) of \(formatBytes(total))")
       return !Interrupt.isRequested

@@ -32,13 +32,14 @@ struct FramesCommand: ParsableCommand {
   var force = false
   @Flag(help: "Print one JSON object.")
   var json = false
+  @OptionGroup var display: ProgressArguments
 
   func validate() throws {
     if frames < 1 { throw ValidationError("--frames is \(frames), expected at least 1") }
   }
 
   func run() throws {
-    let progress = ProgressLine()
+    let progress = ProgressLine(display.style)
     let report = try FrameExport(directory: output, sheet: sheet, replacing: force).run(
       try VisualSource(opening: video), SamplingRequest(frames: frames, rule: rule.rule, start: start, end: end, stream: stream),
       progress: { progress.line("decoding", $0, $1, "frame \($0) of \($1)") }, isCancelled: { Interrupt.isRequested })

@@ -33,6 +33,7 @@ struct RunCommand: ParsableCommand {
   var json = false
   @Flag(help: "Print JSON objects one a line.")
   var jsonl = false
+  @OptionGroup var display: ProgressArguments
 
   func run() throws {
     let questions = try QuestionText.read(question)
@@ -45,7 +46,7 @@ struct RunCommand: ParsableCommand {
       return
     }
     try opened.checkMemory(question: questions[largest])
-    let progress = ProgressLine()
+    let progress = ProgressLine(display.style)
     try opened.watch(progress, printsWarnings: !isJSON)
 
     var hasFailed = false

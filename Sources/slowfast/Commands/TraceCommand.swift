@@ -31,6 +31,7 @@ struct TraceCommand: ParsableCommand {
   var output: String
   @Flag(help: "Replace the output if it exists.")
   var force = false
+  @OptionGroup var display: ProgressArguments
 
   func validate() throws {
     if frames == nil, video == nil { throw ValidationError("Missing --frames FRAMES.safetensors or --video VIDEO.") }
@@ -49,7 +50,7 @@ struct TraceCommand: ParsableCommand {
     let session = try Session(model, options: session.options)
     let trace = try session.trace(
       source, sampling: range.request(frames: frames.flatMap { Int($0) } ?? model.defaultFrameCount), question: question,
-      generate: generate, progress: ProgressLine().show,
+      generate: generate, progress: ProgressLine(display.style).show,
       isCancelled: { Interrupt.isRequested })
     try trace.write(to: output, replacing: force, inputs: inputs)
   }

@@ -13,14 +13,19 @@ enum Display {
   private struct LastLine {
     var progress: String?
     var isUnfinished = false
+    var hasOutput = false
   }
   private static let lastLine = Mutex(LastLine())
+
+  /// Whether standard output has got something: an answer may stand on the terminal though it came there through a pipe.
+  static var hasOutput: Bool { lastLine.withLock { $0.hasOutput } }
 
   /// A result, or the next piece of one.
   static func stream(_ text: String) throws(OutputError) {
     guard !text.isEmpty else { return }
     try lastLine.withLock { line throws(OutputError) in
       erase(&line)
+      line.hasOutput = true
       line.isUnfinished = text.utf8.last != UInt8(ascii: "\n")
       try Output.write(text)
     }
@@ -49,15 +54,20 @@ enum Display {
 
   /// Replaces the progress line; an unfinished line of output stays instead.
   static func showProgress(_ text: ProgressText) {
-    guard isTerminal else { return }
     lastLine.withLock { line in
       guard !line.isUnfinished else { return }
-      // Not to the last column: some terminals wrap there.
-      let fitted = text.fitted(to: Output.terminalWidth - 1)
+      // Not to the last column, where some terminals wrap; and the "^C" of an interrupt has room.
+      let fitted = text.fitted(to: Output.terminalWidth - 3)
       guard fitted != line.progress else { return }
       line.progress = fitted
       Output.writeError("\r\(fitted)\u{1B}[K")
     }
+  }
+
+  /// Progress as a message. At a terminal an unfinished line of output is not broken for it.
+  static func printProgress(_ text: ProgressText) {
+    let isUnfinished = lastLine.withLock { $0.isUnfinished }
+    if !(isTerminal && isUnfinished) { printError(text.plain) }
   }
 
   /// Takes the progress line away.

@@ -24,8 +24,10 @@ enum Interrupt {
     sigemptyset(&signals)
     for number in [SIGINT, SIGTERM, SIGALRM] { sigaddset(&signals, number) }
     sigprocmask(SIG_UNBLOCK, &signals, nil)
-    // A reader that went away (`slowfast … | head`) is told by write errors, not by a signal.
-    signal(SIGPIPE, SIG_DFL)
+    // A reader that went away (`slowfast … | head`), and a file as large as it may become, are told by write errors, not by signals:
+    // whoever writes cleans up as where a disk is full, and the status is 1.
+    signal(SIGPIPE, SIG_IGN)
+    signal(SIGXFSZ, SIG_IGN)
   }
 
   /// Takes a pending request back: the work it asked to stop has stopped and the process goes on (`chat`).

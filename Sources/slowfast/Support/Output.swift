@@ -11,6 +11,19 @@ struct OutputError: Error, CustomStringConvertible {
 
 /// The two streams that the command writes, without buffers.
 enum Output {
+  /// Puts something in the place of standard streams that are closed, which the next file to be opened would take otherwise and then get
+  /// what is meant for them. It can only be used the other way round, so that using it fails as before.
+  static func holdClosedStreams() {
+    for descriptor in [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO] where fcntl(descriptor, F_GETFD) < 0 {
+      _ = open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY)
+    }
+  }
+
+  /// The end of standard output: some file systems tell only now what they could not write.
+  static func finish() throws(OutputError) {
+    if close(STDOUT_FILENO) != 0, errno != EBADF, errno != EINTR { throw OutputError(code: errno) }
+  }
+
   static func write(_ text: String) throws(OutputError) {
     if let code = write(text, to: STDOUT_FILENO) { throw OutputError(code: code) }
   }

@@ -19,6 +19,13 @@ struct ProgressText {
     return text.whole.cut(toColumns: columns)
   }
 
+  /// Without the bar.
+  var plain: String {
+    var text = self
+    text.fraction = nil
+    return text.whole
+  }
+
   private var whole: String {
     let counts = [count, rate, timeLeft.map { "\($0) left" }].compactMap { $0 }.filter { !$0.isEmpty }.joined(separator: ", ")
     return [name.escaped(), fraction.map { Self.bar($0.done, of: $0.total) } ?? "", counts].filter { !$0.isEmpty }.joined(separator: " ")
