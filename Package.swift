@@ -115,6 +115,9 @@ let package = Package(
       name: "kernel-bench", dependencies: ["CIntrinsics", "Compute", "Kernels", "Measurement", "Parallel"],
       path: "benchmarks/kernels", exclude: ["arm.md", "arm_loops.py", "x86.md"], swiftSettings: strict),
 
+    // The README's library example, which a test runs.
+    .executableTarget(name: "example-ask", dependencies: ["SlowFast"], path: "Examples/ask", swiftSettings: strict),
+
     .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
     tests("ParallelTests", ["Parallel"]),
     tests("KernelTests", ["Kernels", "KernelsPortable", "Compute", "Quantization"] + kernelTargets.map { .byName(name: $0.name) }),
@@ -127,6 +130,6 @@ let package = Package(
     tests("ConversionTests", ["Architecture", "Checkpoint", "Conversion", "ModelFile", "Parallel", "Tokenizer"]),
     tests("ArchitectureTests", ["Architecture"]),
     tests("SlowFastTests", ["Architecture", "Checkpoint", "Compute", "Conversion", "ModelFile", "SlowFast", "Video"]),
-    tests("CommandTests", ["Checkpoint", "ModelFile", "slowfast"]),
+    tests("CommandTests", ["Checkpoint", "ModelFile", "slowfast", "example-ask"]),
   ] + kernelTargets
 )
