@@ -154,21 +154,6 @@ class Theirs:
         return rows, perplexity, len(baseline)
 
 
-def with_exact_positions(checkpoint: Path, work: Path) -> Path:
-    """The same checkpoint, said to be float32: slowfast else rounds the frequencies of positions to bfloat16, as the published code does,
-    and llama.cpp does not."""
-    folder = work / "checkpoint"
-    folder.mkdir(exist_ok=True)
-    for path in checkpoint.iterdir():
-        link = folder / path.name
-        link.unlink(missing_ok=True)
-        if path.name != "config.json":
-            link.symlink_to(path.resolve())
-    config = json.loads((checkpoint / "config.json").read_text()) | {"torch_dtype": "float32"}
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    return folder
-
-
 def slowfast(*arguments: object) -> str:
     return subprocess.run([SLOWFAST, *map(str, arguments)], check=True, stdout=subprocess.PIPE, text=True).stdout
 
@@ -238,8 +223,7 @@ def main() -> None:
     theirs = Theirs(options.work, Tokens(options.checkpoint), options.threads)
     theirs.make(options.checkpoint, seen)
     rows, perplexity, count = theirs.rows(items)
-    checkpoint = with_exact_positions(options.checkpoint, options.work)
-    own, own_perplexity, own_count = ours(checkpoint, data, calibration, options.work, options.threads)
+    own, own_perplexity, own_count = ours(options.checkpoint, data, calibration, options.work, options.threads)
     agreement = (
         f"{len(items)} questions and answers, {count} answer tokens ({own_count} in slowfast); calibrated with {len(seen)} others. Unquantized "
         f"perplexity: {perplexity:.7f} with llama.cpp, {own_perplexity:.7f} with slowfast.\n")
