@@ -18,5 +18,6 @@ let answer = try session.ask(
     print(piece, terminator: "")
     return true  // go on
   })
+session.startOver()  // without it, the next question goes on with the conversation
 let more = try session.ask("How many shapes are there?", options: options)
 print("\n\(answer.tokens.count) tokens, then: \(more.text)")
