@@ -27,7 +27,7 @@ import Testing
     let chat = try Run(
       ["chat", Fixture.model(), Repository.clip, "--frames", "4", "--max-tokens", "6", "--greedy", "--cache", cache], input: "What happens?\n"
     ).finish()
-    #expect(try chat.status == 0 && chat.output == (first.json()["answer"] as? String ?? "") + "\n")
+    #expect(try chat.status == 0 && chat.output == (first.json()["answer"] as? String ?? "") + "\n\n")
     let text = try Run(arguments("--cache", cache).filter { $0 != "--json" } + ["--stats"]).finish()
     #expect(text.output.contains("4 from the clip cache"))
   }
@@ -61,7 +61,7 @@ import Testing
 
   @Test func aFileIsNoCache() throws {
     let path = try directory.write("mine", Data("mine".utf8))
-    try Run(arguments("--cache", path)).finish().expectBadInput("mine")
+    try Run(arguments("--cache", path).filter { $0 != "--json" }).finish().expectBadInput("mine")
     #expect(try Data(contentsOf: URL(fileURLWithPath: path)) == Data("mine".utf8))
   }
 

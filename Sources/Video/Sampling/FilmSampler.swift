@@ -10,11 +10,20 @@ struct FilmSampler {
   let delivery: Delivery
   let cancelled: () -> Bool
 
+  /// What decoding takes beside the pictures that `DecodingMemory` counts: threads' stacks, tables, pictures in RGB. An allocation of Swift's that fails
+  /// ends the process, so this must be there before the first.
+  private static let room = 64 << 20
+
   func run() throws(VideoError) -> SamplingReport {
+    try LibAV.reserve(Self.room)
     let (orientation, verdict, indexed) = try sampleByIndex()
     if let indexed { return report(indexed, orientation) }
     if case .damaged = verdict {} else if let counted = try sampleByCounting(.frames) { return report(counted, orientation) }
-    guard let careful = try sampleByCounting(.slices) else { throw .changedWhileReading(path: path) }
+    guard let careful = try sampleByCounting(.slices) else {
+      // Frames that were not decoded for want of memory look the same.
+      try LibAV.reserve(Self.room)
+      throw .changedWhileReading(path: path)
+    }
     return report(careful, orientation)
   }
 
