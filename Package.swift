@@ -130,6 +130,6 @@ let package = Package(
     tests("ConversionTests", ["Architecture", "Checkpoint", "Conversion", "ModelFile", "Parallel", "Tokenizer"]),
     tests("ArchitectureTests", ["Architecture"]),
     tests("SlowFastTests", ["Architecture", "Checkpoint", "Compute", "Conversion", "ModelFile", "SlowFast", "Video"]),
-    tests("CommandTests", ["Checkpoint", "ModelFile", "slowfast", "example-ask"]),
+    tests("CommandTests", ["Checkpoint", "ModelFile", "slowfast", "example-ask"], exclude: ["Data"]),
   ] + kernelTargets
 )
