@@ -104,7 +104,9 @@ extension RGBImage {
   fileprivate func onWhite(_ alpha: RGBImage, isPremultiplied: Bool) -> RGBImage {
     let blended = pixels.indices.map { index -> UInt8 in
       let part = Int(alpha.pixels[index])
-      return isPremultiplied ? UInt8(min(255, Int(pixels[index]) + 255 - part)) : UInt8((Int(pixels[index]) * part + 255 * (255 - part) + 127) / 255)
+      let value = Int(pixels[index])
+      let sum: Int = isPremultiplied ? value + 255 - part : (value * part + 255 * (255 - part) + 127) / 255
+      return UInt8(min(255, sum))
     }
     return RGBImage(checkedWidth: width, height: height, pixels: blended)
   }
