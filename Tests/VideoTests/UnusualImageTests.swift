@@ -68,10 +68,16 @@ import Video
   /// The size is looked at before anything is decoded: these are headers only.
   @Test func largePicturesAreNamed() throws {
     func big(_ number: Int, _ count: Int = 4) -> [UInt8] { (0..<count).reversed().map { UInt8(truncatingIfNeeded: number >> (8 * $0)) } }
-    let png = [0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A] + big(13) + Array("IHDR".utf8) + big(16320) + big(12240) + [1, 0, 0, 0, 0]
-    let jpeg = [0xFF, 0xD8, 0xFF, 0xC0] + big(17, 2) + [8] + big(12240, 2) + big(16320, 2) + [UInt8](repeating: 0, count: 10)
-    let webp = Array("RIFF".utf8) + [22, 0, 0, 0] + Array("WEBPVP8X".utf8) + [10, 0, 0, 0, 0, 0, 0, 0] + big(16319, 3).reversed() + big(12239, 3).reversed()
-    let bmp = Array("BM".utf8) + [UInt8](repeating: 0, count: 12) + [40, 0, 0, 0] + big(16320).reversed() + big(-12240).reversed() + [1, 0, 24, 0, 0, 0, 0, 0]
+    // In parts of one type: a sum of so many literals is beyond Swift 6.2's type checker.
+    func joined(_ parts: [[UInt8]]) -> [UInt8] { parts.flatMap { $0 } }
+    func little(_ number: Int, _ count: Int = 4) -> [UInt8] { big(number, count).reversed() }
+    func text(_ text: String) -> [UInt8] { Array(text.utf8) }
+    let png = joined([[0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A], big(13), text("IHDR"), big(16320), big(12240), [1, 0, 0, 0, 0]])
+    let jpeg = joined([[0xFF, 0xD8, 0xFF, 0xC0], big(17, 2), [8], big(12240, 2), big(16320, 2), [UInt8](repeating: 0, count: 10)])
+    let webp = joined([text("RIFF"), [22, 0, 0, 0], text("WEBPVP8X"), [10, 0, 0, 0, 0, 0, 0, 0], little(16319, 3), little(12239, 3)])
+    let bmp = joined([
+      text("BM"), [UInt8](repeating: 0, count: 12), [40, 0, 0, 0], little(16320), little(-12240), [1, 0, 24, 0, 0, 0, 0, 0],
+    ])
     let pixmap = Array("P6\n# from a camera\n16320 12240\n255\n".utf8)
     for bytes in [png, jpeg, webp, bmp, pixmap, tiff([256: 16320, 257: 12240])] {
       #expect(try message(bytes) == "\"picture\": 16320×12240 pixels (200 megapixels) are too large; at most 134 megapixels are taken")
@@ -105,8 +111,13 @@ import Video
   private func tiff(_ tags: [Int: Int]) -> [UInt8] {
     let all = [256: 2, 257: 2, 258: 8, 259: 1, 262: 2, 273: 8, 277: 3, 278: 2, 279: 12].merging(tags) { $1 }
     func little(_ number: Int, _ count: Int) -> [UInt8] { (0..<count).map { UInt8(truncatingIfNeeded: number >> (8 * $0)) } }
-    var bytes = [0x49, 0x49, 0x2A, 0] + little(20, 4) + (0..<12).map { UInt8($0) } + little(all.count, 2)
-    for (tag, value) in all.sorted(by: { $0.key < $1.key }) { bytes += little(tag, 2) + little(4, 2) + little(1, 4) + little(value, 4) }
+    var bytes: [UInt8] = [0x49, 0x49, 0x2A, 0]
+    bytes += little(20, 4)
+    bytes += (0..<12).map { UInt8($0) }
+    bytes += little(all.count, 2)
+    for (tag, value) in all.sorted(by: { $0.key < $1.key }) {
+      for (number, count) in [(tag, 2), (4, 2), (1, 4), (value, 4)] { bytes += little(number, count) }
+    }
     return bytes + little(0, 4)
   }
 
@@ -115,7 +126,9 @@ import Video
     ("grey_10.mkv", [0, 16, 128, 234, 255]), ("grey_10_full.mkv", [0, 16, 128, 234, 255]), ("grey_10_limited.mkv", [0, 0, 130, 255, 255]),
   ]) func greyOfTenBits(_ name: String, _ levels: [UInt8]) throws {
     let image = try report(name).frames[0].image
-    #expect((0..<5).map { image.pixels[(8 * image.width + $0 * 16 + 8) * 3] } == levels)
+    let row = 8 * image.width
+    let found = (0..<5).map { (column: Int) -> UInt8 in image.pixels[(row + column * 16 + 8) * 3] }
+    #expect(found == levels)
   }
 
   /// Whatever is changed or cut in an image, there is a picture or an error of this module; never a trap.
