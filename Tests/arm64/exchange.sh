@@ -10,7 +10,7 @@ trap 'rm -rf "$out"' EXIT
 
 # COMMAND MODEL: prints the kernels of a run on the recorded frames of a golden file, and the tokens that it generates.
 generate() {
-  "$1" trace "$2" --frames Tests/Golden/clip/golden.safetensors -q 'What happens?' --generate 16 -o "$out/trace.safetensors"
+  "$1" trace "$2" --frames Tests/Golden/clip/golden.safetensors -q 'What happens?' --generate 16 -o "$out/trace.safetensors" --force
   python3 -c '
 import json, struct, sys
 bytes = open(sys.argv[1], "rb").read()
