@@ -33,14 +33,13 @@ public struct Checkpoint: Sendable {
   public var name: String { URL(fileURLWithPath: directory).standardizedFileURL.lastPathComponent }
 
   /// The names of all that lies in the directory.
-  public var paths: [String] { ((try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []).map { "\(directory)/\($0)" } }
+  public var paths: [String] { ((try? SystemCalls.entries(of: directory)) ?? []).map { "\(directory)/\($0)" } }
 
   public init(directory: String) throws(CheckpointError) {
-    var isDirectory: ObjCBool = false
-    guard FileManager.default.fileExists(atPath: directory, isDirectory: &isDirectory) else {
+    guard let status = FileStatus(path: directory) else {
       throw .notADirectory(path: directory, reason: FileKind(path: directory).insteadOfModel(directory) ?? "no such file or directory")
     }
-    guard isDirectory.boolValue else {
+    guard status.kind == .directory else {
       let kind = FileKind(path: directory)
       let reason = kind == .modelFile ? "a model file, which is converted already; expected a checkpoint directory" : kind.insteadOfModel(directory)
       throw .notADirectory(path: directory, reason: reason ?? "expected a checkpoint directory")
@@ -94,8 +93,8 @@ public struct Checkpoint: Sendable {
     if FileKind.isThere(single) { return [try Safetensors(path: single)] }
 
     let files: [String]
-    do { files = try FileManager.default.contentsOfDirectory(atPath: directory).sorted() } catch {
-      throw .cannotRead(file: directory, reason: "the directory cannot be listed")
+    do throws(SystemError) { files = try SystemCalls.entries(of: directory).sorted() } catch {
+      throw .cannotRead(file: directory, reason: error.message)
     }
     let indexName = "model.safetensors.index.json"
     guard files.contains(indexName) else { throw .noWeights(directory: directory, hint: hint(files, in: directory)) }
@@ -137,7 +136,7 @@ public struct Checkpoint: Sendable {
 
   /// Where the checkpoint is, in the folder that a hub's cache keeps for a model or for all of them, or in one above a checkpoint.
   private static func snapshot(_ files: [String], in directory: String) -> String? {
-    func contents(_ path: String) -> [String] { ((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []).sorted() }
+    func contents(_ path: String) -> [String] { ((try? SystemCalls.entries(of: path)) ?? []).sorted() }
     if files.contains("snapshots"), files.contains("refs") || files.contains("blobs") {
       let snapshots = contents(directory + "/snapshots")
       let main = (try? SourceFile(path: directory + "/refs/main").contents(limit: 4096)).map { String(decoding: $0, as: UTF8.self) }

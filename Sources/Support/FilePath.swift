@@ -64,6 +64,20 @@ extension SystemCalls {
   }
 }
 
+extension SystemCalls {
+  /// The names in a directory, without `.` and `..`, in no order.
+  public static func entries(of directory: String) throws(SystemError) -> [String] {
+    guard let handle = directory.withFileName({ opendir($0) }) else { throw SystemError() }
+    defer { closedir(handle) }
+    var names: [String] = []
+    while let entry = readdir(handle) {
+      let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(fileName: $0.prefix { $0 != 0 }) }
+      if name != ".", name != ".." { names.append(name) }
+    }
+    return names
+  }
+}
+
 extension Unicode.Scalar {
   fileprivate init(escaping byte: UInt8) { self = Unicode.Scalar(0x10FE00 + UInt32(byte)) ?? "\u{FFFD}" }
 

@@ -80,6 +80,21 @@ public enum SystemCalls {
     return done
   }
 
+  /// All of a file; nil where it is none, or longer than `limit`.
+  public static func contents(of path: String, limit: Int) throws(SystemError) -> [UInt8]? {
+    // Without O_NONBLOCK, opening a named pipe would wait for a writer.
+    let descriptor = try open(path, O_RDONLY | O_NONBLOCK)
+    defer { close(descriptor) }
+    let status = try FileStatus(descriptor: descriptor)
+    guard status.kind == .file, status.byteCount <= limit else { return nil }
+    var bytes = [UInt8](repeating: 0, count: status.byteCount)
+    let result = bytes.withUnsafeMutableBytes { buffer -> Result<Int, SystemError> in
+      do throws(SystemError) { return .success(try read(descriptor, into: buffer, at: 0)) } catch { return .failure(error) }
+    }
+    bytes.removeLast(bytes.count - (try result.get()))
+    return bytes
+  }
+
   /// Returns when what was written is on the disk. A descriptor of a directory makes its names durable, where the file system can.
   public static func synchronize(_ descriptor: Int32) throws(SystemError) {
     while fsync(descriptor) != 0 {

@@ -70,4 +70,18 @@ private let canHideProc = (try? shell("unshare -m sh -c 'umount -l /proc'").stat
     let outcome = try shell(script, directory.path, Repository.golden("clip"))
     #expect(outcome.status == 0, "\(outcome.errors)")
   }
+
+  /// A checkpoint directory, a clip of a cache and the cache's own directory.
+  @Test func directoriesWithNamesOfBytes() throws {
+    let directory = try TemporaryDirectory()
+    let script = """
+      cd "$1"; odd=$(printf 'd_\\351'); cp -r "$2" "$odd"; cp "$3" "$odd.mp4"
+      "$0" convert "$odd" m.sfq >/dev/null && "$0" run "$odd" -q hi --max-tokens 2 >/dev/null && \
+      "$0" run m.sfq "$odd.mp4" --frames 2 --cache "$odd-cache" -q hi --max-tokens 2 >/dev/null && \
+      "$0" run m.sfq "$odd.mp4" --frames 2 --cache "$odd-cache" -q hi --max-tokens 2 --json | grep -q '"cached_frames" : 2' && \
+      test "$(ls "$odd-cache" | wc -l)" = 2 && test "$(ls | wc -l)" = 4
+      """
+    let outcome = try shell(script, directory.path, Repository.golden("clip"), Repository.clip)
+    #expect(outcome.status == 0, "\(outcome.errors)")
+  }
 }

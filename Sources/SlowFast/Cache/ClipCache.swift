@@ -70,14 +70,14 @@ struct ClipCache {
   /// The entry of that key, every checksum checked.
   func lookup(_ key: CacheKey, pool: ThreadPool) -> Lookup {
     let path = path(key)
-    guard access(path, F_OK) == 0 else { return .none }
+    guard FileStatus(path: path) != nil else { return .none }
     do throws(ModelFileError) {
       let file = try ModelFileReader(path: path)
       guard try file.section("key") == Array(key.text.utf8) else { return .none }
       let info = try file.section("info")
       let tensors = try file.loadAll(of: file.tensors.map(\.name), pool: pool)
       // Used now: it goes last.
-      utimes(path, nil)
+      _ = path.withFileName { utimes($0, nil) }
       // Names that differ may still be equal as Unicode has it.
       return .found(Entry(info: info, tensors: Dictionary(tensors.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })))
     } catch {
@@ -127,7 +127,7 @@ struct ClipCache {
   /// Removes the entries that were used least lately until the others take at most `limit` bytes, and what interrupted processes left.
   private func evict(to limit: Int) {
     var entries: [(path: String, bytes: Int, used: Int64)] = []
-    for name in (try? FileManager.default.contentsOfDirectory(atPath: options.directory)) ?? [] {
+    for name in (try? SystemCalls.entries(of: options.directory)) ?? [] {
       let path = "\(options.directory)/\(name)"
       if name.hasSuffix(Self.suffix + ".partial") {
         removeIfAbandoned(path)

@@ -17,21 +17,12 @@ struct CheckpointFile {
 
   func read() throws(TokenizerError) -> Data {
     if let instead = FileKind(path: path).instead { throw .unreadable(file: path, reason: instead) }
-    do {
-      let attributes = try FileManager.default.attributesOfItem(atPath: URL(fileURLWithPath: path).resolvingSymlinksInPath().path)
-      guard attributes[.type] as? FileAttributeType == .typeRegular else {
-        throw TokenizerError.unreadable(file: path, reason: "not a file")
-      }
-      let length = (attributes[.size] as? NSNumber)?.intValue ?? 0
-      guard length <= Self.maximumLength else {
-        throw TokenizerError.unreadable(file: path, reason: "\(length) bytes, at most \(Self.maximumLength) are possible")
-      }
-      return try Data(contentsOf: URL(fileURLWithPath: path))
-    } catch let error as TokenizerError {
-      throw error
-    } catch {
-      throw .unreadable(file: path, reason: error.localizedDescription)
+    let bytes: [UInt8]?
+    do throws(SystemError) { bytes = try SystemCalls.contents(of: path, limit: Self.maximumLength) } catch {
+      throw .unreadable(file: path, reason: error.message)
     }
+    guard let bytes else { throw .unreadable(file: path, reason: "not a file of at most \(Self.maximumLength) bytes") }
+    return Data(bytes)
   }
 
   func decode<T: Decodable>(_ type: T.Type) throws(TokenizerError) -> T {

@@ -18,12 +18,9 @@ struct ImageDirectory {
 
   init(_ path: String) throws(VideoError) {
     self.path = path
-    guard let handle = path.withFileName({ opendir($0) }) else { throw .unreadable(path: path, reason: String(cString: strerror(errno))) }
-    defer { closedir(handle) }
-    var names: [String] = []
-    while let entry = readdir(handle) {
-      let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(fileName: $0.prefix { $0 != 0 }) }
-      if !name.hasPrefix(".") { names.append(name) }
+    var names: [String]
+    do throws(SystemError) { names = try SystemCalls.entries(of: path).filter { !$0.hasPrefix(".") } } catch {
+      throw .unreadable(path: path, reason: error.message)
     }
     names.sort(by: naturallyPrecedes)
     let prefix = path.hasSuffix("/") ? path : path + "/"

@@ -43,6 +43,7 @@ struct TraceCommand: ParsableCommand {
   }
 
   func run() throws {
+    let question = try QuestionText.read([question])[0]
     let inputs = [self.model] + [video, frames].compactMap { $0 }
     try Trace.check(output, replacing: force, inputs: inputs)
     let model = try VideoLanguageModel(path: model)
