@@ -118,14 +118,27 @@ def read(folder: Path) -> dict[str, list[Item]]:
     return asked
 
 
-def table(right: dict[str, dict[str, list[bool]]], perplexity: dict[str, float]) -> str:
+def share(values: list[tuple[str, bool]], rounds: int = 2000) -> str:
+    """The share of right ones, with its 95 % interval by clip: questions about one clip are not independent of each other."""
+    by_clip: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for clip, value in values:
+        by_clip[clip][0] += value
+        by_clip[clip][1] += 1
+    counts = np.array(list(by_clip.values()))
+    drawn = counts[np.random.default_rng(0).integers(0, len(counts), (rounds, len(counts)))].sum(1)
+    low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [0.025, 0.975])
+    total = counts.sum(0)
+    return f"{100 * total[0] / total[1]:.1f} % ({100 * low:.1f}–{100 * high:.1f})"
+
+
+def table(right: dict[str, dict[str, list[tuple[str, bool]]]], perplexity: dict[str, float]) -> str:
     lines = ["| questions | n | text alone | all | prompt | no slow tokens |", "| --- | --- | --- | --- | --- | --- |"]
 
     def line(name: str, kinds: tuple[str, ...]) -> str:
         cells = []
         for column in ("text", *MODES):
             values = [value for kind in kinds for value in right[column][kind]]
-            cells.append(f"{100 * sum(values) / max(len(values), 1):.1f} %")
+            cells.append(share(values) if values else "")
         return f"| {name} | {len(values)} | {' | '.join(cells)} |"
 
     kinds = tuple(kind for kind in CLOSED if right["all"][kind])
@@ -161,9 +174,9 @@ def main() -> None:
             loss[mode] += lost
             tokens[mode] += count
             for item, value in zip(items, good[mode]):
-                right[mode][item.kind].append(value)
+                right[mode][item.kind].append((video, value))
         for item in items:
-            right["text"][item.kind].append(item.kind in CLOSED and text_only.answer(item) == item.answer)
+            right["text"][item.kind].append((video, item.kind in CLOSED and text_only.answer(item) == item.answer))
         if options.generate:
             said = {mode: generated(model, prompts, features, items, good[mode], mode) for mode in ("all", "prompt")}
             for n, item in enumerate(items):
