@@ -67,7 +67,8 @@ def ours(
     setup: Setup, workload: str, bits: int, stage: str, *arguments: object, repeats: int | None = None, products: int | None = None
 ) -> Contestant:
     command = [
-        setup.slowfast, "bench", setup.model(bits), "--json", "--slow-attention", "all", "--threads", setup.threads, "--repeat", repeats or setup.repeats, *arguments]
+        setup.slowfast, "bench", setup.model(bits), "--json", "--slow-attention", "all", "--threads", setup.threads,
+        "--repeat", repeats or setup.repeats, *arguments]
     return Contestant(workload, f"slowfast, {bits} bits", [str(part) for part in command], (f"model:{bits}",), stage, products)
 
 
