@@ -24,6 +24,14 @@ final class PartialFile {
     file = try PartialFile.lock(path, mode)
     journalPath = path + ".journal"
     journal = try SystemFile(writing: journalPath, mode: mode)
+    do throws(ModelFileError) { try takeUp(setup, pool) } catch {
+      // Where not even the beginning can be written, nothing of it stays.
+      if end == Format.preludeLength { remove() }
+      throw error
+    }
+  }
+
+  private func takeUp(_ setup: Journal.Setup, _ pool: ThreadPool) throws(ModelFileError) {
     let found = try journal.read(min(journal.status().byteCount, Format.maximumTableLength), at: 0)
     let dataLength = try file.status().byteCount
     if let entries = Journal.entries(found, setup: setup, dataLength: dataLength, path: journalPath) {

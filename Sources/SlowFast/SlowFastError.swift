@@ -56,7 +56,7 @@ extension SlowFastError: CustomStringConvertible {
     case .calibrationTooSmall(let tokens, let least):
       "the calibration set gives \(tokens) tokens, expected at least \(least): name more clips or questions"
     case .promptTooLong(let tokens, let limit):
-      "the prompt takes \(tokens) tokens, the model's context has \(limit): ask a shorter question or take fewer frames"
+      "the prompt takes \(tokens) tokens, the model's context has \(limit): ask a shorter question, take fewer frames, or begin a new conversation"
     case .notEnoughMemory(let needed, let available, let plan, let help):
       "the run needs \(formatBytes(needed)), \(formatBytes(available)) are available (\(plan)); "
         + (help.isEmpty ? "it takes a smaller model" : "it would take \(help.joined(separator: ", "))")

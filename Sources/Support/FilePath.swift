@@ -34,6 +34,9 @@ extension String {
     }
   }
 
+  /// Whether a byte of it is no UTF-8: a file's name may have some, a text may not.
+  public var hasEscapedBytes: Bool { unicodeScalars.contains { $0.escapedByte != nil } }
+
   /// The name as the system wants it.
   public var fileNameBytes: [UInt8] { unicodeScalars.flatMap { scalar in scalar.escapedByte.map { [$0] } ?? Array(String(scalar).utf8) } }
 

@@ -8,6 +8,7 @@ import Support
 struct Main {
   static func main() {
     Output.holdClosedStreams()
+    AddressSpace.spare()
     Interrupt.install()
     MappedFiles.reportLostPages()
     let line = CommandLineCheck(arguments: CommandLine.systemArguments)
@@ -27,7 +28,7 @@ struct Main {
     case SlowFastError.cancelled:
       Display.printError("interrupted")
       return line.failed("interrupted", status: 130)
-    case let error as OutputError:
+    case let error as UnwritableOutput:
       if !error.isBrokenPipe { Display.printError("error: \(error)") }
       return 1
     case let error as SlowFastError:
@@ -37,7 +38,7 @@ struct Main {
     default:
       if let code = error as? ExitCode { return code.rawValue }
       if SlowFastCommand.exitCode(for: error) == .success {
-        do throws(OutputError) { 
+        do throws(UnwritableOutput) { 
           try Display.print(SlowFastCommand.fullMessage(for: error))
           try Output.finish()
         } catch { return report(error, line) }

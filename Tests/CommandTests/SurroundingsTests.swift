@@ -26,7 +26,7 @@ private let canHideProc = (try? shell("unshare -m sh -c 'umount -l /proc'").stat
 /// Places and names that a program meets seldom.
 @Suite struct SurroundingsTests {
   /// However little the address space is, there is a result or the true cause.
-  @Test(.enabled(if: slowness == 1, "an emulator's own memory counts too"), arguments: [280_000, 320_000, 380_000, 450_000])
+  @Test(.enabled(if: slowness == 1, "an emulator's own memory counts too"), arguments: [280_000, 320_000, 380_000, 420_000, 450_000])
   func addressSpace(_ kibibytes: Int) throws {
     let clips = [Repository.clip, Repository.root + "/Tests/VideoTests/Data/large_square.png"]
     for clip in clips {
@@ -83,5 +83,21 @@ private let canHideProc = (try? shell("unshare -m sh -c 'umount -l /proc'").stat
       """
     let outcome = try shell(script, directory.path, Repository.golden("clip"), Repository.clip)
     #expect(outcome.status == 0, "\(outcome.errors)")
+  }
+
+  /// A comparison's data, its clip and its report; a question is a text, which a name is not.
+  @Test func comparisonsWithNamesOfBytes() throws {
+    let directory = try TemporaryDirectory()
+    let line = #"{"video":"c.mp4","question":"How many shapes are there?","answer":"2"}"#
+    let script = """
+      cd "$1"; odd=$(printf 'd_\\351'); mkdir "$odd" "$odd/deep"; cp "$3" "$odd/c.mp4"; echo '\(line)' > "$odd/e.jsonl"; ln -s "$odd/deep" link
+      "$0" compare "$2" --data "$odd/e.jsonl" --variants 4 --parts none -o "$odd-report" >/dev/null && test -s "$odd-report/report.json" && \
+      "$0" compare "$2" --data "$odd/e.jsonl" --variants 4 --parts none -o link/../r >/dev/null && test -s "$odd/r/report.json" && \
+      test "$(ls | wc -l)" = 3 || exit 1
+      "$0" run "$2" -q "$odd" 2>/dev/null; test $? = 2 || exit 2
+      "$0" tokenize "$2" "$odd" 2>/dev/null; test $? = 2 || exit 3
+      """
+    let outcome = try shell(script, directory.path, Demonstration.checkpoint, Demonstration.clip)
+    #expect(outcome.status == 0, "\(outcome.status) \(outcome.errors)")
   }
 }

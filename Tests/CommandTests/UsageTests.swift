@@ -159,4 +159,19 @@ import Testing
       #expect(decoded.output == "Hello, world!\n", "\(arguments) \(decoded.errors)")
     }
   }
+
+  /// The same words and status in every command.
+  @Test(arguments: [("--start", "nan"), ("--start", "inf"), ("--start", "-1"), ("--end", "0"), ("--end", "nan"), ("--end", "-2")])
+  func rangesOfTime(option: String, value: String) throws {
+    for command in [["frames", Repository.clip, "-n", "2"], ["run", try Fixture.model(), Repository.clip, "-q", "hi"]] {
+      let outcome = try Run(command + ["\(option)=\(value)"]).finish()
+      #expect(outcome.status == 2 && outcome.errors.hasPrefix("error: \(option) is "), "\(outcome.errors)")
+    }
+  }
+
+  @Test func greedyIsNotDrawn() throws {
+    let outcome = try slowfast("run", try Fixture.model(), "-q", "hi", "--greedy", "--temperature", "5")
+    #expect(outcome.status == 2 && outcome.errors.contains("exclude each other"), "\(outcome.errors)")
+    #expect(try slowfast("run", try Fixture.model(), "-q", "hi", "--greedy", "--temperature", "0", "--max-tokens", "2").status == 0)
+  }
 }

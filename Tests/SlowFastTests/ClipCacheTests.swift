@@ -180,7 +180,7 @@ final class Counter: Sendable {
     try watch(first, [clip(1)])
     let one = try bytes()
     // Room for three, and for what storing one reserves beside it.
-    let limit = 3 * one + (72 << 10)
+    let limit = 3 * one + (26 << 10)
     for seed in 2...5 {
       // Times of files tell which was used last.
       usleep(20_000)

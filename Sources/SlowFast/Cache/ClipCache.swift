@@ -63,6 +63,15 @@ struct ClipCache {
         throw .cannotCache(directory: options.directory, reason: "others may write to the directory; chmod go-w makes it yours alone")
       }
     }
+    trim()
+  }
+
+  /// Removes what is beyond the limit, which may have been larger before.
+  private func trim() {
+    guard let lock = try? SystemCalls.open(options.directory + "/.lock", O_RDWR | O_CREAT | O_NOFOLLOW, mode: 0o600) else { return }
+    defer { close(lock) }
+    flock(lock, LOCK_EX)
+    evict(to: options.limit)
   }
 
   private func path(_ key: CacheKey) -> String { "\(options.directory)/\(key.name)\(Self.suffix)" }
@@ -89,7 +98,7 @@ struct ClipCache {
 
   /// Keeps an entry, in place of one that is there. Returns what kept it from doing so, if that is worth telling.
   func store(_ key: CacheKey, info: [UInt8], _ parts: [Part], pool: ThreadPool) -> String? {
-    let size = parts.reduce(info.count + key.text.utf8.count + (64 << 10)) { $0 + $1.byteCount }
+    let size = parts.reduce(info.count + key.text.utf8.count + (parts.count + 4) << 12) { $0 + $1.byteCount }
     guard size <= options.limit else {
       return "the clip is not kept: it takes \(formatBytes(size)), the cache has room for \(formatBytes(options.limit))"
     }

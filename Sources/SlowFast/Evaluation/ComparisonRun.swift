@@ -44,14 +44,14 @@ struct ComparisonRun {
     }
     var results: [ModelResult] = []
     var converted: (key: [String], path: String)?
-    defer { if let converted { try? FileManager.default.removeItem(atPath: converted.path) } }
+    defer { if let converted { SystemCalls.remove(converted.path) } }
     for (place, subject) in subjects.enumerated() {
       let journal = try journal([identity] + subject.identity() + settings, of: subject.name, place + 1)
       let facts = FactsFile(path: String(journal.path.dropLast("jsonl".count)) + "json")
       if facts.read() == nil || clips.indices.contains(where: { reference.record($0)?.failure == nil && journal.record($0) == nil }) {
         let key = subject.text.map { [identity, $0] }
         if let old = converted, old.key != key {
-          try? FileManager.default.removeItem(atPath: old.path)
+          SystemCalls.remove(old.path)
           converted = nil
         }
         if let key, converted == nil { converted = (key, folder.modelFile(key)) }
@@ -119,7 +119,7 @@ struct ComparisonRun {
     _ subject: Subject, place: Int, _ journal: MeasurementJournal, reference: MeasurementJournal, _ facts: FactsFile, converted: String?
   ) throws(SlowFastError) {
     var summary: ConversionSummary?
-    if let converted, !FileManager.default.fileExists(atPath: converted), let conversion = try subject.conversion(of: comparison.checkpoint) {
+    if let converted, FileStatus(path: converted) == nil, let conversion = try subject.conversion(of: comparison.checkpoint) {
       summary = try conversion.run(
         to: converted, progress: { show(subject.name, place, .converting($0.doneByteCount, of: $0.totalByteCount)) },
         isCancelled: isCancelled)
@@ -173,8 +173,7 @@ struct ModelFacts: Codable {
     let path: String?
     if case .file(let own) = subject.making { path = own } else { path = converted }
     guard let path else { return }
-    var isDirectory: ObjCBool = false
-    if FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory), isDirectory.boolValue {
+    if FileStatus(path: path)?.kind == .directory {
       self = ModelFacts(weightsOf: try VideoLanguageModel(path: path))
       return
     }
@@ -207,12 +206,13 @@ struct FactsFile {
   let path: String
 
   func read() -> ModelFacts? {
-    (try? Data(contentsOf: URL(fileURLWithPath: path))).flatMap { try? JSONDecoder().decode(ModelFacts.self, from: $0) }
+    (try? SystemCalls.contents(of: path, limit: 1 << 20)).flatMap { try? JSONDecoder().decode(ModelFacts.self, from: Data($0)) }
   }
 
   func write(_ facts: ModelFacts) throws(SlowFastError) {
-    do { try JSONEncoder().encode(facts).write(to: URL(fileURLWithPath: path), options: .atomic) } catch {
-      throw .badReport(path: path, reason: "cannot write")
-    }
+    do {
+      let json = [UInt8](try JSONEncoder().encode(facts))
+      try json.withUnsafeBytes { try OutputFile.write($0, to: path, replacing: true) }
+    } catch { throw .badReport(path: path, reason: "cannot write: \((error as? OutputError).map { "\($0)" } ?? "\(error)")") }
   }
 }

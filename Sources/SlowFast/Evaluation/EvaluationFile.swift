@@ -69,7 +69,7 @@ enum EvaluationFile {
   }
 
   static func checkExists(_ video: String, path: String, line: Int) throws(SlowFastError) {
-    guard FileManager.default.fileExists(atPath: video) else {
+    guard FileStatus(path: video) != nil else {
       throw .badEvaluation(path: path, line: line, problem: "the video \(video.quoted) does not exist")
     }
   }
@@ -79,10 +79,8 @@ enum EvaluationFile {
     var parts = texts.map { String(checksum($0), radix: 16) }
     for clip in clips {
       guard let video = clip.video, let path = clip.path else { continue }
-      let attributes = try? FileManager.default.attributesOfItem(atPath: path)
-      let size = attributes?[.size] as? Int ?? 0
-      let time = (attributes?[.modificationDate] as? Date)?.timeIntervalSince1970 ?? 0
-      parts.append("\(video) \(size) \(time)")
+      let status = FileStatus(path: path)
+      parts.append("\(video) \(status?.byteCount ?? 0) \(status?.modified ?? 0)")
     }
     return String(checksum(Array(parts.joined(separator: "\n").utf8)), radix: 16)
   }

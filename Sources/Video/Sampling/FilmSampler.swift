@@ -1,3 +1,5 @@
+import Support
+
 /// Samples a file that is a container of streams.
 ///
 /// Three ways, from the fastest to the one that copes with everything. The next is taken when the stream turns out not to keep what the
@@ -64,6 +66,11 @@ struct FilmSampler {
   private func report(_ result: AttemptResult, _ orientation: Orientation) -> SamplingReport {
     var warnings = result.warnings
     if orientation.isRounded { warnings.append("the display matrix turns by an odd angle: the nearest quarter turn is used") }
+    if let head = try? FileInput(path: path, cancelled: { false }).read(first: 4096), let status = FileStatus(path: path),
+      let missing = MatroskaLength.missing(head, byteCount: status.byteCount)
+    {
+      warnings.append("damaged: the file ends \(missing) bytes before its end")
+    }
     return SamplingReport(
       decodedFrames: result.decodedFrames, rotation: orientation.degrees, frames: delivery.delivered, warnings: warnings)
   }

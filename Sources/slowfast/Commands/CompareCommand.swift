@@ -84,6 +84,6 @@ struct CompareCommand: ParsableCommand {
     for failure in report.failures {
       Display.printError("warning: \(failure.video.escaped()) left out (\(failure.model.escaped())): \(failure.reason)")
     }
-    try Display.print("\n\(output.escaped())/report.html and report.json")
+    try Display.print("\n\(output.escaped())\(output.hasSuffix("/") ? "" : "/")report.html and report.json")
   }
 }

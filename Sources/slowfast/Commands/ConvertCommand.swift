@@ -117,7 +117,7 @@ struct ConvertCommand: ParsableCommand {
     for name in summary.nonfiniteTensors { Display.printError("warning: \(name.escaped()) has NaN or infinite values") }
     try Display.print(
       "\(summary.path.escaped()): \(formatBytes(summary.fileBytes)), \(Display.fixed(summary.bitsPerWeight, 2)) bits a weight in memory, "
-        + "\(Display.fixed(summary.storedBitsPerWeight, 2)) in the file; \(Display.seconds(summary.seconds)), "
+        + "\(Display.fixed(summary.storedBitsPerWeight, 2)) counting the whole file; \(Display.seconds(summary.seconds)), "
         + "\(Display.fixed(summary.megabytesPerSecond, 0)) MB/s"
         + (summary.resumedTensors > 0 ? ", \(summary.resumedTensors) tensors taken over from an interrupted run" : ""))
   }

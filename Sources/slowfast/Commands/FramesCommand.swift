@@ -36,6 +36,7 @@ struct FramesCommand: ParsableCommand {
 
   func validate() throws {
     if frames < 1 { throw ValidationError("--frames is \(frames), expected at least 1") }
+    try RangeArguments.check(start, end)
   }
 
   func run() throws {

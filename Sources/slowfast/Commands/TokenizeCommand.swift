@@ -26,6 +26,7 @@ struct TokenizeCommand: ParsableCommand {
 
   func validate() throws {
     if decode.isEmpty {
+      if text.contains(where: \.hasEscapedBytes) { throw ValidationError("the text is not UTF-8") }
       if text.count > 1 { throw ValidationError("\(text.count) texts, expected one: a text with spaces stands in quotes") }
     } else {
       _ = try ids()

@@ -21,9 +21,9 @@ enum Display {
   static var hasOutput: Bool { lastLine.withLock { $0.hasOutput } }
 
   /// A result, or the next piece of one.
-  static func stream(_ text: String) throws(OutputError) {
+  static func stream(_ text: String) throws(UnwritableOutput) {
     guard !text.isEmpty else { return }
-    try lastLine.withLock { line throws(OutputError) in
+    try lastLine.withLock { line throws(UnwritableOutput) in
       erase(&line)
       line.hasOutput = true
       line.isUnfinished = text.utf8.last != UInt8(ascii: "\n")
@@ -31,7 +31,7 @@ enum Display {
     }
   }
 
-  static func print(_ text: String = "") throws(OutputError) { try stream(text + "\n") }
+  static func print(_ text: String = "") throws(UnwritableOutput) { try stream(text + "\n") }
 
   /// An object over several lines, or on one.
   static func printJSON(_ value: some Encodable, onOneLine: Bool = false) throws {

@@ -10,7 +10,7 @@ enum Interrupt {
 
   static func install() {
     signal(SIGALRM) { _ in
-      write(STDERR_FILENO, "\n", 1)
+      write(STDERR_FILENO, "\ninterrupted\n", 13)
       _exit(130)
     }
     let stop: @convention(c) (Int32) -> Void = { _ in

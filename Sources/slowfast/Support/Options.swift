@@ -28,9 +28,13 @@ struct RangeArguments: ParsableArguments {
   var stream: Int?
   @OptionGroup var rule: SamplingRuleArguments
 
-  func validate() throws {
-    if let start, let end, end <= start { throw ValidationError("--end is \(end), expected more than --start, \(start)") }
-    if let start, start < 0 { throw ValidationError("--start is \(start), expected 0 or more") }
+  func validate() throws { try Self.check(start, end) }
+
+  static func check(_ start: Double?, _ end: Double?) throws {
+    if let start, !(start >= 0 && start.isFinite) { throw ValidationError("--start is \(start), expected 0 or more seconds") }
+    if let end, !(end > start ?? 0 && end.isFinite) {
+      throw ValidationError("--end is \(end), expected more than \(start.map { "--start, \($0)" } ?? "0 seconds")")
+    }
   }
 
   func request(frames: Int) -> SamplingRequest {
@@ -73,6 +77,10 @@ struct GenerationArguments: ParsableArguments {
   var seed: UInt64?
   @Flag(help: "The likeliest token always, no penalty: the same as --temperature 0 --repetition-penalty 1.")
   var greedy = false
+
+  func validate() throws {
+    if greedy, let temperature, temperature != 0 { throw ValidationError("--greedy and --temperature \(temperature) exclude each other") }
+  }
 
   func options(defaults: GenerationOptions) -> GenerationOptions {
     var options = defaults

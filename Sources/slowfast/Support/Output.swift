@@ -1,7 +1,7 @@
 import Foundation
 
 /// Standard output could not be written.
-struct OutputError: Error, CustomStringConvertible {
+struct UnwritableOutput: Error, CustomStringConvertible {
   let code: Int32
 
   /// Whoever read the output has gone, and knows.
@@ -20,12 +20,12 @@ enum Output {
   }
 
   /// The end of standard output: some file systems tell only now what they could not write.
-  static func finish() throws(OutputError) {
-    if close(STDOUT_FILENO) != 0, errno != EBADF, errno != EINTR { throw OutputError(code: errno) }
+  static func finish() throws(UnwritableOutput) {
+    if close(STDOUT_FILENO) != 0, errno != EBADF, errno != EINTR { throw UnwritableOutput(code: errno) }
   }
 
-  static func write(_ text: String) throws(OutputError) {
-    if let code = write(text, to: STDOUT_FILENO) { throw OutputError(code: code) }
+  static func write(_ text: String) throws(UnwritableOutput) {
+    if let code = write(text, to: STDOUT_FILENO) { throw UnwritableOutput(code: code) }
   }
 
   /// Nobody can be told where this fails; the status still says how the command ended.

@@ -32,6 +32,7 @@ enum QuestionText {
       source = "--question"
       text = argument.hasPrefix("@@") ? String(argument.dropFirst()) : argument
     }
+    if text.hasEscapedBytes { throw ValidationError("\(source.escaped()) is not UTF-8") }
     if text.isBlank { throw ValidationError("\(source.escaped()) is \(text.isEmpty ? "empty" : "blank"), expected a question") }
     return text
   }

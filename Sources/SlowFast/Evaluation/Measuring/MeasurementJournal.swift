@@ -76,7 +76,7 @@ final class MeasurementJournal {
       length = end
     } catch {
       try? file.truncate(atOffset: UInt64(length))
-      throw .badReport(path: path, reason: "cannot write: is the disk full?")
+      throw .badReport(path: path, reason: "cannot write: \((error as NSError).localizedFailureReason ?? error.localizedDescription)")
     }
   }
 }

@@ -13,12 +13,11 @@ final class ReportFolder {
   /// Makes the folder if it is not there, and holds it for this run alone.
   init(_ path: String) throws(SlowFastError) {
     self.path = path
-    var isDirectory: ObjCBool = false
-    if FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory), !isDirectory.boolValue {
+    if let status = FileStatus(path: path), status.kind != .directory {
       throw .badReport(path: path, reason: "is a file, expected a folder for the report")
     }
-    do { try FileManager.default.createDirectory(atPath: cache, withIntermediateDirectories: true) } catch {
-      throw .badReport(path: path, reason: "cannot make the folder")
+    do throws(SystemError) { try SystemCalls.makeDirectory(cache) } catch {
+      throw .badReport(path: path, reason: "cannot make the folder: \(error.message)")
     }
     do throws(SystemError) {
       lock = try SystemCalls.open(cache + "/lock", O_RDWR | O_CREAT | O_NOFOLLOW)
@@ -57,12 +56,9 @@ final class ReportFolder {
 /// What tells one model from another without reading all of it.
 enum ModelIdentity {
   static func of(_ path: String) throws(SlowFastError) -> String {
-    var isDirectory: ObjCBool = false
-    guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else {
-      throw .notAModel(path: path, reason: "no such file or directory")
-    }
+    guard let status = FileStatus(path: path) else { throw .notAModel(path: path, reason: "no such file or directory") }
     do throws(CheckpointError) {
-      guard isDirectory.boolValue else { return try describe(SourceFile(path: path)) }
+      guard status.kind == .directory else { return try describe(SourceFile(path: path)) }
       let checkpoint = try Checkpoint(directory: path)
       var parts = ["\(checksum(checkpoint.config))"]
       for shard in checkpoint.shards { parts.append(try describe(shard.file)) }

@@ -45,10 +45,8 @@ struct SubjectOrigins {
   }
 
   private static func origin(_ path: String) throws(SlowFastError) -> ModelOrigin? {
-    var isDirectory: ObjCBool = false
-    _ = FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory)
     do {
-      if isDirectory.boolValue { return try ModelOrigin(Checkpoint(directory: path)) }
+      if FileStatus(path: path)?.kind == .directory { return try ModelOrigin(Checkpoint(directory: path)) }
       let file = try ModelFileReader(path: path)
       return file.hasSection("provenance") ? ModelOrigin(provenance: try file.section("provenance")) : nil
     } catch { throw SlowFastError(error, path: path) }
