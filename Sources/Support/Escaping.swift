@@ -25,4 +25,17 @@ extension String {
 
   /// `escaped()` between quotation marks.
   public var quoted: String { "\"\(escaped())\"" }
+
+  /// The text with its control characters shown as escapes, but for line breaks and tabs: an answer cannot move a terminal's cursor.
+  public var withoutControls: String {
+    func isAllowed(_ scalar: Unicode.Scalar) -> Bool {
+      scalar == "\n" || scalar == "\t" || scalar.properties.generalCategory != .control
+    }
+    if unicodeScalars.allSatisfy(isAllowed) { return self }
+    var result = ""
+    for scalar in unicodeScalars {
+      if isAllowed(scalar) { result.unicodeScalars.append(scalar) } else { result += "\\u{\(String(scalar.value, radix: 16))}" }
+    }
+    return result
+  }
 }

@@ -241,7 +241,7 @@ import Testing
 
   /// What was streamed stays, the question is forgotten, and the conversation goes on.
   @Test func anAnswerIsStopped() throws {
-    let terminal = try terminal(["--repetition-penalty", "1.3"], tokens: 30000)
+    let terminal = try terminal(tokens: 30000)
     terminal.type("What happens?\r")
     let question = "> What happens?"
     try #require(

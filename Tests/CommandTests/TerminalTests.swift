@@ -68,6 +68,23 @@ import Testing
     }
   }
 
+  /// A model may say anything: what would move the cursor is shown as an escape, at a terminal only.
+  @Test func controlCharactersAreShown() throws {
+    let line = "run MODEL CLIP -q What? --frames 4 --greedy --repetition-penalty 1.3 --max-tokens 400"
+    let arguments = try arguments(line)
+    func isControl(_ scalar: Unicode.Scalar) -> Bool { scalar.properties.generalCategory == .control && scalar != "\n" && scalar != "\t" }
+    let file = try Run(arguments).finish()
+    #expect(file.output.unicodeScalars.contains(where: isControl), "the answer has none: choose another question")
+    let terminal = try PseudoTerminal(arguments, columns: 100)
+    #expect(try terminal.finish() == 0)
+    let control = try #require(file.output.unicodeScalars.first(where: isControl))
+    let text = terminal.text
+    #expect(text.contains("\\u{\(String(control.value, radix: 16))}"))
+    // Progress lines have their own; the answer comes after the last of them.
+    let answer = text.components(separatedBy: "\u{1B}[K").last ?? ""
+    #expect(!answer.unicodeScalars.contains { isControl($0) && $0 != "\r" })
+  }
+
   /// What has no room goes in turn: the rate, the time left, the bar. The name stays.
   @Test func aNarrowTerminalDoesWithoutTheBar() throws {
     func last(_ columns: Int, isSizeKnown: Bool = true) throws -> String {
