@@ -19,29 +19,32 @@ let isARM: Bool = {
   #endif
 }()
 
-let kernelTargets: [Target] = isARM ? [
-  .target(name: "KernelsNEON", dependencies: ["Kernels", "CIntrinsics"], swiftSettings: kernels([])),
-  .target(
-    name: "KernelsDotProd", dependencies: ["Kernels", "KernelsNEON", "CIntrinsics"],
-    swiftSettings: kernels(["-march=armv8.2-a+dotprod"])),
-  .target(
-    name: "KernelsI8MM", dependencies: ["Kernels", "KernelsNEON", "KernelsDotProd", "CIntrinsics"],
-    swiftSettings: kernels(["-march=armv8.2-a+dotprod+i8mm"])),
-] : [
-  .target(
-    name: "KernelsAVX2", dependencies: ["Kernels", "CIntrinsics"],
-    swiftSettings: kernels(["-march=x86-64-v3"])),
-  .target(
-    name: "KernelsAVXVNNI", dependencies: ["Kernels", "CIntrinsics"],
-    swiftSettings: kernels(["-march=x86-64-v3", "-mavxvnni"])),
-  // The same sources, encoded for AVX-512 VL.
-  .target(
-    name: "KernelsAVX512VL", dependencies: ["Kernels", "CIntrinsics"],
-    swiftSettings: kernels(["-march=x86-64-v4", "-mavx512vnni"])),
-  .target(
-    name: "KernelsAVX512", dependencies: ["Kernels", "CIntrinsics"],
-    swiftSettings: kernels(["-march=x86-64-v4", "-mavx512vnni"])),
-]
+let kernelTargets: [Target] =
+  isARM
+  ? [
+    .target(name: "KernelsNEON", dependencies: ["Kernels", "CIntrinsics"], swiftSettings: kernels([])),
+    .target(
+      name: "KernelsDotProd", dependencies: ["Kernels", "KernelsNEON", "CIntrinsics"],
+      swiftSettings: kernels(["-march=armv8.2-a+dotprod"])),
+    .target(
+      name: "KernelsI8MM", dependencies: ["Kernels", "KernelsNEON", "KernelsDotProd", "CIntrinsics"],
+      swiftSettings: kernels(["-march=armv8.2-a+dotprod+i8mm"])),
+  ]
+  : [
+    .target(
+      name: "KernelsAVX2", dependencies: ["Kernels", "CIntrinsics"],
+      swiftSettings: kernels(["-march=x86-64-v3"])),
+    .target(
+      name: "KernelsAVXVNNI", dependencies: ["Kernels", "CIntrinsics"],
+      swiftSettings: kernels(["-march=x86-64-v3", "-mavxvnni"])),
+    // The same sources, encoded for AVX-512 VL.
+    .target(
+      name: "KernelsAVX512VL", dependencies: ["Kernels", "CIntrinsics"],
+      swiftSettings: kernels(["-march=x86-64-v4", "-mavx512vnni"])),
+    .target(
+      name: "KernelsAVX512", dependencies: ["Kernels", "CIntrinsics"],
+      swiftSettings: kernels(["-march=x86-64-v4", "-mavx512vnni"])),
+  ]
 
 func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = [], resources: [Resource] = []) -> Target {
   .testTarget(name: name, dependencies: dependencies + ["TestSupport"], exclude: exclude, resources: resources, swiftSettings: strict)
@@ -54,7 +57,7 @@ let package = Package(
     .executable(name: "slowfast", targets: ["slowfast"]),
   ],
   dependencies: [
-    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0")
   ],
   targets: [
     // C: headers and system libraries only.

@@ -1,7 +1,7 @@
 import Support
 
 /// How a configuration or a set of tensors can fail to be a model that this project knows.
-public enum ArchitectureError: Error, Equatable, Sendable {
+package enum ArchitectureError: Error, Equatable, Sendable {
   /// A file of settings is not a JSON object.
   case configUnreadable(file: String = "config.json", reason: String)
   /// A field without which numbers would be guessed.
@@ -15,7 +15,7 @@ public enum ArchitectureError: Error, Equatable, Sendable {
 }
 
 extension ArchitectureError: CustomStringConvertible {
-  public var description: String {
+  package var description: String {
     switch self {
     case .configUnreadable(let file, let reason): "\(file): \(reason)"
     case .configMissing(let file, let field): "\(file): no field \"\(field)\", and no default stands in for it"

@@ -77,7 +77,8 @@ struct ConfigFields {
   func optionalNumber(_ field: String, in range: ClosedRange<Double>) throws(ArchitectureError) -> Double? {
     if isNull(field) { return nil }
     guard let value = Self.number(object[field]), range.contains(value) else {
-      throw wrong(field, range.lowerBound == range.upperBound ? "\(range.lowerBound)" : "a number from \(range.lowerBound) to \(range.upperBound)")
+      throw wrong(
+        field, range.lowerBound == range.upperBound ? "\(range.lowerBound)" : "a number from \(range.lowerBound) to \(range.upperBound)")
     }
     return value
   }
@@ -101,7 +102,9 @@ struct ConfigFields {
   /// A limit from 1 on; nil where there is none, which HuggingFace writes as 10³⁰.
   func optionalLimit(_ field: String, upTo limit: Int) throws(ArchitectureError) -> Int? {
     if isNull(field) { return nil }
-    guard let value = Self.number(object[field]), value >= 1, value == value.rounded() else { throw wrong(field, "a whole number from 1 on") }
+    guard let value = Self.number(object[field]), value >= 1, value == value.rounded() else {
+      throw wrong(field, "a whole number from 1 on")
+    }
     return value <= Double(limit) ? Int(value) : nil
   }
 

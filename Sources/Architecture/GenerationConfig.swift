@@ -1,13 +1,13 @@
 /// What counts of a checkpoint's `generation_config.json`. The published demo sets temperature and top-p itself, so those that the file names do not.
-public struct GenerationConfig: Sendable, Equatable {
+package struct GenerationConfig: Sendable, Equatable {
   /// nil: it does not say.
-  public var samples: Bool?
-  public var topK: Int?
-  public var repetitionPenalty: Float?
+  package var samples: Bool?
+  package var topK: Int?
+  package var repetitionPenalty: Float?
   /// Ids of tokens that end an answer.
-  public var endTokens: [Int32]
+  package var endTokens: [Int32]
 
-  public init(json: [UInt8]) throws(ArchitectureError) {
+  package init(json: [UInt8]) throws(ArchitectureError) {
     let fields = try ConfigFields(json: json, file: "generation_config.json")
     samples = try fields.optionalBool("do_sample")
     topK = try fields.optionalInteger("top_k", in: 0...(1 << 24))

@@ -23,7 +23,7 @@ public struct GenerationRecord: Sendable, Codable, Equatable {
 
   /// As the published demo answers: temperature 0.2, top-p 1 and 1024 tokens, the rest from the generation config, whose own default is a top-k of 50.
   /// A checkpoint whose generation config says that it does not sample is greedy; a penalty counts there too.
-  public init(_ generation: GenerationConfig?, slowAttention: SlowAttention) {
+  package init(_ generation: GenerationConfig?, slowAttention: SlowAttention) {
     temperature = generation?.samples == false ? 0 : 0.2
     topP = 1
     topK = generation?.topK ?? 50
@@ -32,7 +32,7 @@ public struct GenerationRecord: Sendable, Codable, Equatable {
     self.slowAttention = slowAttention
   }
 
-  public init(json: [UInt8]) throws(ArchitectureError) {
+  package init(json: [UInt8]) throws(ArchitectureError) {
     do { self = try JSONDecoder().decode(Self.self, from: Data(json)) } catch {
       throw .configUnreadable(file: "generation", reason: "the section is not as specified")
     }
@@ -46,7 +46,7 @@ public struct GenerationRecord: Sendable, Codable, Equatable {
     try check((1...(1 << 24)).contains(maximumTokens), .maximumTokens, maximumTokens, "1 to \(1 << 24)")
   }
 
-  public func json() throws(ArchitectureError) -> [UInt8] {
+  package func json() throws(ArchitectureError) -> [UInt8] {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys]
     do { return Array(try encoder.encode(self)) } catch { throw .configUnreadable(file: "generation", reason: "\(error)") }

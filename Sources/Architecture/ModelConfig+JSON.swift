@@ -2,7 +2,7 @@ import Foundation
 
 extension ModelConfig {
   /// Reads `config.json`. Every number is checked against what the runtime can address, so that products of two fields cannot overflow.
-  public init(json: [UInt8]) throws(ArchitectureError) {
+  package init(json: [UInt8]) throws(ArchitectureError) {
     let fields = try ConfigFields(json: json)
     try Self.checkFamily(fields)
     let act = try fields.string("hidden_act")

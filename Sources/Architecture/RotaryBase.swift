@@ -26,7 +26,9 @@ enum RotaryBase {
   private static func checkUnscaled(_ settings: ConfigFields, _ name: String) throws(ArchitectureError) {
     let unscaled = "null or of the type \"default\""
     for field in ["rope_type", "type"] {
-      if let type = try settings.optionalString(field), type != "default" { throw .configValue(field: name, found: type, expected: unscaled) }
+      if let type = try settings.optionalString(field), type != "default" {
+        throw .configValue(field: name, found: type, expected: unscaled)
+      }
     }
     for field in settings.names where !["rope_type", "type", "rope_theta"].contains(field) {
       if settings.isObject(field) {
@@ -34,7 +36,9 @@ enum RotaryBase {
       }
       // Factors of 1 change nothing.
       if ["factor", "partial_rotary_factor"].contains(field), try settings.optionalNumber(field, in: 1...1) != nil { continue }
-      if !settings.isNull(field) { throw .configValue(field: settings.name(field), found: settings.text(field), expected: "none, as \"\(name)\" must be \(unscaled)") }
+      if !settings.isNull(field) {
+        throw .configValue(field: settings.name(field), found: settings.text(field), expected: "none, as \"\(name)\" must be \(unscaled)")
+      }
     }
   }
 }

@@ -1,7 +1,6 @@
 extension TensorRequirement {
   /// Calls `body` with each index of the stored layout, in order, and the index of that value in the checkpoint's.
-  @inlinable
-  public func forEachStoredIndex(_ body: (_ stored: Int, _ source: Int) -> Void) {
+  package func forEachStoredIndex(_ body: (_ stored: Int, _ source: Int) -> Void) {
     let count = shape.reduce(1, *)
     switch layout {
     case .asStored:

@@ -1,11 +1,11 @@
 /// What a tensor is for: decides the type that it may be stored in.
-public enum TensorRole: String, Sendable, CaseIterable {
+package enum TensorRole: String, Sendable, CaseIterable {
   case embedding, head, attention, crossAttention, mlp, projector
   case towerLinear, towerDownsample, towerStem, towerDepthwise
   case norm, bias, layerScale, gate
 
   /// The part of the model for tables and options: `tower`, `projector`, `attention`, …
-  public var part: String {
+  package var part: String {
     switch self {
     case .towerLinear, .towerDownsample, .towerStem, .towerDepthwise: "tower"
     case .norm, .bias, .layerScale, .gate: "vectors"
@@ -15,7 +15,7 @@ public enum TensorRole: String, Sendable, CaseIterable {
   }
 
   /// A matrix that is multiplied with many activations, and so may be quantized.
-  public var isMatrix: Bool {
+  package var isMatrix: Bool {
     switch self {
     case .embedding, .head, .attention, .crossAttention, .mlp, .projector, .towerLinear, .towerDownsample: true
     default: false
@@ -24,7 +24,7 @@ public enum TensorRole: String, Sendable, CaseIterable {
 }
 
 /// How a checkpoint's tensor is laid out in a model file and in memory.
-public enum TensorLayout: Sendable, Equatable {
+package enum TensorLayout: Sendable, Equatable {
   case asStored
   /// A convolution `[out, in, height, width]` as the matrix `[out, height · width · in]` that channels-last patches are multiplied with.
   case patchMatrix
@@ -33,16 +33,16 @@ public enum TensorLayout: Sendable, Equatable {
 }
 
 /// One tensor that the model cannot do without.
-public struct TensorRequirement: Sendable, Equatable {
+package struct TensorRequirement: Sendable, Equatable {
   /// As in the published checkpoints.
-  public var name: String
+  package var name: String
   /// As in the published checkpoints.
-  public var shape: [Int]
-  public var role: TensorRole
-  public var layout: TensorLayout
+  package var shape: [Int]
+  package var role: TensorRole
+  package var layout: TensorLayout
 
   /// The shape in a model file: what `layout` makes of `shape`.
-  public var storedShape: [Int] {
+  package var storedShape: [Int] {
     switch layout {
     case .asStored: shape
     case .patchMatrix: [shape[0], shape[1] * shape[2] * shape[3]]
@@ -52,17 +52,17 @@ public struct TensorRequirement: Sendable, Equatable {
 }
 
 /// All tensors of a model: the one list that conversion and runtime go by.
-public struct TensorSchema: Sendable {
+package struct TensorSchema: Sendable {
   /// The table of input embeddings, of which single rows are read.
-  public static let embeddingName = "model.embed_tokens.weight"
+  package static let embeddingName = "model.embed_tokens.weight"
 
-  public var tower: TowerShape
+  package var tower: TowerShape
   /// In the order in which the model uses them.
-  public var requirements: [TensorRequirement]
+  package var requirements: [TensorRequirement]
 
   /// What a model of that config needs, whether it is there or not; `shapes` of the tensors there are (canonical names) tell the tower's
   /// measures and whether there is a head.
-  public init(needed config: ModelConfig, shapes: [String: [Int]]) throws(ArchitectureError) {
+  package init(needed config: ModelConfig, shapes: [String: [Int]]) throws(ArchitectureError) {
     // Weights of hybrid layers in a config that names none: as a plain LLaVA the model would say something else.
     if config.hybrid == nil, shapes.keys.contains(where: { $0.contains("cross_attn_kv_proj") }) {
       throw .configMissing(field: "cross_attn_every_n_layers")
@@ -76,7 +76,7 @@ public struct TensorSchema: Sendable {
   }
 
   /// For a config and the shapes of the tensors there are (canonical names). Throws for missing tensors and for other shapes.
-  public init(config: ModelConfig, shapes: [String: [Int]]) throws(ArchitectureError) {
+  package init(config: ModelConfig, shapes: [String: [Int]]) throws(ArchitectureError) {
     try self.init(needed: config, shapes: shapes)
     let missing = requirements.filter { shapes[$0.name] == nil }.map(\.name)
     guard missing.isEmpty else { throw .missingTensors(missing) }
@@ -89,7 +89,7 @@ public struct TensorSchema: Sendable {
   }
 
   /// The requirements of a model file, whose tensors have their stored shapes already.
-  public init(config: ModelConfig, storedShapes: [String: [Int]]) throws(ArchitectureError) {
+  package init(config: ModelConfig, storedShapes: [String: [Int]]) throws(ArchitectureError) {
     // A patch matrix forgets its kernel's side; the stem's is found again from the three colours, the others are always 2 × 2.
     var shapes = storedShapes
     let stem = TowerShape.prefix + "stem.0.weight"
@@ -111,17 +111,17 @@ public struct TensorSchema: Sendable {
 
 extension TensorSchema {
   /// The tensor that the head's products are made with.
-  public var headName: String {
+  package var headName: String {
     requirements.contains { $0.role == .head } ? "lm_head.weight" : Self.embeddingName
   }
 
   /// Names of the tensors that turn frames into tokens: not needed once a clip is encoded.
-  public var visionNames: [String] {
+  package var visionNames: [String] {
     requirements.map(\.name).filter { $0.hasPrefix(TowerShape.prefix) || $0.hasPrefix("model.mm_projector") }
   }
 
   /// Names of the tensors that turn tokens into text, the embedding table left out.
-  public var decoderNames: [String] {
+  package var decoderNames: [String] {
     let vision = Set(visionNames)
     return requirements.map(\.name).filter { !vision.contains($0) && ($0 != Self.embeddingName || $0 == headName) }
   }

@@ -1,18 +1,18 @@
 /// The measures of a ConvNeXt tower, read off its tensors' names and shapes.
-public struct TowerShape: Sendable, Equatable {
-  public static let prefix = "model.vision_tower.vision_tower."
+package struct TowerShape: Sendable, Equatable {
+  package static let prefix = "model.vision_tower.vision_tower."
 
   /// Blocks of each stage: 3, 4, 30, 3 in ConvNeXt-XXLarge.
-  public var depths: [Int]
+  package var depths: [Int]
   /// Channels of each stage: 384, 768, 1536, 3072.
-  public var widths: [Int]
+  package var widths: [Int]
   /// Inner width of each stage's blocks: 4 × the stage's width in all known towers.
-  public var innerWidths: [Int]
+  package var innerWidths: [Int]
   /// Side of the stem's square patch: 4.
-  public var patch: Int
+  package var patch: Int
 
   /// From tensor shapes under their canonical names.
-  public init(shapes: [String: [Int]]) throws(ArchitectureError) {
+  package init(shapes: [String: [Int]]) throws(ArchitectureError) {
     let stem = Self.prefix + "stem.0.weight"
     guard let stemShape = shapes[stem] else { throw .missingTensors([stem]) }
     guard stemShape.count == 4, stemShape[1] == 3, stemShape[2] == stemShape[3], (1...16).contains(stemShape[2]), stemShape[0] >= 1
@@ -38,6 +38,6 @@ public struct TowerShape: Sendable, Equatable {
   }
 
   /// Pixels of the input that one output position stands for, along a side: 32.
-  public var reduction: Int { patch << (depths.count - 1) }
-  public var outputWidth: Int { widths[widths.count - 1] }
+  package var reduction: Int { patch << (depths.count - 1) }
+  package var outputWidth: Int { widths[widths.count - 1] }
 }

@@ -1,47 +1,48 @@
-import Support
 import Foundation
+import Support
 
 /// A tensor of a checkpoint: what its file says about it, and which file that is.
-public struct CheckpointTensor: Sendable, Equatable {
-  public var info: TensorInfo
+package struct CheckpointTensor: Sendable, Equatable {
+  package var info: TensorInfo
   /// Its place in `Checkpoint.shards`.
-  public var shard: Int
+  package var shard: Int
 
-  public var name: String { info.name }
-  public var type: TensorType { info.type }
-  public var shape: [Int] { info.shape }
-  public var byteCount: Int { info.bytes.count }
+  package var name: String { info.name }
+  package var type: TensorType { info.type }
+  package var shape: [Int] { info.shape }
+  package var byteCount: Int { info.bytes.count }
 }
 
 /// A checkpoint directory as HuggingFace lays it out, opened and checked: configuration and tokenizer files as bytes, tensors on demand.
 ///
 /// Knows nothing of any model. Opening reads the headers and the small files only.
-public struct Checkpoint: Sendable {
+package struct Checkpoint: Sendable {
   /// As it was given.
-  public let directory: String
+  package let directory: String
   /// `config.json`.
-  public let config: [UInt8]
+  package let config: [UInt8]
   /// `generation_config.json`; nil when there is none.
-  public let generationConfig: [UInt8]?
+  package let generationConfig: [UInt8]?
   /// The safetensors files, by name.
-  public let shards: [Safetensors]
-  public let tensors: [String: CheckpointTensor]
+  package let shards: [Safetensors]
+  package let tensors: [String: CheckpointTensor]
 
   static let smallFileLimit = 64 << 20
 
   /// The last component of the directory's path, symbolic links not followed: usually the model's name.
-  public var name: String { URL(fileURLWithPath: directory).standardizedFileURL.lastPathComponent }
+  package var name: String { URL(fileURLWithPath: directory).standardizedFileURL.lastPathComponent }
 
   /// The names of all that lies in the directory.
-  public var paths: [String] { ((try? SystemCalls.entries(of: directory)) ?? []).map { "\(directory)/\($0)" } }
+  package var paths: [String] { ((try? SystemCalls.entries(of: directory)) ?? []).map { "\(directory)/\($0)" } }
 
-  public init(directory: String) throws(CheckpointError) {
+  package init(directory: String) throws(CheckpointError) {
     guard let status = FileStatus(path: directory) else {
       throw .notADirectory(path: directory, reason: FileKind(path: directory).insteadOfModel(directory) ?? "no such file or directory")
     }
     guard status.kind == .directory else {
       let kind = FileKind(path: directory)
-      let reason = kind == .modelFile ? "a model file, which is converted already; expected a checkpoint directory" : kind.insteadOfModel(directory)
+      let reason =
+        kind == .modelFile ? "a model file, which is converted already; expected a checkpoint directory" : kind.insteadOfModel(directory)
       throw .notADirectory(path: directory, reason: reason ?? "expected a checkpoint directory")
     }
     self.directory = directory
@@ -58,26 +59,26 @@ public struct Checkpoint: Sendable {
   }
 
   /// The contents of another small file of the directory, such as `tokenizer.json`; nil when there is none.
-  public func file(_ name: String) throws(CheckpointError) -> [UInt8]? { try Self.optionalFile(name, in: directory) }
+  package func file(_ name: String) throws(CheckpointError) -> [UInt8]? { try Self.optionalFile(name, in: directory) }
 
   /// The tensor of that name, or an error that says that there is none.
-  public func tensor(_ name: String) throws(CheckpointError) -> CheckpointTensor {
+  package func tensor(_ name: String) throws(CheckpointError) -> CheckpointTensor {
     guard let tensor = tensors[name] else { throw .noSuchTensor(file: directory, tensor: name) }
     return tensor
   }
 
   /// Copies `buffer.count` bytes of the tensor, from its byte `offset` on, into `buffer`. Several threads may read at once.
-  public func read(_ tensor: CheckpointTensor, at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(CheckpointError) {
+  package func read(_ tensor: CheckpointTensor, at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(CheckpointError) {
     try shards[tensor.shard].read(tensor.name, at: offset, into: buffer)
   }
 
   /// The tensor's bytes, mapped, not copied, for as long as the value is kept.
-  public func mapped(_ tensor: CheckpointTensor) throws(CheckpointError) -> MappedTensor {
+  package func mapped(_ tensor: CheckpointTensor) throws(CheckpointError) -> MappedTensor {
     try shards[tensor.shard].mappedTensor(tensor.name)
   }
 
   /// Tells the system that this tensor will be read soon.
-  public func willRead(_ tensor: CheckpointTensor) { shards[tensor.shard].file.willRead(tensor.info.bytes) }
+  package func willRead(_ tensor: CheckpointTensor) { shards[tensor.shard].file.willRead(tensor.info.bytes) }
 
   // MARK: Opening
 

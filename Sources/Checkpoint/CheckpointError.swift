@@ -1,7 +1,7 @@
 import Support
 
 /// One way in which a checkpoint directory or a safetensors file can be wrong. `file` is the path as it was given.
-public enum CheckpointError: Error, Equatable {
+package enum CheckpointError: Error, Equatable {
   // The file system.
   case cannotOpen(file: String, reason: String)
   case cannotRead(file: String, reason: String)
@@ -53,7 +53,7 @@ public enum CheckpointError: Error, Equatable {
 }
 
 extension CheckpointError: CustomStringConvertible {
-  public var description: String {
+  package var description: String {
     switch self {
     case .cannotOpen(let file, let reason): "\(file.escaped()): cannot open: \(reason)"
     case .cannotRead(let file, let reason): "\(file.escaped()): cannot read: \(reason)"

@@ -1,6 +1,6 @@
 extension Safetensors {
   /// The tensor's values as floats, in row-major order; from F32, F16, BF16 or F64.
-  public func floats(of name: String) throws(CheckpointError) -> [Float] {
+  package func floats(of name: String) throws(CheckpointError) -> [Float] {
     let tensor = try tensor(name)
     let convert: (UnsafeRawBufferPointer, Int) -> Float
     switch tensor.type {
@@ -14,14 +14,14 @@ extension Safetensors {
   }
 
   /// The tensor's values, of type I32, in row-major order.
-  public func int32s(of name: String) throws(CheckpointError) -> [Int32] {
+  package func int32s(of name: String) throws(CheckpointError) -> [Int32] {
     let tensor = try tensor(name)
     guard tensor.type == .int32 else { throw .wrongType(file: file.path, tensor: name, type: tensor.type, expected: "I32") }
     return try values(of: tensor) { Int32(bitPattern: Self.load($0, $1, UInt32.self)) }
   }
 
   /// The tensor's values, of type U8, in row-major order.
-  public func uint8s(of name: String) throws(CheckpointError) -> [UInt8] {
+  package func uint8s(of name: String) throws(CheckpointError) -> [UInt8] {
     let tensor = try tensor(name)
     guard tensor.type == .uint8 else { throw .wrongType(file: file.path, tensor: name, type: tensor.type, expected: "U8") }
     return try file.bytes(tensor.bytes)

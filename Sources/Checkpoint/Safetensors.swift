@@ -1,17 +1,17 @@
 /// One safetensors file: its header read and checked, its tensors read on demand.
 ///
 /// Everything that the header claims was checked against the file's length when it was opened, so no later read can leave the file.
-public struct Safetensors: Sendable {
-  public let file: SourceFile
+package struct Safetensors: Sendable {
+  package let file: SourceFile
   /// In the order of their bytes in the file.
-  public let tensors: [TensorInfo]
+  package let tensors: [TensorInfo]
   /// The `__metadata__` entry; empty when there is none.
-  public let metadata: [String: String]
+  package let metadata: [String: String]
 
   private let indices: [String: Int]
 
   /// Opens the file and reads its header.
-  public init(path: String) throws(CheckpointError) {
+  package init(path: String) throws(CheckpointError) {
     file = try SourceFile(path: path)
     guard file.byteCount >= 10 else { throw .tooShortForHeader(file: path, bytes: file.byteCount) }
     let prefix = try file.bytes(0..<8).reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
@@ -23,16 +23,16 @@ public struct Safetensors: Sendable {
   }
 
   /// nil when the file has no tensor of that name.
-  public subscript(name: String) -> TensorInfo? { indices[name].map { tensors[$0] } }
+  package subscript(name: String) -> TensorInfo? { indices[name].map { tensors[$0] } }
 
   /// The tensor of that name, or an error that says that there is none.
-  public func tensor(_ name: String) throws(CheckpointError) -> TensorInfo {
+  package func tensor(_ name: String) throws(CheckpointError) -> TensorInfo {
     guard let tensor = self[name] else { throw .noSuchTensor(file: file.path, tensor: name) }
     return tensor
   }
 
   /// Copies `buffer.count` bytes of the tensor, from its byte `offset` on, into `buffer`. Several threads may read at once.
-  public func read(_ name: String, at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(CheckpointError) {
+  package func read(_ name: String, at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(CheckpointError) {
     let tensor = try tensor(name)
     guard offset >= 0, offset <= tensor.bytes.count, buffer.count <= tensor.bytes.count - offset else {
       let end = offset.addingReportingOverflow(buffer.count)
@@ -44,21 +44,21 @@ public struct Safetensors: Sendable {
 
   /// Calls `body` with the tensor's bytes, mapped, not copied: of any alignment, and valid only inside the call.
   /// The pages are given back to the system afterwards.
-  public func withBytes<Result>(of name: String, _ body: (UnsafeRawBufferPointer) -> Result) throws(CheckpointError) -> Result {
+  package func withBytes<Result>(of name: String, _ body: (UnsafeRawBufferPointer) -> Result) throws(CheckpointError) -> Result {
     let mapped = try mappedTensor(name)
     defer { file.releasePages(mapped.range) }
     return mapped.withUnsafeBytes(body)
   }
 
   /// The tensor's bytes, mapped, not copied, for as long as the value is kept.
-  public func mappedTensor(_ name: String) throws(CheckpointError) -> MappedTensor {
+  package func mappedTensor(_ name: String) throws(CheckpointError) -> MappedTensor {
     let tensor = try tensor(name)
     return try MappedTensor(file: file, range: tensor.bytes)
   }
 }
 
 /// Bytes of a file in memory, of any alignment; the file stays open and mapped as long as this value or a copy of it exists.
-public struct MappedTensor: @unchecked Sendable {  // The memory is read only and `file` owns it.
+package struct MappedTensor: @unchecked Sendable {  // The memory is read only and `file` owns it.
   private let file: SourceFile
   private let memory: UnsafeRawBufferPointer
   let range: Range<Int>
@@ -69,13 +69,13 @@ public struct MappedTensor: @unchecked Sendable {  // The memory is read only an
     memory = try UnsafeRawBufferPointer(rebasing: file.mapping()[range])
   }
 
-  public var byteCount: Int { range.count }
+  package var byteCount: Int { range.count }
 
   /// Whoever holds this may use the bytes outside of `withUnsafeBytes` too.
-  public var owner: AnyObject { file }
+  package var owner: AnyObject { file }
 
   /// The bytes are valid only inside the call.
-  public func withUnsafeBytes<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {
+  package func withUnsafeBytes<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {
     withExtendedLifetime(file) { body(memory) }
   }
 }

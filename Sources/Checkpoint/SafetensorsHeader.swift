@@ -1,14 +1,14 @@
 /// One tensor of a safetensors file.
-public struct TensorInfo: Sendable, Equatable {
-  public var name: String
-  public var type: TensorType
+package struct TensorInfo: Sendable, Equatable {
+  package var name: String
+  package var type: TensorType
   /// Sizes of the dimensions, slowest first; empty for a single value.
-  public var shape: [Int]
+  package var shape: [Int]
   /// Where its bytes lie, counted from the file's first byte. Inside the file, and `valueCount · type.size` long: checked.
-  public var bytes: Range<Int>
+  package var bytes: Range<Int>
 
   /// The product of `shape`.
-  public var valueCount: Int { bytes.count / type.size }
+  package var valueCount: Int { bytes.count / type.size }
 }
 
 /// The header of a safetensors file, checked against the specification and against the file's length.

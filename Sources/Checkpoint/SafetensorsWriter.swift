@@ -1,7 +1,7 @@
 import Support
 
 /// Collects tensors and writes them as one safetensors file.
-public struct SafetensorsWriter {
+package struct SafetensorsWriter {
   private enum Values {
     case float32([Float])
     case int32([Int32])
@@ -11,20 +11,20 @@ public struct SafetensorsWriter {
   private var tensors: [(name: String, shape: [Int], values: Values)] = []
   private let metadata: [String: String]
 
-  public init(metadata: [String: String] = [:]) { self.metadata = metadata }
+  package init(metadata: [String: String] = [:]) { self.metadata = metadata }
 
   /// Adds an F32 tensor, row-major. An earlier one of the same name is an error.
-  public mutating func add(_ name: String, shape: [Int], _ values: [Float]) throws(CheckpointError) {
+  package mutating func add(_ name: String, shape: [Int], _ values: [Float]) throws(CheckpointError) {
     try add(name, shape, .float32(values), values.count)
   }
 
   /// Adds an I32 tensor, row-major.
-  public mutating func add(_ name: String, shape: [Int], _ values: [Int32]) throws(CheckpointError) {
+  package mutating func add(_ name: String, shape: [Int], _ values: [Int32]) throws(CheckpointError) {
     try add(name, shape, .int32(values), values.count)
   }
 
   /// Adds a U8 tensor, row-major.
-  public mutating func add(_ name: String, shape: [Int], _ values: [UInt8]) throws(CheckpointError) {
+  package mutating func add(_ name: String, shape: [Int], _ values: [UInt8]) throws(CheckpointError) {
     try add(name, shape, .uint8(values), values.count)
   }
 
@@ -38,7 +38,7 @@ public struct SafetensorsWriter {
 
   /// Writes the file; it appears under its name when it is whole. A file that is there already is replaced only if `replacing`, and none
   /// of `inputs` ever is.
-  public func write(to path: String, replacing: Bool = true, inputs: [String] = []) throws(CheckpointError) {
+  package func write(to path: String, replacing: Bool = true, inputs: [String] = []) throws(CheckpointError) {
     do throws(OutputError) {
       let file = try OutputFile(path, replacing: replacing, inputs: inputs)
       let header = header()

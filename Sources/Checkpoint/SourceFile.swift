@@ -8,13 +8,13 @@ import Synchronization
 #endif
 
 /// A regular file open for reading, by position: several threads may read it at once.
-public final class SourceFile: Sendable {
+package final class SourceFile: Sendable {
   /// As it was given.
-  public let path: String
+  package let path: String
   /// Its length when it was opened.
-  public var byteCount: Int { opened.byteCount }
+  package var byteCount: Int { opened.byteCount }
   /// When it was last changed, in nanoseconds since 1970.
-  public var modified: Int64 { opened.modified }
+  package var modified: Int64 { opened.modified }
   private let opened: FileStatus
 
   private let descriptor: Int32
@@ -23,7 +23,7 @@ public final class SourceFile: Sendable {
   /// In the list of mapped files.
   private let place = Mutex<Int?>(nil)
 
-  public init(path: String) throws(CheckpointError) {
+  package init(path: String) throws(CheckpointError) {
     // Without O_NONBLOCK opening a pipe would wait for a writer.
     let status: FileStatus
     do throws(SystemError) {
@@ -43,7 +43,7 @@ public final class SourceFile: Sendable {
   }
 
   /// Fills `buffer` with the bytes from `offset` on.
-  public func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(CheckpointError) {
+  package func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(CheckpointError) {
     let count: Int
     do throws(SystemError) { count = try SystemCalls.read(descriptor, into: buffer, at: offset) } catch {
       throw .cannotRead(file: path, reason: error.message)
@@ -52,9 +52,11 @@ public final class SourceFile: Sendable {
   }
 
   /// Throws where the file was written to, or cut, since it was opened. A file that was replaced or removed is still there for who has it open.
-  public func checkUnchanged() throws(CheckpointError) {
+  package func checkUnchanged() throws(CheckpointError) {
     let status: FileStatus
-    do throws(SystemError) { status = try FileStatus(descriptor: descriptor) } catch { throw .cannotRead(file: path, reason: error.message) }
+    do throws(SystemError) { status = try FileStatus(descriptor: descriptor) } catch {
+      throw .cannotRead(file: path, reason: error.message)
+    }
     guard status.hasSameBytes(as: opened) else { throw .changed(file: path) }
   }
 
@@ -80,7 +82,7 @@ public final class SourceFile: Sendable {
   }
 
   /// Tells the system that the bytes in `range` will be read soon: it reads them ahead while the caller computes.
-  public func willRead(_ range: Range<Int>) {
+  package func willRead(_ range: Range<Int>) {
     posix_fadvise(descriptor, off_t(range.lowerBound), off_t(range.count), POSIX_FADV_WILLNEED)
   }
 

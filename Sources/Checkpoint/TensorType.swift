@@ -1,5 +1,5 @@
 /// A type of stored values, spelled as a safetensors header spells it.
-public enum TensorType: String, Sendable, CaseIterable {
+package enum TensorType: String, Sendable, CaseIterable {
   case bool = "BOOL"
   case uint8 = "U8"
   case int8 = "I8"
@@ -19,7 +19,7 @@ public enum TensorType: String, Sendable, CaseIterable {
   case complex64 = "C64"
 
   /// Bytes of one value.
-  public var size: Int {
+  package var size: Int {
     switch self {
     case .bool, .uint8, .int8, .float8E4M3, .float8E5M2, .float8E8M0: 1
     case .uint16, .int16, .float16, .bfloat16: 2

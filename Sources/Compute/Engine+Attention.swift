@@ -5,7 +5,7 @@ extension Engine {
   /// 1/√headDimension.
   /// Causal: row i sees the first `causalOffset + i + 1` entries; with a nil offset every row sees all. Online softmax: no full score matrix.
   /// `output` has the queries' shape, and may not be the queries. A row that sees no entry becomes zeros.
-  public func attention(
+  package func attention(
     _ queries: Matrix, heads: Int, over cache: KeyValueCache, causalOffset: Int?, to output: Matrix
   ) throws(ComputeError) {
     precondition(heads > 0 && heads % cache.heads == 0 && queries.columns == heads * cache.headDimension)

@@ -3,7 +3,7 @@ import Kernels
 extension Engine {
   /// Depthwise 7×7 over a channels-last map, padded by 3 with zeros: `input`, `output` `[height · width, channels]` without gaps between
   /// rows, `weights` `[49, channels]`, `bias` `[1, channels]`. `output` may not be `input`.
-  public func depthwise7x7(
+  package func depthwise7x7(
     _ input: Matrix, height: Int, width: Int, weights: Matrix, bias: Matrix, to output: Matrix
   ) throws(ComputeError) {
     let channels = input.columns

@@ -3,7 +3,7 @@ import Kernels
 extension Engine {
   /// `output[r] = table[ids[r]]` as floats. Reads the rows asked for and no other. The caller has checked that each id is in
   /// `0 ..< table.rows`.
-  public func gatherRows(_ ids: [Int32], of table: WeightMatrix, to output: Matrix) {
+  package func gatherRows(_ ids: [Int32], of table: WeightMatrix, to output: Matrix) {
     precondition(output.rows == ids.count && output.columns == table.columns)
     let toFloat = kernels.float.toFloat
     forEachRows(ids.count, columns: table.columns) { rows, _ in

@@ -5,7 +5,7 @@ extension Engine {
   /// `output = epilogue(norm(input) · weightᵀ + bias)` for each product. `input` is `[tokens, columns of every weight]`.
   /// Quantized weights take the input as int8, normalised and quantized once for all products of the same group.
   /// No output may overlap the input or another output.
-  public func linear(_ input: Matrix, norm: RowNorm? = nil, _ products: [LinearProduct]) throws(ComputeError) {
+  package func linear(_ input: Matrix, norm: RowNorm? = nil, _ products: [LinearProduct]) throws(ComputeError) {
     norm?.check(columns: input.columns)
     for product in products { product.check(inputRows: input.rows, inputColumns: input.columns) }
     if products.isEmpty { return }

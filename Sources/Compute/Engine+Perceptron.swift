@@ -1,7 +1,7 @@
 import Kernels
 
 /// The first half of a multilayer perceptron: a linear layer and what makes it one of a perceptron.
-public enum PerceptronInner {
+package enum PerceptronInner {
   /// `GELU(input · weightᵀ + bias)`.
   case gelu(WeightMatrix, bias: Matrix?)
   /// `silu(input · gateᵀ) · (input · upᵀ)`.
@@ -24,7 +24,7 @@ extension Engine {
   ///
   /// What is between the two layers is the widest of the model. Where the outer weight is quantized it exists as int8 only: a task multiplies
   /// as many panels as make a group of it, applies the activation and quantizes, all in its own cache.
-  public func perceptron(_ input: Matrix, norm: RowNorm? = nil, _ inner: PerceptronInner, _ outer: LinearProduct) throws(ComputeError) {
+  package func perceptron(_ input: Matrix, norm: RowNorm? = nil, _ inner: PerceptronInner, _ outer: LinearProduct) throws(ComputeError) {
     norm?.check(columns: input.columns)
     precondition(inner.weights.allSatisfy { $0.columns == input.columns && $0.rows == inner.width })
     outer.check(inputRows: input.rows, inputColumns: inner.width)
@@ -46,7 +46,8 @@ extension Engine {
       } else {
         let memory = try innerScratch.reserve(rows.count * inner.width * MemoryLayout<Float>.stride)
         let floats = Matrix(
-          rows: rows.count, columns: inner.width, stride: inner.width, pointer: memory.assumingMemoryBound(to: Float.self), owner: innerScratch)
+          rows: rows.count, columns: inner.width, stride: inner.width, pointer: memory.assumingMemoryBound(to: Float.self),
+          owner: innerScratch)
         try runInner(input[rows: rows], norm: norm, inner, .floats(.store, floats))
         middle = try inputs(floats, norm: nil, [outer.weight])[0]
       }

@@ -46,7 +46,7 @@ struct RotationTable {
 
 extension Engine {
   /// Rotary embedding in place of `[tokens, heads · headDimension]` whose first row is at `position`, as Qwen2 has it.
-  public func rotate(_ x: Matrix, headDimension: Int, position: Int, theta: Float) throws(ComputeError) {
+  package func rotate(_ x: Matrix, headDimension: Int, position: Int, theta: Float) throws(ComputeError) {
     precondition(headDimension > 0 && headDimension % 2 == 0 && x.columns % headDimension == 0 && position >= 0)
     let half = headDimension / 2
     let table = try rotation(positions: position..<position + x.rows, half: half, theta: theta)

@@ -1,17 +1,17 @@
 import Kernels
 
 /// The measures of a model that scratch memory depends on.
-public struct ScratchMeasures: Sendable {
+package struct ScratchMeasures: Sendable {
   /// Columns of the widest input of a linear layer.
-  public var widestInput: Int
+  package var widestInput: Int
   /// Query heads, key heads and their size.
-  public var heads: Int
-  public var keyHeads: Int
-  public var headDimension: Int
+  package var heads: Int
+  package var keyHeads: Int
+  package var headDimension: Int
   /// Positions in a row of the widest map of a depthwise convolution; 0 where there is none.
-  public var mapWidth: Int
+  package var mapWidth: Int
 
-  public init(widestInput: Int, heads: Int, keyHeads: Int, headDimension: Int, mapWidth: Int) {
+  package init(widestInput: Int, heads: Int, keyHeads: Int, headDimension: Int, mapWidth: Int) {
     self.widestInput = widestInput
     self.heads = heads
     self.keyHeads = keyHeads
@@ -23,7 +23,7 @@ public struct ScratchMeasures: Sendable {
 extension Engine {
   /// The most scratch memory that operators of these measures make an engine hold, however many tokens there are: for memory plans.
   /// Tables of rotary angles are not in it; they take `4 · headDimension` bytes for each token of the longest prompt.
-  public static func scratchBytes(_ measures: ScratchMeasures, kernels: KernelTable, threads: Int) -> Int {
+  package static func scratchBytes(_ measures: ScratchMeasures, kernels: KernelTable, threads: Int) -> Int {
     // Inputs may be quantized for all three group sizes at once, each with what a token of the smallest group costs at most.
     let tokenBytes = 3 * (measures.widestInput + largestGroup) * 3 / 2
     let quantized = max(partBytes, 4 * tileTokens * tokenBytes) + (64 << 10)
@@ -43,7 +43,8 @@ extension Engine {
 
     // Of narrower maps a task may take more rows, but not more positions.
     let rowsOfOne = max(stripPositions, 8 * (measures.mapWidth + 6))
-    let convolution = (depthwiseScratchCount(rows: 0, width: measures.mapWidth) + rowsOfOne * depthwiseBlockChannels) * MemoryLayout<Float>.stride
+    let convolution =
+      (depthwiseScratchCount(rows: 0, width: measures.mapWidth) + rowsOfOne * depthwiseBlockChannels) * MemoryLayout<Float>.stride
     // Parts begin at pages, and their arrays at cache lines.
     let worker = max(linear, state + tile, convolution, normScratchBytes(columns: measures.widestInput)) + 8192
     return max(quantized, partials) + 2 * inner + threads * worker

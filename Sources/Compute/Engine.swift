@@ -6,9 +6,9 @@ import Parallel
 ///
 /// Operators check shapes with preconditions: a shape comes from the model's code, never from a file that was not checked. None keeps a
 /// pointer, and the results of one do not depend on the number of threads.
-public final class Engine {
-  public let kernels: KernelTable
-  public let pool: ThreadPool
+package final class Engine {
+  package let kernels: KernelTable
+  package let pool: ThreadPool
 
   /// Shared by the workers: quantized inputs, partial attention.
   let sharedScratch = Scratch()
@@ -21,17 +21,18 @@ public final class Engine {
   var rotations: [RotationKey: RotationTable] = [:]
 
   /// Sees each weight and the input that it is about to be multiplied with, as floats. It costs nothing where there is none.
-  public var observer: ((WeightMatrix, Matrix) throws(ComputeError) -> Void)?
+  package var observer: ((WeightMatrix, Matrix) throws(ComputeError) -> Void)?
 
   /// `kernels` defaults to the best that this machine runs, or what `SLOWFAST_KERNELS` names.
-  public init(pool: ThreadPool, kernels: KernelTable? = nil) throws(ComputeError) {
+  package init(pool: ThreadPool, kernels: KernelTable? = nil) throws(ComputeError) {
     self.pool = pool
     if let kernels { self.kernels = kernels } else { self.kernels = try KernelChoice.kernelsFromEnvironment() }
   }
 
   /// Bytes of scratch memory that the engine holds now. It grows with the largest operator so far; see `scratchBytes(…)` for a bound.
-  public var scratchBytes: Int {
-    [sharedScratch, workerScratch, innerScratch, normScratch].reduce(0) { $0 + $1.byteCount } + rotations.values.reduce(0) { $0 + $1.byteCount }
+  package var scratchBytes: Int {
+    [sharedScratch, workerScratch, innerScratch, normScratch].reduce(0) { $0 + $1.byteCount }
+      + rotations.values.reduce(0) { $0 + $1.byteCount }
   }
 
   /// Calls `body` with ranges that together are `0 ..< rows`, in parallel where a row of `columns` values makes that worth while.

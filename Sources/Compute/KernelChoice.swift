@@ -15,12 +15,12 @@ import KernelsPortable
 #endif
 
 /// The kernel tables of this program, and the one to use on this machine.
-public enum KernelChoice {
+package enum KernelChoice {
   /// The environment variable that names the kernels to use instead of the best.
-  public static let environmentVariable = "SLOWFAST_KERNELS"
+  package static let environmentVariable = "SLOWFAST_KERNELS"
 
   /// The tables that this machine runs, best first. The last is `portable`.
-  public static let available: [KernelTable] = {
+  package static let available: [KernelTable] = {
     var tables: [KernelTable] = []
     #if arch(x86_64)
       if cpu_has_x86_64_v4_vnni() != 0 {
@@ -46,7 +46,7 @@ public enum KernelChoice {
   }()
 
   /// The table of that name; nil takes the best.
-  public static func kernels(named name: String?) throws(ComputeError) -> KernelTable {
+  package static func kernels(named name: String?) throws(ComputeError) -> KernelTable {
     guard let name else { return available[0] }
     guard let table = available.first(where: { $0.name == name }) else {
       throw .noSuchKernels(name: name, available: available.map(\.name))
@@ -55,7 +55,7 @@ public enum KernelChoice {
   }
 
   /// What the environment names, or the best.
-  public static func kernelsFromEnvironment() throws(ComputeError) -> KernelTable {
+  package static func kernelsFromEnvironment() throws(ComputeError) -> KernelTable {
     let name = ProcessInfo.processInfo.environment[environmentVariable] ?? ""
     return try kernels(named: name.isEmpty ? nil : name)
   }

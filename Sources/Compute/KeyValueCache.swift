@@ -5,23 +5,23 @@ import Parallel
 ///
 /// Keys are kept in blocks of 32 positions, `[heads][blocks][headDimension][32]`, so that the scores of 32 positions are one panel
 /// product; values in slices of 32 columns, `[heads][slices][positions][32]`, so that the weighted sum of any positions is one too.
-public final class KeyValueCache: @unchecked Sendable {
-  public let heads: Int
-  public let headDimension: Int
+package final class KeyValueCache: @unchecked Sendable {
+  package let heads: Int
+  package let headDimension: Int
   /// Entries that fit.
-  public let capacity: Int
+  package let capacity: Int
   /// Entries there are; lowering it forgets the last ones.
-  public var count: Int = 0 {
+  package var count: Int = 0 {
     willSet { precondition(newValue >= 0 && newValue <= capacity) }
   }
   /// `.float16` or `.float32`.
-  public let type: FloatType
+  package let type: FloatType
 
   private let memory: AlignedMemory
   private let valuesOffset: Int
 
   /// Throws when memory is out, also where the measures are beyond counting.
-  public init(heads: Int, headDimension: Int, capacity: Int, type: FloatType) throws(ComputeError) {
+  package init(heads: Int, headDimension: Int, capacity: Int, type: FloatType) throws(ComputeError) {
     precondition(heads > 0 && headDimension > 0 && capacity >= 0 && type != .bfloat16)
     self.heads = heads
     self.headDimension = headDimension
@@ -34,7 +34,7 @@ public final class KeyValueCache: @unchecked Sendable {
   }
 
   /// Bytes that a cache of these measures takes; `Int.max` where that is no number of bytes.
-  public static func byteCount(heads: Int, headDimension: Int, capacity: Int, type: FloatType) -> Int {
+  package static func byteCount(heads: Int, headDimension: Int, capacity: Int, type: FloatType) -> Int {
     let factors = [blocks(capacity) * block, headDimension + slices(headDimension) * block, type.size]
     return factors.reduce(heads) { product, factor in
       let (result, overflow) = product.multipliedReportingOverflow(by: factor)
@@ -63,7 +63,7 @@ public final class KeyValueCache: @unchecked Sendable {
 
   /// The memory of the first `count` entries, run by run: as many runs, and of the same lengths, in every cache of these heads and this
   /// type, whatever its capacity. So entries can be copied from cache to cache, and kept in files.
-  public func runs(_ count: Int) -> [UnsafeMutableRawBufferPointer] {
+  package func runs(_ count: Int) -> [UnsafeMutableRawBufferPointer] {
     precondition(count >= 0 && count <= capacity)
     if count == 0 { return [] }
     let keyBytes = KeyValueCache.blocks(count) * KeyValueCache.block * headDimension * type.size
@@ -79,12 +79,12 @@ public final class KeyValueCache: @unchecked Sendable {
   }
 
   /// Bytes of all `runs(count)` of a cache of these measures.
-  public static func runBytes(heads: Int, headDimension: Int, count: Int, type: FloatType) -> Int {
+  package static func runBytes(heads: Int, headDimension: Int, count: Int, type: FloatType) -> Int {
     heads * (blocks(count) * headDimension + slices(headDimension) * count) * block * type.size
   }
 
   /// Takes over `count` entries from the bytes that `runs(count)` had in another cache, one run after the other: `runBytes(…)` of them.
-  public func restore(_ count: Int, from bytes: UnsafeRawBufferPointer) {
+  package func restore(_ count: Int, from bytes: UnsafeRawBufferPointer) {
     let runs = runs(count)
     precondition(bytes.count == runs.reduce(0) { $0 + $1.count })
     var start = 0
@@ -96,7 +96,7 @@ public final class KeyValueCache: @unchecked Sendable {
   }
 
   /// The same entries with room for more.
-  public func grown(to capacity: Int) throws(ComputeError) -> KeyValueCache {
+  package func grown(to capacity: Int) throws(ComputeError) -> KeyValueCache {
     precondition(capacity >= count)
     let larger = try KeyValueCache(heads: heads, headDimension: headDimension, capacity: capacity, type: type)
     larger.count = count
@@ -106,7 +106,7 @@ public final class KeyValueCache: @unchecked Sendable {
 
   /// Adds rows: `keys`, `values` `[tokens, heads · headDimension]` (any stride, so that one may be columns of a wider matrix).
   /// With `interleaved`, `keys` holds both: per head its key, then its value, and `values` is nil.
-  public func append(keys: Matrix, values: Matrix?, interleaved: Bool, using engine: Engine) {
+  package func append(keys: Matrix, values: Matrix?, interleaved: Bool, using engine: Engine) {
     let width = heads * headDimension
     if interleaved {
       precondition(values == nil && keys.columns == 2 * width)
@@ -125,7 +125,8 @@ public final class KeyValueCache: @unchecked Sendable {
       let positions = max(start, block * KeyValueCache.block)..<min(end, (block + 1) * KeyValueCache.block)
       let column = head * headStride
       self.store(
-        keys: keys.row(positions.lowerBound - start) + column, stride: keys.stride, head: head, positions: positions, using: engine.kernels.float)
+        keys: keys.row(positions.lowerBound - start) + column, stride: keys.stride, head: head, positions: positions,
+        using: engine.kernels.float)
       self.store(
         values: valueRows.row(positions.lowerBound - start) + column, stride: valueRows.stride, head: head, positions: positions,
         using: engine.kernels.float)

@@ -1,5 +1,5 @@
 /// What happens to a product before it reaches memory. `bias` always comes first.
-public enum Epilogue {
+package enum Epilogue {
   case store
   /// Exact GELU.
   case gelu
@@ -8,15 +8,15 @@ public enum Epilogue {
 }
 
 /// One of the products that share an input.
-public struct LinearProduct {
-  public var weight: WeightMatrix
+package struct LinearProduct {
+  package var weight: WeightMatrix
   /// `[1, weight.rows]`.
-  public var bias: Matrix?
-  public var epilogue: Epilogue
+  package var bias: Matrix?
+  package var epilogue: Epilogue
   /// `[tokens, weight.rows]`.
-  public var output: Matrix
+  package var output: Matrix
 
-  public init(_ weight: WeightMatrix, bias: Matrix? = nil, _ epilogue: Epilogue = .store, to output: Matrix) {
+  package init(_ weight: WeightMatrix, bias: Matrix? = nil, _ epilogue: Epilogue = .store, to output: Matrix) {
     self.weight = weight
     self.bias = bias
     self.epilogue = epilogue

@@ -3,17 +3,17 @@ import Parallel
 /// Rows of floats in memory that the matrix, or a larger one that it is a part of, owns. A reference: copies share their values.
 ///
 /// The shape of every matrix of the model stands beside its declaration, as `[rows, columns]`.
-public struct Matrix: @unchecked Sendable {
-  public let rows: Int
-  public let columns: Int
+package struct Matrix: @unchecked Sendable {
+  package let rows: Int
+  package let columns: Int
   /// Floats from one row to the next.
-  public let stride: Int
+  package let stride: Int
   /// The first value. It is good for as long as somebody holds the matrix: never take it from a temporary one.
-  public let pointer: UnsafeMutablePointer<Float>
+  package let pointer: UnsafeMutablePointer<Float>
   let owner: AnyObject
 
   /// Zeros. Throws when memory is out, also where there are more values than can be counted.
-  public init(rows: Int, columns: Int) throws(ComputeError) {
+  package init(rows: Int, columns: Int) throws(ComputeError) {
     precondition(rows >= 0 && columns >= 0)
     let (count, overflow) = rows.multipliedReportingOverflow(by: columns)
     let (bytes, tooMany) = max(1, count).multipliedReportingOverflow(by: MemoryLayout<Float>.stride)
@@ -23,7 +23,7 @@ public struct Matrix: @unchecked Sendable {
   }
 
   /// A view of memory that `owner` keeps alive.
-  public init(rows: Int, columns: Int, stride: Int, pointer: UnsafeMutablePointer<Float>, owner: AnyObject) {
+  package init(rows: Int, columns: Int, stride: Int, pointer: UnsafeMutablePointer<Float>, owner: AnyObject) {
     self.rows = rows
     self.columns = columns
     self.stride = stride
@@ -32,7 +32,7 @@ public struct Matrix: @unchecked Sendable {
   }
 
   /// A copy of `values`, one row after the other.
-  public init(rows: Int, columns: Int, values: [Float]) throws(ComputeError) {
+  package init(rows: Int, columns: Int, values: [Float]) throws(ComputeError) {
     precondition(values.count == rows * columns)
     try self.init(rows: rows, columns: columns)
     values.withUnsafeBufferPointer { source in
@@ -41,28 +41,28 @@ public struct Matrix: @unchecked Sendable {
   }
 
   /// One row's values.
-  public func row(_ index: Int) -> UnsafeMutablePointer<Float> { pointer + index * stride }
+  package func row(_ index: Int) -> UnsafeMutablePointer<Float> { pointer + index * stride }
 
   /// Some of the rows; shares memory.
-  public subscript(rows range: Range<Int>) -> Matrix {
+  package subscript(rows range: Range<Int>) -> Matrix {
     precondition(range.lowerBound >= 0 && range.upperBound <= rows)
     return Matrix(rows: range.count, columns: columns, stride: stride, pointer: pointer + range.lowerBound * stride, owner: owner)
   }
 
   /// Some of the columns; shares memory.
-  public subscript(columns range: Range<Int>) -> Matrix {
+  package subscript(columns range: Range<Int>) -> Matrix {
     precondition(range.lowerBound >= 0 && range.upperBound <= columns)
     return Matrix(rows: rows, columns: range.count, stride: stride, pointer: pointer + range.lowerBound, owner: owner)
   }
 
   /// The same memory as another shape; the rows must follow each other without a gap.
-  public func reshaped(rows: Int, columns: Int) -> Matrix {
+  package func reshaped(rows: Int, columns: Int) -> Matrix {
     precondition(stride == self.columns && rows * columns <= self.rows * self.columns)
     return Matrix(rows: rows, columns: columns, stride: columns, pointer: pointer, owner: owner)
   }
 
   /// All values, row by row.
-  public var values: [Float] {
+  package var values: [Float] {
     var result: [Float] = []
     result.reserveCapacity(rows * columns)
     for index in 0..<rows { result.append(contentsOf: UnsafeBufferPointer(start: row(index), count: columns)) }
@@ -70,7 +70,7 @@ public struct Matrix: @unchecked Sendable {
   }
 
   /// Takes the values of a matrix of the same shape.
-  public func copy(from other: Matrix) {
+  package func copy(from other: Matrix) {
     precondition(other.rows == rows && other.columns == columns)
     for index in 0..<rows { row(index).update(from: other.row(index), count: columns) }
   }

@@ -28,7 +28,8 @@ extension Engine {
     if let applied = norm, observer != nil || weights.contains(where: { $0.inputGroup == nil }) {
       let memory = try normScratch.reserve(input.rows * input.columns * MemoryLayout<Float>.stride)
       floats = Matrix(
-        rows: input.rows, columns: input.columns, stride: input.columns, pointer: memory.assumingMemoryBound(to: Float.self), owner: normScratch)
+        rows: input.rows, columns: input.columns, stride: input.columns, pointer: memory.assumingMemoryBound(to: Float.self),
+        owner: normScratch)
       normalize(input, applied, to: floats)
       norm = nil
     }

@@ -43,7 +43,8 @@ struct PanelProduct {
   var panelBytes: Int {
     switch storage {
     case .float(let type, _): return panelRows * columns * type.size
-    case .quantized(let bits, let group, _, _, _): return panelRows * QuantizedRows.groups(columns: columns, group: group) * (group * bits / 8 + 2)
+    case .quantized(let bits, let group, _, _, _):
+      return panelRows * QuantizedRows.groups(columns: columns, group: group) * (group * bits / 8 + 2)
     }
   }
 

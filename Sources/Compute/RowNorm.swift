@@ -1,7 +1,7 @@
 import Kernels
 
 /// A norm of each row of a matrix. Weights and biases are `[1, columns]`.
-public enum RowNorm {
+package enum RowNorm {
   /// `(x − mean) / √(variance + epsilon) · weight + bias`.
   case layer(weight: Matrix, bias: Matrix, epsilon: Float)
   /// `x / √(mean(x²) + epsilon) · weight`.
@@ -25,7 +25,7 @@ public enum RowNorm {
 
 extension Engine {
   /// Row by row; `output` may be `input`.
-  public func normalize(_ input: Matrix, _ norm: RowNorm, to output: Matrix) {
+  package func normalize(_ input: Matrix, _ norm: RowNorm, to output: Matrix) {
     norm.check(columns: input.columns)
     precondition(output.columns == input.columns && output.rows == input.rows)
     forEachRows(input.rows, columns: input.columns) { rows, _ in

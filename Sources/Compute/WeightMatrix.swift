@@ -1,8 +1,8 @@
 import Kernels
 
 /// The weight of a linear layer: `rows` outputs by `columns` inputs, in the form it is stored in.
-public struct WeightMatrix: @unchecked Sendable {
-  public enum Storage {
+package struct WeightMatrix: @unchecked Sendable {
+  package enum Storage {
     /// Row-major, as in a checkpoint.
     case float(FloatType, UnsafeRawPointer)
     /// Panels of 32 rows as in a model file, rows padded to 32 and columns to the group: see `QuantizedPanel`.
@@ -11,7 +11,7 @@ public struct WeightMatrix: @unchecked Sendable {
   }
 
   /// What a product takes its input as. All but `.natural` is there to measure what each half of the int8 scheme costs.
-  public enum Input: Sendable, Equatable {
+  package enum Input: Sendable, Equatable {
     /// Floats beside floats, int8 beside codes.
     case natural
     /// Floats, whatever the weight is: codes are made floats again, panel by panel.
@@ -20,10 +20,10 @@ public struct WeightMatrix: @unchecked Sendable {
     case rounded(group: Int)
   }
 
-  public let rows: Int
-  public let columns: Int
-  public let storage: Storage
-  public var input = Input.natural
+  package let rows: Int
+  package let columns: Int
+  package let storage: Storage
+  package var input = Input.natural
   /// Keeps the memory alive.
   private let owner: AnyObject
 
@@ -33,7 +33,7 @@ public struct WeightMatrix: @unchecked Sendable {
   }
 
   /// Where its values or codes begin: no two weights that are in memory at a time begin at the same place.
-  public var identity: UnsafeRawPointer {
+  package var identity: UnsafeRawPointer {
     switch storage {
     case .float(_, let values): values
     case .quantized(_, _, let codes, _, _): codes
@@ -41,7 +41,7 @@ public struct WeightMatrix: @unchecked Sendable {
   }
 
   /// All of its memory, valid as long as it lives.
-  public var memory: [UnsafeRawBufferPointer] {
+  package var memory: [UnsafeRawBufferPointer] {
     switch storage {
     case .float(let type, let values): return [UnsafeRawBufferPointer(start: values, count: rows * columns * type.size)]
     case .quantized(let bits, let group, let codes, let scales, let minima):
@@ -52,7 +52,7 @@ public struct WeightMatrix: @unchecked Sendable {
     }
   }
 
-  public init(rows: Int, columns: Int, storage: Storage, owner: AnyObject) {
+  package init(rows: Int, columns: Int, storage: Storage, owner: AnyObject) {
     self.rows = rows
     self.columns = columns
     self.storage = storage
@@ -60,7 +60,7 @@ public struct WeightMatrix: @unchecked Sendable {
   }
 
   /// A matrix of floats as a weight; shares memory. Its rows must follow each other without a gap.
-  public init(_ matrix: Matrix) {
+  package init(_ matrix: Matrix) {
     precondition(matrix.stride == matrix.columns)
     self.init(
       rows: matrix.rows, columns: matrix.columns, storage: .float(.float32, UnsafeRawPointer(matrix.pointer)), owner: matrix.owner)

@@ -14,10 +14,10 @@ public struct TensorTreatment {
   public var compensation: Compensation?
 
   public struct Compensation {
-    public var factor: HessianFactor
+    package var factor: HessianFactor
     public var kernels: FloatKernels
 
-    public init(factor: HessianFactor, kernels: FloatKernels) {
+    package init(factor: HessianFactor, kernels: FloatKernels) {
       self.factor = factor
       self.kernels = kernels
     }
@@ -27,7 +27,7 @@ public struct TensorTreatment {
 }
 
 /// Looks at what the model's layers take as inputs, layer by layer, while the model is converted.
-public protocol Calibration: AnyObject {
+package protocol Calibration: AnyObject {
   /// What the inputs were taken from and how, for the model file's provenance: a JSON object.
   var record: CalibrationRecord { get }
 

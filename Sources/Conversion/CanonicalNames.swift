@@ -2,15 +2,15 @@ import Architecture
 import Checkpoint
 
 /// A checkpoint's tensors under the names that they have in the published checkpoints.
-public struct CanonicalNames: Sendable {
+package struct CanonicalNames: Sendable {
   /// By canonical name. Where two tensors get the same one, that which needed no renaming, else the first by name.
-  public let tensors: [String: CheckpointTensor]
+  package let tensors: [String: CheckpointTensor]
   /// Names of the checkpoint that are the same tensor: canonical name, the one taken, the one left.
   let collisions: [(name: String, taken: String, left: String)]
   /// A tensor that belongs to an adapter that was not merged.
   let adapter: String?
 
-  public init(_ checkpoint: Checkpoint) {
+  package init(_ checkpoint: Checkpoint) {
     var tensors: [String: CheckpointTensor] = [:]
     var collisions: [(String, String, String)] = []
     let renamed = checkpoint.tensors.keys.map { (name: $0, canonical: CanonicalName.canonical($0)) }

@@ -1,12 +1,12 @@
 import Architecture
 import Checkpoint
-import Support
 import ModelFile
 import Quantization
+import Support
 import Tokenizer
 
 /// One way in which a checkpoint cannot become a model file.
-public enum ConversionError: Error {
+package enum ConversionError: Error {
   case checkpoint(CheckpointError)
   case architecture(ArchitectureError)
   case modelFile(ModelFileError)
@@ -47,7 +47,7 @@ public enum ConversionError: Error {
 
 extension ConversionError {
   /// Whether it speaks of the checkpoint's tensors, without naming the checkpoint.
-  public var isAboutCheckpoint: Bool {
+  package var isAboutCheckpoint: Bool {
     switch self {
     case .adapterNotMerged, .sameTensorTwice, .missingTensors, .wrongShape, .unknownTensors, .unsupportedType, .headDiffersFromEmbedding,
       .nonFinite, .weightTooLarge:
@@ -58,7 +58,7 @@ extension ConversionError {
 }
 
 extension ConversionError: CustomStringConvertible {
-  public var description: String {
+  package var description: String {
     switch self {
     case .checkpoint(let error): error.description
     case .architecture(let error): error.description

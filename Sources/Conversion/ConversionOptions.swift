@@ -27,14 +27,15 @@ public struct ConversionOptions: Sendable, Equatable {
   /// Which tokens read the slow tokens unless a run says otherwise; nil: as the checkpoint's config says.
   public var slowAttention: SlowAttention?
   /// Encodings of single matrices, by canonical name: before keep rules and everything else. See `Converter.allocated`.
-  public var assignments: [String: TensorEncoding] = [:]
+  package var assignments: [String: TensorEncoding] = [:]
   /// What the assignments were made for.
   public internal(set) var target: SizeTarget?
   /// Name and version of the program, for the model file's provenance.
   public var program: String
 
   public init(
-    bits: Int = 4, method: QuantizationMethod = .search, group: Int? = nil, isAsymmetric: Bool = false, keep: [KeepRule] = [], compression: ChunkCompression = .standard,
+    bits: Int = 4, method: QuantizationMethod = .search, group: Int? = nil, isAsymmetric: Bool = false, keep: [KeepRule] = [],
+    compression: ChunkCompression = .standard,
     threadCount: Int? = nil, replacesOutput: Bool = false, allowsNonfinite: Bool = false, ignoresUnknown: Bool = false,
     program: String = "slowfast"
   ) {
@@ -73,7 +74,7 @@ public struct KeepRule: Sendable, Equatable {
   }
 
   /// Reads `PATTERN=BITS`.
-  public init(_ text: String) throws(ConversionError) {
+  package init(_ text: String) throws(ConversionError) {
     guard let separator = text.lastIndex(of: "="), separator > text.startIndex,
       let bits = Int(text[text.index(after: separator)...]), ConversionOptions.allowedBits.contains(bits)
     else { throw .invalidKeepRule(text) }

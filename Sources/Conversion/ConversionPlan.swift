@@ -7,10 +7,10 @@ import ModelFile
 public struct ConversionPlan: Sendable {
   /// A tensor that will be in the model file.
   public struct Stored: Sendable {
-    public var requirement: TensorRequirement
-    public var source: CheckpointTensor
+    package var requirement: TensorRequirement
+    package var source: CheckpointTensor
     /// Name, shape and encoding in the model file.
-    public var descriptor: TensorDescriptor
+    package var descriptor: TensorDescriptor
 
     public var isRenamed: Bool { source.name != requirement.name }
     /// Bytes of its planes, unpacked.
@@ -54,7 +54,7 @@ public struct ConversionPlan: Sendable {
   }
 
   public var config: ModelConfig
-  public var tower: TowerShape
+  package var tower: TowerShape
   /// In the order of the model file.
   public var stored: [Stored]
   public var unused: [Unused]
@@ -62,7 +62,7 @@ public struct ConversionPlan: Sendable {
   public var misshapen: [Misshapen]
   public var unknown: [Unknown]
   /// Needed tensors of a type that is not read.
-  public var unsupported: [(name: String, type: TensorType)]
+  package var unsupported: [(name: String, type: TensorType)]
   /// Length of the model file if nothing were compressed: exactly that without compression, at most that with it.
   public var fileByteCount: Int
 
@@ -90,7 +90,7 @@ public struct ConversionPlan: Sendable {
   }
 
   /// Throws what keeps the checkpoint from being converted.
-  public func check(ignoringUnknown: Bool) throws(ConversionError) {
+  package func check(ignoringUnknown: Bool) throws(ConversionError) {
     if let first = misshapen.first { throw .wrongShape(tensor: first.name, expected: first.expected, found: first.found) }
     // A misspelt name is a missing tensor and an unknown one: the unknown one's message tells more.
     if !unknown.isEmpty, !ignoringUnknown || unknown.contains(where: { $0.nearest.map(missing.contains) ?? false }) {

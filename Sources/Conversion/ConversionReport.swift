@@ -1,5 +1,5 @@
-import Support
 import ModelFile
+import Support
 
 /// A plan as a program or a person reads it.
 public struct ConversionReport: Codable, Sendable {

@@ -5,7 +5,7 @@ import Parallel
 extension Converter {
   /// The converter whose matrices have the bits and groups that cost least within the target: what measurements of the weights, and of their
   /// inputs where `moments` knows them by a matrix's name, say. Matrices that a keep rule fits keep what it says. Throws `targetTooSmall`.
-  public func allocated(
+  package func allocated(
     to target: SizeTarget, moments: (String) -> [Float]? = { _ in nil }, progress: (Int, Int) -> Void = { _, _ in },
     isCancelled: () -> Bool = { false }
   ) throws(ConversionError) -> Converter {
@@ -31,7 +31,7 @@ extension Converter {
   }
 
   /// Throws `targetTooSmall` where not even the smallest choices fit. Measures nothing.
-  public func checkReachable(_ target: SizeTarget) throws(ConversionError) {
+  package func checkReachable(_ target: SizeTarget) throws(ConversionError) {
     let plan = try plan()
     try plan.check(ignoringUnknown: options.ignoresUnknown)
     let smallest = try smallest(plan)

@@ -31,17 +31,17 @@ public struct ConversionResult: Sendable {
 
 /// Turns a checkpoint into a model file.
 public struct Converter: Sendable {
-  public let checkpoint: Checkpoint
+  package let checkpoint: Checkpoint
   public let options: ConversionOptions
 
-  public init(checkpoint: Checkpoint, options: ConversionOptions = ConversionOptions()) throws(ConversionError) {
+  package init(checkpoint: Checkpoint, options: ConversionOptions = ConversionOptions()) throws(ConversionError) {
     try options.validate()
     self.checkpoint = checkpoint
     self.options = options
   }
 
   /// What `run` would do. Reads headers, the tokenizer and the first bytes of each tensor.
-  public func plan() throws(ConversionError) -> ConversionPlan { try prepare(nil).plan }
+  package func plan() throws(ConversionError) -> ConversionPlan { try prepare(nil).plan }
 
   /// Writes the model file under a temporary name, `path` with `.partial`, and renames it when it is whole and on the disk.
   ///
@@ -49,8 +49,9 @@ public struct Converter: Sendable {
   /// options goes on after the last whole tensor. After any other error nothing is left. Both closures are called on the caller's
   /// thread, some times a second. `calibration` is asked about each tensor; nil: nothing is known of the inputs.
   @discardableResult
-  public func run(
-    to path: String, calibration: (any Calibration)? = nil, progress: (ConversionProgress) -> Void = { _ in }, isCancelled: () -> Bool = { false }
+  package func run(
+    to path: String, calibration: (any Calibration)? = nil, progress: (ConversionProgress) -> Void = { _ in },
+    isCancelled: () -> Bool = { false }
   ) throws(ConversionError) -> ConversionResult {
     try checkOutput(path)
     if options.method == .gptq, calibration == nil { throw .calibrationMissing(options.method) }
@@ -115,7 +116,8 @@ public struct Converter: Sendable {
     _ plan: ConversionPlan, _ writer: ModelFileWriter, _ calibration: (any Calibration)?, _ pool: ThreadPool,
     _ progress: (ConversionProgress) -> Void, _ isCancelled: () -> Bool
   ) throws(ConversionError) -> [String] {
-    let store = TensorStore(checkpoint: checkpoint, writer: writer, pool: pool, method: options.method, allowsNonfinite: options.allowsNonfinite)
+    let store = TensorStore(
+      checkpoint: checkpoint, writer: writer, pool: pool, method: options.method, allowsNonfinite: options.allowsNonfinite)
     nonisolated(unsafe) let file = writer  // Asked on this thread only, between two tensors.
     calibration?.begin(plan) { (name: String) throws(ConversionError) in
       do throws(ModelFileError) { return try file.load(name) } catch { throw .modelFile(error) }

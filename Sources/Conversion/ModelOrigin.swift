@@ -2,15 +2,15 @@ import Checkpoint
 import Foundation
 
 /// Which checkpoint's weights a model has: the checkpoint's own, or what a model file's provenance tells.
-public struct ModelOrigin: Sendable {
+package struct ModelOrigin: Sendable {
   /// The checkpoint's name.
-  public var source: String
+  package var source: String
   /// Of its safetensors files, sorted: equal where they hold the same weights in the same files.
-  public var fingerprints: [String]
+  package var fingerprints: [String]
   /// How a model file was made, in words.
-  public var recipe: String?
+  package var recipe: String?
 
-  public init(_ checkpoint: Checkpoint) throws(ConversionError) {
+  package init(_ checkpoint: Checkpoint) throws(ConversionError) {
     source = checkpoint.name
     fingerprints = []
     for shard in checkpoint.shards { fingerprints.append(try Provenance.Shard(shard).fingerprint) }
@@ -18,7 +18,7 @@ public struct ModelOrigin: Sendable {
   }
 
   /// nil for a provenance that does not tell.
-  public init?(provenance: [UInt8]) {
+  package init?(provenance: [UInt8]) {
     guard let record = try? JSONDecoder().decode(Record.self, from: Data(provenance)) else { return nil }
     source = record.source
     fingerprints = record.shards.map(\.fingerprint).sorted()

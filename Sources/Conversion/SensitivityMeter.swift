@@ -52,7 +52,9 @@ struct SensitivityMeter {
       let (error, energy) = (0..<count).reduce((0.0, 0.0)) {
         ($0.0 + sums[$1 * encodings.count + number].error, $0.1 + sums[$1 * encodings.count + number].energy)
       }
-      choices.append(StorageChoice(encoding: encoding, byteCount: try tensor.byteCount(as: encoding), cost: energy > 0 ? importance * error / energy : 0))
+      choices.append(
+        StorageChoice(encoding: encoding, byteCount: try tensor.byteCount(as: encoding), cost: energy > 0 ? importance * error / energy : 0)
+      )
     }
     return choices
   }

@@ -2,30 +2,34 @@
 public struct FloatKernels: Sendable {
   /// The inner product of matrices: `c[i · cStride + j] (+)= Σ_p a[i · aStride + p] · b[p · bStride + j]` for `i < m`, `j < 32`, `p < k`.
   /// `accumulate` adds to what `c` holds. Always 32 columns: callers pad.
-  public var multiply: @Sendable (
-    _ m: Int, _ k: Int, _ a: UnsafePointer<Float>, _ aStride: Int, _ b: UnsafePointer<Float>, _ bStride: Int,
-    _ c: UnsafeMutablePointer<Float>, _ cStride: Int, _ accumulate: Bool
-  ) -> Void
+  public var multiply:
+    @Sendable (
+      _ m: Int, _ k: Int, _ a: UnsafePointer<Float>, _ aStride: Int, _ b: UnsafePointer<Float>, _ bStride: Int,
+      _ c: UnsafeMutablePointer<Float>, _ cStride: Int, _ accumulate: Bool
+    ) -> Void
 
   /// The same with float16 bits as `b`, of which nothing is kept as floats: for few rows, which take less time than memory does.
-  public var multiplyHalf: @Sendable (
-    _ m: Int, _ k: Int, _ a: UnsafePointer<Float>, _ aStride: Int, _ b: UnsafePointer<UInt16>, _ bStride: Int,
-    _ c: UnsafeMutablePointer<Float>, _ cStride: Int, _ accumulate: Bool
-  ) -> Void
+  public var multiplyHalf:
+    @Sendable (
+      _ m: Int, _ k: Int, _ a: UnsafePointer<Float>, _ aStride: Int, _ b: UnsafePointer<UInt16>, _ bStride: Int,
+      _ c: UnsafeMutablePointer<Float>, _ cStride: Int, _ accumulate: Bool
+    ) -> Void
   /// Rows up to which `multiplyHalf` is better than `toFloat` and `multiply`; it can do any number.
   public var halfRows: Int
 
   /// `rows ≤ 32` rows of a row-major weight matrix, `columns` values of each, as a `[columns][32]` panel of floats, zero-filled on the right.
   /// `rowStride` is in values of the stored type.
-  public var packPanel: @Sendable (
-    _ type: FloatType, _ weights: UnsafeRawPointer, _ rowStride: Int, _ rows: Int, _ columns: Int, _ panel: UnsafeMutablePointer<Float>
-  ) -> Void
+  public var packPanel:
+    @Sendable (
+      _ type: FloatType, _ weights: UnsafeRawPointer, _ rowStride: Int, _ rows: Int, _ columns: Int, _ panel: UnsafeMutablePointer<Float>
+    ) -> Void
 
   /// `output[r] = Σ_k weights[r · rowStride + k] · x[k]` for `r < rows`: one token against a stored matrix, without packing.
-  public var multiplyVector: @Sendable (
-    _ type: FloatType, _ weights: UnsafeRawPointer, _ rowStride: Int, _ rows: Int, _ columns: Int, _ x: UnsafePointer<Float>,
-    _ output: UnsafeMutablePointer<Float>
-  ) -> Void
+  public var multiplyVector:
+    @Sendable (
+      _ type: FloatType, _ weights: UnsafeRawPointer, _ rowStride: Int, _ rows: Int, _ columns: Int, _ x: UnsafePointer<Float>,
+      _ output: UnsafeMutablePointer<Float>
+    ) -> Void
 
   /// `count` stored values to floats.
   public var toFloat: @Sendable (_ type: FloatType, _ from: UnsafeRawPointer, _ count: Int, _ to: UnsafeMutablePointer<Float>) -> Void
@@ -33,19 +37,22 @@ public struct FloatKernels: Sendable {
   public var toHalf: @Sendable (_ from: UnsafePointer<Float>, _ count: Int, _ to: UnsafeMutablePointer<UInt16>) -> Void
 
   /// `y = (x − mean) / √(variance + epsilon) · weight + bias` over `count` values; `y` may be `x`.
-  public var layerNorm: @Sendable (
-    _ x: UnsafePointer<Float>, _ count: Int, _ weight: UnsafePointer<Float>, _ bias: UnsafePointer<Float>, _ epsilon: Float,
-    _ y: UnsafeMutablePointer<Float>
-  ) -> Void
+  public var layerNorm:
+    @Sendable (
+      _ x: UnsafePointer<Float>, _ count: Int, _ weight: UnsafePointer<Float>, _ bias: UnsafePointer<Float>, _ epsilon: Float,
+      _ y: UnsafeMutablePointer<Float>
+    ) -> Void
   /// `y = x / √(mean(x²) + epsilon) · weight` over `count` values; `y` may be `x`.
-  public var rmsNorm: @Sendable (
-    _ x: UnsafePointer<Float>, _ count: Int, _ weight: UnsafePointer<Float>, _ epsilon: Float, _ y: UnsafeMutablePointer<Float>
-  ) -> Void
+  public var rmsNorm:
+    @Sendable (
+      _ x: UnsafePointer<Float>, _ count: Int, _ weight: UnsafePointer<Float>, _ epsilon: Float, _ y: UnsafeMutablePointer<Float>
+    ) -> Void
 
   /// `y = silu(gate) · up`; `y` may be either.
-  public var gatedSilu: @Sendable (
-    _ gate: UnsafePointer<Float>, _ up: UnsafePointer<Float>, _ count: Int, _ y: UnsafeMutablePointer<Float>
-  ) -> Void
+  public var gatedSilu:
+    @Sendable (
+      _ gate: UnsafePointer<Float>, _ up: UnsafePointer<Float>, _ count: Int, _ y: UnsafeMutablePointer<Float>
+    ) -> Void
 
   /// `y += a · x`.
   public var addMultiple: @Sendable (_ a: Float, _ x: UnsafePointer<Float>, _ count: Int, _ y: UnsafeMutablePointer<Float>) -> Void
@@ -58,44 +65,52 @@ public struct FloatKernels: Sendable {
 
   /// Rotary embedding of `heads` heads of `2 · half` values in place, by rotating halves:
   /// `(x[i], x[i + half]) → (x[i]·cos[i] − x[i+half]·sin[i], x[i+half]·cos[i] + x[i]·sin[i])`.
-  public var rotate: @Sendable (
-    _ x: UnsafeMutablePointer<Float>, _ heads: Int, _ half: Int, _ cos: UnsafePointer<Float>, _ sin: UnsafePointer<Float>
-  ) -> Void
+  public var rotate:
+    @Sendable (
+      _ x: UnsafeMutablePointer<Float>, _ heads: Int, _ half: Int, _ cos: UnsafePointer<Float>, _ sin: UnsafePointer<Float>
+    ) -> Void
 
   /// A depthwise 7×7 convolution, padded by 3 with zeros: `rows` output rows from `firstRow` on, for the `depthwiseBlockChannels` channels from
   /// `firstChannel` on (fewer where the map ends):
   /// `output[y][x][c] = bias[c] + Σ_{i,j} map[y + i − 3][x + j − 3][c] · weights[7·i + j][c]`.
   /// `weights` `[49][channels]`, `bias` `[channels]`, `output` `[height][width][channels]`; `scratch` as `depthwiseScratchCount` says.
-  public var depthwise7x7: @Sendable (
-    _ map: ChannelsLastMap, _ firstRow: Int, _ rows: Int, _ firstChannel: Int, _ weights: UnsafePointer<Float>, _ bias: UnsafePointer<Float>,
-    _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutablePointer<Float>
-  ) -> Void
+  public var depthwise7x7:
+    @Sendable (
+      _ map: ChannelsLastMap, _ firstRow: Int, _ rows: Int, _ firstChannel: Int, _ weights: UnsafePointer<Float>,
+      _ bias: UnsafePointer<Float>,
+      _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutablePointer<Float>
+    ) -> Void
 
   /// What happens to a tile of products `[tokens][32]` on its way to memory: `p = tile + bias`, then `output = p`, `output = GELU(p)` or
   /// `output += scale · p`, for `columns ≤ 32` columns. GELU is the exact erf form, within 1e-6; nil bias is 0, nil scale is 1. `stride` is the output's.
-  public var finishTile: @Sendable (
-    _ finish: TileFinish, _ tile: UnsafePointer<Float>, _ tokens: Int, _ columns: Int, _ bias: UnsafePointer<Float>?,
-    _ scale: UnsafePointer<Float>?, _ output: UnsafeMutablePointer<Float>, _ stride: Int
-  ) -> Void
+  public var finishTile:
+    @Sendable (
+      _ finish: TileFinish, _ tile: UnsafePointer<Float>, _ tokens: Int, _ columns: Int, _ bias: UnsafePointer<Float>?,
+      _ scale: UnsafePointer<Float>?, _ output: UnsafeMutablePointer<Float>, _ stride: Int
+    ) -> Void
 
   @inlinable
   public init(
-    multiply: @escaping @Sendable (
-      Int, Int, UnsafePointer<Float>, Int, UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>, Int, Bool
-    ) -> Void,
-    multiplyHalf: @escaping @Sendable (
-      Int, Int, UnsafePointer<Float>, Int, UnsafePointer<UInt16>, Int, UnsafeMutablePointer<Float>, Int, Bool
-    ) -> Void,
+    multiply:
+      @escaping @Sendable (
+        Int, Int, UnsafePointer<Float>, Int, UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>, Int, Bool
+      ) -> Void,
+    multiplyHalf:
+      @escaping @Sendable (
+        Int, Int, UnsafePointer<Float>, Int, UnsafePointer<UInt16>, Int, UnsafeMutablePointer<Float>, Int, Bool
+      ) -> Void,
     halfRows: Int,
     packPanel: @escaping @Sendable (FloatType, UnsafeRawPointer, Int, Int, Int, UnsafeMutablePointer<Float>) -> Void,
-    multiplyVector: @escaping @Sendable (
-      FloatType, UnsafeRawPointer, Int, Int, Int, UnsafePointer<Float>, UnsafeMutablePointer<Float>
-    ) -> Void,
+    multiplyVector:
+      @escaping @Sendable (
+        FloatType, UnsafeRawPointer, Int, Int, Int, UnsafePointer<Float>, UnsafeMutablePointer<Float>
+      ) -> Void,
     toFloat: @escaping @Sendable (FloatType, UnsafeRawPointer, Int, UnsafeMutablePointer<Float>) -> Void,
     toHalf: @escaping @Sendable (UnsafePointer<Float>, Int, UnsafeMutablePointer<UInt16>) -> Void,
-    layerNorm: @escaping @Sendable (
-      UnsafePointer<Float>, Int, UnsafePointer<Float>, UnsafePointer<Float>, Float, UnsafeMutablePointer<Float>
-    ) -> Void,
+    layerNorm:
+      @escaping @Sendable (
+        UnsafePointer<Float>, Int, UnsafePointer<Float>, UnsafePointer<Float>, Float, UnsafeMutablePointer<Float>
+      ) -> Void,
     rmsNorm: @escaping @Sendable (UnsafePointer<Float>, Int, UnsafePointer<Float>, Float, UnsafeMutablePointer<Float>) -> Void,
     gatedSilu: @escaping @Sendable (UnsafePointer<Float>, UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>) -> Void,
     addMultiple: @escaping @Sendable (Float, UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>) -> Void,
@@ -103,12 +118,14 @@ public struct FloatKernels: Sendable {
     maximum: @escaping @Sendable (UnsafePointer<Float>, Int) -> Float,
     exponentiate: @escaping @Sendable (UnsafeMutablePointer<Float>, Float, Int) -> Float,
     rotate: @escaping @Sendable (UnsafeMutablePointer<Float>, Int, Int, UnsafePointer<Float>, UnsafePointer<Float>) -> Void,
-    depthwise7x7: @escaping @Sendable (
-      ChannelsLastMap, Int, Int, Int, UnsafePointer<Float>, UnsafePointer<Float>, UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>
-    ) -> Void,
-    finishTile: @escaping @Sendable (
-      TileFinish, UnsafePointer<Float>, Int, Int, UnsafePointer<Float>?, UnsafePointer<Float>?, UnsafeMutablePointer<Float>, Int
-    ) -> Void
+    depthwise7x7:
+      @escaping @Sendable (
+        ChannelsLastMap, Int, Int, Int, UnsafePointer<Float>, UnsafePointer<Float>, UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>
+      ) -> Void,
+    finishTile:
+      @escaping @Sendable (
+        TileFinish, UnsafePointer<Float>, Int, Int, UnsafePointer<Float>?, UnsafePointer<Float>?, UnsafeMutablePointer<Float>, Int
+      ) -> Void
   ) {
     self.multiply = multiply
     self.multiplyHalf = multiplyHalf

@@ -46,9 +46,10 @@ public struct QuantizedKernels: Sendable {
   /// 2⁻¹¹⁶ has scale 0 and zeros. A group with a NaN or an infinity has scale NaN and zeros, so that all products with it are NaN.
   public var quantizeRows: QuantizeRows
 
-  public typealias QuantizeRows = @Sendable (
-    _ x: UnsafePointer<Float>, _ stride: Int, _ columns: Int, _ rows: QuantizedRows, _ tokens: Range<Int>, _ groups: Range<Int>
-  ) -> Void
+  public typealias QuantizeRows =
+    @Sendable (
+      _ x: UnsafePointer<Float>, _ stride: Int, _ columns: Int, _ rows: QuantizedRows, _ tokens: Range<Int>, _ groups: Range<Int>
+    ) -> Void
 
   /// `output[t][r] = Σ_k weight[r][k] · activation[t][k]` for all rows of the panel: 4-bit codes.
   ///
@@ -59,9 +60,10 @@ public struct QuantizedKernels: Sendable {
   /// The same for 8-bit codes.
   public var multiply8: Multiply
 
-  public typealias Multiply = @Sendable (
-    _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
-  ) -> Void
+  public typealias Multiply =
+    @Sendable (
+      _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
+    ) -> Void
 
   /// Bytes of scratch that a multiplication needs, of any shape.
   public var scratchBytes: Int
@@ -75,7 +77,8 @@ public struct QuantizedKernels: Sendable {
 
   @inlinable
   public init(
-    quantizeRows: @escaping QuantizeRows, multiply4: @escaping Multiply, multiply8: @escaping Multiply, scratchBytes: Int, inputsTogether: Int = 4,
+    quantizeRows: @escaping QuantizeRows, multiply4: @escaping Multiply, multiply8: @escaping Multiply, scratchBytes: Int,
+    inputsTogether: Int = 4,
     multiplyInRegisters: @escaping @Sendable (Int) -> Int
   ) {
     self.quantizeRows = quantizeRows

@@ -47,7 +47,8 @@ func multiplyTokens(_ tokens: Int, _ tile: QuantizedTile, _ first: Int, _ quarte
     for token in 0..<tokens {
       let scale = tile.scales[place + token]
       let index = 2 * token
-      results[unchecked: index] = neon_add_product(results[unchecked: index], neon_multiple(upper, scale), neon_sums(sums[unchecked: index]))
+      results[unchecked: index] = neon_add_product(
+        results[unchecked: index], neon_multiple(upper, scale), neon_sums(sums[unchecked: index]))
       results[unchecked: index + 1] = neon_add_product(
         results[unchecked: index + 1], neon_multiple(lower, scale), neon_sums(sums[unchecked: index + 1]))
     }

@@ -3,16 +3,16 @@ import Parallel
 
 /// What the machine can do at most with one kernel table on the threads of a pool: what stages and kernels are measured against. Each is
 /// the best of many short runs, by wall time.
-public struct MachineLimits: Sendable {
+package struct MachineLimits: Sendable {
   /// int8 multiply-adds from register to register (`vpdpbusd` where there is one), in 10⁹ a second.
-  public let products: Double
+  package let products: Double
   /// float multiply-adds, of a product of matrices that lie in the first-level cache, in 10⁹ a second.
-  public let floatProducts: Double
+  package let floatProducts: Double
   /// Bytes read from memory, in 10⁹ a second.
-  public let bytes: Double
+  package let bytes: Double
 
   /// nil where memory is out. `budget` is seconds for each of the three.
-  public init?(_ kernels: KernelTable, _ pool: ThreadPool, budget: Double = 0.6) {
+  package init?(_ kernels: KernelTable, _ pool: ThreadPool, budget: Double = 0.6) {
     products = Self.products(kernels.quantized, pool, budget)
     guard let floats = Self.floatProducts(kernels.float, pool, budget), let bytes = Self.bytesRead(pool, budget) else { return nil }
     floatProducts = floats

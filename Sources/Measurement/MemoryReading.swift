@@ -4,15 +4,15 @@ import Parallel
 /// A plain loop that reads memory and does nothing else: the limit of everything that takes its operands from memory.
 ///
 /// Different pages of one machine may be read at different speeds, so what is bound by memory is best held against its own operands.
-public struct MemoryReading: @unchecked Sendable {
+package struct MemoryReading: @unchecked Sendable {
   /// Some hundred kilobytes each, in order.
   private let parts: [UnsafeRawBufferPointer]
   private static let part = 1 << 18
 
-  public let byteCount: Int
+  package let byteCount: Int
 
   /// Of blocks of memory that live as long as this is used.
-  public init(_ blocks: [UnsafeRawBufferPointer]) {
+  package init(_ blocks: [UnsafeRawBufferPointer]) {
     parts = blocks.flatMap { block in
       stride(from: 0, to: block.count, by: Self.part).map {
         UnsafeRawBufferPointer(rebasing: block[$0..<min(block.count, $0 + Self.part)])
@@ -22,7 +22,7 @@ public struct MemoryReading: @unchecked Sendable {
   }
 
   /// Reads all of it once; seconds of wall time.
-  public func seconds(_ pool: ThreadPool) -> Double {
+  package func seconds(_ pool: ThreadPool) -> Double {
     let start = monotonicSeconds()
     pool.forEachInRuns(parts.count) { index, _ in Self.read(parts[index]) }
     return monotonicSeconds() - start

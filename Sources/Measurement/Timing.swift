@@ -1,10 +1,10 @@
 import Foundation
 
 /// Seconds on a clock that only goes forward.
-public func monotonicSeconds() -> Double { Double(DispatchTime.now().uptimeNanoseconds) * 1e-9 }
+package func monotonicSeconds() -> Double { Double(DispatchTime.now().uptimeNanoseconds) * 1e-9 }
 
 /// Seconds that all threads of this process have been on a processor.
-public func processorSeconds() -> Double {
+package func processorSeconds() -> Double {
   var time = timespec()
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
   return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
@@ -12,7 +12,7 @@ public func processorSeconds() -> Double {
 
 /// Seconds of the fastest of the runs of `body` that fit into `budget` seconds, three at least. Wall time: processor time over threads would
 /// call a run twice as fast in which one of two threads did all the work. On a busy machine some short runs still have all processors.
-public func fastest(budget: Double = 0.6, _ body: () -> Void) -> Double {
+package func fastest(budget: Double = 0.6, _ body: () -> Void) -> Double {
   var least = Double.infinity
   var total = 0.0
   var runs = 0

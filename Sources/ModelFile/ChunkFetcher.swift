@@ -91,7 +91,7 @@ final class ChunkFetcher: Sendable {
 }
 
 /// Told how many bytes are done, of how many; never by two threads at once, and not always by the same. False stops the work.
-public typealias ModelFileProgress = @Sendable (_ done: Int, _ total: Int) -> Bool
+package typealias ModelFileProgress = @Sendable (_ done: Int, _ total: Int) -> Bool
 
 /// Adds up what the workers of a loop have done.
 final class ProgressMeter: Sendable {

@@ -2,7 +2,7 @@ import Support
 
 extension ModelFileError: CustomStringConvertible {
   /// One line: the file, where in it, what was expected and what was found.
-  public var description: String {
+  package var description: String {
     if case .output(let error) = self { return error.description }
     let (path, text) = words
     return "\(path.escaped(limit: 4096)): \(text)"
@@ -22,7 +22,8 @@ extension ModelFileError: CustomStringConvertible {
     case .endedEarly(let path, let offset, let missing):
       (path, "ends at byte \(offset), where \(missing) more were expected: it became shorter while it was read")
     case .writeFailed(let path, let offset, let code): (path, "writing at byte \(offset) failed: \(SystemError(code).message)")
-    case .diskFull(let path, let offset, let byteCount): (path, "no room for \(byteCount) bytes at byte \(offset): the disk is full, or a quota or a limit of file sizes is reached")
+    case .diskFull(let path, let offset, let byteCount):
+      (path, "no room for \(byteCount) bytes at byte \(offset): the disk is full, or a quota or a limit of file sizes is reached")
     case .outOfMemory(let path, let byteCount): (path, "no memory for \(byteCount) bytes of it")
     case .cancelled(let path): (path, "stopped on request")
     default: nil

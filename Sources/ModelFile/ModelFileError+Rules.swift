@@ -1,6 +1,6 @@
 extension ModelFileError {
   /// The name of the rule in `Formats/sfq.md` that the file breaks; nil where the file is not to blame.
-  public var rule: String? {
+  package var rule: String? {
     switch self {
     case .tooShort: "prelude-short"
     case .notModelFile: "magic"

@@ -1,7 +1,7 @@
 import Support
 
 /// How reading or writing a model file can fail: one case for each way to be wrong. Offsets are bytes from the start of the file.
-public enum ModelFileError: Error, Equatable, Sendable {
+package enum ModelFileError: Error, Equatable, Sendable {
   // The system. `code` is an errno.
   case cannotOpen(path: String, code: Int32)
   case cannotCreate(path: String, code: Int32)
@@ -83,11 +83,11 @@ public enum ModelFileError: Error, Equatable, Sendable {
 }
 
 /// What some bytes of a model file belong to.
-public enum FilePart: Hashable, Sendable, CustomStringConvertible {
+package enum FilePart: Hashable, Sendable, CustomStringConvertible {
   case tensor(String, PlaneKind)
   case section(String)
 
-  public var description: String {
+  package var description: String {
     switch self {
     case .tensor(let name, .values): "tensor '\(name.escaped())'"
     case .tensor(let name, let plane): "the \(plane) of tensor '\(name.escaped())'"

@@ -2,17 +2,17 @@ import Parallel
 
 extension ModelFileReader {
   /// A tensor's planes: the file's own pages where they are raw and long, else unpacked by all threads of the pool.
-  public func load(_ tensor: StoredTensor, pool: ThreadPool) throws(ModelFileError) -> LoadedTensor {
+  package func load(_ tensor: StoredTensor, pool: ThreadPool) throws(ModelFileError) -> LoadedTensor {
     try load([tensor], pool: pool, progress: nil)[0]
   }
 
-  public func load(_ name: String, pool: ThreadPool) throws(ModelFileError) -> LoadedTensor {
+  package func load(_ name: String, pool: ThreadPool) throws(ModelFileError) -> LoadedTensor {
     try load(found(name), pool: pool)
   }
 
   /// Many tensors at once, in the order of `names`: the chunks of all are one loop of the pool, so no thread waits at a tensor's end.
   /// `progress` counts raw bytes.
-  public func loadAll(
+  package func loadAll(
     of names: [String], pool: ThreadPool, progress: ModelFileProgress? = nil
   ) throws(ModelFileError) -> [LoadedTensor] {
     var wanted: [StoredTensor] = []

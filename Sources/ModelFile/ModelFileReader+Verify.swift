@@ -2,19 +2,19 @@ import Parallel
 import Synchronization
 
 /// Bytes of a model file that are not what was written.
-public struct Damage: Hashable, Sendable, CustomStringConvertible {
+package struct Damage: Hashable, Sendable, CustomStringConvertible {
   /// nil for the gaps between chunks, which no model needs.
-  public let part: FilePart?
+  package let part: FilePart?
   /// In the file.
-  public let range: Range<Int>
+  package let range: Range<Int>
   /// What is wrong with them.
-  public let description: String
+  package let description: String
 }
 
 extension ModelFileReader {
   /// Checks every byte of the file: each chunk's checksum, that it unpacks, and that the gaps are zeros. Returns all damage in the
   /// order of the file; throws only when the file cannot be read or the work was stopped. `progress` counts the file's bytes.
-  public func verify(pool: ThreadPool, progress: ModelFileProgress? = nil) throws(ModelFileError) -> [Damage] {
+  package func verify(pool: ThreadPool, progress: ModelFileProgress? = nil) throws(ModelFileError) -> [Damage] {
     let pieces = self.pieces
     let fetcher = ChunkFetcher(file, workers: pool.threadCount)
     let meter = ProgressMeter(progress, total: byteCount, path: path)

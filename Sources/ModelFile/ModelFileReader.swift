@@ -7,18 +7,18 @@ import Synchronization
 ///
 /// The file must not be changed while it is open, which `checkUnchanged` tells. Files that are replaced by renaming, as the writer does it, are
 /// safe.
-public final class ModelFileReader: Sendable {
-  public let path: String
-  public let version: (major: Int, minor: Int)
+package final class ModelFileReader: Sendable {
+  package let path: String
+  package let version: (major: Int, minor: Int)
   /// Bytes of the whole file.
-  public let byteCount: Int
+  package let byteCount: Int
   /// In the order they have in the file.
-  public let tensors: [StoredTensor]
-  public let sections: [StoredSection]
+  package let tensors: [StoredTensor]
+  package let sections: [StoredSection]
   /// Raw bytes of a chunk.
-  public let chunkSize: Int
+  package let chunkSize: Int
   /// Of the table, which holds every chunk's checksum: two files with the same one hold the same.
-  public let tableChecksum: UInt64
+  package let tableChecksum: UInt64
 
   let file: SystemFile
   private let opened: FileStatus
@@ -26,7 +26,7 @@ public final class ModelFileReader: Sendable {
   let verified: VerifiedChunks
   private let tensorIndex: [[UInt8]: Int]
 
-  public init(path: String) throws(ModelFileError) {
+  package init(path: String) throws(ModelFileError) {
     self.path = path
     file = try SystemFile(reading: path)
     opened = try file.status()
@@ -47,19 +47,19 @@ public final class ModelFileReader: Sendable {
   }
 
   /// Throws where the file was written to, or cut, since it was opened.
-  public func checkUnchanged() throws(ModelFileError) {
+  package func checkUnchanged() throws(ModelFileError) {
     guard try file.status().hasSameBytes(as: opened) else { throw .changed(path: path) }
   }
 
   /// nil where there is none of that name.
-  public func tensor(_ name: String) -> StoredTensor? {
+  package func tensor(_ name: String) -> StoredTensor? {
     tensorIndex[Array(name.utf8)].map { tensors[$0] }
   }
 
-  public func hasSection(_ name: String) -> Bool { sections.contains { $0.name == name } }
+  package func hasSection(_ name: String) -> Bool { sections.contains { $0.name == name } }
 
   /// A section's bytes, checked.
-  public func section(_ name: String) throws(ModelFileError) -> [UInt8] {
+  package func section(_ name: String) throws(ModelFileError) -> [UInt8] {
     guard let section = sections.first(where: { $0.name == name }) else { throw .noSuchSection(path: path, section: name) }
     let fetcher = ChunkFetcher(file, workers: 1)
     var bytes: [UInt8] = []

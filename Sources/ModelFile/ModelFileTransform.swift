@@ -1,12 +1,12 @@
 import Parallel
 
 /// Makes one model file out of another.
-public enum ModelFileTransform {
+package enum ModelFileTransform {
   /// Writes the same tensors and sections with all chunks raw (`.none`: the file can be mapped and used as it is) or packed.
   /// Streams a few chunks at a time; the output appears when it is whole, and an interrupted run can be repeated.
   /// `keptRaw`: tensors that stay raw whatever `compression` says. `only`: the tensors to write, nil for all; sections are always written.
   /// `progress` counts raw bytes of tensors.
-  public static func rewrite(
+  package static func rewrite(
     from source: String, to output: String, compression: ChunkCompression, keptRaw: Set<String> = [], only: Set<String>? = nil,
     overwrite: Bool = false, pool: ThreadPool, progress: ModelFileProgress? = nil
   ) throws(ModelFileError) {

@@ -6,10 +6,10 @@ import Support
 /// Tensor by tensor: `beginTensor`, `write` for each plane in as many pieces as the caller likes, `endTensor`. What is in memory at a
 /// time is a few chunks of the first plane and the (packed) other planes of one tensor. A run that was interrupted is taken up by the next
 /// one with the same fingerprint. For one thread at a time.
-public final class ModelFileWriter {
-  public let path: String
+package final class ModelFileWriter {
+  package let path: String
   /// Tensors that an earlier run wrote and that are whole, in order: the caller goes on after them.
-  public let resumed: [StoredTensor]
+  package let resumed: [StoredTensor]
 
   private let overwrite: Bool
   private let compression: ChunkCompression
@@ -30,7 +30,7 @@ public final class ModelFileWriter {
   /// `fingerprint`: what the file is made from and how; work of a run with another one is discarded.
   /// Throws `.output` where a file is not to be written to that name: with `overwrite` a file is replaced, but never one of `inputs`, a
   /// directory, a device or a link; and `.locked` while another process writes to the same name.
-  public init(
+  package init(
     path: String, fingerprint: String, compression: ChunkCompression = .standard, chunkSize: Int = 2 << 20,
     overwrite: Bool = false, inputs: [String] = [], mode: UInt32 = 0o666, pool: ThreadPool
   ) throws(ModelFileError) {
@@ -48,10 +48,10 @@ public final class ModelFileWriter {
   }
 
   /// Bytes of the file so far.
-  public var byteCount: Int { open?.end ?? partial.end }
+  package var byteCount: Int { open?.end ?? partial.end }
 
   /// `compression`: for this tensor; nil takes the file's.
-  public func beginTensor(_ descriptor: TensorDescriptor, compression: ChunkCompression? = nil) throws(ModelFileError) {
+  package func beginTensor(_ descriptor: TensorDescriptor, compression: ChunkCompression? = nil) throws(ModelFileError) {
     try requireReady()
     if let open { throw .tensorStillOpen(path: path, tensor: open.descriptor.name) }
     let lengths = try descriptor.planeLengths(path: path)
@@ -65,18 +65,18 @@ public final class ModelFileWriter {
   }
 
   /// Adds raw bytes to a plane of the tensor that was begun. Planes may be written in turns.
-  public func write(_ plane: PlaneKind, _ bytes: UnsafeRawBufferPointer) throws(ModelFileError) {
+  package func write(_ plane: PlaneKind, _ bytes: UnsafeRawBufferPointer) throws(ModelFileError) {
     try requireReady()
     guard let open else { throw .noOpenTensor(path: path) }
     try attempt { () throws(ModelFileError) in try open.write(plane, bytes) }
   }
 
-  public func write(_ plane: PlaneKind, _ bytes: [UInt8]) throws(ModelFileError) {
+  package func write(_ plane: PlaneKind, _ bytes: [UInt8]) throws(ModelFileError) {
     try bytes.withBytes { buffer throws(ModelFileError) in try write(plane, buffer) }
   }
 
   /// All planes are complete; the tensor is noted as whole.
-  public func endTensor() throws(ModelFileError) {
+  package func endTensor() throws(ModelFileError) {
     try requireReady()
     guard let open else { throw .noOpenTensor(path: path) }
     try attempt { () throws(ModelFileError) in try partial.add(open.finish()) }
@@ -84,7 +84,7 @@ public final class ModelFileWriter {
   }
 
   /// A tensor that is whole in the file by now, read back; nil where there is none of that name.
-  public func load(_ name: String) throws(ModelFileError) -> LoadedTensor? {
+  package func load(_ name: String) throws(ModelFileError) -> LoadedTensor? {
     guard let tensor = partial.tensors.last(where: { $0.name == name }) else { return nil }
     let fetcher = ChunkFetcher(partial.file, workers: 1)
     var planes: [LoadedPlane] = []
@@ -99,7 +99,7 @@ public final class ModelFileWriter {
   }
 
   /// Keeps a named run of bytes, which `finish` writes. Names are 1 to 64 printable ASCII characters.
-  public func addSection(_ name: String, _ bytes: [UInt8]) throws(ModelFileError) {
+  package func addSection(_ name: String, _ bytes: [UInt8]) throws(ModelFileError) {
     try requireReady()
     guard (1...Format.maximumSectionName).contains(name.utf8.count), name.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else {
       throw .sectionName(path: path, name: Array(name.utf8.prefix(64)))
@@ -115,7 +115,7 @@ public final class ModelFileWriter {
   }
 
   /// Writes sections, table and prelude, waits until all is on the disk, and gives the file its name.
-  public func finish() throws(ModelFileError) {
+  package func finish() throws(ModelFileError) {
     try requireReady()
     if let open { throw .tensorStillOpen(path: path, tensor: open.descriptor.name) }
     try attempt { () throws(ModelFileError) in
@@ -136,7 +136,7 @@ public final class ModelFileWriter {
   }
 
   /// Gives up: nothing stays, under any name. A writer that is merely dropped leaves what a next run can take up.
-  public func abort() {
+  package func abort() {
     if case .closed = state { return }
     state = .closed
     open = nil

@@ -1,7 +1,7 @@
 extension ModelFileWriter {
   /// The length of a file with these tensors and sections (their names and lengths) when no chunk is packed: exactly that with
   /// `compression: .none`, at most that otherwise.
-  public static func rawFileByteCount(
+  package static func rawFileByteCount(
     of tensors: [TensorDescriptor], sections: [(name: String, byteCount: Int)], chunkSize: Int = 2 << 20, path: String = ""
   ) throws(ModelFileError) -> Int {
     var table = Table(chunkSize: chunkSize)
@@ -29,7 +29,7 @@ extension ModelFileWriter {
 
 extension TensorDescriptor {
   /// Bytes of all planes, unpacked, after all that can be wrong with a name, a shape and an encoding was checked.
-  public var byteCount: Int {
+  package var byteCount: Int {
     get throws(ModelFileError) { try planeLengths(path: "").reduce(0, +) }
   }
 }

@@ -2,12 +2,12 @@
 ///
 /// Only the chunks that hold a wanted row are read and checked; of a packed tensor, the last few stay in memory. A row of a raw tensor
 /// costs a read of its bytes (of its panel's, where it is quantized), a row of a packed one may cost the unpacking of a chunk.
-public final class RowReader: Sendable {
-  public let descriptor: TensorDescriptor
+package final class RowReader: Sendable {
+  package let descriptor: TensorDescriptor
   /// The first dimension.
-  public var rows: Int { descriptor.rows }
+  package var rows: Int { descriptor.rows }
   /// Values of a row: the product of the other dimensions.
-  public var columns: Int { descriptor.columns }
+  package var columns: Int { descriptor.columns }
 
   private let path: String
   private let planes: [PlaneReader]
@@ -19,7 +19,7 @@ public final class RowReader: Sendable {
   }
 
   /// One row's values as they are stored, of a tensor of floats.
-  public func row(_ row: Int) throws(ModelFileError) -> [UInt8] {
+  package func row(_ row: Int) throws(ModelFileError) -> [UInt8] {
     try require(row)
     guard let size = descriptor.encoding.valueSize else {
       throw .noRows(path: path, tensor: descriptor.name, encoding: descriptor.encoding)
@@ -28,7 +28,7 @@ public final class RowReader: Sendable {
   }
 
   /// One row's `columns` values as floats, of a tensor of any encoding.
-  public func read(row: Int, into output: UnsafeMutablePointer<Float>) throws(ModelFileError) {
+  package func read(row: Int, into output: UnsafeMutablePointer<Float>) throws(ModelFileError) {
     try require(row)
     if let layout = descriptor.quantizedLayout {
       try dequantize(row, layout, into: output)
@@ -88,7 +88,7 @@ public final class RowReader: Sendable {
 
 extension ModelFileReader {
   /// Rows on demand. `keptChunks`: unpacked chunks of each plane that stay in memory.
-  public func rows(of name: String, keptChunks: Int = 8) throws(ModelFileError) -> RowReader {
+  package func rows(of name: String, keptChunks: Int = 8) throws(ModelFileError) -> RowReader {
     RowReader(self, try found(name), keptChunks: keptChunks)
   }
 }

@@ -1,5 +1,5 @@
 /// How the values of a tensor are stored.
-public enum TensorEncoding: Hashable, Sendable, CustomStringConvertible {
+package enum TensorEncoding: Hashable, Sendable, CustomStringConvertible {
   /// Row-major little-endian values, one plane.
   case float32, float16, bfloat16
   /// Codes of 4 or 8 bits in panels of 32 rows, with a float16 scale for each row and `group` inputs, and a float16 minimum too where
@@ -7,7 +7,7 @@ public enum TensorEncoding: Hashable, Sendable, CustomStringConvertible {
   case quantized(bits: Int, group: Int, symmetric: Bool)
 
   /// The planes, in the order they have in the file.
-  public var planes: [PlaneKind] {
+  package var planes: [PlaneKind] {
     switch self {
     case .float32, .float16, .bfloat16: [.values]
     case .quantized(_, _, true): [.codes, .scales]
@@ -16,7 +16,7 @@ public enum TensorEncoding: Hashable, Sendable, CustomStringConvertible {
   }
 
   /// Bytes of a value; nil where values are not stored one by one.
-  public var valueSize: Int? {
+  package var valueSize: Int? {
     switch self {
     case .float32: 4
     case .float16, .bfloat16: 2
@@ -24,7 +24,7 @@ public enum TensorEncoding: Hashable, Sendable, CustomStringConvertible {
     }
   }
 
-  public var description: String {
+  package var description: String {
     switch self {
     case .float32: "float32"
     case .float16: "float16"
@@ -35,10 +35,10 @@ public enum TensorEncoding: Hashable, Sendable, CustomStringConvertible {
 }
 
 /// A run of a tensor's bytes.
-public enum PlaneKind: UInt8, Hashable, Sendable, CaseIterable, CustomStringConvertible {
+package enum PlaneKind: UInt8, Hashable, Sendable, CaseIterable, CustomStringConvertible {
   case values, codes, scales, minima
 
-  public var description: String {
+  package var description: String {
     switch self {
     case .values: "values"
     case .codes: "codes"
@@ -49,30 +49,30 @@ public enum PlaneKind: UInt8, Hashable, Sendable, CaseIterable, CustomStringConv
 }
 
 /// A tensor's name, shape and encoding: all that its planes' lengths follow from.
-public struct TensorDescriptor: Hashable, Sendable {
+package struct TensorDescriptor: Hashable, Sendable {
   /// As in the checkpoint. 1 to 512 bytes of UTF-8, told apart byte by byte.
-  public let name: String
+  package let name: String
   /// At most 8 dimensions, each at least 1; none for a single number.
-  public let shape: [Int]
-  public let encoding: TensorEncoding
+  package let shape: [Int]
+  package let encoding: TensorEncoding
 
-  public init(name: String, shape: [Int], encoding: TensorEncoding) {
+  package init(name: String, shape: [Int], encoding: TensorEncoding) {
     self.name = name
     self.shape = shape
     self.encoding = encoding
   }
 
   /// Values of the shape, without padding.
-  public var elementCount: Int { product(shape) ?? Int.max }
+  package var elementCount: Int { product(shape) ?? Int.max }
 
   /// As a matrix: the first dimension. 1 for a single number.
-  public var rows: Int { shape.first ?? 1 }
+  package var rows: Int { shape.first ?? 1 }
 
   /// As a matrix: all dimensions but the first.
-  public var columns: Int { product(shape.dropFirst()) ?? Int.max }
+  package var columns: Int { product(shape.dropFirst()) ?? Int.max }
 
   /// The layout of a quantized tensor; nil for other encodings, and where the shape or the group is not allowed.
-  public var quantizedLayout: QuantizedLayout? {
+  package var quantizedLayout: QuantizedLayout? {
     guard case .quantized(let bits, let group, let symmetric) = encoding else { return nil }
     return QuantizedLayout(rows: rows, columns: columns, bits: bits, group: group, symmetric: symmetric)
   }
@@ -81,29 +81,29 @@ public struct TensorDescriptor: Hashable, Sendable {
 /// Where the parts of a quantized matrix stand: panels of 32 rows, rows padded to 32 and columns to the group.
 ///
 /// codes `[panels][groups][group · bits / 32][32 rows][4 bytes]`, scales and minima `[panels][groups][32 rows]` float16.
-public struct QuantizedLayout: Hashable, Sendable {
-  public let bits: Int
-  public let group: Int
-  public let symmetric: Bool
-  public let panels: Int
+package struct QuantizedLayout: Hashable, Sendable {
+  package let bits: Int
+  package let group: Int
+  package let symmetric: Bool
+  package let panels: Int
   /// Groups along the columns.
-  public let groups: Int
+  package let groups: Int
 
-  public static let panelRows = 32
+  package static let panelRows = 32
 
-  public var paddedRows: Int { panels * Self.panelRows }
-  public var paddedColumns: Int { groups * group }
+  package var paddedRows: Int { panels * Self.panelRows }
+  package var paddedColumns: Int { groups * group }
   /// Bytes of the codes plane, and of one panel of it.
-  public var codesByteCount: Int { panels * codesPerPanel }
-  public var codesPerPanel: Int { Self.panelRows * paddedColumns * bits / 8 }
+  package var codesByteCount: Int { panels * codesPerPanel }
+  package var codesPerPanel: Int { Self.panelRows * paddedColumns * bits / 8 }
   /// Bytes of the scales plane, the same as of the minima plane, and of one panel of it.
-  public var scalesByteCount: Int { panels * scalesPerPanel }
-  public var scalesPerPanel: Int { groups * Self.panelRows * 2 }
+  package var scalesByteCount: Int { panels * scalesPerPanel }
+  package var scalesPerPanel: Int { groups * Self.panelRows * 2 }
   /// The code of padding: what stands for 0 where codes are symmetric, else 0.
-  public var paddingCode: Int { symmetric ? 1 << (bits - 1) : 0 }
+  package var paddingCode: Int { symmetric ? 1 << (bits - 1) : 0 }
 
   /// nil where bits, group or shape are not allowed.
-  public init?(rows: Int, columns: Int, bits: Int, group: Int, symmetric: Bool) {
+  package init?(rows: Int, columns: Int, bits: Int, group: Int, symmetric: Bool) {
     guard bits == 4 || bits == 8, Format.groups.contains(group), group % 32 == 0 else { return nil }
     guard (1...Format.maximumElements).contains(rows), (1...Format.maximumElements).contains(columns) else { return nil }
     panels = (rows + Self.panelRows - 1) / Self.panelRows

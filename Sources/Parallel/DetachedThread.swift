@@ -5,7 +5,7 @@
 #endif
 
 /// Runs `body` on a thread of its own. False, and nothing is run, where the system gives none: limits on processes and memory.
-public func detachThread(_ body: @escaping @Sendable () -> Void) -> Bool {
+package func detachThread(_ body: @escaping @Sendable () -> Void) -> Bool {
   let start = Unmanaged.passRetained(Start(body))
   var thread = pthread_t()
   let failure = pthread_create(

@@ -59,7 +59,9 @@ final class IndexRuns: Sendable {
     }
   }
 
-  private func store(_ worker: Int, _ range: Range<Int>) { (runs + worker * Self.stride).pointee.store(Self.word(range), ordering: .relaxed) }
+  private func store(_ worker: Int, _ range: Range<Int>) {
+    (runs + worker * Self.stride).pointee.store(Self.word(range), ordering: .relaxed)
+  }
 
   private static func word(_ range: Range<Int>) -> UInt64 { UInt64(range.upperBound) << 32 | UInt64(range.lowerBound) }
   private static func range(_ word: UInt64) -> Range<Int> { Int(word & 0xffff_ffff)..<Int(word >> 32) }

@@ -4,7 +4,7 @@ import Foundation
 extension ThreadPool {
   /// Processors that this process may use; at least 1. Takes account of its affinity, which a container's cpuset is part of, and of a container's
   /// limit on processor time.
-  public static let availableProcessors: Int = {
+  package static let availableProcessors: Int = {
     let processors = affinity() ?? max(1, ProcessInfo.processInfo.activeProcessorCount)
     return min(processors, processorLimit() ?? processors)
   }()

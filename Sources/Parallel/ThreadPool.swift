@@ -8,16 +8,16 @@ import Synchronization
 ///
 /// A loop of one pool may run inside a loop of another; but two pools whose loops start loops of each other may wait for each other for
 /// ever.
-public final class ThreadPool: Sendable {
+package final class ThreadPool: Sendable {
   /// Threads that work on a loop, the caller's included. At least 1.
-  public let threadCount: Int
+  package let threadCount: Int
 
   private let team: ThreadTeam
   /// Held while a loop runs: a second thread's loop waits for it.
   private let turn = Mutex<Void>(())
 
   /// Starts `threadCount − 1` threads, or as many of them as the system gives; nil takes the number of processors that this process may use.
-  public init(threadCount: Int? = nil) {
+  package init(threadCount: Int? = nil) {
     let wanted = max(1, threadCount ?? ThreadPool.availableProcessors)
     // Threads that outnumber the processors would spin in each other's way.
     team = ThreadTeam(workers: wanted, spins: wanted <= ThreadPool.availableProcessors)
@@ -31,12 +31,12 @@ public final class ThreadPool: Sendable {
   /// Calls `body(index, worker)` once for each index in `0 ..< count`, in no particular order and at the same time from several
   /// threads; `worker` is in `0 ..< threadCount` and no two calls under way share it, so it may select scratch memory.
   /// Returns when all calls have. A loop started from inside `body` runs on its caller's thread alone, as the same worker.
-  public func forEach(_ count: Int, _ body: (_ index: Int, _ worker: Int) -> Void) { forEach(count, inRuns: false, body) }
+  package func forEach(_ count: Int, _ body: (_ index: Int, _ worker: Int) -> Void) { forEach(count, inRuns: false, body) }
 
   /// The same, but each thread begins with a run of neighbouring indices and takes half of what another has left when it is done: for
   /// loops whose neighbours read neighbouring memory. Where two threads take turns at pieces of 32 KiB instead, both read memory at
   /// half the speed, for each asks ahead for what the other will read.
-  public func forEachInRuns(_ count: Int, _ body: (_ index: Int, _ worker: Int) -> Void) { forEach(count, inRuns: true, body) }
+  package func forEachInRuns(_ count: Int, _ body: (_ index: Int, _ worker: Int) -> Void) { forEach(count, inRuns: true, body) }
 
   private func forEach(_ count: Int, inRuns: Bool, _ body: (_ index: Int, _ worker: Int) -> Void) {
     if count <= 0 { return }
@@ -57,7 +57,7 @@ public final class ThreadPool: Sendable {
 
   /// The same for a body that may fail. After a failure no further index is begun; of several failures the one with the lowest index is
   /// thrown, whatever the number of threads.
-  public func forEach<Failure: Error>(
+  package func forEach<Failure: Error>(
     _ count: Int, _ body: (_ index: Int, _ worker: Int) throws(Failure) -> Void
   ) throws(Failure) {
     let lowest = Atomic<Int>(.max)

@@ -6,7 +6,7 @@ import Parallel
 ///
 /// Each group's scale is searched on the values as they are by then, weighted by D, and in a fixed order: the file's groups are runs of
 /// columns. With an order by activation, scales are searched before anything is rounded, because a group's columns come at different times.
-public struct GPTQ {
+package struct GPTQ {
   private let layout: PanelLayout
   private let factor: HessianFactor
   private let kernels: FloatKernels
@@ -16,7 +16,7 @@ public struct GPTQ {
 
   private var scheme: QuantizationScheme { layout.scheme }
 
-  public init(_ layout: PanelLayout, _ factor: HessianFactor, _ kernels: FloatKernels) {
+  package init(_ layout: PanelLayout, _ factor: HessianFactor, _ kernels: FloatKernels) {
     precondition(layout.columns == factor.count)
     self.layout = layout
     self.factor = factor
@@ -26,7 +26,7 @@ public struct GPTQ {
   }
 
   /// Floats from one row of weights to the next, as `quantize` wants them.
-  public var stride: Int { factor.stride }
+  package var stride: Int { factor.stride }
 
   /// Quantizes `rows` rows, a multiple of 32 unless they are the matrix's last.
   ///
@@ -34,15 +34,18 @@ public struct GPTQ {
   ///   - weights: `[rows][stride]`, all finite. Destroyed.
   ///   - codes, scales, minima: as for `PanelLayout.quantize`, panel after panel.
   /// Errors count rows from the first. False where memory is out.
-  public func quantize(
+  package func quantize(
     _ weights: UnsafeMutablePointer<Float>, rows: Int, codes: UnsafeMutableRawPointer, scales: UnsafeMutablePointer<UInt16>,
     minima: UnsafeMutablePointer<UInt16>?, _ pool: ThreadPool
   ) throws(QuantizationError) -> Bool {
-    guard let work = GPTQWork(layout, stride: stride, block: block, rows: rows, isReordered: isReordered, workers: pool.threadCount) else { return false }
+    guard let work = GPTQWork(layout, stride: stride, block: block, rows: rows, isReordered: isReordered, workers: pool.threadCount) else {
+      return false
+    }
     let panels = PanelLayout.panels(rows: rows)
     func planes(_ panel: Int) -> PanelPlanes {
       PanelPlanes(
-        codes: codes + panel * layout.codesByteCount, scales: scales + panel * layout.scaleCount, minima: minima.map { $0 + panel * layout.scaleCount })
+        codes: codes + panel * layout.codesByteCount, scales: scales + panel * layout.scaleCount,
+        minima: minima.map { $0 + panel * layout.scaleCount })
     }
     if isReordered {
       try pool.forEach(rows) { row, worker throws(QuantizationError) in
@@ -106,7 +109,8 @@ public struct GPTQ {
       // What is beyond the last column must not widen the range.
       for index in columns..<(columns + 3) / 4 * 4 { values[index] = values[0] }
       let found = factor.pivots.withUnsafeBufferPointer { pivots in
-        layout.areFinite(values, columns) ? scheme.groupScale(values, columns, .search, weights: pivots.baseAddress.map { $0 + start }) : nil
+        layout.areFinite(values, columns)
+          ? scheme.groupScale(values, columns, .search, weights: pivots.baseAddress.map { $0 + start }) : nil
       }
       guard let found else { throw layout.error(values, columns, row: row, column: start) }
       work.scales[row * layout.groups + group] = found
@@ -134,7 +138,8 @@ public struct GPTQ {
       let values = line + start
       for index in columns..<(columns + 3) / 4 * 4 { values[index] = values[0] }
       let found = factor.moments.withUnsafeBufferPointer { moments in
-        layout.areFinite(values, columns) ? scheme.groupScale(values, columns, .search, weights: moments.baseAddress.map { $0 + start }) : nil
+        layout.areFinite(values, columns)
+          ? scheme.groupScale(values, columns, .search, weights: moments.baseAddress.map { $0 + start }) : nil
       }
       guard let found else { throw layout.error(values, columns, row: row, column: start) }
       work.scales[row * layout.groups + group] = found

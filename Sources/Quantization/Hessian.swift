@@ -3,11 +3,11 @@ import Parallel
 
 /// `H = Σ x·xᵀ` over the inputs `x` that a linear layer was seen to take: what an error in its weights costs in its outputs is
 /// `error · H · errorᵀ`. Float32, filled a block of inputs at a time by all threads; the sums do not depend on how many there are.
-public final class Hessian {
+package final class Hessian {
   /// Inputs of the layer.
-  public let count: Int
+  package let count: Int
   /// Inputs seen.
-  public private(set) var samples = 0
+  package private(set) var samples = 0
   /// Floats from row to row: `count` rounded up to the 32 columns that a product makes.
   let stride: Int
   /// `[count][stride]`; only what is on the diagonal and right of it counts.
@@ -20,7 +20,7 @@ public final class Hessian {
   private static let rows = 128
 
   /// All zeros; nil where memory is out.
-  public init?(count: Int) {
+  package init?(count: Int) {
     guard count > 0, count < 1 << 24 else { return nil }
     self.count = count
     stride = (count + panelRows - 1) / panelRows * panelRows
@@ -30,13 +30,13 @@ public final class Hessian {
   }
 
   /// Bytes that a Hessian of so many inputs takes.
-  public static func byteCount(_ count: Int) -> Int { count * ((count + panelRows - 1) / panelRows * panelRows) * 4 }
+  package static func byteCount(_ count: Int) -> Int { count * ((count + panelRows - 1) / panelRows * panelRows) * 4 }
 
   /// `Σ x²` of each input, over all that were seen.
-  public var diagonal: [Float] { (0..<count).map { values[$0 * stride + $0] } }
+  package var diagonal: [Float] { (0..<count).map { values[$0 * stride + $0] } }
 
   /// Adds `tokens` rows of `count` values, row t at `x + t · rowStride`. False where memory is out.
-  public func add(_ x: UnsafePointer<Float>, rowStride: Int, tokens: Int, _ kernels: FloatKernels, _ pool: ThreadPool) -> Bool {
+  package func add(_ x: UnsafePointer<Float>, rowStride: Int, tokens: Int, _ kernels: FloatKernels, _ pool: ThreadPool) -> Bool {
     let panels = stride / panelRows
     let block = min(Self.block, tokens)
     guard block > 0, let copies = AlignedMemory(byteCount: 2 * stride * block * MemoryLayout<Float>.stride) else { return block == 0 }

@@ -6,12 +6,12 @@ import Parallel
 /// With the errors `e` made in the inputs before j, input j is best rounded at `w_j + Σ_{k<j} e_k · U_kj`, and the layer's squared output
 /// error is `Σ_j D_j · (that − its rounded value)²`. This is GPTQ's update without the inverse of H, in which it is usually written: a third of
 /// the operations, and in place.
-public final class HessianFactor {
-  public let count: Int
+package final class HessianFactor {
+  package let count: Int
   /// The matrix's column at each place of the factor.
-  public let order: [Int]
+  package let order: [Int]
   /// D: what an error in each place counts.
-  public private(set) var pivots: [Float]
+  package private(set) var pivots: [Float]
   /// The diagonal of H, damped: by the matrix's columns, whatever the order.
   let moments: [Float]
   let stride: Int
@@ -31,7 +31,10 @@ public final class HessianFactor {
   ///   - factors: each input is multiplied with one before it reaches the layer; nil where none is.
   ///   - damping: what is added to the diagonal, in parts of its mean: keeps directions that no input had from being free.
   ///   - ordersByActivation: the inputs of greatest energy come first, so that all others can make up for their errors.
-  public init?(_ hessian: Hessian, factors: [Float]? = nil, damping: Float, ordersByActivation: Bool = false, _ kernels: FloatKernels, _ pool: ThreadPool) {
+  package init?(
+    _ hessian: Hessian, factors: [Float]? = nil, damping: Float, ordersByActivation: Bool = false, _ kernels: FloatKernels,
+    _ pool: ThreadPool
+  ) {
     count = hessian.count
     stride = hessian.stride
     values = hessian.values
@@ -104,7 +107,8 @@ public final class HessianFactor {
           let row = task * Self.rows
           for start in Swift.stride(from: 0, to: depth, by: Self.depth) {
             kernels.multiply(
-              min(Self.rows, after - row), min(Self.depth, depth - start), values + row * stride + after + start, stride, packed + start * width,
+              min(Self.rows, after - row), min(Self.depth, depth - start), values + row * stride + after + start, stride,
+              packed + start * width,
               width, values + row * stride + first, stride, true)
           }
         }

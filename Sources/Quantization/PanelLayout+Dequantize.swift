@@ -1,7 +1,8 @@
 extension PanelLayout {
   /// The weights that a panel stands for: `rows` rows of `columns` floats, row r at `values + r · stride`. Planes as `quantize` writes them.
-  public func dequantize(
-    codes: UnsafeRawPointer, scales: UnsafePointer<UInt16>, minima: UnsafePointer<UInt16>?, rows: Int, to values: UnsafeMutablePointer<Float>,
+  package func dequantize(
+    codes: UnsafeRawPointer, scales: UnsafePointer<UInt16>, minima: UnsafePointer<UInt16>?, rows: Int,
+    to values: UnsafeMutablePointer<Float>,
     stride: Int
   ) {
     precondition(rows >= 1 && rows <= Self.rows && stride >= columns && (scheme.isSymmetric || minima != nil))

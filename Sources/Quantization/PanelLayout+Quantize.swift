@@ -1,10 +1,10 @@
 /// How the values of a panel become codes.
-public struct PanelQuantizer {
-  public var method: QuantizationMethod
+package struct PanelQuantizer {
+  package var method: QuantizationMethod
   /// Second moments of the inputs, one a column; nil where they are not known.
-  public var moments: UnsafePointer<Float>?
+  package var moments: UnsafePointer<Float>?
 
-  public init(_ method: QuantizationMethod = .search, moments: UnsafePointer<Float>? = nil) {
+  package init(_ method: QuantizationMethod = .search, moments: UnsafePointer<Float>? = nil) {
     self.method = method
     self.moments = moments
   }
@@ -20,7 +20,7 @@ extension PanelLayout {
   ///   - scales: takes `scaleCount` float16 bit patterns.
   ///   - minima: as `scales`; needed where codes are asymmetric, else not touched.
   /// Panels are independent of each other: several threads may quantize different ones at once.
-  public func quantize(
+  package func quantize(
     _ values: UnsafePointer<Float>, stride: Int, rows: Int, _ quantizer: PanelQuantizer = PanelQuantizer(),
     codes: UnsafeMutableRawPointer, scales: UnsafeMutablePointer<UInt16>, minima: UnsafeMutablePointer<UInt16>?
   ) throws(QuantizationError) {
@@ -104,7 +104,7 @@ extension PanelLayout {
   }
 
   /// The greatest magnitude of a weight that can be quantized.
-  public var greatestMagnitude: Float {
+  package var greatestMagnitude: Float {
     let half = Float(Float16.greatestFiniteMagnitude)
     return scheme.isSymmetric ? half * (scheme.bits == 4 ? 8 : 127) : half
   }

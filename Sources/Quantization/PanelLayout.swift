@@ -5,29 +5,29 @@
 /// - scales, and minima where codes are asymmetric: float16 bits, `[groups][32 rows]`
 ///
 /// Rows beyond the matrix have scale and minimum 0 and the padding code; columns beyond it have the padding code.
-public struct PanelLayout: Hashable, Sendable {
-  public static let rows = 32
+package struct PanelLayout: Hashable, Sendable {
+  package static let rows = 32
 
-  public let scheme: QuantizationScheme
+  package let scheme: QuantizationScheme
   /// Of the matrix, without padding.
-  public let columns: Int
+  package let columns: Int
   /// Groups along the columns.
-  public let groups: Int
+  package let groups: Int
 
   /// nil where there is no column, or the sizes are beyond the largest integer.
-  public init?(scheme: QuantizationScheme, columns: Int) {
+  package init?(scheme: QuantizationScheme, columns: Int) {
     guard columns > 0, columns <= Int.max / (64 * Self.rows) else { return nil }
     self.scheme = scheme
     self.columns = columns
     groups = (columns + scheme.group - 1) / scheme.group
   }
 
-  public var paddedColumns: Int { groups * scheme.group }
+  package var paddedColumns: Int { groups * scheme.group }
   /// Bytes of a panel's codes.
-  public var codesByteCount: Int { Self.rows * paddedColumns * scheme.bits / 8 }
+  package var codesByteCount: Int { Self.rows * paddedColumns * scheme.bits / 8 }
   /// float16 values of a panel's scales; as many of its minima.
-  public var scaleCount: Int { groups * Self.rows }
+  package var scaleCount: Int { groups * Self.rows }
 
   /// Panels of a matrix of so many rows.
-  public static func panels(rows: Int) -> Int { rows / Self.rows + (rows % Self.rows > 0 ? 1 : 0) }
+  package static func panels(rows: Int) -> Int { rows / Self.rows + (rows % Self.rows > 0 ? 1 : 0) }
 }

@@ -1,5 +1,5 @@
 /// What makes a value unfit for quantization. Rows count from the panel's first.
-public enum QuantizationError: Error, Equatable, Sendable {
+package enum QuantizationError: Error, Equatable, Sendable {
   /// A NaN or an infinity.
   case notFinite(row: Int, column: Int, value: Float)
   /// Too great for a scale, or a minimum, in float16: `limit` is the greatest magnitude that fits.
@@ -7,7 +7,7 @@ public enum QuantizationError: Error, Equatable, Sendable {
 }
 
 extension QuantizationError: CustomStringConvertible {
-  public var description: String {
+  package var description: String {
     switch self {
     case .notFinite(let row, let column, let value): return "weight [\(row), \(column)] is \(value); a finite number was expected"
     case .tooLarge(let row, let column, let value, let limit):

@@ -2,94 +2,132 @@ import Architecture
 import Checkpoint
 import Compute
 import Conversion
-import Support
 import ModelFile
+import Support
 import Tokenizer
 import Video
 
-/// Everything that can go wrong between a path and an answer. Each description is one line that says what and where.
-public enum SlowFastError: Error, Sendable {
-  case architecture(ArchitectureError)
-  case checkpoint(CheckpointError)
-  case compute(ComputeError)
-  case conversion(ConversionError)
-  case modelFile(ModelFileError)
-  case output(OutputError)
-  case tokenizer(TokenizerError)
-  case video(VideoError)
+/// What went wrong between a path and an answer: its kind, for a program, and one line that says what and where, for a person.
+public struct SlowFastError: Error, Sendable, CustomStringConvertible {
+  public enum Kind: String, Sendable {
+    /// The caller asked to stop.
+    case cancelled
+    /// An option is out of range, whatever the files hold.
+    case invalidOption
+    /// A model file or a checkpoint cannot be used.
+    case invalidModel
+    /// A clip or a picture cannot be decoded.
+    case invalidClip
+    /// Another file that was named: questions, a report's folder, a cache's directory.
+    case invalidFile
+    /// Prompt and clip have more tokens than the model has positions.
+    case promptTooLong
+    case notEnoughMemory
+    /// A file was not written because there is one of that name.
+    case outputExists
+    case unwritableOutput
+  }
 
-  case notAModel(path: String, reason: String)
-  case notAClip(path: String, reason: String)
-  /// A section or a tensor of a model file holds what its name does not promise.
-  case badModel(path: String, reason: String)
-  /// Too few tokens to tell what a layer takes.
-  case calibrationTooSmall(tokens: Int, least: Int)
-  case promptTooLong(tokens: Int, limit: Int)
-  /// `help`: what it would take with which change.
-  case notEnoughMemory(needed: Int, available: Int, plan: String, help: [String])
-  /// The directory of a clip cache is of no use.
-  case cannotCache(directory: String, reason: String)
-  /// A generation option out of range.
-  case badOption(name: String, found: String, expected: String)
-  /// A file of questions and answers; `line` counts from 1 and is nil where the whole file is meant.
-  case badEvaluation(path: String, line: Int?, problem: String)
-  /// The folder that a comparison writes to.
-  case badReport(path: String, reason: String)
-  /// The model has no id for a token that the prompt needs.
-  case missingToken(String)
-  case cancelled
-}
+  public let kind: Kind
+  /// One line, with the name of the file that it is about.
+  public let description: String
+  /// As the part of the program threw it.
+  package let underlying: (any Error)?
 
-extension SlowFastError: CustomStringConvertible {
-  public var description: String {
-    switch self {
-    case .architecture(let error): "\(error)"
-    case .checkpoint(let error): "\(error)"
-    case .compute(let error): "\(error)"
-    case .conversion(let error): "\(error)"
-    case .modelFile(let error): "\(error)"
-    case .output(let error): "\(error)"
-    case .tokenizer(let error): "\(error)"
-    case .video(let error): "\(error)"
-    case .notAModel(let path, let reason), .notAClip(let path, let reason): "\(path.escaped()): \(reason)"
-    case .badModel(let path, let reason): "\(path.escaped()): \(reason)"
-    case .calibrationTooSmall(let tokens, let least):
-      "the calibration set gives \(tokens) tokens, expected at least \(least): name more clips or questions"
-    case .promptTooLong(let tokens, let limit):
-      "the prompt takes \(tokens) tokens, the model's context has \(limit): ask a shorter question, take fewer frames, or begin a new conversation"
-    case .notEnoughMemory(let needed, let available, let plan, let help):
-      "the run needs \(formatBytes(needed)), \(formatBytes(available)) are available (\(plan)); "
-        + (help.isEmpty ? "it takes a smaller model" : "it would take \(help.joined(separator: ", "))")
-        + "; with --force it runs all the same, slowly, for weights are then read from the file again and again"
-    case .cannotCache(let directory, let reason): "\(directory.escaped()): clips cannot be kept there: \(reason)"
-    case .badOption(let name, let found, let expected): "\(name) is \(found.escaped()), expected \(expected)"
-    case .badReport(let path, let reason): "\(path.escaped()): \(reason)"
-    case .badEvaluation(let path, let line, let problem): "\(path.escaped())\(line.map { ":\($0)" } ?? ""): \(problem)"
-    case .missingToken(let token): "the tokenizer has no token \(token.escaped())"
-    case .cancelled: "interrupted"
+  package init(_ kind: Kind, _ description: String, underlying: (any Error)? = nil) {
+    (self.kind, self.description, self.underlying) = (kind, description, underlying)
+  }
+
+  /// An error of any part.
+  package init(_ error: any Error) {
+    if let error = error as? SlowFastError { self = error } else { self.init(Self.kind(of: error), "\(error)", underlying: error) }
+  }
+
+  private static func kind(of error: any Error) -> Kind {
+    switch error {
+    case OutputError.exists: .outputExists
+    case is OutputError: .unwritableOutput
+    case is ArchitectureError, is TokenizerError: .invalidModel
+    case CheckpointError.output(let inner): kind(of: inner)
+    case is CheckpointError: .invalidModel
+    case ComputeError.outOfMemory: .notEnoughMemory
+    case is ComputeError: .invalidOption
+    case ModelFileError.output(let inner): kind(of: inner)
+    case ModelFileError.cancelled: .cancelled
+    case ModelFileError.outOfMemory: .notEnoughMemory
+    case ModelFileError.cannotCreate, ModelFileError.writeFailed, ModelFileError.diskFull: .unwritableOutput
+    case is ModelFileError: .invalidModel
+    case VideoError.output(let inner): kind(of: inner)
+    case VideoError.cancelled: .cancelled
+    case VideoError.outOfMemory: .notEnoughMemory
+    case is VideoError: .invalidClip
+    case let error as ConversionError:
+      switch error {
+      case .checkpoint(let inner): kind(of: inner)
+      case .architecture(let inner): kind(of: inner)
+      case .modelFile(let inner): kind(of: inner)
+      case .tokenizer(let inner): kind(of: inner)
+      case .calibration(let inner): SlowFastError(inner).kind
+      case .invalidBits, .invalidGroup, .invalidKeepRule, .calibrationMissing, .calibrationUnused: .invalidOption
+      case .outOfMemory: .notEnoughMemory
+      case .cancelled: .cancelled
+      default: .invalidModel
+      }
+    default: .invalidFile
     }
   }
 }
 
 extension SlowFastError {
-  /// Whether a file was not written only because there is one of that name.
-  public var isExistingOutput: Bool {
-    switch self {
-    case .output(.exists), .modelFile(.output(.exists)), .conversion(.modelFile(.output(.exists))), .checkpoint(.output(.exists)),
-      .video(.output(.exists)):
-      true
-    default: false
-    }
+  package static let cancelled = SlowFastError(.cancelled, "interrupted")
+
+  package static func architecture(_ error: ArchitectureError) -> Self { Self(error) }
+  package static func checkpoint(_ error: CheckpointError) -> Self { Self(error) }
+  package static func compute(_ error: ComputeError) -> Self { Self(error) }
+  package static func conversion(_ error: ConversionError) -> Self { Self(error) }
+  package static func modelFile(_ error: ModelFileError) -> Self { Self(error) }
+  package static func output(_ error: OutputError) -> Self { Self(error) }
+  package static func tokenizer(_ error: TokenizerError) -> Self { Self(error) }
+  package static func video(_ error: VideoError) -> Self { Self(error) }
+
+  package static func notAModel(path: String, reason: String) -> Self { Self(.invalidModel, "\(path.escaped()): \(reason)") }
+  package static func notAClip(path: String, reason: String) -> Self { Self(.invalidClip, "\(path.escaped()): \(reason)") }
+  /// A section or a tensor of a model file holds what its name does not promise.
+  package static func badModel(path: String, reason: String) -> Self { Self(.invalidModel, "\(path.escaped()): \(reason)") }
+  /// The directory of a clip cache is of no use.
+  package static func cannotCache(directory: String, reason: String) -> Self {
+    Self(.invalidFile, "\(directory.escaped()): clips cannot be kept there: \(reason)")
+  }
+  /// The folder that a comparison writes to.
+  package static func badReport(path: String, reason: String) -> Self { Self(.invalidFile, "\(path.escaped()): \(reason)") }
+  /// A file of questions and answers; `line` counts from 1 and is nil where the whole file is meant.
+  package static func badEvaluation(path: String, line: Int?, problem: String) -> Self {
+    Self(.invalidFile, "\(path.escaped())\(line.map { ":\($0)" } ?? ""): \(problem)")
+  }
+  /// A generation option out of range.
+  package static func badOption(name: String, found: String, expected: String) -> Self {
+    Self(.invalidOption, "\(name) is \(found.escaped()), expected \(expected)")
+  }
+  /// The model has no id for a token that the prompt needs.
+  package static func missingToken(_ token: String) -> Self { Self(.invalidModel, "the tokenizer has no token \(token.escaped())") }
+  /// Too few tokens to tell what a layer takes.
+  package static func calibrationTooSmall(tokens: Int, least: Int) -> Self {
+    Self(.invalidFile, "the calibration set gives \(tokens) tokens, expected at least \(least): name more clips or questions")
   }
 
-  /// Whether an option is wrong whatever the files hold.
-  public var isWrongUsage: Bool {
-    switch self {
-    case .badOption, .conversion(.invalidBits), .conversion(.invalidGroup), .conversion(.invalidKeepRule), .conversion(.calibrationMissing),
-      .conversion(.calibrationUnused):
-      true
-    default: false
-    }
+  package static func promptTooLong(tokens: Int, limit: Int) -> Self {
+    Self(
+      .promptTooLong,
+      "the prompt takes \(tokens) tokens, the model's context has \(limit): ask a shorter question, take fewer frames, or begin a new conversation"
+    )
+  }
+
+  /// `help`: what it would take with which change.
+  package static func notEnoughMemory(needed: Int, available: Int, plan: String, help: [String]) -> Self {
+    Self(
+      .notEnoughMemory,
+      "the run needs \(formatBytes(needed)), \(formatBytes(available)) are available (\(plan)); "
+        + (help.isEmpty ? "it takes a smaller model" : "it would take \(help.joined(separator: ", "))"))
   }
 }
 

@@ -9,7 +9,9 @@ extension CommandLine {
   public static var systemArguments: [String] {
     // Swift reads them from /proc, and has none where that is not mounted.
     let read = (0..<Int(argc)).compactMap { unsafeArgv[$0] }
-    return (read.isEmpty ? argumentsOfStack : read).dropFirst().map { String(fileName: UnsafeRawBufferPointer(start: $0, count: strlen($0))) }
+    return (read.isEmpty ? argumentsOfStack : read).dropFirst().map {
+      String(fileName: UnsafeRawBufferPointer(start: $0, count: strlen($0)))
+    }
   }
 
   /// What the kernel laid at the end of the first thread's stack: the number of arguments, pointers to them, a null, then the environment.

@@ -15,7 +15,11 @@ extension String {
         case "\t": result += "\\t"
         default:
           // A byte of a name, which is no text.
-          if let byte = scalar.escapedByte { result += "\\x" + String(byte, radix: 16) } else { result += "\\u{\(String(scalar.value, radix: 16))}" }
+          if let byte = scalar.escapedByte {
+            result += "\\x" + String(byte, radix: 16)
+          } else {
+            result += "\\u{\(String(scalar.value, radix: 16))}"
+          }
         }
       default: result.unicodeScalars.append(scalar)
       }

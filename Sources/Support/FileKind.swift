@@ -64,10 +64,14 @@ public enum FileKind: Equatable, Sendable {
     if begins("PK\u{3}\u{4}") { return .zip }
     if begins([0xFF, 0xD8, 0xFF]) || begins([0x89] + Array("PNG".utf8)) || begins("GIF8") || begins("II*\0") || begins("MM\0*")
       || begins("RIFF") && begins("WEBP", at: 8)
-    { return .picture }
+    {
+      return .picture
+    }
     if begins("ftyp", at: 4) || begins("moov", at: 4) || begins("mdat", at: 4) || begins([0x1A, 0x45, 0xDF, 0xA3]) || begins("RIFF")
       || begins("OggS") || begins("FLV") || begins([0, 0, 1, 0xBA]) || begins([0, 0, 1, 0xB3])
-    { return .video }
+    {
+      return .video
+    }
     if head.count > 8, head[8] == UInt8(ascii: "{"), head[5...7].allSatisfy({ $0 == 0 }) { return .safetensors }
     if head.first(where: { ![0x20, 0x0A, 0x0D, 0x09].contains($0) }) == UInt8(ascii: "{") { return .json }
     return .other

@@ -1,18 +1,18 @@
 /// A token that stands beside the BPE vocabulary and is found in a text before all else, such as `<|im_start|>`.
-public struct AddedToken: Hashable, Sendable {
-  public var id: Int32
-  public var text: String
+package struct AddedToken: Hashable, Sendable {
+  package var id: Int32
+  package var text: String
   /// Left out by `decode(_:skipSpecial:)`, and not looked for by `encode(_:allowSpecial:)` if that is told so.
-  public var isSpecial: Bool
+  package var isSpecial: Bool
   /// Looked for in the normalized text, and in its normalized form.
-  public var isNormalized = false
+  package var isNormalized = false
   /// Takes the white space before it, after it.
-  public var stripsLeft = false
-  public var stripsRight = false
+  package var stripsLeft = false
+  package var stripsRight = false
   /// Is not found next to a character that words are made of.
-  public var isSingleWord = false
+  package var isSingleWord = false
 
-  public init(id: Int32, text: String, isSpecial: Bool) {
+  package init(id: Int32, text: String, isSpecial: Bool) {
     self.id = id
     self.text = text
     self.isSpecial = isSpecial

@@ -73,7 +73,7 @@ public struct ChatPrompt: Hashable, Sendable {
 extension Tokenizer {
   /// Throws where a model with so many rows of embedding cannot be asked with this tokenizer: an id that has no row, or a mark of the prompt that
   /// is no token of its own and would be spelt out. `source` is named by the error.
-  public func checkFits(rows: Int, marksImages: Bool, _ source: String) throws(TokenizerError) {
+  package func checkFits(rows: Int, marksImages: Bool, _ source: String) throws(TokenizerError) {
     if vocabularySize > rows {
       throw .idBeyondEmbedding(source: source, token: token(Int32(vocabularySize - 1)) ?? "", id: vocabularySize - 1, rows: rows)
     }

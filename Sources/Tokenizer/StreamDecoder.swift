@@ -1,18 +1,18 @@
 /// Decodes tokens one at a time, as a model makes them, into whole characters: the bytes of one that is not finished yet wait for
 /// the next token. All that it returns, joined, is what `Tokenizer.decode` gives for all the tokens at once.
-public struct StreamDecoder: Sendable {
+package struct StreamDecoder: Sendable {
   private let tokenizer: Tokenizer
   private let skipSpecial: Bool
   /// At most 3 bytes between two calls.
   private var waiting: [UInt8] = []
 
-  public init(_ tokenizer: Tokenizer, skipSpecial: Bool = false) {
+  package init(_ tokenizer: Tokenizer, skipSpecial: Bool = false) {
     self.tokenizer = tokenizer
     self.skipSpecial = skipSpecial
   }
 
   /// The text that the token finishes, which may be empty.
-  public mutating func append(_ id: Int32) -> String {
+  package mutating func append(_ id: Int32) -> String {
     tokenizer.appendBytes(of: id, to: &waiting, skipSpecial: skipSpecial)
     let whole = waiting.count - lengthOfUnfinishedCharacter(waiting)
     defer { waiting.removeFirst(whole) }
@@ -20,7 +20,7 @@ public struct StreamDecoder: Sendable {
   }
 
   /// What is left when no more tokens come: empty, or U+FFFD for a character that was never finished.
-  public mutating func finish() -> String {
+  package mutating func finish() -> String {
     defer { waiting = [] }
     return String(decoding: waiting, as: UTF8.self)
   }

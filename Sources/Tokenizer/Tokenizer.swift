@@ -14,9 +14,9 @@ public struct Tokenizer: Sendable {
   public let endToken: Int32?
 
   /// All added tokens by id, the special ones among them.
-  public var addedTokens: [AddedToken] { added.tokens }
+  package var addedTokens: [AddedToken] { added.tokens }
 
-  public var specialTokens: [AddedToken] { added.tokens.filter(\.isSpecial) }
+  package var specialTokens: [AddedToken] { added.tokens.filter(\.isSpecial) }
 
   /// One more than the highest id, which a model's embedding table must have as many rows as. Not every id below it need be in use.
   public let vocabularySize: Int

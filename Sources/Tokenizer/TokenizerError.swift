@@ -1,7 +1,7 @@
 import Support
 
 /// What can be wrong with a tokenizer's files or with its serialized form.
-public enum TokenizerError: Error, Equatable, Sendable {
+package enum TokenizerError: Error, Equatable, Sendable {
   /// The directory has neither `tokenizer.json` nor both `vocab.json` and `merges.txt`.
   case noTokenizer(directory: String)
   case unreadable(file: String, reason: String)
@@ -35,7 +35,7 @@ public enum TokenizerError: Error, Equatable, Sendable {
 }
 
 extension TokenizerError: CustomStringConvertible {
-  public var description: String {
+  package var description: String {
     switch self {
     case .noTokenizer(let directory):
       "\(directory.escaped()): no tokenizer: expected tokenizer.json, or vocab.json and merges.txt"

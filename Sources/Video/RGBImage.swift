@@ -6,7 +6,7 @@ public struct RGBImage: Sendable, Equatable {
   public let pixels: [UInt8]
 
   /// Fails with `invalidImage` unless both sides are at least 1 and `pixels` holds exactly that many pixels.
-  public init(width: Int, height: Int, pixels: [UInt8]) throws(VideoError) {
+  package init(width: Int, height: Int, pixels: [UInt8]) throws(VideoError) {
     let (area, overflow) = width.multipliedReportingOverflow(by: height)
     let (bytes, overflowToo) = area.multipliedReportingOverflow(by: 3)
     guard width > 0, height > 0, !overflow, !overflowToo, bytes == pixels.count else {

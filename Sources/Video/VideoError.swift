@@ -1,7 +1,7 @@
 import Support
 
 /// What can be wrong with a clip, with a request for its frames, or with the place that pictures are written to.
-public enum VideoError: Error, Sendable {
+package enum VideoError: Error, Sendable {
   /// Nothing is there under this name.
   case notFound(path: String)
   /// The system refuses to open or to read it.
@@ -59,7 +59,7 @@ public enum VideoError: Error, Sendable {
 }
 
 extension VideoError: CustomStringConvertible {
-  public var description: String {
+  package var description: String {
     switch self {
     case .notFound(let path): "\(path.quoted): no such file or directory"
     case .unreadable(let path, let reason): "\(path.quoted): cannot be read: \(reason.escaped())"

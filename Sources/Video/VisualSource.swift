@@ -17,7 +17,7 @@ public struct VisualSource: Sendable {
   package var shortClip = 300_000_000
 
   /// Looks what is there: a file by its first bytes, never by its name. Nothing is decoded yet.
-  public init(path: String) throws(VideoError) {
+  package init(path: String) throws(VideoError) {
     self.path = path
     switch try PathKind(of: path) {
     case .directory:
@@ -45,7 +45,7 @@ public struct VisualSource: Sendable {
   ///   - onRestart: a stream that seemed in order proved damaged after frames had been delivered: what came so far is void, and
   ///     `onFrame` begins again with position 0. Rare, but then the number of frames, and so each index, is another one.
   ///   - onFrame: its own error ends sampling with `consumerFailed`, or as it is if it is a `VideoError`.
-  public func sample(
+  package func sample(
     _ request: SamplingRequest, threads: Int? = nil, memory: Int? = nil, progress: (SamplingProgress) -> Void = { _ in },
     cancelled: @escaping () -> Bool = { false }, onRestart: () throws -> Void, onFrame: (SampledFrame) throws -> Void
   ) throws(VideoError) -> SamplingReport {
@@ -72,7 +72,8 @@ public struct VisualSource: Sendable {
     case .image:
       try StillSampler(path: path, request: request, delivery: delivery, cancelled: cancelled).run([path], isDirectory: false)
     case .directory(let files):
-      try StillSampler(path: path, request: request, delivery: delivery, cancelled: cancelled).run(files, leftOut: leftOut, isDirectory: true)
+      try StillSampler(path: path, request: request, delivery: delivery, cancelled: cancelled).run(
+        files, leftOut: leftOut, isDirectory: true)
     }
   }
 }

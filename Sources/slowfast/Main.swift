@@ -25,20 +25,21 @@ struct Main {
 
   private static func report(_ error: any Error, _ line: CommandLineCheck) -> Int32 {
     switch error {
-    case SlowFastError.cancelled:
-      Display.printError("interrupted")
-      return line.failed("interrupted", status: 130)
     case let error as UnwritableOutput:
       if !error.isBrokenPipe { Display.printError("error: \(error)") }
       return 1
     case let error as SlowFastError:
-      let message = "\(error)\(error.isExistingOutput ? "; --force replaces it" : "")"
+      if error.kind == .cancelled {
+        Display.printError("\(error)")
+        return line.failed("\(error)", status: 130)
+      }
+      let message = "\(error)\(advice(error.kind))"
       Display.printError("error: \(message)")
-      return line.failed(message, status: error.isWrongUsage ? 2 : 1)
+      return line.failed(message, status: error.kind == .invalidOption ? 2 : 1)
     default:
       if let code = error as? ExitCode { return code.rawValue }
       if SlowFastCommand.exitCode(for: error) == .success {
-        do throws(UnwritableOutput) { 
+        do throws(UnwritableOutput) {
           try Display.print(SlowFastCommand.fullMessage(for: error))
           try Output.finish()
         } catch { return report(error, line) }
@@ -47,6 +48,15 @@ struct Main {
       let message = line.message(of: error)
       Display.printError("error: \(message)\n\(line.reference)")
       return line.failed(message, status: 2)
+    }
+  }
+
+  /// The flag that helps.
+  private static func advice(_ kind: SlowFastError.Kind) -> String {
+    switch kind {
+    case .outputExists: "; --force replaces it"
+    case .notEnoughMemory: "; with --force it runs all the same, slowly, for weights are then read from the file again and again"
+    default: ""
     }
   }
 }

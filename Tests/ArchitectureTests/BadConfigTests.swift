@@ -138,7 +138,8 @@ import Testing
   /// Numbers that JSON writes but no integer holds: an error, whichever one.
   @Test(arguments: ["NaN", "Infinity", "1e999", "-0", "99999999999999999999999999", "true", "\"\""])
   func numbersNoIntegerHolds(text: String) throws {
-    let whole = String(decoding: try json(), as: UTF8.self).replacingOccurrences(of: "\"hidden_size\":3584", with: "\"hidden_size\":\(text)")
+    let whole = String(decoding: try json(), as: UTF8.self).replacingOccurrences(
+      of: "\"hidden_size\":3584", with: "\"hidden_size\":\(text)")
     #expect(whole.contains("\"hidden_size\":\(text)"))
     #expect(failure { _ = try ModelConfig(json: Array(whole.utf8)) } != nil)
   }

@@ -32,7 +32,9 @@ import Testing
   @Test func theConfigsOwnFrameCount() throws {
     #expect(try config(["video_frames": 20]).defaultFrameCount == 20)
     // A product of the largest strides is cut to what a request may ask for.
-    let strides: [String: Any?] = ["fast_token_temporal_sampling_stride": 4096, "fast_token_temporal_stride": 4096, "min_fast_frames": 4096]
+    let strides: [String: Any?] = [
+      "fast_token_temporal_sampling_stride": 4096, "fast_token_temporal_stride": 4096, "min_fast_frames": 4096,
+    ]
     #expect(try config(strides).defaultFrameCount == 65536)
   }
 
@@ -57,7 +59,8 @@ import Testing
     #expect(try config(five) == config())
     #expect(try config(["rope_theta": 500_000]).ropeTheta == 500_000)
     for scaling: Any in [
-      NSNull(), ["type": "default"], ["rope_type": "default"], ["rope_type": "default", "type": "default", "rope_theta": 1_000_000, "factor": 1.0],
+      NSNull(), ["type": "default"], ["rope_type": "default"],
+      ["rope_type": "default", "type": "default", "rope_theta": 1_000_000, "factor": 1.0],
     ] { #expect(try config(["rope_scaling": scaling]) == config()) }
     // Both, saying the same.
     #expect(try config(["rope_parameters": ["rope_theta": 1e6, "partial_rotary_factor": 1.0]]) == config())
@@ -79,7 +82,8 @@ import Testing
 
   @Test(arguments: [
     ("vanilla", false, false), ("text-only-vanilla", true, false), ("text-only-vanilla-masksystem", true, true),
-    ("text-only-vanilla-masksystem-flashattn", true, true), ("text-only-masksystem-vanilla-sdpa", true, true), ("vanilla-eager", false, false),
+    ("text-only-vanilla-masksystem-flashattn", true, true), ("text-only-masksystem-vanilla-sdpa", true, true),
+    ("vanilla-eager", false, false),
   ])
   func implementations(name: String, isTextOnly: Bool, masksSystem: Bool) throws {
     let hybrid = try #require(try config(["cross_attn_implementation": name]).hybrid)

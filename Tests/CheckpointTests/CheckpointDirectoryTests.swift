@@ -91,7 +91,10 @@ import Testing
       try Checkpoint(directory: "/nowhere")
     }
     let file = directory.path + "/config.json"
-    #expect(throws: CheckpointError.notADirectory(path: file, reason: "one file of a checkpoint, expected the checkpoint's directory, or an .sfq file")) { try Checkpoint(directory: file) }
+    #expect(
+      throws: CheckpointError.notADirectory(
+        path: file, reason: "one file of a checkpoint, expected the checkpoint's directory, or an .sfq file")
+    ) { try Checkpoint(directory: file) }
   }
 
   @Test func configIsMissingOrNoFile() throws {

@@ -25,7 +25,9 @@ import Testing
 
   @Test func empty() throws { try expectRefused(directory.write("empty.mp4", Data()), "empty") }
 
-  @Test func text() throws { try expectRefused(directory.write("novel.mp4", Data(String(repeating: "It was a dark night.\n", count: 50).utf8))) }
+  @Test func text() throws {
+    try expectRefused(directory.write("novel.mp4", Data(String(repeating: "It was a dark night.\n", count: 50).utf8)))
+  }
 
   @Test func emptyDirectory() throws {
     let path = directory.file("pictures")

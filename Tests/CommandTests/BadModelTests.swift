@@ -12,7 +12,10 @@ import Testing
   /// Every command that opens a model refuses it, and names it.
   private func expectRefused(_ path: String, commands: [[String]]? = nil, location: SourceLocation = #_sourceLocation) throws {
     let name = URL(fileURLWithPath: path).lastPathComponent
-    let all = commands ?? [["run", path, Repository.clip, "-q", "hi", "--frames", "2"], ["inspect", path], ["tokenize", path, "hi"], ["verify", path]]
+    let all =
+      commands ?? [
+        ["run", path, Repository.clip, "-q", "hi", "--frames", "2"], ["inspect", path], ["tokenize", path, "hi"], ["verify", path],
+      ]
     for arguments in all { try Run(arguments).finish().expectBadInput(name, location: location) }
   }
 
@@ -25,7 +28,8 @@ import Testing
   @Test func aVideo() throws { try expectRefused(Repository.clip) }
 
   @Test func aDirectoryWithoutACheckpoint() throws {
-    try expectRefused(directory.path, commands: [["run", directory.path, Repository.clip, "-q", "hi"], ["tokenize", directory.path, "hi"]])
+    try expectRefused(
+      directory.path, commands: [["run", directory.path, Repository.clip, "-q", "hi"], ["tokenize", directory.path, "hi"]])
   }
 
   @Test(arguments: [10, 63, 64, 5000])
@@ -47,7 +51,8 @@ import Testing
     let tensor = try #require(try ModelFileReader(path: Fixture.model()).tensors.first { $0.name.hasSuffix("down_proj.weight") })
     bytes[tensor.planes[0].offset + 8] ^= 4
     let path = try directory.write("flipped.sfq", bytes)
-    try expectRefused(path, commands: [["run", path, Repository.clip, "-q", "hi", "--frames", "2"], ["unpack", path, directory.file("raw.sfq")]])
+    try expectRefused(
+      path, commands: [["run", path, Repository.clip, "-q", "hi", "--frames", "2"], ["unpack", path, directory.file("raw.sfq")]])
     #expect(directory.contents == ["flipped.sfq"])
   }
 

@@ -25,7 +25,8 @@ import Testing
     #expect(try statistics(second)["cached_frames"] as? Int == 4 && statistics(second)["encoded_frames"] as? Int == 0)
     #expect(try (first.json()["tokens"] as? [Int]) == (second.json()["tokens"] as? [Int]))
     let chat = try Run(
-      ["chat", Fixture.model(), Repository.clip, "--frames", "4", "--max-tokens", "6", "--greedy", "--cache", cache], input: "What happens?\n"
+      ["chat", Fixture.model(), Repository.clip, "--frames", "4", "--max-tokens", "6", "--greedy", "--cache", cache],
+      input: "What happens?\n"
     ).finish()
     #expect(try chat.status == 0 && chat.output == (first.json()["answer"] as? String ?? "") + "\n\n")
     let text = try Run(arguments("--cache", cache).filter { $0 != "--json" } + ["--stats"]).finish()

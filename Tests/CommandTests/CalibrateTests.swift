@@ -34,7 +34,8 @@ import Testing
   }
 
   @Test(arguments: [
-    (["{"], ":1: no JSON"), (["[]"], ":1: no JSON object"), ([line(), "", line(video: "none.mp4")], ":3: the video"), ([], "no question in it"),
+    (["{"], ":1: no JSON"), (["[]"], ":1: no JSON object"), ([line(), "", line(video: "none.mp4")], ":3: the video"),
+    ([], "no question in it"),
     ([line(""), line()], ":1: \"question\" is empty"), ([#"{"question": "q", "answer": "a"}"#], ":1: no \"video\""),
   ])
   func badData(lines: [String], words: String) throws {

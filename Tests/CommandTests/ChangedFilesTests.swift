@@ -65,7 +65,8 @@ import Testing
   // MARK: The clip cache
 
   private func ask(_ clip: String, _ cache: String) throws -> Outcome {
-    try slowfast("run", Fixture.model(), clip, "-q", "What?", "--frames", "8", "--max-tokens", "3", "--temperature", "0", "--cache", cache, "--json")
+    try slowfast(
+      "run", Fixture.model(), clip, "-q", "What?", "--frames", "8", "--max-tokens", "3", "--temperature", "0", "--cache", cache, "--json")
   }
 
   @Test func whatIsKeptIsTheOwnersAlone() throws {
@@ -107,7 +108,8 @@ import Testing
     let process = Process()
     process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
     process.arguments = [
-      "taskset", "-c", "0", Run.executable, "run", try Fixture.model(), Self.clip, "-q", "What?", "--frames", "8", "--max-tokens", "1", "--json",
+      "taskset", "-c", "0", Run.executable, "run", try Fixture.model(), Self.clip, "-q", "What?", "--frames", "8", "--max-tokens", "1",
+      "--json",
     ]
     let pipe = Pipe()
     process.standardOutput = pipe

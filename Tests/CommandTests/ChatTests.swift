@@ -38,7 +38,9 @@ import Testing
     #expect(none.status == 0 && none.output == "" && none.errors == "")
   }
 
-  @Test(arguments: ["\u{FEFF}What happens?\r\n\r\nWho is it?\r\n", "\n\nWhat happens?\n   \nWho is it?", "  What happens?\t\nWho is it?\n\n"])
+  @Test(arguments: [
+    "\u{FEFF}What happens?\r\n\r\nWho is it?\r\n", "\n\nWhat happens?\n   \nWho is it?", "  What happens?\t\nWho is it?\n\n",
+  ])
   func marksLineEndsAndBlankLines(input: String) throws {
     #expect(try piped(input).output == piped("What happens?\nWho is it?\n").output)
   }
@@ -74,7 +76,9 @@ import Testing
     let outcome = try piped("\(long)\nWhat happens?\n/nosuch\n", "--fresh")
     #expect(try outcome.status == 1 && outcome.output == (answer(to: "What happens?")) + "\n\n")
     let errors = outcome.errors.split(separator: "\n")
-    #expect(errors.count == 2 && errors[0].hasPrefix("error: the prompt takes ") && errors[1].hasPrefix(#"error: no command "/nosuch", expected /help"#), "\(errors)")
+    #expect(
+      errors.count == 2 && errors[0].hasPrefix("error: the prompt takes ")
+        && errors[1].hasPrefix(#"error: no command "/nosuch", expected /help"#), "\(errors)")
     let json = try piped("\(long)\nWhat happens?\n", "--json")
     let results = try lines(json)
     #expect(json.status == 1 && results.count == 2 && results[0]["question"] as? String == long.trimmingCharacters(in: .whitespaces))
@@ -112,10 +116,13 @@ import Testing
     let answers = try lines(try piped("What happens?\nAnd then?\n", "--json")).map { try #require($0["answer"] as? String) }
     let (json, text, none) = (directory.file("talk.JSON"), directory.file("talk.txt"), directory.file("no/talk.txt"))
     let outcome = try piped("What happens?\nAnd then?\n/save \(json)\n/save \(text)\n/save \(none)\n/save\n")
-    #expect(outcome.errors.contains("(2 questions in \(text))") && outcome.errors.contains("no/talk.txt: cannot write: No such file"), "\(outcome.errors)")
+    #expect(
+      outcome.errors.contains("(2 questions in \(text))") && outcome.errors.contains("no/talk.txt: cannot write: No such file"),
+      "\(outcome.errors)")
     #expect(outcome.errors.hasSuffix("error: /save needs a file's name: /save FILE\n"))
     #expect(
-      try String(contentsOfFile: text, encoding: .utf8) == "\(Repository.clip)\n\n> What happens?\n\(answers[0])\n\n> And then?\n\(answers[1])\n")
+      try String(contentsOfFile: text, encoding: .utf8)
+        == "\(Repository.clip)\n\n> What happens?\n\(answers[0])\n\n> And then?\n\(answers[1])\n")
     let object = try #require(try JSONSerialization.jsonObject(with: Data(contentsOf: URL(fileURLWithPath: json))) as? [String: Any])
     #expect(try object["clip"] as? String == Repository.clip && object["model"] as? String == (Fixture.model()))
     let turns = try #require(object["turns"] as? [[String: String]])
@@ -129,7 +136,9 @@ import Testing
 
   private var state: [String: String] { ["XDG_STATE_HOME": directory.file("state")] }
 
-  private func terminal(_ more: [String] = [], tokens: Int = 6, columns: Int = 100, environment: [String: String] = [:]) throws -> PseudoTerminal {
+  private func terminal(_ more: [String] = [], tokens: Int = 6, columns: Int = 100, environment: [String: String] = [:]) throws
+    -> PseudoTerminal
+  {
     let terminal = try PseudoTerminal(
       try arguments(more, tokens: tokens), columns: columns, environment: state.merging(environment) { _, new in new })
     try #require(terminal.wait { $0.screen.lines.last?.hasPrefix(">") == true }, "\(terminal.text)")

@@ -13,7 +13,9 @@ import Testing
     directory = try TemporaryDirectory()
     let process = Process()
     process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-    process.arguments = ["python3", Repository.root + "/Tests/CommandTests/Data/make_checkpoints.py", Demonstration.checkpoint, directory.path]
+    process.arguments = [
+      "python3", Repository.root + "/Tests/CommandTests/Data/make_checkpoints.py", Demonstration.checkpoint, directory.path,
+    ]
     try process.run()
     process.waitUntilExit()
     try #require(process.terminationStatus == 0)

@@ -28,12 +28,17 @@ import Testing
     try alteredCheckpoint(altered)
     try #require(try slowfast("convert", altered, other, "--bits", "8").status == 0)
     try #require(try slowfast("convert", Self.checkpoint, own, "--bits", "8").status == 0)
-    let arguments = ["compare", Self.checkpoint, other, altered, own, "--data", Self.data, "--limit", "1", "--parts", "none", "-o", directory.file("report")]
+    let arguments = [
+      "compare", Self.checkpoint, other, altered, own, "--data", Self.data, "--limit", "1", "--parts", "none", "-o",
+      directory.file("report"),
+    ]
     let outcome = try Run(arguments + ["--json"]).finish()
     #expect(outcome.status == 0)
     let warnings = outcome.errors.split(separator: "\n")
     #expect(warnings.count == 2, "\(outcome.errors)")
-    #expect(warnings[0].hasPrefix("warning: \"\(other)\" was converted from \"altered\", whose weights are not those of the baseline \"checkpoint\""))
+    #expect(
+      warnings[0].hasPrefix(
+        "warning: \"\(other)\" was converted from \"altered\", whose weights are not those of the baseline \"checkpoint\""))
     #expect(warnings[1].hasPrefix("warning: \"\(altered)\" is another checkpoint than the baseline \"checkpoint\""))
 
     let report = try outcome.json()
@@ -67,7 +72,8 @@ import Testing
     #expect(try #require(variants[1]["lost"] as? Int) > 0)
 
     let text = try Run(arguments).finish().output
-    #expect(text.contains("\n\(other): ") && text.contains("\n\(altered): ") && text.contains("descr.") && text.contains("\n  − clips/000.mp4: "))
+    #expect(
+      text.contains("\n\(other): ") && text.contains("\n\(altered): ") && text.contains("descr.") && text.contains("\n  − clips/000.mp4: "))
     #expect(text.contains("Choose \(own), the smallest"))
     let page = try String(contentsOfFile: directory.file("report/report.html"), encoding: .utf8)
     #expect(page.contains("Answers won and lost") && page.contains("all closed") && page.contains("class=\"warning\""))

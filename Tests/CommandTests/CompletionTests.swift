@@ -47,12 +47,16 @@ import Testing
     (["run", ""], files), (["run", "mod"], ["model.sfq"]), (["run", "model.sfq", "cl"], ["clip one.mp4"]),
     (["run", "model.sfq", "clip one.mp4", ""], files), (["run", "model.sfq", "--cache", ""], ["checkpoint"]),
     (["chat", "model.sfq", ""], files), (["convert", ""], ["checkpoint"]), (["convert", "checkpoint", ""], files),
-    (["convert", "--bits", ""], ["16", "32", "4", "8"]), (["convert", "--method", "s"], ["search"]), (["convert", "--calibrate", "da"], ["data.jsonl"]),
-    (["convert", "--calibrate", "data.jsonl", "checkpoint", "mo"], ["model.sfq"]), (["compare", ""], files), (["compare", "checkpoint", ""], files),
+    (["convert", "--bits", ""], ["16", "32", "4", "8"]), (["convert", "--method", "s"], ["search"]),
+    (["convert", "--calibrate", "da"], ["data.jsonl"]),
+    (["convert", "--calibrate", "data.jsonl", "checkpoint", "mo"], ["model.sfq"]), (["compare", ""], files),
+    (["compare", "checkpoint", ""], files),
     (["compare", "--data", ""], files), (["compare", "-o", ""], ["checkpoint"]), (["compare", "--output", "ch"], ["checkpoint"]),
     (["frames", ""], files), (["frames", "-o", ""], ["checkpoint"]), (["frames", "--sheet", ""], files), (["bench", ""], files),
-    (["bench", "m", "--clip", ""], files), (["trace", ""], files), (["trace", "m", "--video", ""], files), (["trace", "m", "--frames", ""], files),
-    (["trace", "m", "-o", ""], files), (["trace", "m", "--slow-attention", ""], ["all", "prompt"]), (["tokenize", ""], files), (["inspect", ""], files),
+    (["bench", "m", "--clip", ""], files), (["trace", ""], files), (["trace", "m", "--video", ""], files),
+    (["trace", "m", "--frames", ""], files),
+    (["trace", "m", "-o", ""], files), (["trace", "m", "--slow-attention", ""], ["all", "prompt"]), (["tokenize", ""], files),
+    (["inspect", ""], files),
     (["verify", ""], files), (["unpack", ""], files), (["unpack", "model.sfq", ""], files), (["pack", "model.sfq", ""], files),
   ]
 
@@ -83,6 +87,7 @@ import Testing
   @Test(.enabled(if: hasZsh, "needs zsh")) func zsh() throws {
     let script = try script("zsh")
     #expect(try String(contentsOfFile: script, encoding: .utf8).hasPrefix("#compdef slowfast"))
-    #expect(try run("zsh", "autoload -U compinit && compinit -D && source \(script) && whence -w _slowfast", []).last == "_slowfast: function")
+    #expect(
+      try run("zsh", "autoload -U compinit && compinit -D && source \(script) && whence -w _slowfast", []).last == "_slowfast: function")
   }
 }

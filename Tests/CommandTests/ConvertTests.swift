@@ -13,7 +13,8 @@ import Testing
   private func checkpoint(without: String? = nil) throws -> String {
     let path = directory.file("checkpoint")
     try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    for name in ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"] where name != without {
+    for name in ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
+    where name != without {
       try FileManager.default.copyItem(atPath: Repository.golden("vanilla") + "/" + name, toPath: path + "/" + name)
     }
     return path
@@ -28,7 +29,8 @@ import Testing
     #expect(summary["file_bytes"] as? Int == size && summary["path"] as? String == output)
     #expect((summary["bits_per_weight"] as? Double).map { $0 > 4 && $0 < 16 } == true)
     #expect(directory.contents == ["model.sfq"])
-    let answer = try slowfast("run", output, Repository.clip, "-q", "What happens?", "--frames", "4", "--max-tokens", "5", "--greedy", "--json")
+    let answer = try slowfast(
+      "run", output, Repository.clip, "-q", "What happens?", "--frames", "4", "--max-tokens", "5", "--greedy", "--json")
     #expect(answer.status == 0)
     #expect((try answer.json()["tokens"] as? [Int])?.isEmpty == false)
   }
@@ -59,10 +61,14 @@ import Testing
       return try ModelFileReader(path: output)
     }
     #expect(files[0].byteCount < files[1].byteCount && files[1].byteCount < files[2].byteCount)
-    let codes = files.map { reader in reader.tensors.filter { $0.planes.count > 1 && $0.name.contains(".layers.") }.map { $0.planes[0].isRaw } }
+    let codes = files.map { reader in
+      reader.tensors.filter { $0.planes.count > 1 && $0.name.contains(".layers.") }.map { $0.planes[0].isRaw }
+    }
     #expect(!codes[0].contains(true) && !codes[1].contains(false) && !codes[2].contains(false) && !codes[0].isEmpty)
     #expect(try slowfast("convert", Repository.golden("vanilla"), directory.file("standard")).status == 0)
-    #expect(try Data(contentsOf: URL(fileURLWithPath: directory.file("standard"))) == Data(contentsOf: URL(fileURLWithPath: directory.file("auto"))))
+    #expect(
+      try Data(contentsOf: URL(fileURLWithPath: directory.file("standard")))
+        == Data(contentsOf: URL(fileURLWithPath: directory.file("auto"))))
   }
 
   @Test func dryRun() throws {

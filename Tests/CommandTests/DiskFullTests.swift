@@ -17,7 +17,9 @@ struct DiskFullTests {
   @Test func unpack() throws { try expectFull("raw.sfq") { ["unpack", try Fixture.model(), $0] } }
 
   @Test func trace() throws {
-    try expectFull("trace.safetensors") { ["trace", try Fixture.model(), "--video", Repository.clip, "--frames", "4", "-q", "hi", "-o", $0] }
+    try expectFull("trace.safetensors") {
+      ["trace", try Fixture.model(), "--video", Repository.clip, "--frames", "4", "-q", "hi", "-o", $0]
+    }
   }
 
   @Test func sheet() throws { try expectFull("sheet.png") { ["frames", Repository.clip, "-n", "16", "--sheet", $0] } }

@@ -48,7 +48,8 @@ import Testing
     let path = try directory.write("damaged.sfq", bytes)
     let outcome = try slowfast("verify", path)
     #expect(outcome.status == 1)
-    #expect(outcome.output.contains(name) && outcome.output.contains("\(range.lowerBound)") && outcome.output.contains("\(range.upperBound)"))
+    #expect(
+      outcome.output.contains(name) && outcome.output.contains("\(range.lowerBound)") && outcome.output.contains("\(range.upperBound)"))
     #expect(outcome.output.split(separator: "\n").count == 1)
     let json = try slowfast("verify", path, "--json")
     #expect(json.status == 1)

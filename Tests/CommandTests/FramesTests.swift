@@ -22,7 +22,8 @@ import Testing
   }
 
   @Test func picturesAndSheet() throws {
-    let outcome = try slowfast("frames", Repository.clip, "-n", "3", "-o", directory.file("pictures"), "--sheet", directory.file("sheet.png"))
+    let outcome = try slowfast(
+      "frames", Repository.clip, "-n", "3", "-o", directory.file("pictures"), "--sheet", directory.file("sheet.png"))
     #expect(outcome.status == 0 && outcome.output.split(separator: "\n").count == 3)
     let pictures = try FileManager.default.contentsOfDirectory(atPath: directory.file("pictures")).sorted()
     #expect(pictures == ["frame-0000-000000.png", "frame-0001-000194.png", "frame-0002-000389.png"])

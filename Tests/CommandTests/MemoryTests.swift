@@ -6,7 +6,8 @@ import Testing
   private func run(_ name: String, threads: Int) throws -> (planned: Int, taken: Int, errors: String) {
     let clip = Repository.root + "/Tests/VideoTests/Data/large/\(name)"
     let outcome = try slowfast(
-      "run", Repository.golden("clip"), clip, "-q", "What?", "--frames", "4", "--max-tokens", "1", "--greedy", "--threads", "\(threads)", "--json")
+      "run", Repository.golden("clip"), clip, "-q", "What?", "--frames", "4", "--max-tokens", "1", "--greedy", "--threads", "\(threads)",
+      "--json")
     let json = try outcome.json()
     let plan = try #require(json["plan"] as? [String: Any])
     let vision = ["base_bytes", "vision_weight_bytes", "vision_buffer_bytes", "token_bytes"].compactMap { plan[$0] as? Int }

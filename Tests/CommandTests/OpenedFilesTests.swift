@@ -13,7 +13,8 @@ import Testing
   }
 
   /// Runs `frames` on a clip that says `content`: it is refused, no socket is made, and of this directory only the clip itself is opened.
-  private func expectAlone(_ name: String, _ content: Data, saying words: [String] = [], location: SourceLocation = #_sourceLocation) throws {
+  private func expectAlone(_ name: String, _ content: Data, saying words: [String] = [], location: SourceLocation = #_sourceLocation) throws
+  {
     let path = try directory.write(name, content)
     let log = directory.file("calls")
     let process = Process()
@@ -30,7 +31,8 @@ import Testing
     for word in [name] + words { #expect(said.contains(word), "\(said)", sourceLocation: location) }
 
     let calls = try String(contentsOfFile: log, encoding: .utf8).split(separator: "\n")
-    #expect(calls.contains { $0.contains("openat(") && $0.contains(path) }, "the trace does not show the clip itself", sourceLocation: location)
+    #expect(
+      calls.contains { $0.contains("openat(") && $0.contains(path) }, "the trace does not show the clip itself", sourceLocation: location)
     for call in calls {
       let isNetwork = ["socket(", "connect(", "bind(", "sendto(", "listen("].contains { call.contains(" \($0)") }
       #expect(!isNetwork, "\(call)", sourceLocation: location)
@@ -38,7 +40,8 @@ import Testing
     }
   }
 
-  private func expectAlone(_ name: String, _ text: String, saying words: [String] = [], location: SourceLocation = #_sourceLocation) throws {
+  private func expectAlone(_ name: String, _ text: String, saying words: [String] = [], location: SourceLocation = #_sourceLocation) throws
+  {
     try expectAlone(name, Data(text.utf8), saying: words, location: location)
   }
 
@@ -52,7 +55,8 @@ import Testing
 
   @Test(arguments: ["clip.mp4", "clip.ffconcat"]) func concatenation(_ name: String) throws {
     try expectAlone(
-      name, "ffconcat version 1.0\nfile other.mp4\nduration 1\n", saying: ["a list that leads to other files (concat); these are not opened"])
+      name, "ffconcat version 1.0\nfile other.mp4\nduration 1\n",
+      saying: ["a list that leads to other files (concat); these are not opened"])
     try expectAlone(name, "ffconcat version 1.0\noption safe 0\nfile '\(directory.file("other.mp4"))'\n")
   }
 
@@ -80,7 +84,9 @@ import Testing
   }
 
   /// Names that other programs take for patterns, addresses and protocols.
-  @Test(arguments: ["other.%03d.png", "other.*.mp4", "concat:other.mp4|other.mp4", "subfile,,start,0,end,0,,:other.mp4", "tcp:127.0.0.1:47123"])
+  @Test(arguments: [
+    "other.%03d.png", "other.*.mp4", "concat:other.mp4|other.mp4", "subfile,,start,0,end,0,,:other.mp4", "tcp:127.0.0.1:47123",
+  ])
   func nameThatIsAPattern(_ name: String) throws {
     // `expectAlone` looks for "other." in what was opened: here the name itself holds it.
     let path = try directory.write(name.replacing("other.", with: "one."), Data("no film".utf8))

@@ -58,7 +58,10 @@ import Testing
     let files = directory.contents
     for (suffix, names) in [("png", ["frames", "trace"]), ("sfq", ["trace", "pack", "unpack"])] {
       let own = suffix == "png" ? clip : model
-      for output in [own, directory.path + "/./" + (own as NSString).lastPathComponent, directory.file("soft." + suffix), directory.file("hard." + suffix)] {
+      for output in [
+        own, directory.path + "/./" + (own as NSString).lastPathComponent, directory.file("soft." + suffix),
+        directory.file("hard." + suffix),
+      ] {
         for (name, arguments) in commands(output, model: model, clip: clip) where names.contains(name) {
           try run(arguments, "--force").expectBadInput("read")
           #expect(directory.contents == files, "\(name)")

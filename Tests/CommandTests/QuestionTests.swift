@@ -99,8 +99,10 @@ import Testing
 
   /// In every command that has `--json`, whatever went wrong; the line on the error stream and the status are as without.
   @Test(arguments: [
-    ("run /nowhere -q hi", 1), ("run MODEL /nowhere -q hi", 1), ("run MODEL -q hi --frames 0", 2), ("run MODEL", 2), ("run MODEL -q hi --nonsense", 2),
-    ("chat /nowhere", 1), ("chat MODEL --frames x", 2), ("convert /nowhere OUT", 1), ("convert MODEL", 2), ("compare /nowhere --data x -o OUT", 1),
+    ("run /nowhere -q hi", 1), ("run MODEL /nowhere -q hi", 1), ("run MODEL -q hi --frames 0", 2), ("run MODEL", 2),
+    ("run MODEL -q hi --nonsense", 2),
+    ("chat /nowhere", 1), ("chat MODEL --frames x", 2), ("convert /nowhere OUT", 1), ("convert MODEL", 2),
+    ("compare /nowhere --data x -o OUT", 1),
     ("frames /nowhere -n 2", 1), ("frames", 2), ("bench /nowhere", 1), ("tokenize /nowhere hi", 1), ("tokenize MODEL --decode x", 2),
     ("inspect /nowhere", 1), ("verify /nowhere", 1), ("verify", 2), ("nosuch", 2),
   ])
@@ -114,7 +116,9 @@ import Testing
     }
     let plain = try Run(arguments).finish()
     let outcome = try Run(arguments + ["--json"]).finish()
-    #expect(plain.status == Int32(status) && outcome.status == plain.status && outcome.errors == plain.errors, "\(plain.errors) \(outcome.errors)")
+    #expect(
+      plain.status == Int32(status) && outcome.status == plain.status && outcome.errors == plain.errors, "\(plain.errors) \(outcome.errors)"
+    )
     #expect(plain.output == "" && outcome.output.hasSuffix("}\n"))
     let error = try #require(try outcome.json()["error"] as? [String: Any], "\(outcome.output)")
     #expect(Set(error.keys) == ["message", "status"] && error["status"] as? Int == status)
@@ -137,7 +141,8 @@ import Testing
     let outcome = try run(["-q", long, "-q", "What happens?", "--jsonl"])
     #expect(outcome.status == 1 && outcome.errors == single.errors, "\(outcome.errors)")
     let results = try lines(outcome)
-    #expect(results.count == 2 && (results[0]["error"] as? [String: Any])?["status"] as? Int == 1 && results[0]["question"] as? String == long)
+    #expect(
+      results.count == 2 && (results[0]["error"] as? [String: Any])?["status"] as? Int == 1 && results[0]["question"] as? String == long)
     #expect(try results[1]["answer"] as? String == (run(["-q", "What happens?", "--json"]).json()["answer"] as? String))
   }
 

@@ -37,13 +37,17 @@ import Testing
   @Test func withoutSwift() throws {
     let outcome = try require("swift")
     #expect(outcome.status == 1)
-    #expect(outcome.errors.hasPrefix("error: Swift 6.2 or newer is needed, found none on PATH. It comes from\n  https://www.swift.org/install/linux/\n"))
+    #expect(
+      outcome.errors.hasPrefix(
+        "error: Swift 6.2 or newer is needed, found none on PATH. It comes from\n  https://www.swift.org/install/linux/\n"))
     #expect(outcome.errors.contains("apt-get install binutils git gcc g++ libcurl4-openssl-dev "))
   }
 
   @Test(arguments: [
-    ("Apple Swift version 5.10.1 (swiftlang)", false), ("Swift version 6.1.2 (swift-6.1.2-RELEASE)", false), ("Swift version 6.2 (swift-6.2-RELEASE)", true),
-    ("Swift version 6.2.1 (swift-6.2.1-RELEASE)\nTarget: x86_64", true), ("Swift version 6.10 (swift-6.10-RELEASE)", true), ("Swift version 7.0-dev", true),
+    ("Apple Swift version 5.10.1 (swiftlang)", false), ("Swift version 6.1.2 (swift-6.1.2-RELEASE)", false),
+    ("Swift version 6.2 (swift-6.2-RELEASE)", true),
+    ("Swift version 6.2.1 (swift-6.2.1-RELEASE)\nTarget: x86_64", true), ("Swift version 6.10 (swift-6.10-RELEASE)", true),
+    ("Swift version 7.0-dev", true),
   ])
   func versionsOfSwift(text: String, isEnough: Bool) throws {
     try program("swift", "echo '\(text)'")
@@ -63,7 +67,9 @@ import Testing
     let outcome = try require("packages", "one", "two", "three")
     #expect(outcome.status == 1 && outcome.output == "")
     #expect(
-      outcome.errors == "error: missing two three; without root or sudo they cannot be installed here. As root: apt-get update && apt-get install two three\n")
+      outcome.errors
+        == "error: missing two three; without root or sudo they cannot be installed here. As root: apt-get update && apt-get install two three\n"
+    )
   }
 
   @Test func withSudo() throws {

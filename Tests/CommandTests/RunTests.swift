@@ -31,7 +31,8 @@ import Testing
     #expect(try Run(arguments + ["--json"]).finish().json()["seed"] == nil)
     let statistics = try Run(arguments + ["--stats"]).finish().output
     #expect(!statistics.contains("seed") && !statistics.contains("77123") && statistics.contains("(token limit)"), "\(statistics)")
-    let drawn = try Run(["run", try Fixture.model(), "-q", "hi", "--max-tokens", "2", "--seed", "77123", "--temperature", "1", "--stats"]).finish()
+    let drawn = try Run(["run", try Fixture.model(), "-q", "hi", "--max-tokens", "2", "--seed", "77123", "--temperature", "1", "--stats"])
+      .finish()
     #expect(drawn.output.contains("seed 77123\n"), "\(drawn.output)")
   }
 
@@ -69,7 +70,9 @@ import Testing
   /// With the checkpoint's own weights: where the portable kernels do not fuse product and sum, a quantized activation may round to the
   /// other side, and the fixture's random weights leave its best tokens close together.
   @Test func lowerKernelsGiveTheSameText() throws {
-    let arguments = ["run", Repository.golden("clip"), Repository.clip, "-q", "hi", "--frames", "4", "--max-tokens", "12", "--greedy", "--json"]
+    let arguments = [
+      "run", Repository.golden("clip"), Repository.clip, "-q", "hi", "--frames", "4", "--max-tokens", "12", "--greedy", "--json",
+    ]
     let best = try Run(arguments).finish().json()
     let portable = try Run(arguments, environment: ["SLOWFAST_KERNELS": "portable"]).finish().json()
     #expect((best["tokens"] as? [Int])?.count == 12)

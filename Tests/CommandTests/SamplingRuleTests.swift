@@ -40,7 +40,10 @@ import Testing
     let data = try directory.write("eval.jsonl", Data("{\"video\": \"\(clip)\", \"question\": \"What?\", \"answer\": \"yes\"}\n".utf8))
     for more in [["--sampling", "rate"], ["--sampling", "rate", "--fps", "4"], []] {
       let outcome = try Run(
-        ["compare", Repository.golden("clip"), "--variants", "8", "--parts", "none", "--frames", "8", "--data", data, "-o", directory.file("report"), "--json"]
+        [
+          "compare", Repository.golden("clip"), "--variants", "8", "--parts", "none", "--frames", "8", "--data", data, "-o",
+          directory.file("report"), "--json",
+        ]
           + more
       ).finish()
       #expect(outcome.status == 0, "\(outcome.errors)")
@@ -51,7 +54,9 @@ import Testing
   }
 
   @Test func refused() throws {
-    for arguments in [["--fps", "4"], ["--sampling", "rate", "--fps", "0"], ["--sampling", "rate", "--fps", "nan"], ["--sampling", "often"]] {
+    for arguments in [
+      ["--fps", "4"], ["--sampling", "rate", "--fps", "0"], ["--sampling", "rate", "--fps", "nan"], ["--sampling", "often"],
+    ] {
       let outcome = try Run(["frames", clip, "-n", "2"] + arguments).finish()
       #expect(outcome.status == 2 && outcome.errors.contains("--"), "\(outcome.errors)")
     }

@@ -38,7 +38,8 @@ private let canHideProc = (try? shell("unshare -m sh -c 'umount -l /proc'").stat
   }
 
   @Test(.enabled(if: canHideProc, "only root may hide /proc")) func withoutProc() throws {
-    let outcome = try shell("exec unshare -m sh -c 'umount -l /proc && exec \"$0\" \"$@\"' \"$0\" frames \"$1\" -n 2 --json", Repository.clip)
+    let outcome = try shell(
+      "exec unshare -m sh -c 'umount -l /proc && exec \"$0\" \"$@\"' \"$0\" frames \"$1\" -n 2 --json", Repository.clip)
     #expect(outcome.status == 0 && outcome.errors == "")
     #expect(try outcome.json()["decoded_frames"] as? Int == 390)
     let usage = try shell("exec unshare -m sh -c 'umount -l /proc && exec \"$0\"  frames' \"$0\"")

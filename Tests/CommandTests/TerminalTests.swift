@@ -88,7 +88,8 @@ import Testing
   /// What has no room goes in turn: the rate, the time left, the bar. The name stays.
   @Test func aNarrowTerminalDoesWithoutTheBar() throws {
     func last(_ columns: Int, isSizeKnown: Bool = true) throws -> String {
-      let terminal = try PseudoTerminal(["convert", Repository.golden("clip"), directory.file("out"), "--force"], columns: columns, isSizeKnown: isSizeKnown)
+      let terminal = try PseudoTerminal(
+        ["convert", Repository.golden("clip"), directory.file("out"), "--force"], columns: columns, isSizeKnown: isSizeKnown)
       #expect(try terminal.finish() == 0)
       return try #require(terminal.progress.last)
     }
@@ -111,11 +112,15 @@ import Testing
     let name = directory.file("模型模型模型模型模型模型模型\u{1b}[2A.sfq")
     try FileManager.default.copyItem(atPath: try Fixture.model(), toPath: name)
     let terminal = try PseudoTerminal(
-      ["compare", Repository.golden("clip"), name, "--data", directory.file("eval.jsonl"), "--frames", "2", "--parts", "none", "-o", directory.file("out")],
+      [
+        "compare", Repository.golden("clip"), name, "--data", directory.file("eval.jsonl"), "--frames", "2", "--parts", "none", "-o",
+        directory.file("out"),
+      ],
       columns: columns)
     #expect(try terminal.finish() == 0)
     for line in terminal.progress { #expect(TerminalScreen.wrapped(line, columns: columns - 1).count <= 1, "\(line)") }
-    #expect(!terminal.screen.lines.contains { $0.hasPrefix("measuring") || $0.contains("█") || $0.contains("░") }, "\(terminal.screen.lines)")
+    #expect(
+      !terminal.screen.lines.contains { $0.hasPrefix("measuring") || $0.contains("█") || $0.contains("░") }, "\(terminal.screen.lines)")
   }
 
   /// The next line that is drawn has the new width; Ctrl-C leaves one line.

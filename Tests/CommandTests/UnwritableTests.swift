@@ -18,7 +18,8 @@ import Testing
     ["--help"], ["--version"], ["run", "--help"], ["--generate-completion-script", "bash"], ["inspect", "MODEL"],
     ["inspect", "MODEL", "--tensors"], ["inspect", "MODEL", "--json"], ["verify", "MODEL"], ["tokenize", "MODEL", "hello"],
     ["run", "MODEL", "-q", "hi", "--max-tokens", "4"], ["run", "MODEL", "-q", "hi", "--max-tokens", "4", "--json"],
-    ["run", "MODEL", "-q", "hi", "--plan"], ["frames", "CLIP", "-n", "2"], ["convert", "GOLDEN", "OUT"], ["convert", "GOLDEN", "--dry-run"],
+    ["run", "MODEL", "-q", "hi", "--plan"], ["frames", "CLIP", "-n", "2"], ["convert", "GOLDEN", "OUT"],
+    ["convert", "GOLDEN", "--dry-run"],
     ["bench", "MODEL", "--stages", "cross", "--repeat", "1", "--frames", "2"],
   ]
 
@@ -58,7 +59,9 @@ import Testing
   func errorsThatCannotBeWritten(streams: String) throws {
     #expect(try shell("exec \"$0\" \"$@\" \(streams)", ["verify", "/none.sfq"]).status == 1)
     #expect(try shell("exec \"$0\" \"$@\" \(streams)", ["verify"]).status == 2)
-    #expect(try shell("exec \"$0\" \"$@\" \(streams)", ["inspect", Fixture.model()]).status == (streams.contains(">&- <") || streams.contains(" > ") ? 1 : 0))
+    #expect(
+      try shell("exec \"$0\" \"$@\" \(streams)", ["inspect", Fixture.model()]).status
+        == (streams.contains(">&- <") || streams.contains(" > ") ? 1 : 0))
   }
 
   /// A file that is as large as it may become is as a full disk.

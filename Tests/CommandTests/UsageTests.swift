@@ -4,7 +4,9 @@ import Testing
 
 /// Help, and what is refused whatever the files hold.
 @Suite struct UsageTests {
-  static let commands = ["convert", "run", "chat", "compare", "frames", "bench", "trace", "tokenize", "inspect", "verify", "unpack", "pack"]
+  static let commands = [
+    "convert", "run", "chat", "compare", "frames", "bench", "trace", "tokenize", "inspect", "verify", "unpack", "pack",
+  ]
 
   @Test(arguments: commands)
   func help(command: String) throws {
@@ -36,7 +38,8 @@ import Testing
     "run MODEL CLIP -q hi --max-tokens 9223372036854775807", "run MODEL CLIP -q hi --slow-attention sometimes",
     "run MODEL CLIP -q hi --threads 0", "run MODEL CLIP -q hi --start 5 --end 2", "run MODEL CLIP -q hi --start=-1",
     "run MODEL CLIP -q hi --seed=-1", "run MODEL CLIP -q hi --reuse-static 0", "run MODEL CLIP -q hi --reuse-static 256",
-    "chat MODEL CLIP --reuse-static x", "run MODEL CLIP -q hi --cache OUT --cache-size 0", "run MODEL CLIP -q hi --cache OUT --cache-size 5X",
+    "chat MODEL CLIP --reuse-static x", "run MODEL CLIP -q hi --cache OUT --cache-size 0",
+    "run MODEL CLIP -q hi --cache OUT --cache-size 5X",
     "run MODEL CLIP -q hi --cache OUT --cache-size 99999999999G", "bench", "bench MODEL --stages tower,wheel", "bench MODEL --repeat 0",
     "chat", "chat MODEL CLIP --frames 0", "frames CLIP", "frames CLIP -n 0", "frames CLIP -n -1", "frames -n 2",
     "convert GOLDEN", "convert GOLDEN OUT --bits 5", "convert GOLDEN OUT --bits x", "convert GOLDEN OUT --group 33",
@@ -47,10 +50,13 @@ import Testing
     "convert GOLDEN OUT --calibrate CLIP --calibration-clips 0", "convert GOLDEN OUT --calibrate CLIP --calibration-frames 0",
     "convert GOLDEN OUT --target-bits 0", "convert GOLDEN OUT --target-bits 33", "convert GOLDEN OUT --target-bits nan",
     "convert GOLDEN OUT --target-bits some", "convert GOLDEN OUT --target-size 0", "convert GOLDEN OUT --target-size 5X",
-    "convert GOLDEN OUT --target-size 1e300", "convert GOLDEN OUT --target-size 0.1", "convert GOLDEN OUT --target-bits 5 --target-size 5GB",
+    "convert GOLDEN OUT --target-size 1e300", "convert GOLDEN OUT --target-size 0.1",
+    "convert GOLDEN OUT --target-bits 5 --target-size 5GB",
     "trace MODEL -q hi -o OUT", "trace MODEL --video CLIP --frames some -q hi -o OUT",
-    "trace MODEL --video CLIP --frames 0 -q hi -o OUT", "trace MODEL --video CLIP -q hi", "trace MODEL --video CLIP -q hi -o OUT --generate=-1",
-    "tokenize", "tokenize MODEL two texts", "tokenize MODEL --decode 1 x", "tokenize MODEL --decode 1 --pieces", "tokenize MODEL --decode x", "tokenize MODEL --decode 99999", "inspect", "verify", "unpack MODEL", "pack MODEL", "explain",
+    "trace MODEL --video CLIP --frames 0 -q hi -o OUT", "trace MODEL --video CLIP -q hi",
+    "trace MODEL --video CLIP -q hi -o OUT --generate=-1",
+    "tokenize", "tokenize MODEL two texts", "tokenize MODEL --decode 1 x", "tokenize MODEL --decode 1 --pieces",
+    "tokenize MODEL --decode x", "tokenize MODEL --decode 99999", "inspect", "verify", "unpack MODEL", "pack MODEL", "explain",
   ]
 
   @Test(arguments: wrong)
@@ -78,7 +84,8 @@ import Testing
     let lines = outcome.output.split(separator: "\n", omittingEmptySubsequences: false)
     for line in lines { #expect(line.count <= columns, "\(line)") }
     for (line, next) in zip(lines, lines.dropFirst()) {
-      guard let first = line.first, let word = next.split(separator: " ").first, first != " ", next.first != " ", !line.hasSuffix(":") else { continue }
+      guard let first = line.first, let word = next.split(separator: " ").first, first != " ", next.first != " ", !line.hasSuffix(":")
+      else { continue }
       #expect(line.count + 1 + word.count >= columns, "\(line)\n\(next)")
     }
   }
@@ -113,11 +120,20 @@ import Testing
     ("run --qestion hi", "error: unknown option '--qestion'. Did you mean '--question'?", "run"),
     ("convert", "error: missing expected argument '<checkpoint>'", "convert"),
     ("convert a b --bits x", "error: the value 'x' is invalid for '--bits <bits>'", "convert"),
-    ("convert a b --method serch", "error: the value 'serch' is invalid for '--method <method>'. Please provide one of 'rtn', 'search' or 'gptq'.", "convert"),
+    (
+      "convert a b --method serch",
+      "error: the value 'serch' is invalid for '--method <method>'. Please provide one of 'rtn', 'search' or 'gptq'.", "convert"
+    ),
     ("run m -q hi --frames 0", "error: --frames is 0, expected at least 1", "run"),
-    ("run m -q hi --temperature -1", "error: missing value for '--temperature <temperature>': a value that begins with '-' is written --temperature=-1", "run"),
+    (
+      "run m -q hi --temperature -1",
+      "error: missing value for '--temperature <temperature>': a value that begins with '-' is written --temperature=-1", "run"
+    ),
     ("run m -q hi --top-k -5", "error: missing value for '--top-k <top-k>': a value that begins with '-' is written --top-k=-5", "run"),
-    ("trace m --video c -q hi -o o --generate -3", "error: missing value for '--generate <generate>': a value that begins with '-' is written --generate=-3", "trace"),
+    (
+      "trace m --video c -q hi -o o --generate -3",
+      "error: missing value for '--generate <generate>': a value that begins with '-' is written --generate=-3", "trace"
+    ),
     ("frames c -n -1", "error: missing value for '-n <frames>': a value that begins with '-' is written -n=-1", "frames"),
     ("tokenize m -5", "error: unknown option '-5': what begins with '-' and is no option comes last, after '--': -- -5", "tokenize"),
   ])
@@ -141,10 +157,13 @@ import Testing
   /// Options with one value leave what follows to the arguments, wherever they stand.
   @Test func optionsWithOneValue() throws {
     let directory = try TemporaryDirectory()
-    let lines = (0..<6).map { #"{"video": "\#(Repository.clip)", "question": "What is in scene \#($0)?", "answer": "A rocket that flies away."}"# }
+    let lines = (0..<6).map {
+      #"{"video": "\#(Repository.clip)", "question": "What is in scene \#($0)?", "answer": "A rocket that flies away."}"#
+    }
     let data = try directory.write("data.jsonl", lines.joined(separator: "\n"))
     let outcome = try slowfast(
-      "convert", "--calibrate", data, "--calibration-frames", "1", "--calibrate", Repository.clip, Repository.golden("clip"), directory.file("model.sfq"))
+      "convert", "--calibrate", data, "--calibration-frames", "1", "--calibrate", Repository.clip, Repository.golden("clip"),
+      directory.file("model.sfq"))
     #expect(outcome.status == 0, "\(outcome.errors)")
     let recipe = try slowfast("inspect", directory.file("model.sfq")).output
     #expect(recipe.contains("data.jsonl") && recipe.contains("nasa.mp4"), "\(recipe)")
@@ -152,7 +171,8 @@ import Testing
     let ids = try slowfast("tokenize", model, "Hello, world!").output.split(whereSeparator: \.isWhitespace).map(String.init)
     let repeated: [String] = ids.flatMap { ["--decode", $0] }
     let spellings: [[String]] = [
-      ["--decode", ids.joined(separator: ","), model], ["--decode", ids.joined(separator: " "), model], [model, "--decode"] + ids, repeated + [model],
+      ["--decode", ids.joined(separator: ","), model], ["--decode", ids.joined(separator: " "), model], [model, "--decode"] + ids,
+      repeated + [model],
     ]
     for arguments in spellings {
       let decoded = try Run(["tokenize"] + arguments).finish()

@@ -20,7 +20,8 @@ import Testing
     let folder = directory.file("checkpoint")
     try? FileManager.default.removeItem(atPath: folder)
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-    for name in ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"] where !changes.keys.contains(name) {
+    for name in ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
+    where !changes.keys.contains(name) {
       try FileManager.default.createSymbolicLink(atPath: folder + "/" + name, withDestinationPath: Repository.golden("clip") + "/" + name)
     }
     for case (let name, let data?) in changes { try data.write(to: URL(fileURLWithPath: folder + "/" + name)) }
@@ -28,7 +29,8 @@ import Testing
   }
 
   private let pointer = Data(
-    "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 10366828\n".utf8)
+    "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 10366828\n"
+      .utf8)
 
   @Test(arguments: ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"])
   func filesThatAreNotThere(name: String) throws {
@@ -44,7 +46,8 @@ import Testing
   }
 
   @Test func hubNames() throws {
-    try expectOnce(["run", "no-such-lab/some-model-7b", "-q", "hi"], "error: no-such-lab/some-model-7b", "hf download no-such-lab/some-model-7b")
+    try expectOnce(
+      ["run", "no-such-lab/some-model-7b", "-q", "hi"], "error: no-such-lab/some-model-7b", "hf download no-such-lab/some-model-7b")
     try expectOnce(["convert", "no-such-lab/some-model-7b", directory.file("x.sfq")], "error: no-such-lab/some-model-7b", "hf download")
     let plain = try slowfast("run", "/no/such/model.sfq", "-q", "hi")
     plain.expectBadInput("/no/such/model.sfq: no such file or directory\n")

@@ -12,7 +12,8 @@ import Testing
     let (heads, dimension) = (2, 40)
     let cache = try KeyValueCache(heads: heads, headDimension: dimension, capacity: 100, type: type)
     cache.append(
-      keys: try Matrix(100, heads * dimension, &numbers), values: try Matrix(100, heads * dimension, &numbers), interleaved: false, using: engine)
+      keys: try Matrix(100, heads * dimension, &numbers), values: try Matrix(100, heads * dimension, &numbers), interleaved: false,
+      using: engine)
     cache.count = count
     let bytes = cache.runs(count).flatMap { Array($0) }
     #expect(bytes.count == KeyValueCache.runBytes(heads: heads, headDimension: dimension, count: count, type: type))

@@ -55,7 +55,9 @@ import Testing
     kernels.gatedSilu(x, [Float](repeating: 2, count: x.count), x.count, &y)
     for (value, result) in zip(x, y) {
       let expected = 2 * referenceSiLU(Double(value))
-      if !(abs(Double(result) - expected) <= 2e-6 * max(1e-3, abs(expected))) { Issue.record("silu(\(value)) = \(result), not \(expected)") }
+      if !(abs(Double(result) - expected) <= 2e-6 * max(1e-3, abs(expected))) {
+        Issue.record("silu(\(value)) = \(result), not \(expected)")
+      }
     }
     var special = [Float](repeating: 0, count: 3)
     kernels.gatedSilu([.nan, .infinity, 1], [1, 1, .nan], 3, &special)
@@ -81,7 +83,9 @@ import Testing
     var numbers = SeededNumbers(1)
     // Bits of any kind, and values near the borders: the smallest, the largest, halfway between two.
     var values = (0..<20_000).map { _ in Float(bitPattern: UInt32.random(in: 0...UInt32.max, using: &numbers)) }
-    values += (0..<20_000).map { _ in Float.random(in: -1...1, using: &numbers) * Float(pow(2.0, Double(Int.random(in: -27...17, using: &numbers)))) }
+    values += (0..<20_000).map { _ in
+      Float.random(in: -1...1, using: &numbers) * Float(pow(2.0, Double(Int.random(in: -27...17, using: &numbers))))
+    }
     values += all.map { bits in
       let value = Float16(bitPattern: bits)
       return value.isFinite && value.nextUp.isFinite ? (Float(value) + Float(value.nextUp)) / 2 : 0
@@ -111,18 +115,21 @@ import Testing
       let x = numbers.floats(count + 1)
       let other = numbers.floats(count + 1)
       let start = numbers.floats(count) + [99]
-      func check(_ what: Comment, _ expected: (Int) -> Float, tolerance: Float = 0, _ body: (UnsafeMutablePointer<Float>) -> Void) {
+      func check(_ what: Comment, _ expected: [Float], tolerance: Float = 0, _ body: (UnsafeMutablePointer<Float>) -> Void) {
         var y = start
         body(&y)
         #expect(y[count] == 99, what)
-        for i in 0..<count where abs(y[i] - expected(i)) > tolerance { Issue.record("\(what) of \(count): \(y[i]), not \(expected(i))") }
+        for i in 0..<count where abs(y[i] - expected[i]) > tolerance { Issue.record("\(what) of \(count): \(y[i]), not \(expected[i])") }
       }
-      check("scale", { start[$0] * 3 }) { kernels.scale($0, 3, count) }
-      check("addMultiple", { start[$0] + 2 * x[$0] }, tolerance: 1e-6) { kernels.addMultiple(2, x, count, $0) }
-      check("silu", { Float(referenceSiLU(Double(x[$0]))) * other[$0] }, tolerance: 1e-6) { kernels.gatedSilu(x, other, count, $0) }
-      check("toFloat", { x[$0] }) { kernels.toFloat(.float32, x, count, $0) }
+      let places = 0..<count
+      check("scale", places.map { start[$0] * 3 }) { kernels.scale($0, 3, count) }
+      check("addMultiple", places.map { start[$0] + 2 * x[$0] }, tolerance: 1e-6) { kernels.addMultiple(2, x, count, $0) }
+      check("silu", places.map { Float(referenceSiLU(Double(x[$0]))) * other[$0] }, tolerance: 1e-6) {
+        kernels.gatedSilu(x, other, count, $0)
+      }
+      check("toFloat", places.map { x[$0] }) { kernels.toFloat(.float32, x, count, $0) }
       let exponentials = start[..<count].map { exp(Double($0) - 1) }
-      check("exponentiate", { Float(exponentials[$0]) }, tolerance: 1e-6) {
+      check("exponentiate", places.map { Float(exponentials[$0]) }, tolerance: 1e-6) {
         let sum = kernels.exponentiate($0, 1, count)
         #expect(abs(Double(sum) - exponentials.reduce(0, +)) < 1e-5)
       }

@@ -36,7 +36,8 @@ import Testing
     arguments: kernelNames,
     [
       MapShape(height: 1, width: 1, channels: 1), MapShape(height: 2, width: 3, channels: 5), MapShape(height: 9, width: 9, channels: 32),
-      MapShape(height: 18, width: 18, channels: 40), MapShape(height: 5, width: 23, channels: 67), MapShape(height: 40, width: 19, channels: 33),
+      MapShape(height: 18, width: 18, channels: 40), MapShape(height: 5, width: 23, channels: 67),
+      MapShape(height: 40, width: 19, channels: 33),
       MapShape(height: 3, width: 1100, channels: 3),
     ])
   func depthwise(_ kernels: String, _ shape: MapShape) throws {

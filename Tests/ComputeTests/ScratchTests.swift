@@ -19,7 +19,8 @@ import Testing
       TestWeight(.float32, rows: 33, columns: 1500, &numbers),
     ]
     let inners = [
-      TestWeight(bits: 8, group: 32, asymmetric: false, rows: 1500, columns: 33, &numbers), TestWeight(.float16, rows: 1500, columns: 33, &numbers),
+      TestWeight(bits: 8, group: 32, asymmetric: false, rows: 1500, columns: 33, &numbers),
+      TestWeight(.float16, rows: 1500, columns: 33, &numbers),
     ]
     let outers = [weights[2], weights[3]]
     let ones = try Matrix(1, 33, &numbers)
@@ -31,7 +32,8 @@ import Testing
       for outer in outers {
         for norm in [nil, RowNorm.rms(weight: ones, epsilon: 1e-6)] {
           try engine.perceptron(
-            output, norm: norm, .gated(gate: inners[0].matrix, up: inners[1].matrix), LinearProduct(outer.matrix, .addTo(scale: nil), to: output))
+            output, norm: norm, .gated(gate: inners[0].matrix, up: inners[1].matrix),
+            LinearProduct(outer.matrix, .addTo(scale: nil), to: output))
         }
       }
     }

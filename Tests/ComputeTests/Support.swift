@@ -49,7 +49,8 @@ func largestError(_ result: [Float], _ reference: [Double]) -> (error: Double, i
 }
 
 func expectClose(
-  _ result: [Float], _ reference: [Double], within tolerance: Double, _ comment: Comment? = nil, sourceLocation: SourceLocation = #_sourceLocation
+  _ result: [Float], _ reference: [Double], within tolerance: Double, _ comment: Comment? = nil,
+  sourceLocation: SourceLocation = #_sourceLocation
 ) {
   let worst = largestError(result, reference)
   #expect(worst.error <= tolerance, comment ?? "at \(worst.index)", sourceLocation: sourceLocation)

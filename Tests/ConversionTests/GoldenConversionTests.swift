@@ -35,7 +35,8 @@ import Tokenizer
       }
       let bound = stored.descriptor.encoding.bound
       #expect(worst < bound.steps, "\(stored.descriptor.name): off by \(worst) steps")
-      #expect(errors < bound.relative * bound.relative * squares, "\(stored.descriptor.name): relative error \((errors / squares).squareRoot())")
+      #expect(
+        errors < bound.relative * bound.relative * squares, "\(stored.descriptor.name): relative error \((errors / squares).squareRoot())")
       #expect(zip(steps, expected).allSatisfy { step, value in step > 0 || abs(value) < 1e-6 }, "\(stored.descriptor.name)")
     }
   }
@@ -51,7 +52,8 @@ import Tokenizer
     #expect(file.byteCount == result.plan.fileByteCount)
     #expect(directory.contents == ["model.sfq"])
     try expectSame(file, golden, result.plan)
-    #expect(Set(file.sections.map(\.name)) == ["config.json", "generation_config.json", "generation", "preprocessing", "provenance", "tokenizer"])
+    #expect(
+      Set(file.sections.map(\.name)) == ["config.json", "generation_config.json", "generation", "preprocessing", "provenance", "tokenizer"])
   }
 
   @Test func asymmetricCodesAndGroups() throws {

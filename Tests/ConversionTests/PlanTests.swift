@@ -30,7 +30,8 @@ import Testing
       switch (stored.requirement.role, stored.descriptor.encoding) {
       case (.embedding, let encoding), (.head, let encoding), (.projector, let encoding):
         #expect(encoding == .quantized(bits: 4, group: 32, symmetric: true))
-      case (let role, .quantized(4, let group, true)) where role.isMatrix: #expect(group <= (role == .mlp || role == .crossAttention ? 128 : 64))
+      case (let role, .quantized(4, let group, true)) where role.isMatrix:
+        #expect(group <= (role == .mlp || role == .crossAttention ? 128 : 64))
       case (let role, let encoding): #expect(!role.isMatrix && encoding == .float32)
       }
     }

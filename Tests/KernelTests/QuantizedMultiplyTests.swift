@@ -53,7 +53,9 @@ struct QuantizedMultiplyTests {
     let (bits, group) = (shape.bits, shape.group)
     let kernels = try quantizedKernels(table)
     var numbers = SeededNumbers(3)
-    let signs: [(Int) -> Float] = [{ _ in 1 }, { _ in -1 }, { $0 % 2 == 0 ? 1 : -1 }, { $0 / 2 % 2 == 0 ? 1 : -1 }, { $0 % 5 == 0 ? 1 : -1 }]
+    let signs: [(Int) -> Float] = [
+      { _ in 1 }, { _ in -1 }, { $0 % 2 == 0 ? 1 : -1 }, { $0 / 2 % 2 == 0 ? 1 : -1 }, { $0 % 5 == 0 ? 1 : -1 },
+    ]
     let tokens = (0..<15).map { index in (0..<2 * group).map { signs[index % signs.count]($0) } }
     for pattern in 0..<4 {
       var panel = ReferencePanel(bits: bits, groups: 2, group: group, hasMinima: pattern == 3, &numbers)

@@ -84,7 +84,9 @@ import Testing
     try put(Array("just some text, long enough for a prelude, in a file named as if it were a model".utf8), at: folder.file("text.sfq"))
     #expect(failure { _ = try ModelFileReader(path: folder.file("text.sfq")) }?.rule == "magic")
     try put([], at: folder.file("empty.sfq"))
-    #expect(failure { _ = try ModelFileReader(path: folder.file("empty.sfq")) } == .tooShort(path: folder.file("empty.sfq"), expected: 64, found: 0))
+    #expect(
+      failure { _ = try ModelFileReader(path: folder.file("empty.sfq")) }
+        == .tooShort(path: folder.file("empty.sfq"), expected: 64, found: 0))
     #expect(failure { _ = try ModelFileReader(path: folder.path) } == .notRegularFile(path: folder.path))
     #expect(failure { _ = try ModelFileReader(path: folder.file("none")) } == .cannotOpen(path: folder.file("none"), code: ENOENT))
     #expect(failure { _ = try ModelFileReader(path: "a\0b") } == .cannotOpen(path: "a\0b", code: EINVAL))

@@ -38,7 +38,9 @@ import Testing
     let chunk = try ModelFileReader(path: folder.file("model.sfq")).tensors[4].planes[0].chunks[2]
     content[chunk.offset] ^= 1
     try put(content, at: folder.file("model.sfq"))
-    let error = failure { try ModelFileTransform.rewrite(from: folder.file("model.sfq"), to: folder.file("raw.sfq"), compression: .none, pool: pool) }
+    let error = failure {
+      try ModelFileTransform.rewrite(from: folder.file("model.sfq"), to: folder.file("raw.sfq"), compression: .none, pool: pool)
+    }
     #expect(error?.rule == "chunk-checksum")
     #expect(!folder.contents.contains("raw.sfq"))
   }
@@ -47,7 +49,8 @@ import Testing
     let folder = try TemporaryDirectory()
     try write(to: folder.file("model.sfq"))
     let stopped = failure {
-      try ModelFileTransform.rewrite(from: folder.file("model.sfq"), to: folder.file("raw.sfq"), compression: .none, pool: pool) { done, total in
+      try ModelFileTransform.rewrite(from: folder.file("model.sfq"), to: folder.file("raw.sfq"), compression: .none, pool: pool) {
+        done, total in
         done < total / 2
       }
     }

@@ -57,7 +57,10 @@ struct QuantizedMatrix {
   var scales: [UInt16]
   var minima: [UInt16]
 
-  init(_ layer: StructuredLayer, _ scheme: QuantizationScheme, _ fill: (PanelLayout, UnsafeMutableRawPointer, inout [UInt16], inout [UInt16]) throws -> Void)
+  init(
+    _ layer: StructuredLayer, _ scheme: QuantizationScheme,
+    _ fill: (PanelLayout, UnsafeMutableRawPointer, inout [UInt16], inout [UInt16]) throws -> Void
+  )
     throws
   {
     let layout = try #require(PanelLayout(scheme: scheme, columns: layer.columns))
@@ -86,7 +89,9 @@ struct QuantizedMatrix {
   }
 
   /// Without a Hessian.
-  static func nearest(_ layer: StructuredLayer, _ scheme: QuantizationScheme, _ method: QuantizationMethod, moments: [Float]? = nil) throws -> Self {
+  static func nearest(_ layer: StructuredLayer, _ scheme: QuantizationScheme, _ method: QuantizationMethod, moments: [Float]? = nil) throws
+    -> Self
+  {
     try Self(layer, scheme) { layout, codes, scales, minima in
       for panel in 0..<PanelLayout.panels(rows: layer.rows) {
         let first = panel * PanelLayout.rows

@@ -26,7 +26,8 @@ import Testing
     let report = try Benchmark.run(model, options: options)
     #expect(
       report.stages.map(\.name) == [
-        "load (zstd)", "load (raw)", "decode", "resize", "load tower", "tower, stage 1", "tower, stage 2", "tower, stage 3", "tower, stage 4",
+        "load (zstd)", "load (raw)", "decode", "resize", "load tower", "tower, stage 1", "tower, stage 2", "tower, stage 3",
+        "tower, stage 4",
         "tower", "projector", "load decoder", "cross keys and values", "prefill 40", "generate after 20", "generate after 50",
       ])
     #expect(report.stages.allSatisfy { $0.seconds > 0 && $0.repeats >= 1 })

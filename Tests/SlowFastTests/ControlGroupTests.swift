@@ -69,6 +69,8 @@ import Testing
 
   @Test func withoutLimits() throws {
     #expect(try headroom([:]) == nil)
-    #expect(try headroom(["proc/self/cgroup": "0::/\nnonsense\n", "sys/fs/cgroup/memory.max": "max\n", "sys/fs/cgroup/memory.current": "5\n"]) == nil)
+    #expect(
+      try headroom(["proc/self/cgroup": "0::/\nnonsense\n", "sys/fs/cgroup/memory.max": "max\n", "sys/fs/cgroup/memory.current": "5\n"])
+        == nil)
   }
 }

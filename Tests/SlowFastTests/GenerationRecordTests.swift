@@ -28,7 +28,8 @@ import Testing
 
   @Test func oddGenerationConfigs() {
     for json in [
-      "{", "[]", #"{"do_sample": "yes"}"#, #"{"top_k": -1}"#, #"{"top_k": 1.5}"#, #"{"repetition_penalty": 0}"#, #"{"repetition_penalty": -1.1}"#,
+      "{", "[]", #"{"do_sample": "yes"}"#, #"{"top_k": -1}"#, #"{"top_k": 1.5}"#, #"{"repetition_penalty": 0}"#,
+      #"{"repetition_penalty": -1.1}"#,
       #"{"eos_token_id": "end"}"#, #"{"eos_token_id": [1, null]}"#, #"{"eos_token_id": 3000000000}"#,
     ] {
       let error = #expect(throws: ArchitectureError.self) { try record(json) }

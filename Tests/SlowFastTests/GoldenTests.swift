@@ -14,7 +14,8 @@ import Testing
 
     var table = "\(name)\n"
     for stage in try compareStages(prompted, with: recorded) {
-      table += "  \(stage.stage.padding(toLength: 16, withPad: " ", startingAt: 0))"
+      table +=
+        "  \(stage.stage.padding(toLength: 16, withPad: " ", startingAt: 0))"
         + String(format: "relative %.1e   greatest difference %.1e\n", stage.relativeError, stage.greatestDifference)
       #expect(stage.relativeError < 1e-3, "\(stage.stage)")
     }

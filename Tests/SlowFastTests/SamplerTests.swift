@@ -165,7 +165,7 @@ import Testing
       ("--repetition-penalty", { $0.repetitionPenalty = 0 }), ("--repetition-penalty", { $0.repetitionPenalty = .nan }),
     ]
     for (name, change) in wrong {
-      guard case .badOption(name, _, _) = failure({ try options(change).validate() }) else {
+      guard failure({ try options(change).validate() })?.isA(.invalidOption, name) == true else {
         Issue.record("\(name)")
         continue
       }

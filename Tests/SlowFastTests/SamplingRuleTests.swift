@@ -74,7 +74,7 @@ import Video
   @Test func comparisonsRefuseNoRate() {
     var options = ComparisonOptions()
     options.sampling = .rate(0)
-    guard case .badOption("--fps", _, _) = failure({ try options.validate() }) else {
+    guard failure({ try options.validate() })?.isA(.invalidOption, "--fps") == true else {
       Issue.record("expected badOption")
       return
     }

@@ -1,6 +1,5 @@
-import Testing
-
 import SlowFast
+import Testing
 
 /// White space at an answer's ends, in whatever pieces it comes.
 @Suite struct StreamTrimmerTests {

@@ -17,6 +17,11 @@ func failure(_ body: () throws -> Void) -> SlowFastError? {
   } catch { return error as? SlowFastError }
 }
 
+extension SlowFastError {
+  /// Whether it is of that kind and says all of that.
+  func isA(_ kind: Kind, _ words: String...) -> Bool { self.kind == kind && words.allSatisfy(description.contains) }
+}
+
 /// A picture that differs from pixel to pixel, and from seed to seed.
 func picture(_ seed: Int, width: Int = 96, height: Int = 64) throws -> RGBImage {
   var state = UInt64(seed) &* 0x9E37_79B9_7F4A_7C15 | 1

@@ -84,7 +84,9 @@ struct CheckpointErrorTests {
     #expect(try error { $0["decoder"] = NSNull() } == "tokenizer.json: decoder is null, expected \"ByteLevel\"")
     #expect(try error { $0["post_processor"] = ["type": "TemplateProcessing"] }.contains("post_processor"))
     // Templates that add nothing, as transformers 5 writes them, and such as add something, or drop the text.
-    func template(_ pieces: Object...) -> Object { ["type": "TemplateProcessing", "single": pieces, "pair": [], "special_tokens": Object()] }
+    func template(_ pieces: Object...) -> Object {
+      ["type": "TemplateProcessing", "single": pieces, "pair": [], "special_tokens": Object()]
+    }
     let text: Object = ["Sequence": ["id": "A", "type_id": 0]]
     let end: Object = ["SpecialToken": ["id": "<|im_end|>", "type_id": 0]]
     #expect(try error { $0["post_processor"] = template(text) } == "none")

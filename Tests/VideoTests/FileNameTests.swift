@@ -14,7 +14,8 @@ import Video
   @Test(arguments: names) func bytesComeBack(_ bytes: [UInt8]) {
     let name = String(fileName: bytes)
     #expect(name.fileNameBytes == bytes)
-    #expect(name.withFileName { Array(UnsafeBufferPointer(start: $0, count: bytes.count + 1)) } == bytes.map { CChar(bitPattern: $0) } + [0])
+    #expect(
+      name.withFileName { Array(UnsafeBufferPointer(start: $0, count: bytes.count + 1)) } == bytes.map { CChar(bitPattern: $0) } + [0])
     if let text = String(validating: bytes, as: UTF8.self), !bytes.contains(0xF4) { #expect(name == text) }
   }
 

@@ -30,7 +30,8 @@ import Video
     let sampled = try sampled(2)
     #expect(sampled.frames.map { Array($0.image.pixels.prefix(3)) } == [[255, 0, 0], [255, 0, 0]])
     #expect(
-      sampled.report.warnings == ["a.gif", "b.png"].map { "\"\(directory.file($0))\": the first of its pictures is taken, 3 more are left out" })
+      sampled.report.warnings
+        == ["a.gif", "b.png"].map { "\"\(directory.file($0))\": the first of its pictures is taken, 3 more are left out" })
   }
 
   @Test func otherFilesAreNamed() throws {

@@ -28,11 +28,14 @@ import Video
 
   private func tolerance(_ name: String) -> Int {
     if name.hasSuffix(".jpg") { return 3 }
-    return name.hasSuffix(".avif") || ["half_chroma.webp", "luma_and_chroma.jp2"].contains(name) || name.hasSuffix(".heic") || name.hasPrefix("cmyk") || name.contains("_16") && !name.hasPrefix("grey") ? 1 : 0
+    return name.hasSuffix(".avif") || ["half_chroma.webp", "luma_and_chroma.jp2"].contains(name) || name.hasSuffix(".heic")
+      || name.hasPrefix("cmyk") || name.contains("_16") && !name.hasPrefix("grey") ? 1 : 0
   }
 
   @Test(arguments: ["png", "webp", "tif", "avif"]) func rotationOfOtherFormats(_ ending: String) throws {
-    let turns = try [1, 3, 6, 8].map { try Sampled(TestClips.path("images/turned_\($0).\(ending)"), SamplingRequest(frames: 1)).report.rotation }
+    let turns = try [1, 3, 6, 8].map {
+      try Sampled(TestClips.path("images/turned_\($0).\(ending)"), SamplingRequest(frames: 1)).report.rotation
+    }
     #expect(turns == [0, -180, -90, 90])
   }
 

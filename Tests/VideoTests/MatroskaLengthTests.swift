@@ -14,9 +14,11 @@ struct MatroskaLengthTests {
     #expect(MatroskaLength.missing(file, byteCount: 20 + 255) == 1)
     #expect(MatroskaLength.missing(file, byteCount: 20) == 256)
     // Of unknown length, as a live stream's.
-    #expect(MatroskaLength.missing(Self.header + [0x18, 0x53, 0x80, 0x67, 0x01, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF], byteCount: 20) == nil)
+    #expect(
+      MatroskaLength.missing(Self.header + [0x18, 0x53, 0x80, 0x67, 0x01, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF], byteCount: 20) == nil)
     // As long as a number can be.
-    #expect(MatroskaLength.missing(Self.header + [0x18, 0x53, 0x80, 0x67, 0x01, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFE], byteCount: 20) != nil)
+    #expect(
+      MatroskaLength.missing(Self.header + [0x18, 0x53, 0x80, 0x67, 0x01, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFE], byteCount: 20) != nil)
   }
 
   @Test func otherBytes() {
@@ -35,7 +37,10 @@ struct MatroskaLengthTests {
     for name in ["av1.mkv", "hidden_vp9.webm", "irregular.mkv"] {
       let bytes = try Data(contentsOf: folder.appendingPathComponent(name))
       let cut = try directory.write(name, bytes.prefix(bytes.count * 4 / 5))
-      #expect(try Sampled(folder.appendingPathComponent(name).path, SamplingRequest(frames: 2)).report.warnings.allSatisfy { !$0.contains("before its end") })
+      #expect(
+        try Sampled(folder.appendingPathComponent(name).path, SamplingRequest(frames: 2)).report.warnings.allSatisfy {
+          !$0.contains("before its end")
+        })
       let warnings = try Sampled(cut, SamplingRequest(frames: 2)).report.warnings
       #expect(warnings.contains { $0.contains("bytes before its end") }, "\(name): \(warnings)")
     }

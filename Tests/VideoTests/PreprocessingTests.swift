@@ -35,7 +35,8 @@ import Video
     let image = try RGBImage(width: 61, height: 47, pixels: pixels)
     for (width, height) in [(33, 29), (90, 80), (61, 20), (20, 47), (61, 47)] {
       let whole = image.resized(width: width, height: height, columns: 0..<width, rows: 0..<height)
-      let columns = 3..<width - 5, rows = 7..<height - 2
+      let columns = 3..<width - 5
+      let rows = 7..<height - 2
       let part = image.resized(width: width, height: height, columns: columns, rows: rows)
       let expected = rows.flatMap { row in whole.pixels[(row * width + columns.lowerBound) * 3..<(row * width + columns.upperBound) * 3] }
       let isEqual = part.pixels == expected
@@ -90,8 +91,12 @@ import Video
   @Test(arguments: ["clip", "image", "strides", "vanilla"]) func goldenPixels(_ name: String) throws {
     let file = try Data(contentsOf: TestClips.tests.appending(path: "Golden/\(name)/golden.safetensors"))
     let tensors = try SafetensorsView(file)
-    let frames = try tensors.tensor("frames"), values = try tensors.tensor("pixel_values")
-    let count = frames.shape[0], height = frames.shape[1], width = frames.shape[2], size = values.shape[2]
+    let frames = try tensors.tensor("frames")
+    let values = try tensors.tensor("pixel_values")
+    let count = frames.shape[0]
+    let height = frames.shape[1]
+    let width = frames.shape[2]
+    let size = values.shape[2]
     let preprocessing = try Preprocessing(size: size)
     let expected = values.bytes.withUnsafeBytes { bytes in
       (0..<count * 3 * size * size).map { bytes.loadUnaligned(fromByteOffset: $0 * 4, as: Float.self) }
@@ -123,7 +128,8 @@ private struct SafetensorsView {
 
   func tensor(_ name: String) throws -> Tensor {
     let entry = try #require(header[name] as? [String: Any])
-    let shape = try #require(entry["shape"] as? [Int]), offsets = try #require(entry["data_offsets"] as? [Int])
+    let shape = try #require(entry["shape"] as? [Int])
+    let offsets = try #require(entry["data_offsets"] as? [Int])
     return Tensor(shape: shape, bytes: body.subdata(in: offsets[0]..<offsets[1]))
   }
 }

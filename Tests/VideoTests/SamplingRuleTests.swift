@@ -56,7 +56,8 @@ import Video
   }
 
   @Test(arguments: [0, -1, .infinity, .nan]) func noRate(_ rate: Double) {
-    guard case .invalidRate? = videoError({ _ = try Sampled(TestClips.path("b_frames.mp4"), SamplingRequest(frames: 2, rule: .rate(rate))) })
+    guard
+      case .invalidRate? = videoError({ _ = try Sampled(TestClips.path("b_frames.mp4"), SamplingRequest(frames: 2, rule: .rate(rate))) })
     else {
       Issue.record("expected invalidRate")
       return

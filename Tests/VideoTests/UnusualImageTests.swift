@@ -5,7 +5,9 @@ import Video
 
 /// Images that could give wrong pixels without a word: animations, cut files, sizes, and what libav decodes to something else.
 @Suite struct UnusualImageTests {
-  private func report(_ name: String, _ frames: Int = 1) throws -> Sampled { try Sampled(TestClips.path(name), SamplingRequest(frames: frames)) }
+  private func report(_ name: String, _ frames: Int = 1) throws -> Sampled {
+    try Sampled(TestClips.path(name), SamplingRequest(frames: frames))
+  }
 
   private func message(_ bytes: [UInt8]) throws -> String {
     let directory = try TemporaryDirectory()
@@ -43,13 +45,16 @@ import Video
   }
 
   /// Every other format: an error.
-  @Test(arguments: ["plain.png", "plain.bmp", "plain_lzw.tif", "grey_16.tif", "turned_1.webp", "half_chroma.webp", "full.avif", "plain.heic", "plain.jp2", "plain.ppm"])
+  @Test(arguments: [
+    "plain.png", "plain.bmp", "plain_lzw.tif", "grey_16.tif", "turned_1.webp", "half_chroma.webp", "full.avif", "plain.heic", "plain.jp2",
+    "plain.ppm",
+  ])
   func halfAnImage(_ name: String) throws {
     let whole = [UInt8](try Data(contentsOf: URL(fileURLWithPath: TestClips.path("images/\(name)"))))
     #expect(try message(Array(whole.prefix(whole.count / 2))).hasPrefix("\"picture\": the image does not decode: "))
   }
 
-  @Test func JPEGLS() throws {
+  @Test func jpegLS() throws {
     let header: [UInt8] = [0xFF, 0xD8, 0xFF, 0xF7, 0, 11, 8, 0, 2, 0, 2, 1, 1, 0x11, 0]
     #expect(try message(header) == "\"picture\": JPEG-LS is not supported; save it as PNG")
   }
@@ -62,7 +67,9 @@ import Video
 
   /// What follows a whole picture is no damage: other pictures, rubbish, zeros.
   @Test func wholeJPEGsHaveNone() throws {
-    for name in ["plain.jpg", "progressive.jpg", "rubbish_behind.jpg", "turned_6.jpg"] { #expect(try report("images/\(name)").report.warnings == []) }
+    for name in ["plain.jpg", "progressive.jpg", "rubbish_behind.jpg", "turned_6.jpg"] {
+      #expect(try report("images/\(name)").report.warnings == [])
+    }
   }
 
   /// The size is looked at before anything is decoded: these are headers only.
@@ -85,19 +92,24 @@ import Video
   }
 
   @Test(arguments: [
-    ([259: 7], "with JPEG inside"), ([259: 6], "with JPEG inside"), ([259: 50000], "with Zstandard inside"), ([259: 50001], "with WebP inside"),
+    ([259: 7], "with JPEG inside"), ([259: 6], "with JPEG inside"), ([259: 50000], "with Zstandard inside"),
+    ([259: 50001], "with WebP inside"),
     ([259: 34712], "with JPEG 2000 inside"), ([259: 34887], "with LERC inside"), ([259: 4711], "of compression 4711"),
     ([322: 16, 323: 16], "in tiles"), ([339: 2], "of signed numbers"), ([339: 3], "of floating-point numbers"),
     ([258: 12, 262: 1, 277: 1], "of 12-bit grey"), ([258: 32, 262: 1, 277: 1], "of 32-bit grey"), ([258: 32], "of 32-bit RGB"),
-    ([262: 8], "of CIE L*a*b* with 3 components"), ([262: 6], "of YCbCr with 3 components"), ([262: 32803, 277: 1], "of photometric interpretation 32803 with 1 components"),
+    ([262: 8], "of CIE L*a*b* with 3 components"), ([262: 6], "of YCbCr with 3 components"),
+    ([262: 32803, 277: 1], "of photometric interpretation 32803 with 1 components"),
     ([277: 5], "of RGB with 5 components"),
-    ([284: 2, 258: 16], "in planes of 16-bit components"), ([284: 2, 262: 5, 277: 4], "in planes of 8-bit CMYK"), ([50706: 1], "of raw sensor data (DNG)"), ([254: 1], "whose first picture is a thumbnail (a raw photograph?)"),
+    ([284: 2, 258: 16], "in planes of 16-bit components"), ([284: 2, 262: 5, 277: 4], "in planes of 8-bit CMYK"),
+    ([50706: 1], "of raw sensor data (DNG)"), ([254: 1], "whose first picture is a thumbnail (a raw photograph?)"),
   ]) func tiffsThatLibavDoesNotDecodeRight(_ tags: [Int: Int], _ kind: String) throws {
     #expect(try message(tiff(tags)) == "\"picture\": TIFF \(kind) is not supported; save it as PNG")
   }
 
   @Test func bigTIFF() throws {
-    #expect(try message([0x49, 0x49, 0x2B, 0, 8, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0]) == "\"picture\": BigTIFF is not supported; save it as TIFF or PNG")
+    #expect(
+      try message([0x49, 0x49, 0x2B, 0, 8, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0])
+        == "\"picture\": BigTIFF is not supported; save it as TIFF or PNG")
   }
 
   /// The same TIFF with a few tags as they should be: decodes, so that the others are refused for their tag alone.
@@ -132,7 +144,10 @@ import Video
   }
 
   /// Whatever is changed or cut in an image, there is a picture or an error of this module; never a trap.
-  @Test(arguments: ["turned_6.avif", "tiles.avif", "alpha.avif", "plain.heic", "plain_lzw.tif", "turned_5.png", "turned_3.webp", "plain.jp2", "turned_6.jpg", "plain.qoi"])
+  @Test(arguments: [
+    "turned_6.avif", "tiles.avif", "alpha.avif", "plain.heic", "plain_lzw.tif", "turned_5.png", "turned_3.webp", "plain.jp2",
+    "turned_6.jpg", "plain.qoi",
+  ])
   func anyDamage(_ name: String) throws {
     let directory = try TemporaryDirectory()
     let original = [UInt8](try Data(contentsOf: URL(fileURLWithPath: TestClips.path("images/\(name)"))))

@@ -38,7 +38,8 @@ struct RandomMatrix {
   private func panel(_ index: Int) -> QuantizedPanel {
     QuantizedPanel(
       codes: codes.base + index * codesPerPanel,
-      scales: UnsafePointer((scales.base + index * scalesPerPanel).assumingMemoryBound(to: UInt16.self)), minima: nil, groups: groups, group: group)
+      scales: UnsafePointer((scales.base + index * scalesPerPanel).assumingMemoryBound(to: UInt16.self)), minima: nil, groups: groups,
+      group: group)
   }
 
   /// One token, all copies one after the other: from memory.
@@ -56,7 +57,9 @@ struct RandomMatrix {
   private func time(_ kernels: QuantizedKernels, _ pool: ThreadPool, tokens: Int, panels count: Int) -> Double {
     let multiply = bits == 4 ? kernels.multiply4 : kernels.multiply8
     let x = (0..<columns).map { Float($0 % 255 - 127) }
-    guard let memory = AlignedMemory(byteCount: QuantizedRows.byteCount(count: tokens, groups: groups, group: group)) else { return .infinity }
+    guard let memory = AlignedMemory(byteCount: QuantizedRows.byteCount(count: tokens, groups: groups, group: group)) else {
+      return .infinity
+    }
     let activations = QuantizedRows(memory: memory.base, count: tokens, groups: groups, group: group)
     kernels.quantizeRows(x, 0, columns, activations, 0..<tokens, 0..<activations.groups)
     let outputs = (0..<pool.threadCount).compactMap { _ in AlignedMemory(byteCount: tokens * panelRows * 4) }

@@ -39,7 +39,8 @@ func multiplyHalf(
     while row < m {
       let rows = (m - row + tiles - 1) / tiles
       let operands = Operands(
-        k: k, a: a + row * aStride, aStride: aStride, b: b + column * bytes, bStep: bStride * bytes, c: c + row * cStride + column, cStride: cStride,
+        k: k, a: a + row * aStride, aStride: aStride, b: b + column * bytes, bStep: bStride * bytes, c: c + row * cStride + column,
+        cStride: cStride,
         accumulate: accumulate)
       switch rows {
       case 1: half ? multiplyHalf1(operands) : multiply1(operands)
@@ -140,8 +141,14 @@ private struct Operands {
 
   /// `rows` and `half` are constants where this is inlined: what is beyond them disappears.
   @inline(__always) func multiply(rows: Int, half: Bool) {
-    var s0 = TileRow(), s1 = TileRow(), s2 = TileRow(), s3 = TileRow()
-    var s4 = TileRow(), s5 = TileRow(), s6 = TileRow(), s7 = TileRow()
+    var s0 = TileRow()
+    var s1 = TileRow()
+    var s2 = TileRow()
+    var s3 = TileRow()
+    var s4 = TileRow()
+    var s5 = TileRow()
+    var s6 = TileRow()
+    var s7 = TileRow()
     var a = a
     var b = b
     for _ in 0..<k {

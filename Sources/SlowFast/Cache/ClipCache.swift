@@ -1,9 +1,9 @@
 import Compute
-import Support
 import Foundation
 import Kernels
 import ModelFile
 import Parallel
+import Support
 
 /// Where clips that were watched are kept for the next time.
 public struct ClipCacheOptions: Sendable, Equatable {

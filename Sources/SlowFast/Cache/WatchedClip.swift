@@ -29,7 +29,9 @@ struct WatchedClip {
 extension WatchedClip {
   /// From a clip cache; nil where the entry's tensors have not the shapes that the model's have.
   init?(_ entry: ClipCache.Entry, frames: ClosedRange<Int>, layout: (Int) -> SlowFastLayout, hidden: Int) {
-    guard let info = try? JSONDecoder().decode(Info.self, from: Data(entry.info)), info.isPlausible, frames.contains(info.frames) else { return nil }
+    guard let info = try? JSONDecoder().decode(Info.self, from: Data(entry.info)), info.isPlausible, frames.contains(info.frames) else {
+      return nil
+    }
     let layout = layout(info.frames)
     guard
       let slow = Self.matrix(entry.tensors["slow"], rows: layout.slowCount, columns: hidden),

@@ -1,10 +1,10 @@
 import Architecture
 import Compute
 import Conversion
-import Support
 import ModelFile
 import Parallel
 import Quantization
+import Support
 import Video
 
 /// What a calibration is doing, for progress displays.
@@ -114,7 +114,7 @@ final class Calibrator: Calibration {
       while current < place { try pass() }
       return try prepare().treatment(of: name, self)
     } catch {
-      if case .cancelled = error { throw .cancelled }
+      if error.kind == .cancelled { throw .cancelled }
       throw .calibration(error)
     }
   }
@@ -172,7 +172,8 @@ final class Calibrator: Calibration {
     return InputSlot(
       names: names, weight: weight,
       statistics: try compute { () throws(ComputeError) in
-        try InputStatistics(count: weight.columns, needsHessian: method == .gptq && isQuantized, seed: UInt64(current) &* 977 &+ UInt64(names[0].utf8.count))
+        try InputStatistics(
+          count: weight.columns, needsHessian: method == .gptq && isQuantized, seed: UInt64(current) &* 977 &+ UInt64(names[0].utf8.count))
       })
   }
 

@@ -36,10 +36,12 @@ final class DecoderActivations {
     }
   }
 
-  private static func encode(_ source: ClipSource, _ vision: VisionModel, _ calibrator: Calibrator) throws(SlowFastError) -> SlowFastTokens {
+  private static func encode(_ source: ClipSource, _ vision: VisionModel, _ calibrator: Calibrator) throws(SlowFastError) -> SlowFastTokens
+  {
     let preprocessing = try Preprocessing(calibrator.model.preprocessing)
     var encoder: ClipEncoder?
-    let feed = FrameFeed(source: source, sampling: calibrator.sampling, preprocessing: preprocessing, threads: calibrator.engine.pool.threadCount)
+    let feed = FrameFeed(
+      source: source, sampling: calibrator.sampling, preprocessing: preprocessing, threads: calibrator.engine.pool.threadCount)
     var times = StageTimes()
     _ = try feed.forEach(times: &times, isCancelled: calibrator.isCancelled) { (event, times) throws(SlowFastError) in
       switch event {
@@ -95,10 +97,15 @@ final class DecoderActivations {
       try compute { () throws(ComputeError) in
         let slow = slow[sequence.clip]
         if let cross = layer.cross, let slow, keys?.clip != sequence.clip {
-          keys = (sequence.clip, try cross.makeCache(
-            slow: slow, inputNorm: layer.inputNorm, config: source.config, type: .float32, on: calibrator.engine))
+          keys = (
+            sequence.clip,
+            try cross.makeCache(
+              slow: slow, inputNorm: layer.inputNorm, config: source.config, type: .float32, on: calibrator.engine)
+          )
         }
-        try run(sequence, keepsOutput ? sequence.x : try sequence.x.copied(), layer, slow == nil ? nil : keys?.cache, source.config, calibrator.engine)
+        try run(
+          sequence, keepsOutput ? sequence.x : try sequence.x.copied(), layer, slow == nil ? nil : keys?.cache, source.config,
+          calibrator.engine)
       }
     }
   }

@@ -44,7 +44,8 @@ final class TowerActivations {
 
   private func decode(_ source: ClipSource, _ chosen: Set<Int>, _ calibrator: Calibrator) throws(SlowFastError) -> [Matrix] {
     let preprocessing = try Preprocessing(calibrator.model.preprocessing)
-    let feed = FrameFeed(source: source, sampling: calibrator.sampling, preprocessing: preprocessing, threads: calibrator.engine.pool.threadCount)
+    let feed = FrameFeed(
+      source: source, sampling: calibrator.sampling, preprocessing: preprocessing, threads: calibrator.engine.pool.threadCount)
     let pixels = try compute { () throws(ComputeError) in try Matrix(rows: preprocessing.size * preprocessing.size, columns: 3) }
     var times = StageTimes()
     var maps: [Matrix] = []

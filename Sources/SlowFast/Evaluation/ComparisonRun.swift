@@ -69,7 +69,8 @@ struct ComparisonRun {
     return ComparisonReport(
       program: "slowfast \(SlowFastVersion.current)", date: Date().formatted(.iso8601), machine: Machine.description,
       checkpoint: URL(fileURLWithPath: comparison.checkpoint).lastPathComponent,
-      parameters: baseline.source.schema.requirements.reduce(0) { $0 + $1.shape.reduce(1, *) }, data: comparison.dataName, clips: base.clips,
+      parameters: baseline.source.schema.requirements.reduce(0) { $0 + $1.shape.reduce(1, *) }, data: comparison.dataName,
+      clips: base.clips,
       questions: tally.questionCount, tokens: tally.tokenCount, frames: options.frames ?? baseline.defaultFrameCount,
       slowAttention: slowAttention, kernels: session.statistics.kernels, threads: session.statistics.threads, baseline: base,
       variants: variants, parts: zip(subjects, results).filter { $0.0.isPart }.map(\.1), partBits: options.partBits, failures: failures,

@@ -1,7 +1,7 @@
 import Checkpoint
-import Support
 import Foundation
 import ModelFile
+import Support
 
 /// Reading an `eval.jsonl`.
 enum EvaluationFile {
@@ -47,7 +47,9 @@ enum EvaluationFile {
     do { entry = try JSONDecoder().decode(Entry.self, from: Data(line)) } catch {
       throw .badEvaluation(path: path, line: number, problem: problem(error))
     }
-    for (name, text) in [("video", entry.video ?? "-"), ("question", entry.question), ("answer", entry.answer), ("kind", entry.kind ?? "-")] {
+    for (name, text) in [
+      ("video", entry.video ?? "-"), ("question", entry.question), ("answer", entry.answer), ("kind", entry.kind ?? "-"),
+    ] {
       guard !text.isEmpty else { throw .badEvaluation(path: path, line: number, problem: "\(name.quoted) is empty") }
     }
     return entry
@@ -55,7 +57,8 @@ enum EvaluationFile {
 
   private static func problem(_ error: any Error) -> String {
     switch error {
-    case DecodingError.keyNotFound(let key, _): "no \(key.stringValue.quoted), expected video (null where there is none), question and answer"
+    case DecodingError.keyNotFound(let key, _):
+      "no \(key.stringValue.quoted), expected video (null where there is none), question and answer"
     case DecodingError.typeMismatch(_, let context), DecodingError.valueNotFound(_, let context):
       context.codingPath.last.map { "\($0.stringValue.quoted) is no text" }
         ?? "no JSON object, expected one with video, question and answer"

@@ -2,9 +2,9 @@ import Architecture
 import Checkpoint
 import Compute
 import Conversion
-import Support
 import Kernels
 import Parallel
+import Support
 
 /// A checkpoint's tensors as they are: matrices used straight from the mapped files, small tensors as floats.
 final class CheckpointSource: WeightSource {

@@ -64,7 +64,8 @@ final class ModelFileSource: WeightSource {
   }
 
   func makeEmbeddingTable() throws(SlowFastError) -> any EmbeddingTable {
-    RowEmbedding(rows: try fromFile { () throws(ModelFileError) in try file.rows(of: TensorSchema.embeddingName, keptChunks: Self.keptChunks) })
+    RowEmbedding(
+      rows: try fromFile { () throws(ModelFileError) in try file.rows(of: TensorSchema.embeddingName, keptChunks: Self.keptChunks) })
   }
 
   /// Unpacked chunks of a packed embedding table that stay in memory: neighbouring tokens are often asked for again. Of a raw one each plane

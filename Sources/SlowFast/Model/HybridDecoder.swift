@@ -161,7 +161,8 @@ struct DecoderCaches: Sendable {
 
   /// Keys and values of a clip's slow tokens `[count, hidden]` for every hybrid layer.
   mutating func readSlow(
-    _ tokens: Matrix, decoder: HybridDecoder, type: FloatType, on engine: Engine, progress: (_ layer: Int, _ count: Int) -> Void = { _, _ in }
+    _ tokens: Matrix, decoder: HybridDecoder, type: FloatType, on engine: Engine,
+    progress: (_ layer: Int, _ count: Int) -> Void = { _, _ in }
   ) throws(ComputeError) {
     let count = decoder.layers.count { $0.cross != nil }
     var done = 0

@@ -45,7 +45,8 @@ extension Session {
     case .found(let entry):
       let side = VisionTower.outputSide(imageSize: model.config.imageSize, shape: model.source.schema.tower)
       let clip = WatchedClip(
-        entry, frames: frames, layout: { SlowFastLayout(config: model.config, towerSide: side, frames: $0) }, hidden: model.config.hiddenSize)
+        entry, frames: frames, layout: { SlowFastLayout(config: model.config, towerSide: side, frames: $0) },
+        hidden: model.config.hiddenSize)
       guard let clip else {
         statistics.warnings.append(Self.damaged("not the shape of this model's"))
         return nil

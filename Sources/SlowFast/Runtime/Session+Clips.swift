@@ -16,7 +16,8 @@ extension Session {
 
   /// An observer wants to see everything, so nothing of it comes from a cache.
   func watch(
-    _ sources: [ClipSource], sampling: SamplingRequest, progress: @escaping ProgressHandler = { _ in }, isCancelled: @escaping @Sendable () -> Bool,
+    _ sources: [ClipSource], sampling: SamplingRequest, progress: @escaping ProgressHandler = { _ in },
+    isCancelled: @escaping @Sendable () -> Bool,
     observer: (any ClipObserver)?
   ) throws(SlowFastError) {
     clips = []
@@ -98,7 +99,8 @@ extension Session {
     var clip: ClipEncoder?
     var last = range.upperBound
     let feed = FrameFeed(source: source, sampling: sampling, preprocessing: preprocessing, threads: pool.threadCount, memory: decodingLimit)
-    let report = try feed.forEach(times: &statistics.times, isCancelled: isCancelled) { (event: FrameFeed.Event, times: inout StageTimes) throws(SlowFastError) in
+    let report = try feed.forEach(times: &statistics.times, isCancelled: isCancelled) {
+      (event: FrameFeed.Event, times: inout StageTimes) throws(SlowFastError) in
       if case .begin(let frames) = event {
         if clip != nil { observer?.restart() }
         clip = nil

@@ -38,8 +38,10 @@ extension Session {
       var request = sampling
       request.frames = frames
       return MemoryPlan(
-        source: model.source, clips: sources.map { $0.frameCount(request) }, decoding: decoding, decodingLimit: decodingLimit, textTokens: text,
-        maximumAnswerTokens: min(tokens, model.config.maximumPositions), cacheType: model.cacheType, kernels: engine.kernels, threads: threads)
+        source: model.source, clips: sources.map { $0.frameCount(request) }, decoding: decoding, decodingLimit: decodingLimit,
+        textTokens: text,
+        maximumAnswerTokens: min(tokens, model.config.maximumPositions), cacheType: model.cacheType, kernels: engine.kernels,
+        threads: threads)
     }
     return Planned(plan: remade(sampling.frames, maximumTokens, pool.threadCount), remade: remade)
   }

@@ -54,7 +54,9 @@ extension Session {
       let answer = answers[index]
       results.append(
         try statistics.times.measure(\.generate) { () throws(SlowFastError) in
-          try score(answer, text: questions[index].answer, after: first, on: generator, maximumTokens: maximumTokens) { onLogits(index, $0, $1) }
+          try score(answer, text: questions[index].answer, after: first, on: generator, maximumTokens: maximumTokens) {
+            onLogits(index, $0, $1)
+          }
         })
     }
     return results

@@ -125,8 +125,8 @@ extension SlowFastError {
   init(_ error: any Error, path: String) {
     switch error {
     // Modules that know no path speak of the model at `path`.
-    case SlowFastError.architecture(let inner): self = .badModel(path: path, reason: "\(inner)")
-    case let error as SlowFastError: self = error
+    case let error as SlowFastError:
+      self = error.underlying is ArchitectureError ? .badModel(path: path, reason: "\(error)") : error
     case ConversionError.calibration(let inner): self = SlowFastError(inner, path: path)
     case ModelFileError.cancelled, ConversionError.cancelled, VideoError.cancelled: self = .cancelled
     case ModelFileError.notModelFile(let file, _), ModelFileError.notRegularFile(let file), ModelFileError.cannotOpen(let file, _),

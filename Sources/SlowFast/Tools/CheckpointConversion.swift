@@ -60,7 +60,8 @@ public struct CheckpointConversion: Sendable {
     _ calibrating: @escaping (CalibrationProgress) -> Void, _ isCancelled: @escaping @Sendable () -> Bool
   ) throws(SlowFastError) -> Calibrator? {
     guard let calibration else { return nil }
-    return try Calibrator(try VideoLanguageModel(path: path), calibration, converter.options, progress: calibrating, isCancelled: isCancelled)
+    return try Calibrator(
+      try VideoLanguageModel(path: path), calibration, converter.options, progress: calibrating, isCancelled: isCancelled)
   }
 
   /// The converter with the target's encodings, and the calibration if there is one.

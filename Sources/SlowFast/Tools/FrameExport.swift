@@ -19,7 +19,8 @@ public struct FrameExport: Sendable {
 
   /// `progress` gets the frames done, and how many there are.
   public func run(
-    _ source: VisualSource, _ request: SamplingRequest, progress: (Int, Int) -> Void = { _, _ in }, isCancelled: @escaping () -> Bool = { false }
+    _ source: VisualSource, _ request: SamplingRequest, progress: (Int, Int) -> Void = { _, _ in },
+    isCancelled: @escaping () -> Bool = { false }
   ) throws(SlowFastError) -> SamplingReport {
     let inputs = source.paths
     var sheetFormat = PictureFormat.png

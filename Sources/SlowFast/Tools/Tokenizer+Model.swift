@@ -10,7 +10,8 @@ extension Tokenizer {
       throw .notAModel(path: path, reason: FileKind(path: path).insteadOfModel(path) ?? "no such file or directory")
     }
     do {
-      self = kind == .directory
+      self =
+        kind == .directory
         ? try Tokenizer(checkpoint: path) : try Tokenizer(serialized: try ModelFileReader(path: path).section("tokenizer"))
     } catch { throw SlowFastError(error, path: path) }
   }

@@ -23,7 +23,10 @@ struct SpecialTokensJSON: Decodable {
 
     init(from decoder: any Decoder) throws {
       let container = try decoder.singleValueContainer()
-      token = if let text = try? container.decode(String.self) { AddedTokenJSON(content: text) } else { try container.decode(AddedTokenJSON.self) }
+      token =
+        if let text = try? container.decode(String.self) { AddedTokenJSON(content: text) } else {
+          try container.decode(AddedTokenJSON.self)
+        }
     }
   }
 

@@ -5,7 +5,7 @@ extension Tokenizer {
   /// A token that has a role, or is named as special without one, is special; if it is in no vocabulary, it gets the next id.
   ///
   /// An added token keeps the id that its file gives it, also where HuggingFace would number it anew.
-  public init(checkpoint directory: String) throws(TokenizerError) {
+  package init(checkpoint directory: String) throws(TokenizerError) {
     let json = CheckpointFile(directory, "tokenizer.json")
     let vocabulary = CheckpointFile(directory, "vocab.json")
     let merges = CheckpointFile(directory, "merges.txt")

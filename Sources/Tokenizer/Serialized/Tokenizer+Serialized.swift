@@ -37,7 +37,7 @@ extension Tokenizer {
   }
 
   /// A tokenizer from what `serialized()` wrote. Every count, length and id is checked.
-  public init(serialized bytes: [UInt8]) throws(TokenizerError) {
+  package init(serialized bytes: [UInt8]) throws(TokenizerError) {
     let header = try SerializedHeader(bytes)
     var reader = SerializedReader(bytes, header)
     let tokens = try reader.readTokens()

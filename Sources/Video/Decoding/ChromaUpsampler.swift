@@ -15,8 +15,11 @@ struct ChromaUpsampler {
 
   /// nil where a picture has all its chroma, or a layout of its own.
   init?(_ frame: Frame) {
-    let source = frame.pointer.pointee, stored = AVPixelFormat(source.format)
-    guard let description = av_pix_fmt_desc_get(stored)?.pointee, let name = av_get_pix_fmt_name(stored).map({ String(cString: $0) }) else { return nil }
+    let source = frame.pointer.pointee
+    let stored = AVPixelFormat(source.format)
+    guard let description = av_pix_fmt_desc_get(stored)?.pointee, let name = av_get_pix_fmt_name(stored).map({ String(cString: $0) }) else {
+      return nil
+    }
     isWide = description.log2_chroma_w == 1
     isHigh = description.log2_chroma_h == 1
     guard isWide || isHigh, description.log2_chroma_w < 2, description.log2_chroma_h < 2, description.nb_components >= 3,
@@ -60,13 +63,16 @@ struct ChromaUpsampler {
     func samples(_ plane: Frame.Plane, _ row: Int) -> UnsafeMutablePointer<Sample> {
       UnsafeMutableRawPointer(plane.start + row * plane.stride).assumingMemoryBound(to: Sample.self)
     }
-    let columns = isWide ? (width + 1) / 2 : width, lines = isHigh ? (height + 1) / 2 : height
+    let columns = isWide ? (width + 1) / 2 : width
+    let lines = isHigh ? (height + 1) / 2 : height
     // Quarters, then sixteenths.
     var sums = [Int](repeating: 0, count: columns)
     sums.withUnsafeMutableBufferPointer { sums in
       for row in rows {
         let (near, far) = neighbours(row, lines, isHigh)
-        let nearer = samples(from, near), farther = samples(from, far), line = samples(to, row - rows.lowerBound)
+        let nearer = samples(from, near)
+        let farther = samples(from, far)
+        let line = samples(to, row - rows.lowerBound)
         for column in 0..<columns { sums[column] = Int(nearer[column]) * 3 + Int(farther[column]) }
         for column in 0..<width {
           let (near, far) = neighbours(column, columns, isWide)
@@ -89,7 +95,8 @@ extension Frame {
 
   fileprivate func plane(_ index: Int) -> Plane? {
     let (data, strides) = (pointer.pointee.data, pointer.pointee.linesize)
-    let places = [data.0, data.1, data.2, data.3], lengths = [strides.0, strides.1, strides.2, strides.3]
+    let places = [data.0, data.1, data.2, data.3]
+    let lengths = [strides.0, strides.1, strides.2, strides.3]
     return places[index].map { ($0, Int(lengths[index])) }
   }
 }

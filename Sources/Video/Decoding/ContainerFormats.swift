@@ -30,6 +30,7 @@ enum ContainerFormats {
     let comma = CChar(44)
     if av_match_list(name, allowed, comma) > 0 { return nil }
     let text = String(cString: name)
-    return av_match_list(name, lists, comma) > 0 ? "a list that leads to other files (\(text)); these are not opened" : "a file of the format \(text)"
+    return av_match_list(name, lists, comma) > 0
+      ? "a list that leads to other files (\(text)); these are not opened" : "a file of the format \(text)"
   }
 }

@@ -96,7 +96,7 @@ extension DecodingMemory {
 
 extension VisualSource {
   /// What decoding takes at most; the file is opened and its pictures' size and format looked up.
-  public func decodingMemory() throws(VideoError) -> DecodingMemory {
+  package func decodingMemory() throws(VideoError) -> DecodingMemory {
     switch kind {
     case .film:
       let container = try Container(path: path, cancelled: { false })
@@ -147,7 +147,9 @@ private struct FirstPicture {
     // With threads for frames libav takes no such function.
     context.pointee.thread_type = FF_THREAD_SLICE
     context.pointee.get_buffer2 = { context, frame, _ in
-      guard let frame, let seen = context?.pointee.opaque?.assumingMemoryBound(to: FirstPicture.self) else { return lav_error_of_errno(EINVAL) }
+      guard let frame, let seen = context?.pointee.opaque?.assumingMemoryBound(to: FirstPicture.self) else {
+        return lav_error_of_errno(EINVAL)
+      }
       let format = AVPixelFormat(frame.pointee.format)
       seen.pointee.width = Int(frame.pointee.width)
       seen.pointee.height = Int(frame.pointee.height)
@@ -155,7 +157,8 @@ private struct FirstPicture {
       seen.pointee.hasAlpha = format.hasAlpha
       return lav_error_of_errno(ENOMEM)
     }
-    let packet = try Packet(), frame = try Frame()
+    let packet = try Packet()
+    let frame = try Frame()
     guard avcodec_open2(context, decoder, nil) >= 0, av_new_packet(packet.pointer, Int32(data.count)) >= 0 else { throw .outOfMemory }
     data.withUnsafeBufferPointer { source in
       if let base = source.baseAddress { packet.pointer.pointee.data?.update(from: base, count: source.count) }

@@ -32,7 +32,8 @@ final class FrameConverter {
   func image(_ frame: Frame) throws(VideoError) -> RGBImage {
     guard isStill, let upsampler = ChromaUpsampler(frame) else { return try converted(frame) }
     // In bands, so that no whole picture with all its chroma is in memory.
-    let width = Int(frame.pointer.pointee.width), height = Int(frame.pointer.pointee.height)
+    let width = Int(frame.pointer.pointee.width)
+    let height = Int(frame.pointer.pointee.height)
     try LibAV.check(width, height, path: path)
     try LibAV.reserve(width * height * 3)
     var pixels: [UInt8] = []
@@ -113,7 +114,8 @@ final class FrameConverter {
 
   /// Grey of 9 to 16 bits, which libav's converter takes for the limited range and rounds twice.
   private func deepGrey(_ frame: Frame, _ shape: Shape) throws(VideoError) -> RGBImage {
-    let depth = shape.format.depth, stride = Int(frame.pointer.pointee.linesize.0)
+    let depth = shape.format.depth
+    let stride = Int(frame.pointer.pointee.linesize.0)
     guard depth <= 16, !shape.format.isFloat, let rows = frame.pointer.pointee.data.0 else {
       throw .unsupportedPixels(path: path, format: shape.format.name)
     }

@@ -25,7 +25,9 @@ enum LibAV {
   /// for a limit of the address space counts before any page is used.
   static func reserve(_ bytes: Int) throws(VideoError) {
     guard bytes > 1 << 20 else { return }
-    guard let pages = mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), pages != MAP_FAILED else { throw .outOfMemory }
+    guard let pages = mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), pages != MAP_FAILED else {
+      throw .outOfMemory
+    }
     munmap(pages, bytes)
   }
 

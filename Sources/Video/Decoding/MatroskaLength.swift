@@ -4,7 +4,9 @@ package enum MatroskaLength {
   /// `head` are the file's first bytes.
   package static func missing(_ head: [UInt8], byteCount: Int) -> Int? {
     var bytes = head[...]
-    guard let (first, headerLength) = element(&bytes), first == 0x1A45_DFA3, let headerLength, headerLength <= bytes.count else { return nil }
+    guard let (first, headerLength) = element(&bytes), first == 0x1A45_DFA3, let headerLength, headerLength <= bytes.count else {
+      return nil
+    }
     bytes = bytes.dropFirst(headerLength)
     while let (identifier, length) = element(&bytes) {
       guard let length else { return nil }
@@ -20,7 +22,9 @@ package enum MatroskaLength {
 
   /// An element's identifier and length; no length where it is unknown. Numbers of one to eight bytes whose leading zeros tell how many.
   private static func element(_ bytes: inout ArraySlice<UInt8>) -> (identifier: Int, length: Int?)? {
-    guard let identifier = number(&bytes, keepsMarker: true, longest: 4), let length = number(&bytes, keepsMarker: false, longest: 8) else { return nil }
+    guard let identifier = number(&bytes, keepsMarker: true, longest: 4), let length = number(&bytes, keepsMarker: false, longest: 8) else {
+      return nil
+    }
     let isUnknown = length.value == (1 << (7 * length.bytes)) - 1
     return (identifier.value, isUnknown ? nil : length.value)
   }

@@ -29,7 +29,8 @@ struct Orientation: Equatable {
   /// The point (x, y) goes to (a·x + c·y, b·x + d·y), y downwards.
   init(a: Double, b: Double, c: Double, d: Double) {
     guard a * d != b * c else { return }
-    let scaleX = (a * a + c * c).squareRoot(), scaleY = (b * b + d * d).squareRoot()
+    let scaleX = (a * a + c * c).squareRoot()
+    let scaleY = (b * b + d * d).squareRoot()
     guard scaleX > 0, scaleY > 0 else { return }
     isMirrored = a * d < b * c
     // Where the picture's right side points to, after mirroring has been taken out; of the matrix without its scale, as libav does it.
@@ -75,9 +76,11 @@ struct Orientation: Equatable {
   /// The same picture, upright.
   func upright(_ image: RGBImage) -> RGBImage {
     guard quarterTurns != 0 || isMirrored else { return image }
-    let width = image.width, height = image.height
+    let width = image.width
+    let height = image.height
     let isSideways = quarterTurns % 2 == 1
-    let newWidth = isSideways ? height : width, newHeight = isSideways ? width : height
+    let newWidth = isSideways ? height : width
+    let newHeight = isSideways ? width : height
     // Where the new picture's first pixel comes from, and how far apart its neighbours to the right and below are.
     let (x0, y0, right, down): (Int, Int, (Int, Int), (Int, Int)) =
       switch quarterTurns {
@@ -89,7 +92,8 @@ struct Orientation: Equatable {
     func offset(_ x: Int, _ y: Int) -> Int { (y * width + x) * 3 }
     let sign = isMirrored ? -1 : 1
     let start = offset(isMirrored ? width - 1 - x0 : x0, y0)
-    let stepRight = offset(sign * right.0, right.1), stepDown = offset(sign * down.0, down.1)
+    let stepRight = offset(sign * right.0, right.1)
+    let stepDown = offset(sign * down.0, down.1)
     let pixels = [UInt8](unsafeUninitializedCapacity: image.pixels.count) { target, count in
       image.pixels.withUnsafeBufferPointer { source in
         var next = 0

@@ -6,7 +6,8 @@ struct BoxReader {
 
   mutating func next() -> (type: String, body: ByteView)? {
     guard let length = rest.big(0, 4), let name = rest.part(4, 4) else { return nil }
-    var header = 8, total = length
+    var header = 8
+    var total = length
     if length == 1 {
       guard let long = rest.part(8, 8), long[0] ?? 255 < 0x80, let value = long.big(0, 8) else { return nil }
       (header, total) = (16, value)
@@ -125,7 +126,10 @@ struct HEIF {
 
   private mutating func readPlaces(_ body: ByteView) {
     guard let version = body[0], version <= 2, let first = body[4], let second = body[5] else { return }
-    let offsetSize = Int(first >> 4), lengthSize = Int(first & 15), baseSize = Int(second >> 4), indexSize = version > 0 ? Int(second & 15) : 0
+    let offsetSize = Int(first >> 4)
+    let lengthSize = Int(first & 15)
+    let baseSize = Int(second >> 4)
+    let indexSize = version > 0 ? Int(second & 15) : 0
     guard [offsetSize, lengthSize, baseSize, indexSize].allSatisfy({ [0, 4, 8].contains($0) }) else { return }
     let wide = version < 2 ? 2 : 4
     var position = 6
@@ -166,7 +170,8 @@ struct HEIF {
     guard let container = BoxReader(body).first("ipco"), let links = BoxReader(body).first("ipma") else { return }
     var boxes = BoxReader(container)
     while let box = boxes.next() { properties.append(box) }
-    let wide = links[0] == 0 ? 2 : 4, isLong = (links[3] ?? 0) & 1 == 1
+    let wide = links[0] == 0 ? 2 : 4
+    let isLong = (links[3] ?? 0) & 1 == 1
     guard let count = links.big(4, 4) else { return }
     var position = 8
     for _ in 0..<count {

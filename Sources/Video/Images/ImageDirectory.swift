@@ -49,7 +49,9 @@ struct ImageDirectory {
   /// In words, where there is no image.
   var contents: String {
     var parts: [String] = []
-    if !others.isEmpty { parts.append("\(others.count) file\(others.count == 1 ? "" : "s") of other kinds (\(ImageDirectory.list(others)))") }
+    if !others.isEmpty {
+      parts.append("\(others.count) file\(others.count == 1 ? "" : "s") of other kinds (\(ImageDirectory.list(others)))")
+    }
     if let first = unreadable.first { parts.append("\(unreadable.count) that cannot be read (\(first))") }
     if directories > 0 { parts.append("\(directories) director\(directories == 1 ? "y" : "ies")") }
     return parts.isEmpty ? "which is empty" : "only \(parts.joined(separator: " and "))"

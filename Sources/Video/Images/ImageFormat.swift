@@ -2,8 +2,20 @@ import CLibAV
 
 /// Image formats, told by a file's first bytes.
 enum ImageFormat: String {
-  case png = "PNG", jpeg = "JPEG", webp = "WebP", bmp = "BMP", tiff = "TIFF", bigTIFF = "BigTIFF", gif = "GIF", heif = "HEIF"
-  case bitmap = "PBM", greymap = "PGM", pixmap = "PPM", anymap = "PAM", jpeg2000 = "JPEG 2000", qoi = "QOI"
+  case png = "PNG"
+  case jpeg = "JPEG"
+  case webp = "WebP"
+  case bmp = "BMP"
+  case tiff = "TIFF"
+  case bigTIFF = "BigTIFF"
+  case gif = "GIF"
+  case heif = "HEIF"
+  case bitmap = "PBM"
+  case greymap = "PGM"
+  case pixmap = "PPM"
+  case anymap = "PAM"
+  case jpeg2000 = "JPEG 2000"
+  case qoi = "QOI"
 
   init?(_ bytes: [UInt8]) {
     let view = ByteView(bytes)

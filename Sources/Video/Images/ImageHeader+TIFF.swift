@@ -40,7 +40,8 @@ extension ImageHeader {
     default: alpha = .ignored
     }
     refusal = reasonAgainst(directory).map { "TIFF \($0) is not supported; save it as PNG" }
-    var seen = 1, next = directory.next
+    var seen = 1
+    var next = directory.next
     // A damaged file may run in a circle.
     while next > 0, seen < 1000, let further = TIFFDirectory(view, at: next) {
       // Not counted: smaller versions of a page, and masks.
@@ -71,11 +72,14 @@ extension ImageHeader {
     case 3: return "of floating-point numbers"
     case let other: return "of sample format \(other)"
     }
-    let depths = Set(directory.all(258)), samples = directory.first(277) ?? 1
+    let depths = Set(directory.all(258))
+    let samples = directory.first(277) ?? 1
     guard depths.count <= 1 else { return "of components of \(depths.sorted().map(String.init).joined(separator: " and ")) bits" }
     let bits = depths.first ?? 1
     let kind = directory.first(262) ?? 1
-    if directory.first(284) == 2, samples > 1, bits != 8 || kind == 5 { return "in planes of \(bits)-bit \(kind == 5 ? "CMYK" : "components")" }
+    if directory.first(284) == 2, samples > 1, bits != 8 || kind == 5 {
+      return "in planes of \(bits)-bit \(kind == 5 ? "CMYK" : "components")"
+    }
     switch (kind, samples) {
     case (0...1, 1): if ![1, 2, 4, 8, 16].contains(bits) { return "of \(bits)-bit grey" }
     case (1, 2): if ![8, 16].contains(bits) { return "of \(bits)-bit grey with alpha" }
@@ -83,7 +87,9 @@ extension ImageHeader {
     case (3, 1): if ![1, 2, 4, 8].contains(bits) { return "of a palette with \(bits) bits" }
     case (5, 4): if ![8].contains(bits) { return "of \(bits)-bit CMYK" }
     default:
-      let names = [0: "grey", 1: "grey", 2: "RGB", 3: "palette", 4: "mask", 5: "CMYK", 6: "YCbCr", 8: "CIE L*a*b*", 9: "CIE L*a*b*", 10: "CIE L*a*b*"]
+      let names = [
+        0: "grey", 1: "grey", 2: "RGB", 3: "palette", 4: "mask", 5: "CMYK", 6: "YCbCr", 8: "CIE L*a*b*", 9: "CIE L*a*b*", 10: "CIE L*a*b*",
+      ]
       return "of \(names[kind] ?? "photometric interpretation \(kind)") with \(samples) components"
     }
     return nil

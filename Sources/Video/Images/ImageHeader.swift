@@ -57,7 +57,8 @@ struct ImageHeader {
 
   private mutating func readPNG(_ view: ByteView) {
     size = pair(view.big(16, 4), view.big(20, 4))
-    var position = 8, hasData = false
+    var position = 8
+    var hasData = false
     while let length = view.big(position, 4), let type = view.part(position + 4, 4) {
       if type.begins("IDAT") { hasData = true }
       // Behind the picture it is no animation any more.

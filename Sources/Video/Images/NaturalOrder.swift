@@ -1,10 +1,13 @@
 /// `frame9` before `frame10`: digits are compared as numbers, everything else by code point.
 func naturallyPrecedes(_ one: String, _ other: String) -> Bool {
-  let left = Array(one.unicodeScalars), right = Array(other.unicodeScalars)
-  var i = 0, j = 0
+  let left = Array(one.unicodeScalars)
+  let right = Array(other.unicodeScalars)
+  var i = 0
+  var j = 0
   while i < left.count, j < right.count {
     if left[i].isDigit, right[j].isDigit {
-      let first = digits(left, &i), second = digits(right, &j)
+      let first = digits(left, &i)
+      let second = digits(right, &j)
       if first.count != second.count { return first.count < second.count }
       if first != second { return first.lexicographicallyPrecedes(second) }
     } else {

@@ -31,12 +31,16 @@ struct StillImage {
         warnings.append("\(path.quoted): damaged: a part of the image is made up by the decoder")
       }
       // sYCC, the luma and chroma of JPEG 2000, has the full range.
-      if format == .jpeg2000, frame.pointer.pointee.color_range == AVCOL_RANGE_UNSPECIFIED { frame.pointer.pointee.color_range = AVCOL_RANGE_JPEG }
+      if format == .jpeg2000, frame.pointer.pointee.color_range == AVCOL_RANGE_UNSPECIFIED {
+        frame.pointer.pointee.color_range = AVCOL_RANGE_JPEG
+      }
       let converter = FrameConverter(path: path, isStill: true, alpha: header.alpha)
       stored = try converter.image(frame)
       warnings += converter.warnings
     }
-    if header.pictures > 1 { warnings.append("\(path.quoted): the first of its pictures is taken, \(header.pictures - 1) more are left out") }
+    if header.pictures > 1 {
+      warnings.append("\(path.quoted): the first of its pictures is taken, \(header.pictures - 1) more are left out")
+    }
     self.warnings = warnings
     orientation = header.orientation
     if orientation != .upright { try LibAV.reserve(stored.pixels.count) }
@@ -78,7 +82,8 @@ struct ImageDecoder {
       context.pointee.extradata = copy.assumingMemoryBound(to: UInt8.self)
       context.pointee.extradata_size = Int32(setup.count)
     }
-    let packet = try Packet(), frame = try Frame()
+    let packet = try Packet()
+    let frame = try Frame()
     guard avcodec_open2(context, decoder, nil) >= 0, av_new_packet(packet.pointer, Int32(bytes.count)) >= 0 else { throw .outOfMemory }
     bytes.withUnsafeBufferPointer { source in
       if let base = source.baseAddress { packet.pointer.pointee.data?.update(from: base, count: source.count) }

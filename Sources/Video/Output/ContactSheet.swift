@@ -1,7 +1,7 @@
 /// All sampled frames on one picture, small, each with its index and time.
-public struct ContactSheet {
+package struct ContactSheet {
   /// Neither side of a sheet is longer, in pixels.
-  public static let sideLimit = 16_384
+  package static let sideLimit = 16_384
 
   private let columns: Int
   private let rows: Int
@@ -18,7 +18,7 @@ public struct ContactSheet {
 
   /// For `count` frames; thumbnails fit into `thumbnailWidth` pixels and a box of the shape of `first`, the first frame.
   /// Fails with `invalidFrameCount` when the sheet would become too large.
-  public init(count: Int, first: RGBImage, thumbnailWidth: Int = 240) throws(VideoError) {
+  package init(count: Int, first: RGBImage, thumbnailWidth: Int = 240) throws(VideoError) {
     guard (16...ContactSheet.sideLimit / 4).contains(thumbnailWidth) else {
       throw .invalidSize(thumbnailWidth, limit: ContactSheet.sideLimit / 4)
     }
@@ -26,7 +26,8 @@ public struct ContactSheet {
     let long = max(first.width, first.height)
     cellWidth = max(1, thumbnailWidth * first.width / long, 16)
     cellHeight = max(1, thumbnailWidth * first.height / long, 16)
-    let across = cellWidth + ContactSheet.gap, down = cellHeight + ContactSheet.labelHeight + ContactSheet.gap
+    let across = cellWidth + ContactSheet.gap
+    let down = cellHeight + ContactSheet.labelHeight + ContactSheet.gap
     let most = (ContactSheet.sideLimit / across) * (ContactSheet.sideLimit / down)
     guard (1...most).contains(count) else { throw .invalidFrameCount(count, limit: most) }
     // As wide as high, nearly.
@@ -39,14 +40,15 @@ public struct ContactSheet {
     while (count + columns - 1) / columns > ContactSheet.sideLimit / down { columns += 1 }
     self.columns = columns
     rows = (count + columns - 1) / columns
-    let width = columns * across + ContactSheet.gap, height = rows * down + ContactSheet.gap
+    let width = columns * across + ContactSheet.gap
+    let height = rows * down + ContactSheet.gap
     pixels = [UInt8](repeating: ContactSheet.background, count: width * height * 3)
   }
 
   private var width: Int { columns * (cellWidth + ContactSheet.gap) + ContactSheet.gap }
 
   /// Puts a frame at its position; positions beyond the sheet's count are left out.
-  public mutating func add(_ frame: SampledFrame) {
+  package mutating func add(_ frame: SampledFrame) {
     guard frame.position < columns * rows else { return }
     let thumbnail: RGBImage
     if frame.isRepeat, let lastThumbnail { thumbnail = lastThumbnail } else { thumbnail = self.thumbnail(frame.image) }
@@ -57,7 +59,7 @@ public struct ContactSheet {
     draw(label: frame, left, top + cellHeight + ContactSheet.labelScale)
   }
 
-  public var image: RGBImage { RGBImage(checkedWidth: width, height: pixels.count / 3 / width, pixels: pixels) }
+  package var image: RGBImage { RGBImage(checkedWidth: width, height: pixels.count / 3 / width, pixels: pixels) }
 
   private func thumbnail(_ image: RGBImage) -> RGBImage {
     let isWide = image.width * cellHeight > image.height * cellWidth
@@ -80,7 +82,8 @@ public struct ContactSheet {
 
   private mutating func draw(_ image: RGBImage, _ left: Int, _ top: Int) {
     for row in 0..<image.height {
-      let target = ((top + row) * width + left) * 3, source = row * image.width * 3
+      let target = ((top + row) * width + left) * 3
+      let source = row * image.width * 3
       pixels.replaceSubrange(target..<target + image.width * 3, with: image.pixels[source..<source + image.width * 3])
     }
   }

@@ -29,7 +29,8 @@ struct PictureEncoder {
       context.pointee.global_quality = PictureEncoder.quality
     }
     try check(avcodec_open2(context, encoder, nil))
-    let frame = try Frame(), packet = try Packet()
+    let frame = try Frame()
+    let packet = try Packet()
     frame.pointer.pointee.format = context.pointee.pix_fmt.rawValue
     frame.pointer.pointee.width = width
     frame.pointer.pointee.height = height

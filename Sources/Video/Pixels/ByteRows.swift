@@ -9,7 +9,8 @@ struct ByteRows {
 
   /// `fill` must write all of `target`: the number of rows, filled up to a multiple of 16, times the stride.
   private init(columns: Int, rows: Int, fill: (_ target: UnsafeMutablePointer<UInt8>, _ stride: Int) -> Void) {
-    let stride = padded(columns * 3), size = stride * padded(rows)
+    let stride = padded(columns * 3)
+    let size = stride * padded(rows)
     self.columns = columns
     self.rows = rows
     self.stride = stride
@@ -29,16 +30,20 @@ struct ByteRows {
 
   /// Rows of an image, each filtered along itself: 16 rows at a time are turned into columns of 16 bytes, which are filtered across.
   init(of image: RGBImage, filteredBy filter: BicubicFilter, rows: Range<Int>) {
-    let inputs = filter.inputs, inputBytes = inputs.count * 3, wideStride = padded(inputBytes)
+    let inputs = filter.inputs
+    let inputBytes = inputs.count * 3
+    let wideStride = padded(inputBytes)
     self.init(columns: filter.starts.count, rows: rows.count) { target, stride in
       withUnsafeTemporaryAllocation(byteCount: (2 * wideStride + stride) * 16, alignment: 64) { scratch in
         guard let spare = scratch.baseAddress?.assumingMemoryBound(to: UInt8.self) else { return }
-        let wide = spare + wideStride * 16, narrow = wide + wideStride * 16
+        let wide = spare + wideStride * 16
+        let narrow = wide + wideStride * 16
         // The filling of the last square is turned as well, and has to be something.
         narrow.initialize(repeating: 0, count: stride * 16)
         for row in Swift.stride(from: 0, to: rows.count, by: 16) {
           image.pixels.withUnsafeBufferPointer { source in
-            var start = ((rows.lowerBound + row) * image.width + inputs.lowerBound) * 3, step = image.width * 3
+            var start = ((rows.lowerBound + row) * image.width + inputs.lowerBound) * 3
+            var step = image.width * 3
             var base = source.baseAddress
             // The squares reach beyond the columns, and at the end beyond the image: from a copy there.
             if row + 16 > rows.count || start + 15 * step + wideStride > source.count {

@@ -1,14 +1,14 @@
 /// What the model does to a frame before its first layer.
-public struct Preprocessing: Sendable {
-  public static let sizeLimit = 8192
+package struct Preprocessing: Sendable {
+  package static let sizeLimit = 8192
 
   /// Side of the square that the model sees, in pixels.
-  public let size: Int
+  package let size: Int
   /// Per channel 256 numbers: a byte's value for the model.
   private let levels: [Float]
 
   /// `mean` and `deviation` per channel, of values 0 … 1; the published model's by default.
-  public init(
+  package init(
     size: Int, mean: [Float] = [0.48145466, 0.4578275, 0.40821073], deviation: [Float] = [0.26862954, 0.26130258, 0.27577711]
   ) throws(VideoError) {
     guard (1...Preprocessing.sizeLimit).contains(size) else { throw .invalidSize(size, limit: Preprocessing.sizeLimit) }
@@ -22,16 +22,18 @@ public struct Preprocessing: Sendable {
   }
 
   /// Resizes the shorter side to `size`, the longer one to `size · long / short` (rounded down), and keeps the square in the middle.
-  public func pixels(_ image: RGBImage) -> RGBImage {
+  package func pixels(_ image: RGBImage) -> RGBImage {
     let short = min(image.width, image.height)
     // Sides are below 2³¹, so the products fit.
-    let width = size * image.width / short, height = size * image.height / short
-    let left = (width - size) / 2, top = (height - size) / 2
+    let width = size * image.width / short
+    let height = size * image.height / short
+    let left = (width - size) / 2
+    let top = (height - size) / 2
     return image.resized(width: width, height: height, columns: left..<left + size, rows: top..<top + size)
   }
 
   /// Bytes of one frame to numbers, size × size × 3, channels last. `target` must hold as many elements as `image` has bytes.
-  public func normalize(_ image: RGBImage, into target: UnsafeMutableBufferPointer<Float>) {
+  package func normalize(_ image: RGBImage, into target: UnsafeMutableBufferPointer<Float>) {
     precondition(target.count >= image.pixels.count, "room for \(image.pixels.count) numbers")
     image.pixels.withUnsafeBufferPointer { source in
       levels.withUnsafeBufferPointer { levels in
@@ -45,7 +47,7 @@ public struct Preprocessing: Sendable {
   }
 
   /// Frame to numbers in one step: size × size × 3, channels last.
-  public func values(_ image: RGBImage) -> [Float] {
+  package func values(_ image: RGBImage) -> [Float] {
     let square = pixels(image)
     return [Float](unsafeUninitializedCapacity: square.pixels.count) { target, count in
       normalize(square, into: target)

@@ -19,7 +19,8 @@ struct NALUnits {
 
   /// The parameter sets of an `avcC` record (ISO/IEC 14496-15, 5.3.3); those that do not fit into it are left out.
   init(avcSetup setup: UnsafeBufferPointer<UInt8>) {
-    var position = 5, places: [Range<Int>] = []
+    var position = 5
+    var places: [Range<Int>] = []
     for mask in [UInt8(0x1F), 0xFF] where position < setup.count {
       let count = Int(setup[position] & mask)
       position += 1
@@ -30,7 +31,8 @@ struct NALUnits {
 
   /// The parameter sets of an `hvcC` record (ISO/IEC 14496-15, 8.3.3).
   init(hevcSetup setup: UnsafeBufferPointer<UInt8>) {
-    var position = 23, places: [Range<Int>] = []
+    var position = 23
+    var places: [Range<Int>] = []
     for _ in 0..<(setup.count > 22 ? Int(setup[22]) : 0) where position + 3 <= setup.count {
       let count = Int(setup[position + 1]) << 8 | Int(setup[position + 2])
       position += 3
@@ -43,7 +45,8 @@ struct NALUnits {
   private static func places(_ count: Int, _ setup: UnsafeBufferPointer<UInt8>, _ position: inout Int) -> [Range<Int>] {
     var places: [Range<Int>] = []
     for _ in 0..<count where position + 2 <= setup.count {
-      let start = position + 2, end = start + (Int(setup[position]) << 8 | Int(setup[position + 1]))
+      let start = position + 2
+      let end = start + (Int(setup[position]) << 8 | Int(setup[position + 1]))
       guard start < end, end <= setup.count else {
         position = setup.count
         break
@@ -55,7 +58,7 @@ struct NALUnits {
   }
 
   /// Calls `body` with each unit, none of them empty. False if the lengths do not add up to the packet, or there is no unit.
-  func forEach(_ body: (_ unit: UnsafeBufferPointer<UInt8>) -> Void) -> Bool {
+  func visit(_ body: (_ unit: UnsafeBufferPointer<UInt8>) -> Void) -> Bool {
     switch framing {
     case .lengths(let size): return forEachByLength(size, body)
     case .startCodes: return forEachByStartCode(body)
@@ -66,7 +69,8 @@ struct NALUnits {
   }
 
   private func forEachByLength(_ size: Int, _ body: (UnsafeBufferPointer<UInt8>) -> Void) -> Bool {
-    var position = 0, found = false
+    var position = 0
+    var found = false
     while position < bytes.count {
       guard bytes.count - position > size else { return false }
       var length = 0

@@ -131,7 +131,8 @@ struct PacketIndex {
 extension Array {
   /// The first index from which on `belongs` holds, of an array where it holds for a tail; `count` if for none.
   fileprivate func partitioningIndex(_ belongs: (Element) -> Bool) -> Int {
-    var low = 0, high = count
+    var low = 0
+    var high = count
     while low < high {
       let middle = (low + high) / 2
       if belongs(self[middle]) { high = middle } else { low = middle + 1 }

@@ -2,8 +2,13 @@
 
 extension PacketInspector {
   mutating func inspectH264(_ units: NALUnits, isKey: Bool) -> PacketFinding {
-    var pictures = 0, isStart = false, isReference = false, hasPartitions = false, isMalformed = false, startsLate = false
-    let fits = units.forEach { unit in
+    var pictures = 0
+    var isStart = false
+    var isReference = false
+    var hasPartitions = false
+    var isMalformed = false
+    var startsLate = false
+    let fits = units.visit { unit in
       let header = unit[0]
       if header & 0x80 != 0 { isMalformed = true }
       switch header & 0x1F {
@@ -33,14 +38,18 @@ extension PacketInspector {
   }
 
   mutating func inspectHEVC(_ units: NALUnits, isKey: Bool) -> PacketFinding {
-    var pictures = 0, isStart = false, doubt: String?, isMalformed = false
-    let fits = units.forEach { unit in
+    var pictures = 0
+    var isStart = false
+    var doubt: String?
+    var isMalformed = false
+    let fits = units.visit { unit in
       guard unit.count > 2, unit[0] & 0x80 == 0 else {
         // The end-of-sequence and end-of-stream units have a header and nothing else.
         if unit.count == 2, unit[0] & 0x80 == 0 { doubt = "an end of sequence inside the stream" } else { isMalformed = true }
         return
       }
-      let type = unit[0] >> 1 & 0x3F, layer = Int(unit[0] & 1) << 5 | Int(unit[1] >> 3)
+      let type = unit[0] >> 1 & 0x3F
+      let layer = Int(unit[0] & 1) << 5 | Int(unit[1] >> 3)
       // Other layers (a second eye's view) are not decoded.
       guard layer == 0 else { return }
       switch type {

@@ -12,7 +12,8 @@ extension PacketInspector {
 
   func inspectVP9(_ bytes: UnsafeBufferPointer<UInt8>) -> PacketFinding {
     guard let frames = vp9Frames(bytes) else { return .damaged }
-    var shown = 0, isStart = false
+    var shown = 0
+    var isStart = false
     for (number, frame) in frames.enumerated() {
       var bits = UnitBits(UnsafeBufferPointer(rebasing: bytes[frame]), from: 0)
       guard bits.next(2) == 2, let low = bits.next(), let high = bits.next() else { return .damaged }
@@ -36,9 +37,12 @@ extension PacketInspector {
   /// The frames of a packet: one, or those that the index at its end lists. nil if the index does not fit.
   private func vp9Frames(_ bytes: UnsafeBufferPointer<UInt8>) -> [Range<Int>]? {
     guard let marker = bytes.last, marker & 0xE0 == 0xC0 else { return [0..<bytes.count] }
-    let count = Int(marker & 7) + 1, width = Int(marker >> 3 & 3) + 1, indexSize = 2 + count * width
+    let count = Int(marker & 7) + 1
+    let width = Int(marker >> 3 & 3) + 1
+    let indexSize = 2 + count * width
     guard bytes.count > indexSize, bytes[bytes.count - indexSize] == marker else { return [0..<bytes.count] }
-    var frames: [Range<Int>] = [], start = 0
+    var frames: [Range<Int>] = []
+    var start = 0
     for frame in 0..<count {
       var size = 0
       for byte in 0..<width { size |= Int(bytes[bytes.count - indexSize + 1 + frame * width + byte]) << (8 * byte) }
@@ -51,9 +55,12 @@ extension PacketInspector {
 
   /// A packet is a temporal unit, which shows exactly one frame.
   func inspectAV1(_ bytes: UnsafeBufferPointer<UInt8>, isKey: Bool) -> PacketFinding {
-    var position = 0, hasFrame = false, hasSequence = false
+    var position = 0
+    var hasFrame = false
+    var hasSequence = false
     while position < bytes.count {
-      let header = bytes[position], type = header >> 3 & 15
+      let header = bytes[position]
+      let type = header >> 3 & 15
       guard header & 0x80 == 0 else { return .damaged }
       position += header & 4 == 0 ? 1 : 2
       if header & 2 == 0 {

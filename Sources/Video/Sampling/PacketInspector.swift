@@ -31,10 +31,10 @@ struct PacketInspector {
     switch kind {
     case .h264(let framing):
       let units = framing == .startCodes ? NALUnits(setup, framing) : NALUnits(avcSetup: setup)
-      _ = units.forEach { if $0[0] & 0x1F == 8 { notePictureSet($0, headerBytes: 1) } }
+      _ = units.visit { if $0[0] & 0x1F == 8 { notePictureSet($0, headerBytes: 1) } }
     case .hevc(let framing):
       let units = framing == .startCodes ? NALUnits(setup, framing) : NALUnits(hevcSetup: setup)
-      _ = units.forEach { if $0[0] >> 1 & 0x3F == 34 { notePictureSet($0, headerBytes: 2) } }
+      _ = units.visit { if $0[0] >> 1 & 0x3F == 34 { notePictureSet($0, headerBytes: 2) } }
     default: break
     }
   }

@@ -9,7 +9,9 @@ struct StillSampler {
   /// `files` in the order of the frames, one a second. Those that do not decode are left out, as damaged frames of a film are.
   func run(_ files: [String], leftOut: [String] = [], isDirectory: Bool) throws(VideoError) -> SamplingReport {
     guard request.stream ?? 0 == 0 else { throw .noSuchStream(path: path, stream: request.stream ?? 0, available: [0]) }
-    var files = files, warnings = leftOut, rotation = 0
+    var files = files
+    var warnings = leftOut
+    var rotation = 0
     restart: while true {
       guard !files.isEmpty else { throw .noFrames(path: path, reason: "none of its images can be read") }
       try delivery.begin(try request.indices(of: files.count, FrameRate(numerator: 1, denominator: 1), path: path) { Double($0) })
@@ -37,7 +39,9 @@ extension VideoError {
   /// Whether the other images of a directory may still be in order.
   fileprivate var isOfOneImage: Bool {
     switch self {
-    case .notFound, .unreadable, .notAFile, .empty, .notVideo, .unsupportedCodec, .unsupportedPixels, .damagedImage, .tooLarge, .unsupportedImage: true
+    case .notFound, .unreadable, .notAFile, .empty, .notVideo, .unsupportedCodec, .unsupportedPixels, .damagedImage, .tooLarge,
+      .unsupportedImage:
+      true
     default: false
     }
   }

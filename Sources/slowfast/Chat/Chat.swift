@@ -38,7 +38,7 @@ final class Chat {
         do throws(SlowFastError) {
           answer = try ask(question, printer, isCancelled: { Interrupt.isRequested })
         } catch {
-          if case .cancelled = error { throw error }
+          if error.kind == .cancelled { throw error }
           try fail("\(error)", question: question)
           continue
         }
@@ -120,7 +120,7 @@ final class Chat {
     do throws(SlowFastError) {
       answer = try ask(question, printer, isCancelled: { ChatInterrupt.isPressed })
     } catch {
-      if case .cancelled = error { return Display.printError("(stopped; the question is forgotten)") }
+      if error.kind == .cancelled { return Display.printError("(stopped; the question is forgotten)") }
       return try QuestionFailure.tell("\(error)", question: question, isJSON: isJSON)
     }
     try show(answer, to: question, printer)
@@ -128,9 +128,12 @@ final class Chat {
 
   // MARK: Both
 
-  private func ask(_ question: String, _ printer: AnswerPrinter, isCancelled: @escaping @Sendable () -> Bool) throws(SlowFastError) -> Answer {
+  private func ask(_ question: String, _ printer: AnswerPrinter, isCancelled: @escaping @Sendable () -> Bool) throws(SlowFastError)
+    -> Answer
+  {
     if isFresh { opened.session.startOver() }
-    return try opened.session.ask(question, options: opened.options, progress: progress.show, isCancelled: isCancelled, onText: printer.print)
+    return try opened.session.ask(
+      question, options: opened.options, progress: progress.show, isCancelled: isCancelled, onText: printer.print)
   }
 
   private func show(_ answer: Answer, to question: String, _ printer: AnswerPrinter) throws {

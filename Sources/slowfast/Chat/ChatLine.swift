@@ -43,7 +43,8 @@ enum ChatLine: Equatable {
   /// What to do about a line that is no command.
   static func hint(_ line: String) -> String {
     if line == "/save" { return "/save needs a file's name: /save FILE" }
-    return "no command \(line.quoted), expected /help, /clear, /frames, /save FILE or /quit; a question that begins so is written after a space"
+    return
+      "no command \(line.quoted), expected /help, /clear, /frames, /save FILE or /quit; a question that begins so is written after a space"
   }
 }
 

@@ -1,6 +1,6 @@
 import ArgumentParser
-import Support
 import SlowFast
+import Support
 
 struct CompareCommand: ParsableCommand {
   static let configuration = CommandConfiguration(

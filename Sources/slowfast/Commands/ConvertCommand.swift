@@ -1,6 +1,6 @@
 import ArgumentParser
-import Support
 import SlowFast
+import Support
 
 struct ConvertCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -26,7 +26,9 @@ struct ConvertCommand: ParsableCommand {
   var checkpoint: String
   @Argument(help: "The .sfq file to write; not needed with --dry-run.", completion: .file())
   var output: String?
-  @Option(help: "Bits of a weight: 4 (8 in tower and projector, unless --keep says otherwise), 8, 16 (as stored) or 32.", completion: .list(["4", "8", "16", "32"]))
+  @Option(
+    help: "Bits of a weight: 4 (8 in tower and projector, unless --keep says otherwise), 8, 16 (as stored) or 32.",
+    completion: .list(["4", "8", "16", "32"]))
   var bits = 4
   @Option(help: "rtn, search or gptq: how codes and scales are chosen. gptq needs --calibrate.")
   var method: QuantizationMethod = .search
@@ -34,16 +36,22 @@ struct ConvertCommand: ParsableCommand {
   var group: Int?
   @Flag(help: "Codes with a minimum for each group instead of codes about zero.")
   var asymmetric = false
-  @Option(help: "PATTERN=BITS: bits of the tensors whose name a pattern with * and ? fits, or of a part. May be repeated; the first that fits counts.")
+  @Option(
+    help:
+      "PATTERN=BITS: bits of the tensors whose name a pattern with * and ? fits, or of a part. May be repeated; the first that fits counts."
+  )
   var keep: [String] = []
   @OptionGroup var calibration: CalibrationArguments
-  @Option(help: "Choose bits and group of each matrix, 4 or 8, so that the error is least and the model takes so many bits a weight at most.")
+  @Option(
+    help: "Choose bits and group of each matrix, 4 or 8, so that the error is least and the model takes so many bits a weight at most.")
   var targetBits: Double?
   @Option(help: "The same for the file's size before compression: 4.5GB, 900MB, or bytes.")
   var targetSize: String?
-  @Option(help: "auto: zstd for all but codes, which hardly shrink and are mapped when they are raw; zstd: for all, the smallest file; or none.")
+  @Option(
+    help: "auto: zstd for all but codes, which hardly shrink and are mapped when they are raw; zstd: for all, the smallest file; or none.")
   var compress: Compression = .auto
-  @Option(help: "Whether answers read the slow tokens too (all) or the prompt only, unless a run says otherwise. Default: as config.json says.")
+  @Option(
+    help: "Whether answers read the slow tokens too (all) or the prompt only, unless a run says otherwise. Default: as config.json says.")
   var slowAttention: SlowAttention?
   @Option(help: "Threads. Default: as many as processors.")
   var threads: Int?
@@ -74,7 +82,9 @@ struct ConvertCommand: ParsableCommand {
   func validate() throws {
     if output == nil, !dryRun { throw ValidationError("Missing the file to write.") }
     if targetBits != nil, targetSize != nil { throw ValidationError("--target-bits and --target-size exclude each other") }
-    if let targetBits, !SizeTarget.bitRange.contains(targetBits) { throw ValidationError("--target-bits is \(targetBits), expected 1 to 32") }
+    if let targetBits, !SizeTarget.bitRange.contains(targetBits) {
+      throw ValidationError("--target-bits is \(targetBits), expected 1 to 32")
+    }
     _ = try target()
     try SessionArguments.check(threads: threads)
   }

@@ -1,6 +1,6 @@
 import ArgumentParser
-import Support
 import SlowFast
+import Support
 
 struct InspectCommand: ParsableCommand {
   static let configuration = CommandConfiguration(

@@ -1,6 +1,6 @@
 import ArgumentParser
-import Support
 import SlowFast
+import Support
 
 struct FramesCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -24,7 +24,8 @@ struct FramesCommand: ParsableCommand {
   @Option(help: "The video stream to take. Default: the best one.")
   var stream: Int?
   @OptionGroup var rule: SamplingRuleArguments
-  @Option(name: [.short, .customLong("output")], help: "Write the frames to this directory, made if it is not there.", completion: .directory)
+  @Option(
+    name: [.short, .customLong("output")], help: "Write the frames to this directory, made if it is not there.", completion: .directory)
   var output: String?
   @Option(help: "Write one picture with all frames, their indices and times: NAME.png or NAME.jpg.", completion: .file())
   var sheet: String?

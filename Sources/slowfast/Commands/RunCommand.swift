@@ -59,7 +59,7 @@ struct RunCommand: ParsableCommand {
         answer = try opened.session.ask(
           question, options: opened.options, progress: progress.show, isCancelled: { Interrupt.isRequested }, onText: printer.print)
       } catch {
-        guard questions.count > 1, case .promptTooLong = error else { throw error }
+        guard questions.count > 1, error.kind == .promptTooLong else { throw error }
         hasFailed = true
         try QuestionFailure.tell("\(error)", question: question, isJSON: isJSON)
         continue
@@ -94,6 +94,7 @@ enum QuestionFailure {
 extension String {
   /// A question above its answer: each line after `> `.
   var quotedLines: String {
-    split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).map { "> " + String($0).escaped(limit: 2000) }.joined(separator: "\n")
+    split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).map { "> " + String($0).escaped(limit: 2000) }.joined(
+      separator: "\n")
   }
 }

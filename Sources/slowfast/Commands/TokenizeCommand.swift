@@ -1,6 +1,6 @@
 import ArgumentParser
-import Support
 import SlowFast
+import Support
 
 struct TokenizeCommand: ParsableCommand {
   static let configuration = CommandConfiguration(

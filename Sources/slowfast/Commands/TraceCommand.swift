@@ -1,6 +1,6 @@
 import ArgumentParser
-import Support
 import SlowFast
+import Support
 
 struct TraceCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -17,7 +17,9 @@ struct TraceCommand: ParsableCommand {
 
   @Argument(help: "An .sfq file or a checkpoint directory.", completion: .file())
   var model: String
-  @Option(help: "A safetensors file with `frames` [T,H,W,3] u8, all of which are taken; with --video the number of frames to take.", completion: .file())
+  @Option(
+    help: "A safetensors file with `frames` [T,H,W,3] u8, all of which are taken; with --video the number of frames to take.",
+    completion: .file())
   var frames: String?
   @Option(help: "A video, an image or a directory of images.", completion: .file())
   var video: String?

@@ -13,7 +13,10 @@ struct AnswerRecord: Encodable {
   var statistics: RunStatistics
   var peakResidentBytes: Int?
 
-  init(_ answer: Answer, to question: String, about clips: [String], options: GenerationOptions, plan: MemoryPlan? = nil, statistics: RunStatistics) {
+  init(
+    _ answer: Answer, to question: String, about clips: [String], options: GenerationOptions, plan: MemoryPlan? = nil,
+    statistics: RunStatistics
+  ) {
     clip = ClipNames(names: clips)
     self.question = question
     self.answer = answer.text

@@ -35,11 +35,13 @@ struct ReuseArguments: ParsableArguments {
   var reuseStatic: Double?
   @Option(
     help: ArgumentHelp(
-      "Keep what clips become in this directory; another question about the same clip, frames and model then starts at once.", valueName: "directory"),
+      "Keep what clips become in this directory; another question about the same clip, frames and model then starts at once.",
+      valueName: "directory"),
     completion: .directory)
   var cache: String?
   @Option(
-    help: ArgumentHelp("Bytes that the directory may take, such as 500M or 8G; what was not used for longest goes first.", valueName: "bytes"))
+    help: ArgumentHelp(
+      "Bytes that the directory may take, such as 500M or 8G; what was not used for longest goes first.", valueName: "bytes"))
   var cacheSize = ByteCount(bytes: ClipCacheOptions.defaultLimit)
 
   func validate() throws {
@@ -90,10 +92,8 @@ struct OpenedClips {
     do {
       try session.checkMemory(sources, sampling: request, question: question, maximumTokens: options.maximumTokens)
     } catch {
-      guard isForced, case .notEnoughMemory(let needed, let available, _, _) = error else { throw error }
-      Display.printError(
-        "warning: the run needs \(formatBytes(needed)), \(formatBytes(available)) are available: it will be slow, for weights are read from "
-          + "the file again and again")
+      guard isForced, error.kind == .notEnoughMemory else { throw error }
+      Display.printError("warning: \(error): it will be slow, for weights are read from the file again and again")
     }
   }
 

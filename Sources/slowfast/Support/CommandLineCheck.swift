@@ -42,7 +42,8 @@ struct CommandLineCheck {
   }
 
   private var unknownOption: String? {
-    guard let name = arguments.first, let command = SlowFastCommand.configuration.subcommands.first(where: { $0.configuration.commandName == name })
+    guard let name = arguments.first,
+      let command = SlowFastCommand.configuration.subcommands.first(where: { $0.configuration.commandName == name })
     else { return nil }
     let help = SlowFastCommand.helpMessage(for: command, columns: 1000)
     let known = help.split { !($0.isLetter || $0 == "-") }.map(String.init).filter { $0.hasPrefix("--") }
@@ -63,13 +64,15 @@ struct CommandLineCheck {
       guard argument.hasPrefix("-"), let next = argument.dropFirst().first else { return false }
       return next.isNumber || next == "." || argument.contains(" ")
     }
-    if message.hasPrefix("missing value for '"), let name = message.split(whereSeparator: { "' ".contains($0) }).first(where: { $0.hasPrefix("-") }),
+    if message.hasPrefix("missing value for '"),
+      let name = message.split(whereSeparator: { "' ".contains($0) }).first(where: { $0.hasPrefix("-") }),
       let place = arguments.firstIndex(of: String(name)), let value = arguments[(place + 1)...].first, isValue(value)
     {
       return "a value that begins with '-' is written \(name)=\(value.contains(" ") ? "'\(value.escaped())'" : value.escaped())"
     }
     if message.hasPrefix("unknown option"), let value = arguments.first(where: isValue), !arguments.contains("--") {
-      return "what begins with '-' and is no option comes last, after '--': -- \(value.contains(" ") ? "'\(value.escaped())'" : value.escaped())"
+      return
+        "what begins with '-' and is no option comes last, after '--': -- \(value.contains(" ") ? "'\(value.escaped())'" : value.escaped())"
     }
     return nil
   }

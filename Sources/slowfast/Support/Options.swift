@@ -96,7 +96,10 @@ struct GenerationArguments: ParsableArguments {
 }
 
 struct SessionArguments: ParsableArguments {
-  @Option(help: "What reads the slow tokens while answering: the prompt only, as the published code, or all, as in training. Default: the model's own way.")
+  @Option(
+    help:
+      "What reads the slow tokens while answering: the prompt only, as the published code, or all, as in training. Default: the model's own way."
+  )
   var slowAttention: SlowAttention?
   @Option(help: "Threads. Default: as many as processors.")
   var threads: Int?

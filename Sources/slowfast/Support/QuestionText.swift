@@ -9,7 +9,9 @@ enum QuestionText {
   private static let limit = 1 << 24
 
   static func read(_ arguments: [String]) throws -> [String] {
-    if arguments.count(where: { $0 == "-" }) > 1 { throw ValidationError("--question - is there twice, but standard input can be read once") }
+    if arguments.count(where: { $0 == "-" }) > 1 {
+      throw ValidationError("--question - is there twice, but standard input can be read once")
+    }
     return try arguments.map(read)
   }
 
@@ -49,7 +51,9 @@ enum QuestionText {
         throw .badEvaluation(path: source, line: nil, problem: "cannot read: \(SystemError().message)")
       }
       bytes += buffer[..<count]
-      if bytes.count > limit { throw .badEvaluation(path: source, line: nil, problem: "more than \(formatBytes(limit)), expected a question") }
+      if bytes.count > limit {
+        throw .badEvaluation(path: source, line: nil, problem: "more than \(formatBytes(limit)), expected a question")
+      }
     }
     guard var text = String(question: bytes) else { throw .badEvaluation(path: source, line: nil, problem: "is not UTF-8") }
     if text.last?.isNewline == true { text.removeLast() }

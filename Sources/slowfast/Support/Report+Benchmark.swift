@@ -1,5 +1,5 @@
-import Support
 import SlowFast
+import Support
 
 extension Report {
   static func benchmark(_ report: BenchmarkReport) -> String {
@@ -14,8 +14,11 @@ extension Report {
     }
     lines += [
       "",
-      ["stage".padding(to: 24), left("seconds", 10), left("rate", 22), left("GMAC/s", 9), left("%", 5), left("GB/s", 8), left("of", 7), left("%", 5), left("busy", 6)]
-        .joined(),
+      [
+        "stage".padding(to: 24), left("seconds", 10), left("rate", 22), left("GMAC/s", 9), left("%", 5), left("GB/s", 8), left("of", 7),
+        left("%", 5), left("busy", 6),
+      ]
+      .joined(),
     ]
     for stage in report.stages {
       let digits = stage.seconds < 0.1 ? 5 : 3

@@ -1,5 +1,5 @@
-import Support
 import SlowFast
+import Support
 
 /// Tables for people.
 enum Report {
@@ -91,7 +91,8 @@ extension Report {
   }
 
   private static func answers(_ generation: GenerationRecord) -> String {
-    let choice = generation.temperature == 0
+    let choice =
+      generation.temperature == 0
       ? "the likeliest token" : "temperature \(generation.temperature), top-p \(generation.topP), top-k \(generation.topK)"
     return "\(choice), repetition penalty \(generation.repetitionPenalty), at most \(generation.maximumTokens) tokens, "
       + "slow tokens read by \(generation.slowAttention == .all ? "all text" : "the prompt")"

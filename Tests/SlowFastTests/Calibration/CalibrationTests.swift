@@ -16,7 +16,8 @@ import Testing
       try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
       for frame in 0..<8 { try picture(17 * clip + 5 * frame).writePNG(to: folder + "/\(frame).png") }
       for question in 0..<4 {
-        lines += "{\"video\": \"clip\(clip)\", \"question\": \"What happens in picture \(question)?\", \"answer\": \"Nothing at all happens.\"}\n"
+        lines +=
+          "{\"video\": \"clip\(clip)\", \"question\": \"What happens in picture \(question)?\", \"answer\": \"Nothing at all happens.\"}\n"
       }
     }
     try Data(lines.utf8).write(to: URL(fileURLWithPath: directory.file("eval.jsonl")))
@@ -67,7 +68,7 @@ import Testing
       let error = #expect(throws: SlowFastError.self) {
         try conversion.run(to: path, progress: { if $0.index >= tensors { stop.isSet = true } }, isCancelled: { stop.isSet })
       }
-      guard case .cancelled? = error else { return #expect(Bool(false), "\(String(describing: error))") }
+      guard let error, error.isA(.cancelled) else { return #expect(Bool(false), "\(String(describing: error))") }
       let summary = try conversion.run(to: path)
       #expect(summary.resumedTensors >= tensors)
       #expect(try Data(contentsOf: URL(fileURLWithPath: path)) == whole, "\(tensors)")

@@ -71,17 +71,17 @@ import Testing
   func aBadLineIsNamed(line: String, number: Int, words: String) throws {
     let path = try write(Self.good + "\n" + line + "\n" + Self.good)
     let error = failure { _ = try EvaluationSet(jsonLines: path) }
-    guard case .badEvaluation(path, number, _) = error else {
+    guard let error, error.isA(.invalidFile, path) else {
       Issue.record("\(String(describing: error))")
       return
     }
-    #expect("\(error!)".hasPrefix("\(path):\(number): ") && "\(error!)".contains(words), "\(error!)")
-    #expect(!"\(error!)".contains("\n"))
+    #expect("\(error)".hasPrefix("\(path):\(number): ") && "\(error)".contains(words), "\(error)")
+    #expect(!"\(error)".contains("\n"))
   }
 
   @Test func bytesThatAreNoText() throws {
     try Data([0x7B, 0xFF, 0x00, 0x7D]).write(to: URL(fileURLWithPath: directory.file("bad.jsonl")))
-    guard case .badEvaluation(_, 1, _) = failure({ _ = try EvaluationSet(jsonLines: directory.file("bad.jsonl")) }) else {
+    guard failure({ _ = try EvaluationSet(jsonLines: directory.file("bad.jsonl")) })?.isA(.invalidFile) == true else {
       Issue.record("expected line 1 to be refused")
       return
     }
@@ -89,16 +89,16 @@ import Testing
 
   @Test(arguments: ["", "\n", " \r\n\t\n"])
   func anEmptyFile(text: String) throws {
-    guard case .badEvaluation(_, nil, let problem) = failure({ _ = try read(text) }) else {
+    guard let error = failure({ _ = try read(text) }), error.isA(.invalidFile) else {
       Issue.record("expected the file to be refused")
       return
     }
-    #expect(problem.contains("no question"))
+    #expect("\(error)".contains("no question"))
   }
 
   @Test func aFileThatIsNotThere() throws {
     for path in [directory.file("none.jsonl"), directory.path] {
-      guard case .checkpoint(let error) = failure({ _ = try EvaluationSet(jsonLines: path) }) else {
+      guard let error = failure({ _ = try EvaluationSet(jsonLines: path) }), error.isA(.invalidModel) else {
         Issue.record("\(path) was read")
         continue
       }
@@ -112,7 +112,7 @@ import Testing
     let set = try EvaluationSet(paths: [directory.file("b.png"), file])
     #expect(set.clips.map(\.path) == [directory.file("b.png"), directory.file("a.png")])
     #expect(set.clips.map(\.questions.count) == [0, 1])
-    guard case .video(let error) = failure({ _ = try EvaluationSet(paths: [file, directory.file("none.mp4")]) }) else {
+    guard let error = failure({ _ = try EvaluationSet(paths: [file, directory.file("none.mp4")]) }), error.isA(.invalidClip) else {
       Issue.record("a missing video was taken")
       return
     }

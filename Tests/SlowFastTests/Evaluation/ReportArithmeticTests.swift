@@ -23,7 +23,8 @@ import Testing
 
   /// Against the binomial tail in exact fractions, by Python.
   @Test(arguments: [
-    (0, 0, 1.0), (0, 1, 1.0), (0, 5, 0.0625), (0, 6, 0.03125), (4, 15, 0.0192108154296875), (10, 21, 0.07075554598122835), (7, 11, 0.480682373046875), (5, 2, 0.453125), (300, 361, 0.019541266266901794), (0, 1000, 1.8665272370064378e-301),
+    (0, 0, 1.0), (0, 1, 1.0), (0, 5, 0.0625), (0, 6, 0.03125), (4, 15, 0.0192108154296875), (10, 21, 0.07075554598122835),
+    (7, 11, 0.480682373046875), (5, 2, 0.453125), (300, 361, 0.019541266266901794), (0, 1000, 1.8665272370064378e-301),
   ])
   func mcNemar(gained: Int, lost: Int, probability: Double) {
     for (b, c) in [(gained, lost), (lost, gained)] {
@@ -49,7 +50,8 @@ import Testing
 
   private func result(_ name: String, bytes: Int, mean: Double, gained: Int, lost: Int, of questions: Int = 1000) -> ModelResult {
     var result = ModelResult(
-      name: name, clips: 80, exactMatch: Proportion(900 + gained - lost, of: questions), closed: Proportion(900 + gained - lost, of: questions),
+      name: name, clips: 80, exactMatch: Proportion(900 + gained - lost, of: questions),
+      closed: Proportion(900 + gained - lost, of: questions),
       kinds: [], features: [], stages: [])
     result.fileBytes = bytes
     result.divergence = Divergence(mean: mean)
@@ -84,7 +86,9 @@ import Testing
     small.change = Interval(low: -0.06, high: -0.01)
     #expect(Choice(among: [medium, small], questions: 1000)?.name == "5")
     small.change = Interval(low: -0.06, high: 0.01)
-    #expect(Choice(among: [medium, small], questions: 1000)?.reason.hasSuffix("With so few questions a loss of up to 6.0 points would not show.") == true)
+    #expect(
+      Choice(among: [medium, small], questions: 1000)?.reason.hasSuffix("With so few questions a loss of up to 6.0 points would not show.")
+        == true)
   }
 
   @Test func descriptionsAreToldByTheirAnswers() throws {

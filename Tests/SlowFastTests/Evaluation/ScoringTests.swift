@@ -102,7 +102,7 @@ import Testing
     let session = try session(.prompt)
     try watch(session)
     let long = EvaluationSet.Question(question: "Why?", answer: String(repeating: "why ", count: 5000))
-    guard case .promptTooLong = failure({ _ = try score(session, [Self.questions[0], long]) }) else {
+    guard failure({ _ = try score(session, [Self.questions[0], long]) })?.isA(.promptTooLong) == true else {
       Issue.record("expected promptTooLong")
       return
     }

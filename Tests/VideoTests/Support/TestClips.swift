@@ -114,4 +114,3 @@ func videoError(_ body: () throws -> Void) -> VideoError? {
   do { try body() } catch { return error as? VideoError }
   return nil
 }
-

@@ -66,10 +66,8 @@ struct ClipMeasurer {
     do throws(SlowFastError) {
       return try measureWhole(clip, index: index, keepsFeatures: keepsFeatures, onLogits: onLogits)
     } catch {
-      switch error {
-      case .video, .promptTooLong: return ClipRecord(clip: index, failure: "\(error)")
-      default: throw error
-      }
+      guard error.kind == .invalidClip || error.kind == .promptTooLong else { throw error }
+      return ClipRecord(clip: index, failure: "\(error)")
     }
   }
 

@@ -6,7 +6,8 @@ extension ComparisonReport {
     var lines = [
       "\(checkpoint.escaped()): \(clips) clips, \(questions) questions, \(tokens) answer tokens, \(frames) frames a clip, \(kernels) kernels",
       "\(machine.escaped()), \(threads) threads; \(date)",
-      "KL: mean divergence in nats from the unquantized model. right: greedy answers", "that are the given ones"
+      "KL: mean divergence in nats from the unquantized model. right: greedy answers",
+      "that are the given ones"
         + (hasDescriptions ? " (descr.: of descriptions, which right leaves out)" : "") + ". interval: 95 %, by",
       "clip. +/−: answers won and lost; p: of McNemar's exact test on them.", "",
     ]

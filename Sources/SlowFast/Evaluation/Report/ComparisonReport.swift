@@ -94,7 +94,8 @@ public struct ModelResult: Codable, Sendable {
   public var peakAnsweringBytes: Int?
 
   package init(
-    name: String, clips: Int, exactMatch: Proportion, closed: Proportion, kinds: [KindResult], features: [FeatureError], stages: [StageResult]
+    name: String, clips: Int, exactMatch: Proportion, closed: Proportion, kinds: [KindResult], features: [FeatureError],
+    stages: [StageResult]
   ) {
     self.name = name
     self.clips = clips

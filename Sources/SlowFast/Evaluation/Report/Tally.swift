@@ -138,7 +138,8 @@ extension Double {
 extension StageTimes {
   private static var all: [(name: String, path: WritableKeyPath<StageTimes, Double>)] {
     [
-      ("load tower", \.loadVision), ("decode", \.decode), ("wait for frames", \.frameWait), ("resize", \.resize), ("tower", \.tower), ("projector", \.projector),
+      ("load tower", \.loadVision), ("decode", \.decode), ("wait for frames", \.frameWait), ("resize", \.resize), ("tower", \.tower),
+      ("projector", \.projector),
       ("load decoder", \.loadDecoder), ("cross keys/values", \.crossKeyValues), ("prompts", \.prefill), ("answers", \.generate),
     ]
   }

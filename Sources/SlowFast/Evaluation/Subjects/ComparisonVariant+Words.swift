@@ -12,7 +12,8 @@ extension ComparisonVariant {
     default: parts.append("\(conversion.bits) bits")
     }
     for rule in conversion.keep {
-      let name = rule.pattern == "*" ? "everything" : ConversionPlan.matrixParts.contains(rule.pattern) ? rule.pattern : "tensors \(rule.pattern)"
+      let name =
+        rule.pattern == "*" ? "everything" : ConversionPlan.matrixParts.contains(rule.pattern) ? rule.pattern : "tensors \(rule.pattern)"
       parts.append("\(name) \(rule.bits)")
     }
     if let target { parts.append("bits and groups chosen by error, \(target) at most") }

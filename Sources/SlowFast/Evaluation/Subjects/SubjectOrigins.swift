@@ -24,8 +24,10 @@ struct SubjectOrigins {
       origins[path] = origin
       if origin.fingerprints == baseline.fingerprints { continue }
       others.insert(path)
-      let what = origin.recipe == nil ? "is another checkpoint than" : "was converted from \(origin.source.quoted), whose weights are not those of"
-      notes.append("\(name) \(what) the baseline \(baseline.source.quoted): what sets it apart is not bits alone, and it is not among the choices")
+      let what =
+        origin.recipe == nil ? "is another checkpoint than" : "was converted from \(origin.source.quoted), whose weights are not those of"
+      notes.append(
+        "\(name) \(what) the baseline \(baseline.source.quoted): what sets it apart is not bits alone, and it is not among the choices")
     }
   }
 

@@ -55,7 +55,9 @@ struct HTMLReport {
   private static func soft(_ text: String) -> String { "<span class=\"soft\">\(text)</span>" }
 
   private var summary: String {
-    var columns = ["model", "bits a weight", "file", "tokens/s", "KL mean", "95 %", "KL 99 %", "same top token", "perplexity", "right answers", "95 %"]
+    var columns = [
+      "model", "bits a weight", "file", "tokens/s", "KL mean", "95 %", "KL 99 %", "same top token", "perplexity", "right answers", "95 %",
+    ]
     if hasDescriptions { columns.append("descriptions") }
     var table = HTMLTable(columns + ["won / lost", "p"])
     for result in [report.baseline] + report.variants {
@@ -106,7 +108,8 @@ struct HTMLReport {
           interval: 100 * $0.closedBounds.low...100 * max($0.closedBounds.low, $0.closedBounds.high))
       },
       xTitle: "bits a weight, in memory", yTitle: "right answers (%), more is better", yIsLogarithmic: false, prefersHigh: true,
-      reference: (100 * base.share, 100 * band.low...100 * max(band.low, band.high)), yLabel: { Numbers.fixed($0, $0 == $0.rounded() ? 0 : 1) },
+      reference: (100 * base.share, 100 * band.low...100 * max(band.low, band.high)),
+      yLabel: { Numbers.fixed($0, $0 == $0.rounded() ? 0 : 1) },
       yLimits: 0...100)
     return section(
       "Quality against size",
@@ -231,7 +234,8 @@ struct HTMLReport {
       return "<details\((result.changes ?? []).count <= 8 ? " open" : "")><summary>\(title)</summary>\(table.text)</details>"
     }
     return section(
-      "Answers won and lost", "Won: only this variant’s answer is right; lost: only the unquantized model’s.", tables.joined(separator: "\n"),
+      "Answers won and lost", "Won: only this variant’s answer is right; lost: only the unquantized model’s.",
+      tables.joined(separator: "\n"),
       style: "changes")
   }
 
