@@ -1,18 +1,35 @@
 /// One of the frames that were asked for.
-public struct SampledFrame: Sendable {
-  /// Which of the sampling's frames this is: 0 ..< `total`.
-  public let position: Int
-  /// How many there are: those that were asked for, or fewer where a rule gives fewer.
-  public let total: Int
+package struct SampledFrame: Sendable {
   /// Which of the stream's decoded frames it is, in the order of presentation.
-  public let index: Int
+  package let index: Int
   /// When it is shown, from the clip's start.
-  public let seconds: Double
+  package let seconds: Double
   /// Upright, in the stream's own pixels: a sample aspect ratio other than 1:1 is not applied.
-  public let image: RGBImage
-  /// Whether it is the same frame as at the position before, so that what was computed from that one serves here too.
-  public let isRepeat: Bool
+  package let image: RGBImage
 }
+
+/// What happens to a clip's frames on their way from the decoder to the encoder, one event after the other; `Frame` is what a stage has of one.
+package enum FrameEvent<Frame> {
+  /// So many frames follow, each as `frame` or `repeated`: those that were asked for, or fewer where a rule gives fewer.
+  case begin(frames: Int)
+  case frame(Frame)
+  /// The frame before stands here too, so that what was computed from it serves again.
+  case repeated
+  /// All frames since `begin` are void: the stream proved damaged, and another `begin` follows. Rare, but then the number of frames, and so each
+  /// index, is another one.
+  case restart
+
+  package func map<Other, Failure: Error>(_ transform: (Frame) throws(Failure) -> Other) throws(Failure) -> FrameEvent<Other> {
+    switch self {
+    case .begin(let frames): .begin(frames: frames)
+    case .frame(let frame): .frame(try transform(frame))
+    case .repeated: .repeated
+    case .restart: .restart
+    }
+  }
+}
+
+extension FrameEvent: Sendable where Frame: Sendable {}
 
 /// What was sampled, and what was noticed on the way. As JSON: `{"decoded_frames", "rotation", "frames", "warnings"}`.
 public struct SamplingReport: Sendable, Codable {
@@ -39,6 +56,8 @@ public struct SamplingReport: Sendable, Codable {
   public let frames: [Frame]
   /// Damage, and what could not be honoured; each a sentence.
   public let warnings: [String]
+  /// Whether all frames were decoded once to count them, because the packets alone did not tell. Not written.
+  package private(set) var isCounted = false
 
   public init(decodedFrames: Int, rotation: Int, frames: [Frame], warnings: [String]) {
     self.decodedFrames = decodedFrames
@@ -47,18 +66,50 @@ public struct SamplingReport: Sendable, Codable {
     self.warnings = warnings
   }
 
+  init(_ result: AttemptResult, rotation: Int, frames: [Frame], moreWarnings: [String]) {
+    self.init(decodedFrames: result.decodedFrames, rotation: rotation, frames: frames, warnings: result.warnings + moreWarnings)
+    isCounted = result.isCounted
+  }
+
   private enum CodingKeys: String, CodingKey {
     case decodedFrames = "decoded_frames"
     case rotation, frames, warnings
   }
 }
 
-/// How far sampling is.
-public enum SamplingProgress: Sendable, Equatable {
-  /// The container's packets are read without being decoded; the part of the file that is behind.
-  case scanning(Double)
-  /// All frames are decoded once to count them, because the packets alone do not tell; frames so far.
-  case counting(Int)
-  /// Frames delivered, of those asked for.
-  case sampling(Int, of: Int)
+/// Hands the wanted frames to the caller, and keeps account of them.
+final class FrameSink {
+  private let onEvent: (FrameEvent<SampledFrame>) throws -> Void
+  private(set) var delivered: [SamplingReport.Frame] = []
+  private var indices: [Int] = []
+
+  init(onEvent: @escaping (FrameEvent<SampledFrame>) throws -> Void) { self.onEvent = onEvent }
+
+  /// Begins with the frames to deliver, by position; again if an earlier beginning proved wrong.
+  func begin(_ indices: [Int]) throws(VideoError) {
+    if !self.indices.isEmpty {
+      delivered = []
+      try send(.restart)
+    }
+    self.indices = indices
+    try send(.begin(frames: indices.count))
+  }
+
+  /// The frame that is due next; nil when all were delivered.
+  var next: Int? { delivered.count < indices.count ? indices[delivered.count] : nil }
+
+  /// Delivers the frame that is due at all its positions.
+  func deliver(_ image: RGBImage, seconds: Double) throws(VideoError) {
+    guard let index = next else { return }
+    var event = FrameEvent.frame(SampledFrame(index: index, seconds: seconds, image: image))
+    while next == index {
+      delivered.append(SamplingReport.Frame(index: index, seconds: seconds, width: image.width, height: image.height))
+      try send(event)
+      event = .repeated
+    }
+  }
+
+  private func send(_ event: FrameEvent<SampledFrame>) throws(VideoError) {
+    do { try onEvent(event) } catch let error as VideoError { throw error } catch { throw .consumerFailed(error) }
+  }
 }

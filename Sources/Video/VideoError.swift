@@ -103,3 +103,12 @@ private func millions(_ width: Int, _ height: Int) -> Int { Int((Double(width) *
 private func rangeText(_ start: Double?, _ end: Double?) -> String {
   "\(start.map(secondsText) ?? "the start") to \(end.map(secondsText) ?? "the end")\(start == nil && end == nil ? "" : " s")"
 }
+
+/// Seconds with three decimals, without Foundation's formatting; for messages and labels.
+func secondsText(_ seconds: Double) -> String {
+  guard seconds.isFinite, abs(seconds) < 1e12 else { return "\(seconds)" }
+  let thousandths = Int((seconds * 1000).rounded())
+  let (whole, rest) = abs(thousandths).quotientAndRemainder(dividingBy: 1000)
+  let digits = String(rest)
+  return (thousandths < 0 ? "-" : "") + "\(whole)." + String(repeating: "0", count: 3 - digits.count) + digits
+}

@@ -22,7 +22,7 @@ import Testing
     let directory = try TemporaryDirectory()
     let model = try VideoLanguageModel(path: convert("clip", bits: 8, to: directory))
     var options = options
-    options.clip = try VisualSource(opening: Golden.clip)
+    options.clip = try MediaInput(opening: Golden.clip)
     let report = try Benchmark.run(model, options: options)
     #expect(
       report.stages.map(\.name) == [
@@ -69,7 +69,7 @@ import Testing
   @Test func decodingIsHeldAgainstNoLimit() throws {
     var options = options
     options.stages = [.decode]
-    options.clip = try VisualSource(opening: Golden.clip)
+    options.clip = try MediaInput(opening: Golden.clip)
     let report = try Benchmark.run(try VideoLanguageModel(path: Golden.path("clip")), options: options)
     #expect(report.limits == nil && report.stages.map(\.name) == ["decode"])
   }

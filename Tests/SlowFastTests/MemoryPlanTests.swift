@@ -63,7 +63,7 @@ import Video
     try ClipSource(path: URL(fileURLWithPath: Golden.directory).deletingLastPathComponent().appending(path: "VideoTests/Data/\(name)").path)
   }
 
-  private func videoSource(_ name: String) throws -> VisualSource {
+  private func videoSource(_ name: String) throws -> MediaInput {
     guard case .visual(let source) = try film(name) else { throw CancellationError() }
     return source
   }
@@ -143,8 +143,9 @@ import Video
     let source = try videoSource("large/v4k.mp4")
     let images = try [nil, 1 << 20].map { memory in
       var images: [RGBImage] = []
-      _ = try source.sample(
-        SamplingRequest(frames: 2), threads: 4, memory: memory, onRestart: { images = [] }, onFrame: { images.append($0.image) })
+      _ = try source.sample(SamplingRequest(frames: 2), threads: 4, memory: memory) {
+        if case .frame(let frame) = $0 { images.append(frame.image) }
+      }
       return images
     }
     #expect(images[0] == images[1] && images[0].count == 2)

@@ -71,10 +71,10 @@ import Video
 
   /// A film that is decoded beside the tower gives what its frames give when they are there already.
   @Test func overlapChangesNothing() throws {
-    let source = try VisualSource(opening: Golden.clip)
+    let source = try MediaInput(opening: Golden.clip)
     var images: [RGBImage] = []
     let request = SamplingRequest(frames: 9)
-    let report = try source.sample(request, onRestart: { images = [] }, onFrame: { images.append($0.image) })
+    let report = try source.sample(request) { if case .frame(let frame) = $0 { images.append(frame.image) } }
     let film = try watch(.visual(source), frames: 9, reuse: nil)
     let still = try watch(.frames(images), frames: 9, reuse: nil)
     #expect(film.statistics.encodedFrames == 9 && film.statistics.decodedFrames == report.decodedFrames)
@@ -105,7 +105,7 @@ import Video
     let directory = try TemporaryDirectory()
     let path = directory.file("letter.mp4")
     try Data(repeating: 7, count: 5000).write(to: URL(fileURLWithPath: path))
-    let source = ClipSource.visual(try VisualSource(path: path))
+    let source = ClipSource.visual(try MediaInput(path: path))
     guard failure({ try Session(model).watch([source], sampling: SamplingRequest(frames: 2)) })?.isA(.invalidClip) == true else {
       Issue.record("expected a video error")
       return

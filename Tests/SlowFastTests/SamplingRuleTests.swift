@@ -27,7 +27,7 @@ import Video
   private func images(_ indices: [Int]) throws -> [RGBImage] {
     guard case .visual(let source) = clip else { return [] }
     var all: [RGBImage] = []
-    _ = try source.sample(SamplingRequest(frames: 40), onRestart: {}, onFrame: { all.append($0.image) })
+    _ = try source.sample(SamplingRequest(frames: 40)) { if case .frame(let frame) = $0 { all.append(frame.image) } }
     return indices.map { all[$0] }
   }
 

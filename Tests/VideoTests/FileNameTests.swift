@@ -44,7 +44,7 @@ import Video
   }
 
   @Test func errorsNameTheByte() {
-    let error = videoError { _ = try VisualSource(path: String(fileName: Array("/none/".utf8) + [0xE9])) }
+    let error = videoError { _ = try MediaInput(path: String(fileName: Array("/none/".utf8) + [0xE9])) }
     #expect(error.map { "\($0)" } == #""/none/\xe9": no such file or directory"#)
   }
 }

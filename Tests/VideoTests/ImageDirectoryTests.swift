@@ -60,7 +60,7 @@ import Video
   }
 
   @Test func withoutImagesTheErrorSaysWhatIsThere() throws {
-    func found() -> String { videoError { _ = try VisualSource(path: directory.path) }.map { "\($0)" } ?? "" }
+    func found() -> String { videoError { _ = try MediaInput(path: directory.path) }.map { "\($0)" } ?? "" }
     let start = "\"\(directory.path)\": no image in this directory"
     #expect(found() == "\(start), which is empty")
     try directory.write("notes.txt", "no image")

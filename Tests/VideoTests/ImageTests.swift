@@ -18,7 +18,7 @@ import Video
   @Test(arguments: images.keys.sorted()) func pixels(_ name: String) throws {
     let expected = try #require(ImageTests.images[name])
     let path = TestClips.path("images/\(name)")
-    #expect(try VisualSource(path: path).kind == .image)
+    #expect(try MediaInput(path: path).kind == .image)
     let sampled = try Sampled(path, SamplingRequest(frames: 1))
     let image = sampled.frames[0].image
     #expect(image.width == expected.width && image.height == expected.height)

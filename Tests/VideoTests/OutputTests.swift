@@ -60,7 +60,7 @@ import Video
     let empty = sheet.image
     for frame in frames {
       let before = sheet.image
-      sheet.add(frame)
+      sheet.add(frame.sampled, at: frame.position)
       #expect(sheet.image != before)
     }
     #expect(sheet.image.width == empty.width && sheet.image.height == empty.height)
@@ -86,7 +86,7 @@ import Video
   @Test func framesOfAnyShape() throws {
     let frames = try Sampled(clip: "two_sizes.ts", 20).frames
     var sheet = try ContactSheet(count: 20, first: frames[0].image)
-    for frame in frames { sheet.add(frame) }
+    for frame in frames { sheet.add(frame.sampled, at: frame.position) }
     #expect(Set(frames.map(\.image.width)) == [64, 80])
   }
 }

@@ -104,7 +104,9 @@ import Video
     var worst: Float = 0
     for frame in 0..<count {
       let bytes = [UInt8](frames.bytes)[frame * height * width * 3..<(frame + 1) * height * width * 3]
-      let found = preprocessing.values(try RGBImage(width: width, height: height, pixels: Array(bytes)))
+      let square = preprocessing.pixels(try RGBImage(width: width, height: height, pixels: Array(bytes)))
+      var found = [Float](repeating: 0, count: square.pixels.count)
+      found.withUnsafeMutableBufferPointer { preprocessing.normalize(square, into: $0) }
       for pixel in 0..<size * size {
         for channel in 0..<3 {
           worst = max(worst, abs(found[pixel * 3 + channel] - expected[(frame * 3 + channel) * size * size + pixel]))

@@ -7,11 +7,11 @@ import Video
 @Suite struct SourceTests {
   @Test func missing() throws {
     let directory = try TemporaryDirectory()
-    guard case .notFound? = videoError({ _ = try VisualSource(path: directory.file("none.mp4")) }) else {
+    guard case .notFound? = videoError({ _ = try MediaInput(path: directory.file("none.mp4")) }) else {
       Issue.record("expected notFound")
       return
     }
-    guard case .notFound? = videoError({ _ = try VisualSource(path: "") }) else {
+    guard case .notFound? = videoError({ _ = try MediaInput(path: "") }) else {
       Issue.record("expected notFound")
       return
     }
@@ -43,14 +43,14 @@ import Video
   @Test func emptyFile() throws {
     let directory = try TemporaryDirectory()
     let path = try directory.write("empty.mp4", [])
-    guard case .empty? = videoError({ _ = try VisualSource(path: path) }) else {
+    guard case .empty? = videoError({ _ = try MediaInput(path: path) }) else {
       Issue.record("expected empty")
       return
     }
   }
 
   @Test func neitherFileNorDirectory() {
-    guard case .notAFile? = videoError({ _ = try VisualSource(path: "/dev/null") }) else {
+    guard case .notAFile? = videoError({ _ = try MediaInput(path: "/dev/null") }) else {
       Issue.record("expected notAFile")
       return
     }
@@ -95,17 +95,16 @@ import Video
   }
 
   @Test func errorsAreOneLineWithoutControlCharacters() {
-    let error = videoError { _ = try VisualSource(path: "/none/\u{1B}[31mred\nline") }
+    let error = videoError { _ = try MediaInput(path: "/none/\u{1B}[31mred\nline") }
     let text = error.map { "\($0)" } ?? ""
     #expect(text.contains("red"))
     #expect(!text.unicodeScalars.contains { $0.value < 32 })
   }
 
   @Test(arguments: ["one_key.mp4", "hidden_vp8.webm", "b_frames.mp4"]) func cancelling(_ name: String) throws {
-    let source = try VisualSource(path: TestClips.path(name))
+    let source = try MediaInput(path: TestClips.path(name))
     // Whenever it comes, it is obeyed at once.
     for limit in [0, 1, 5, 40, 200] {
-      var asked = 0
       let counter = Counter()
       let error = videoError {
         _ = try source.sample(
@@ -113,7 +112,7 @@ import Video
           cancelled: {
             counter.value += 1
             return counter.value > limit
-          }, onRestart: {}, onFrame: { _ in asked += 1 })
+          }, onEvent: { _ in })
       }
       if counter.value > limit {
         guard case .cancelled? = error else {
@@ -128,20 +127,13 @@ import Video
 
   @Test func theCallersErrorComesBack() throws {
     struct Stop: Error {}
-    let source = try VisualSource(path: TestClips.path("b_frames.mp4"))
-    let error = videoError { _ = try source.sample(SamplingRequest(frames: 3), onRestart: {}) { _ in throw Stop() } }
+    let source = try MediaInput(path: TestClips.path("b_frames.mp4"))
+    let error = videoError { _ = try source.sample(SamplingRequest(frames: 3)) { _ in throw Stop() } }
     guard case .consumerFailed(let inner)? = error else {
       Issue.record("expected consumerFailed")
       return
     }
     #expect(inner is Stop)
-  }
-
-  @Test func progressEndsWhole() throws {
-    var last: SamplingProgress?
-    _ = try VisualSource(path: TestClips.path("b_frames.mp4")).sample(
-      SamplingRequest(frames: 6), progress: { last = $0 }, onRestart: {}, onFrame: { _ in })
-    #expect(last == .sampling(6, of: 6))
   }
 
   @Test func reportAsJSON() throws {

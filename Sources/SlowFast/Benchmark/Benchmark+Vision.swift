@@ -18,9 +18,13 @@ extension Benchmark {
       let runs = try measure("decode") { () throws(SlowFastError) in
         images = []
         do throws(VideoError) {
-          _ = try clip.sample(
-            request, threads: threads, cancelled: isCancelled, onRestart: { images = [] },
-            onFrame: { if images.count < kept { images.append($0.image) } })
+          _ = try clip.sample(request, threads: threads, cancelled: isCancelled) { event in
+            switch event {
+            case .frame(let frame): if images.count < kept { images.append(frame.image) }
+            case .restart: images = []
+            case .begin, .repeated: break
+            }
+          }
         } catch { throw SlowFastError(error, path: clip.path) }
       }
       if wants(.decode) { add("decode", runs, units: request.frames, unit: "frames") }

@@ -31,7 +31,7 @@ public struct BenchmarkOptions: Sendable {
   /// Generated tokens of each run.
   public var generatedTokens = 16
   /// For `decode` and `resize`.
-  public var clip: VisualSource?
+  public var clip: MediaInput?
   public var threads: Int?
   /// Which tokens read the slow tokens; nil: as the model says. `all` is the harder one: each generated token reads all slow tokens.
   public var slowAttention: SlowAttention?

@@ -47,7 +47,7 @@ extension ClipSource {
       return "pixels " + images.map { "\($0.width)x\($0.height) \(checksum($0.pixels))" }.joined(separator: " ")
     case .visual(let source):
       switch source.kind {
-      case .film, .image: return "file " + (try fileIdentity(source.path))
+      case .video, .image: return "file " + (try fileIdentity(source.path))
       case .directory(let paths):
         var parts: [String] = []
         for path in paths { parts.append(try fileIdentity(path)) }

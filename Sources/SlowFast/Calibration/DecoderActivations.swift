@@ -48,6 +48,7 @@ final class DecoderActivations {
       case .begin(let frames): encoder = try ClipEncoder(vision, frames: frames, preprocessing: preprocessing, engine: calibrator.engine)
       case .frame(let image): try encoder?.encode(image, times: &times, isCancelled: calibrator.isCancelled)
       case .repeated: encoder?.repeatFrame()
+      case .restart: encoder = nil
       }
     }
     guard let encoder else { throw .video(.noFrames(path: "", reason: "nothing was sampled")) }

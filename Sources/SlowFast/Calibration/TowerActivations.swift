@@ -62,7 +62,7 @@ final class TowerActivations {
         }
         index += 1
       case .repeated: index += 1
-      case .begin:
+      case .begin, .restart:
         index = 0
         maps = []
       }

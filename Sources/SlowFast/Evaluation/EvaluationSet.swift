@@ -109,7 +109,7 @@ extension EvaluationSet {
         fingerprints.append(Array(set.fingerprint.utf8))
       } else {
         // Looks at the first bytes, so that a name mistyped is told at once.
-        _ = try VisualSource(opening: path)
+        _ = try MediaInput(opening: path)
         clips.append(Clip(video: path, path: path, questions: []))
       }
     }

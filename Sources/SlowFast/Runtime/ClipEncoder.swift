@@ -37,8 +37,7 @@ final class ClipEncoder {
   /// The frame that went through the tower last.
   private var lastImage: RGBImage?
 
-  /// What tracing wants to see of each frame: pixels `[imageSize², 3]`, features `[n, C]` and projected `[n, hidden]`.
-  var observer: ((_ pixels: Matrix, _ features: Matrix, _ projected: Matrix) -> Void)?
+  var observer: (any ClipObserver)?
 
   init(
     _ vision: VisionModel, frames: Int, preprocessing: Preprocessing, reuseThreshold: Double? = nil, engine: Engine
@@ -69,7 +68,7 @@ final class ClipEncoder {
     let projected = try times.measure(\.projector) { () throws(SlowFastError) in
       try compute { () throws(ComputeError) in try vision.projector.project(features, on: engine) }
     }
-    observer?(pixels, features, projected)
+    observer?.see(.frame(EncodedFrame(pixels: pixels, features: features, projected: projected)))
     layout.pool(projected, frame: encodedFrames, into: slow)
     encodedFrames += 1
     towerFrames += 1
@@ -78,6 +77,7 @@ final class ClipEncoder {
 
   /// The last frame again: a clip with fewer frames than were asked for repeats some.
   func repeatFrame() {
+    observer?.see(.repeated)
     let size = layout.slowSide * layout.slowSide
     let from = slow[rows: (encodedFrames - 1) * size..<encodedFrames * size]
     slow[rows: encodedFrames * size..<(encodedFrames + 1) * size].copy(from: from)

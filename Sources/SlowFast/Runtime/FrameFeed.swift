@@ -4,7 +4,7 @@ import Video
 /// Where a clip's frames come from.
 public enum ClipSource: Sendable {
   /// A video, an image, or a directory of images.
-  case visual(VisualSource)
+  case visual(MediaInput)
   /// Frames that are there already: all are taken, sampling does not apply.
   case frames([RGBImage])
 
@@ -26,19 +26,10 @@ struct FrameFeed: Sendable {
   /// Bytes that decoding may take.
   var memory: Int?
 
-  enum Event {
-    /// So many frames follow. What came so far, if anything did, is void: the stream proved damaged.
-    case begin(frames: Int)
-    /// `size` × `size` pixels.
-    case frame(RGBImage)
-    /// The same frame as before.
-    case repeated
-  }
-
-  /// Calls `body` for each frame in order. Returns what sampling reports.
+  /// Calls `body` with what happens to the frames, each of `size` × `size` pixels. Returns what sampling reports.
   func forEach(
     times: inout StageTimes, isCancelled: @escaping @Sendable () -> Bool,
-    body: (Event, inout StageTimes) throws(SlowFastError) -> Void
+    body: (FrameEvent<RGBImage>, inout StageTimes) throws(SlowFastError) -> Void
   ) throws(SlowFastError) -> SamplingReport {
     switch source {
     case .frames(let images):
@@ -60,9 +51,7 @@ struct FrameFeed: Sendable {
         let item = times.measure(\.frameWait) { queue.take() }
         do throws(SlowFastError) {
           switch item {
-          case .begin(let frames): try body(.begin(frames: frames), &times)
-          case .frame(let image): try body(.frame(image), &times)
-          case .repeated: try body(.repeated, &times)
+          case .event(let event): try body(event, &times)
           case .end(let result, let decoding):
             times.decode += decoding.decode
             times.resize += decoding.resize
@@ -78,17 +67,16 @@ struct FrameFeed: Sendable {
 
   /// Where the system gives no thread: each frame is decoded when the one before is encoded.
   private func forEachOnThisThread(
-    _ visual: VisualSource, times: inout StageTimes, isCancelled: @escaping @Sendable () -> Bool,
-    body: (Event, inout StageTimes) throws(SlowFastError) -> Void
+    _ visual: MediaInput, times: inout StageTimes, isCancelled: @escaping @Sendable () -> Bool,
+    body: (FrameEvent<RGBImage>, inout StageTimes) throws(SlowFastError) -> Void
   ) throws(SlowFastError) -> SamplingReport {
     var clock = StageTimes.now
     do throws(VideoError) {
       let report = try visual.sample(
-        request(visual), threads: 1, memory: memory, cancelled: isCancelled, onRestart: {},
-        onFrame: { frame in
+        request(visual), threads: 1, memory: memory, cancelled: isCancelled,
+        onEvent: { event in
           times.decode += StageTimes.now - clock
-          if frame.position == 0 { try body(.begin(frames: frame.total), &times) }
-          try body(frame.isRepeat ? .repeated : .frame(times.measure(\.resize) { preprocessing.pixels(frame.image) }), &times)
+          try body(event.map { frame in times.measure(\.resize) { preprocessing.pixels(frame.image) } }, &times)
           clock = StageTimes.now
         })
       times.decode += StageTimes.now - clock
@@ -102,7 +90,7 @@ struct FrameFeed: Sendable {
     }
   }
 
-  private func request(_ visual: VisualSource) -> SamplingRequest {
+  private func request(_ visual: MediaInput) -> SamplingRequest {
     var request = sampling
     request.frames = visual.frameCount(sampling)
     return request
@@ -111,18 +99,17 @@ struct FrameFeed: Sendable {
   /// The decoding thread. It and the codec's threads, which it starts, run only as far ahead as the queue lets them: beside the tower, whose
   /// threads are as many as there are processors already, they wait nearly all the time. The pool's loops lose nothing when a thread has to
   /// stand back for a while.
-  private func decode(_ visual: VisualSource, to queue: FrameQueue, _ isCancelled: @escaping @Sendable () -> Bool) {
+  private func decode(_ visual: MediaInput, to queue: FrameQueue, _ isCancelled: @escaping @Sendable () -> Bool) {
     var times = StageTimes()
     var clock = StageTimes.now
     let result: Result<SamplingReport, SlowFastError>
     do throws(VideoError) {
       let report = try visual.sample(
-        request(visual), threads: threads, memory: memory, cancelled: { isCancelled() || queue.isStopped }, onRestart: {},
-        onFrame: { frame in
+        request(visual), threads: threads, memory: memory, cancelled: { isCancelled() || queue.isStopped },
+        onEvent: { event in
           // Time between frames is the decoder's; waiting for room is nobody's.
           times.decode += StageTimes.now - clock
-          if frame.position == 0 { queue.put(.begin(frames: frame.total)) }
-          queue.put(frame.isRepeat ? .repeated : .frame(times.measure(\.resize) { preprocessing.pixels(frame.image) }))
+          queue.put(.event(event.map { frame in times.measure(\.resize) { preprocessing.pixels(frame.image) } }))
           clock = StageTimes.now
         })
       times.decode += StageTimes.now - clock
@@ -139,13 +126,13 @@ func video<T>(_ body: () throws(VideoError) -> T) throws(SlowFastError) -> T {
   do throws(VideoError) { return try body() } catch { throw SlowFastError(error, path: "") }
 }
 
-extension VisualSource {
+extension MediaInput {
   /// Frames that a sampling gives, at most: an image is a clip of one, and where a rule gives fewer, only decoding tells.
   func frameCount(_ sampling: SamplingRequest) -> Int {
     switch kind {
     case .image: 1
     case .directory(let images) where sampling.rule != .uniform: min(images.count, sampling.frames)
-    case .film, .directory: sampling.frames
+    case .video, .directory: sampling.frames
     }
   }
 }

@@ -4,11 +4,8 @@ import Video
 /// Hands frames from the thread that decodes them to the one that encodes them. Holds a few at most: who is ahead waits.
 final class FrameQueue: @unchecked Sendable {
   enum Item: Sendable {
-    /// So many frames follow; what came before is void.
-    case begin(frames: Int)
-    /// A frame as the model sees it, before its bytes become numbers.
-    case frame(RGBImage)
-    case repeated
+    /// Frames as the model sees them, before their bytes become numbers.
+    case event(FrameEvent<RGBImage>)
     /// Nothing comes after it.
     case end(Result<SamplingReport, SlowFastError>, StageTimes)
   }
@@ -27,7 +24,7 @@ final class FrameQueue: @unchecked Sendable {
   /// Waits for room; what comes after `stop` is dropped.
   func put(_ item: Item) {
     locked {
-      if case .begin = item { items = [] }
+      if case .event(.restart) = item { items = [] }
       while items.count >= Self.capacity && !stopped { condition.wait() }
       if case .end = item { ended = true }
       if !stopped { items.append(item) }

@@ -100,25 +100,27 @@ extension Session {
     var last = range.upperBound
     let feed = FrameFeed(source: source, sampling: sampling, preprocessing: preprocessing, threads: pool.threadCount, memory: decodingLimit)
     let report = try feed.forEach(times: &statistics.times, isCancelled: isCancelled) {
-      (event: FrameFeed.Event, times: inout StageTimes) throws(SlowFastError) in
-      if case .begin(let frames) = event {
-        if clip != nil { observer?.restart() }
+      (event: FrameEvent<RGBImage>, times: inout StageTimes) throws(SlowFastError) in
+      switch event {
+      case .restart:
         clip = nil
+        observer?.see(.restart)
+        return
+      case .begin(let frames):
         let encoder = try ClipEncoder(
           vision, frames: frames, preprocessing: preprocessing, reuseThreshold: observer == nil ? options.reuseStatic : nil, engine: engine)
-        if let observer { encoder.observer = observer.add(pixels:features:projected:) }
+        encoder.observer = observer
         clip = encoder
         last = range.upperBound - source.frameCount(sampling) + frames
+        observer?.see(.begin(frames: frames))
         return
-      }
-      guard let encoder = clip else { return }
-      if case .frame(let image) = event {
+      case .frame(let image):
+        guard let encoder = clip else { return }
         progress(.decoding(frame: range.lowerBound + encoder.encodedFrames + 1, of: last))
         try encoder.encode(image, times: &times, isCancelled: isCancelled)
-      } else {
-        observer?.repeatFrame()
-        encoder.repeatFrame()
+      case .repeated: clip?.repeatFrame()
       }
+      guard let encoder = clip else { return }
       progress(.encoding(frame: range.lowerBound + encoder.encodedFrames, of: last))
     }
     guard let encoder = clip else { throw .video(.noFrames(path: "", reason: "nothing was sampled")) }

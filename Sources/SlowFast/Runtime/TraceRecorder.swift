@@ -1,5 +1,6 @@
 import Architecture
 import Compute
+import Video
 
 /// Collects what the stages show.
 final class TraceRecorder: ClipObserver {
@@ -28,25 +29,24 @@ final class TraceRecorder: ClipObserver {
     }
   }
 
-  func add(pixels: Matrix, features: Matrix, projected: Matrix) {
-    add(pixels: pixels)
-    self.features += features.values
-    self.projected += projected.values
-    featureShape = [features.rows, features.columns]
-    projectedShape = [projected.rows, projected.columns]
-  }
-
-  /// The last frame once more.
-  func repeatFrame() {
-    frames += 1
-    pixels += pixels.suffix(3 * config.imageSize * config.imageSize)
-    features += features.suffix(featureShape.reduce(1, *))
-    projected += projected.suffix(projectedShape.reduce(1, *))
-  }
-
-  func restart() {
-    frames = 0
-    (pixels, features, projected) = ([], [], [])
+  func see(_ event: FrameEvent<EncodedFrame>) {
+    switch event {
+    case .begin: break
+    case .frame(let frame):
+      add(pixels: frame.pixels)
+      features += frame.features.values
+      projected += frame.projected.values
+      featureShape = [frame.features.rows, frame.features.columns]
+      projectedShape = [frame.projected.rows, frame.projected.columns]
+    case .repeated:
+      frames += 1
+      pixels += pixels.suffix(3 * config.imageSize * config.imageSize)
+      features += features.suffix(featureShape.reduce(1, *))
+      projected += projected.suffix(projectedShape.reduce(1, *))
+    case .restart:
+      frames = 0
+      (pixels, features, projected) = ([], [], [])
+    }
   }
 
   func add(layer: Int, _ x: Matrix) {

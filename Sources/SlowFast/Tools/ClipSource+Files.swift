@@ -5,7 +5,7 @@ import Video
 extension ClipSource {
   /// A video, an image or a directory of images.
   public init(path: String) throws(SlowFastError) {
-    self = .visual(try VisualSource(opening: path))
+    self = .visual(try MediaInput(opening: path))
   }
 
   /// A safetensors file whose tensor `frames` is [T,H,W,3] u8.
@@ -24,9 +24,9 @@ extension ClipSource {
   }
 }
 
-extension VisualSource {
+extension MediaInput {
   public init(opening path: String) throws(SlowFastError) {
     if let reason = FileKind(path: path).insteadOfClip(path) { throw .notAClip(path: path, reason: reason) }
-    self = try video { () throws(VideoError) in try VisualSource(path: path) }
+    self = try video { () throws(VideoError) in try MediaInput(path: path) }
   }
 }

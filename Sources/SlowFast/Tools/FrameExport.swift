@@ -19,7 +19,7 @@ public struct FrameExport: Sendable {
 
   /// `progress` gets the frames done, and how many there are.
   public func run(
-    _ source: VisualSource, _ request: SamplingRequest, progress: (Int, Int) -> Void = { _, _ in },
+    _ source: MediaInput, _ request: SamplingRequest, progress: (Int, Int) -> Void = { _, _ in },
     isCancelled: @escaping () -> Bool = { false }
   ) throws(SlowFastError) -> SamplingReport {
     let inputs = source.paths
@@ -39,31 +39,44 @@ public struct FrameExport: Sendable {
       var request = request
       request.frames = source.frameCount(request)
       var contact: ContactSheet?
-      let report = try source.sample(
-        request, cancelled: isCancelled,
-        onRestart: { contact = nil },
-        onFrame: { frame in
-          if let directory { try frame.image.writePNG(to: Self.name(frame, in: directory), replacing: replacing, inputs: inputs) }
-          if sheet != nil, contact == nil { contact = try ContactSheet(count: frame.total, first: frame.image) }
-          contact?.add(frame)
-          progress(frame.position + 1, frame.total)
-        })
+      var last: SampledFrame?
+      var (position, total) = (0, 0)
+      let report = try source.sample(request, cancelled: isCancelled) { event in
+        switch event {
+        case .begin(let frames):
+          total = frames
+          return
+        case .restart:
+          (contact, last, position) = (nil, nil, 0)
+          return
+        case .frame(let frame): last = frame
+        case .repeated: break
+        }
+        guard let frame = last else { return }
+        if let directory {
+          try frame.image.writePNG(to: Self.name(frame, position, in: directory), replacing: replacing, inputs: inputs)
+        }
+        if sheet != nil, contact == nil { contact = try ContactSheet(count: total, first: frame.image) }
+        contact?.add(frame, at: position)
+        position += 1
+        progress(position, total)
+      }
       if let sheet, let contact { try contact.image.write(sheetFormat, to: sheet, replacing: replacing, inputs: inputs) }
       return report
     }
   }
 
   /// `frame-0007-000123.png`: position and index.
-  private static func name(_ frame: SampledFrame, in directory: String) -> String {
+  private static func name(_ frame: SampledFrame, _ position: Int, in directory: String) -> String {
     func padded(_ number: Int, _ width: Int) -> String {
       let digits = String(number)
       return String(repeating: "0", count: max(0, width - digits.count)) + digits
     }
-    return "\(directory)/frame-\(padded(frame.position, 4))-\(padded(frame.index, 6)).png"
+    return "\(directory)/frame-\(padded(position, 4))-\(padded(frame.index, 6)).png"
   }
 }
 
-extension VisualSource {
+extension MediaInput {
   /// The names of the files that it reads.
   var paths: [String] { if case .directory(let images) = kind { images } else { [path] } }
 }

@@ -3,7 +3,7 @@ import CLibAV
 /// An opened media file: its streams, and its packets one after the other.
 final class Container {
   let path: String
-  let input: FileInput
+  private let input: FileInput
   private let io: InputContext
   private let format: UnsafeMutablePointer<AVFormatContext>
 
@@ -84,9 +84,9 @@ final class Container {
       chosen = stream
     } else {
       // The cover picture of a song is a stream of video to libav, but it is not what the file is about.
-      let films = videos.filter { $0.pointee.disposition & AV_DISPOSITION_ATTACHED_PIC == 0 }
+      let pictured = videos.filter { $0.pointee.disposition & AV_DISPOSITION_ATTACHED_PIC == 0 }
       let best = av_find_best_stream(format, AVMEDIA_TYPE_VIDEO, -1, -1, nil, 0)
-      guard let stream = films.first(where: { $0.pointee.index == best }) ?? films.first else {
+      guard let stream = pictured.first(where: { $0.pointee.index == best }) ?? pictured.first else {
         throw .noVideoStream(path: path, found: contents)
       }
       chosen = stream
@@ -128,12 +128,153 @@ final class Container {
 }
 
 extension UnsafeMutablePointer<AVStream> {
-  /// Text files are films to libav's decoders of terminal art; not here.
+  /// Text files are videos to libav's decoders of terminal art; not here.
   fileprivate var isVideo: Bool {
     guard pointee.codecpar.pointee.codec_type == AVMEDIA_TYPE_VIDEO else { return false }
     switch pointee.codecpar.pointee.codec_id {
     case AV_CODEC_ID_ANSI, AV_CODEC_ID_BINTEXT, AV_CODEC_ID_XBIN, AV_CODEC_ID_IDF: return false
     default: return true
     }
+  }
+}
+
+/// The formats that a clip may have: containers that hold their streams themselves, by libav's names.
+///
+/// Everything else is refused whatever its name says: lists that lead to other files or addresses (concat, SDP, HLS, DASH, IMF, numbered
+/// pictures), devices, scripts, text.
+enum ContainerFormats {
+  private static let videos =
+    "3dostr,3g2,3gp,4xm,anm,apng,asf,asf_o,av1,avi,avs,avs2,avs3,bethsoftvid,bfi,bink,bmv,c93,cavsvideo,cdg,cdxl,cine,dfa,dhav,dirac,dnxhd,"
+    + "dsicin,dv,dxa,ea,evc,film_cpk,filmstrip,fits,flic,flv,frm,fsb,gdv,gif,gxf,h261,h263,h264,hevc,hnm,idcin,iff,ifv,ingenient,ipmovie,ipu,iv8,ivf,"
+    + "ivr,jv,kux,live_flv,lmlm4,luodat,lvf,lxf,m4v,matroska,mcc,mjpeg,mjpeg_2000,mj2,mlv,mm,mods,moflex,mov,mp4,mpeg,mpegts,mpegvideo,"
+    + "mtv,mv,mvi,mxf,mxg,nsv,nut,nuv,obu,ogg,paf,pmp,pva,r3d,rl2,rm,roq,rpl,sdr2,ser,sga,siff,smjpeg,smk,smush,swf,thp,tmv,ty,vc1,"
+    + "vc1test,vividas,vivo,vmd,vvc,wc3movie,webm,wsvqa,wtv,wv,xmv,yop,yuv4mpegpipe"
+  /// One picture, or several one after the other.
+  private static let pictures =
+    "bmp_pipe,dds_pipe,dpx_pipe,exr_pipe,gem_pipe,gif_pipe,hdr_pipe,ico,j2k_pipe,jpeg_pipe,jpegls_pipe,jpegxl_anim,jpegxl_pipe,pam_pipe,"
+    + "pbm_pipe,pcx_pipe,pfm_pipe,pgm_pipe,pgmyuv_pipe,pgx_pipe,phm_pipe,photocd_pipe,pictor_pipe,png_pipe,ppm_pipe,psd_pipe,qdraw_pipe,"
+    + "qoi_pipe,sgi_pipe,sunrast_pipe,tiff_pipe,webp_pipe,xbm_pipe,xpm_pipe,xwd_pipe"
+  /// Without a video in them, which is then what is said of them.
+  private static let sounds = "aac,ac3,aiff,amr,ape,au,caf,dts,eac3,flac,m4a,mp3,mpc,mpc8,tta,w64,wav"
+
+  static let allowed = [videos, pictures, sounds].joined(separator: ",")
+
+  /// What is told of those that name other files.
+  private static let lists = "concat,dash,hls,imf,rtp,rtsp,sdp,vobsub,webm_dash_manifest"
+
+  /// Why the format is none for a clip; nil if it is one.
+  static func objection(to format: UnsafePointer<AVInputFormat>) -> String? {
+    guard let name = format.pointee.name else { return "a format without a name" }
+    let comma = CChar(44)
+    if av_match_list(name, allowed, comma) > 0 { return nil }
+    let text = String(cString: name)
+    return av_match_list(name, lists, comma) > 0
+      ? "a list that leads to other files (\(text)); these are not opened" : "a file of the format \(text)"
+  }
+}
+
+/// What a container says of one of its video streams. Valid as long as the container.
+struct VideoStream {
+  let index: Int
+  let parameters: UnsafeMutablePointer<AVCodecParameters>
+  let timeBase: AVRational
+  /// The container's number of frames, or zero; not to be relied on.
+  let promisedFrames: Int
+  let orientation: Orientation
+  /// Over the whole stream, as its container or libav makes it out.
+  let averageRate: FrameRate
+  /// Frames a second, for streams without times.
+  private let rate: Double
+  /// The container's first moment, in seconds: players show it as zero.
+  private let origin: Double
+
+  init(_ stream: UnsafeMutablePointer<AVStream>, format: UnsafeMutablePointer<AVFormatContext>) {
+    index = Int(stream.pointee.index)
+    parameters = stream.pointee.codecpar
+    timeBase = stream.pointee.time_base
+    // Of an MP4 file that is the number of samples; an edit list may leave some of them out, which the index then has not.
+    let entries = lav_is_mov(format) != 0 ? Int(avformat_index_get_entries_count(stream)) : 0
+    let frames = max(0, Int(stream.pointee.nb_frames))
+    promisedFrames = entries > 0 ? min(frames, entries) : frames
+    orientation = Orientation(displayMatrix: lav_display_matrix(stream))
+    let guessed = av_guess_frame_rate(format, stream, nil)
+    rate = guessed.num > 0 && guessed.den > 0 ? Double(guessed.num) / Double(guessed.den) : 25
+    let average = stream.pointee.avg_frame_rate
+    averageRate =
+      if average.num > 0, average.den > 0 {
+        FrameRate(numerator: Int(average.num), denominator: Int(average.den))
+      } else if guessed.num > 0, guessed.den > 0 {
+        FrameRate(numerator: Int(guessed.num), denominator: Int(guessed.den))
+      } else {
+        FrameRate(numerator: 25, denominator: 1)
+      }
+    let start = format.pointee.start_time
+    origin = start == lav_no_timestamp ? 0 : Double(start) / Double(AV_TIME_BASE)
+  }
+
+  var codecName: String { String(cString: avcodec_get_name(parameters.pointee.codec_id)) }
+
+  /// Seconds from the clip's start. A frame without a time stands where a constant rate puts it.
+  func seconds(_ timestamp: Int64, index: Int) -> Double {
+    guard timestamp != lav_no_timestamp, timeBase.den > 0 else { return Double(index) / rate }
+    return Double(timestamp) * Double(timeBase.num) / Double(timeBase.den) - origin
+  }
+
+  /// A few pictures as decoded, roughly; at most what a picture of the largest size takes.
+  var pictureBytes: Int { min(pixelCount(frames: 1) ?? 0, Int(LibAV.pixelLimit)) * 4 }
+
+  /// Of so many frames in all; nil beyond any number that matters.
+  func pixelCount(frames: Int) -> Int? {
+    let (area, overflow) = Int(parameters.pointee.width).multipliedReportingOverflow(by: Int(parameters.pointee.height))
+    let (all, overflowToo) = area.multipliedReportingOverflow(by: frames)
+    return overflow || overflowToo || area <= 0 ? nil : all
+  }
+
+  /// The container's own setting-up bytes for the decoder.
+  var setup: UnsafeBufferPointer<UInt8> {
+    UnsafeBufferPointer(start: parameters.pointee.extradata, count: max(0, Int(parameters.pointee.extradata_size)))
+  }
+}
+
+/// What a Matroska or WebM file says of its own length. libav reads one that was cut off up to its end and says nothing.
+package enum MatroskaLength {
+  /// Bytes that its one segment promises and that are not there. nil for another format, or for a segment of unknown length, as live streams have.
+  /// `head` are the file's first bytes.
+  package static func missing(_ head: [UInt8], byteCount: Int) -> Int? {
+    var bytes = head[...]
+    guard let (first, headerLength) = element(&bytes), first == 0x1A45_DFA3, let headerLength, headerLength <= bytes.count else {
+      return nil
+    }
+    bytes = bytes.dropFirst(headerLength)
+    while let (identifier, length) = element(&bytes) {
+      guard let length else { return nil }
+      if identifier == 0x1853_8067 {
+        let (end, overflow) = bytes.startIndex.addingReportingOverflow(length)
+        return overflow || end > byteCount ? max(1, (overflow ? Int.max : end) - byteCount) : nil
+      }
+      guard length <= bytes.count else { return nil }
+      bytes = bytes.dropFirst(length)
+    }
+    return nil
+  }
+
+  /// An element's identifier and length; no length where it is unknown. Numbers of one to eight bytes whose leading zeros tell how many.
+  private static func element(_ bytes: inout ArraySlice<UInt8>) -> (identifier: Int, length: Int?)? {
+    guard let identifier = number(&bytes, keepsMarker: true, longest: 4), let length = number(&bytes, keepsMarker: false, longest: 8) else {
+      return nil
+    }
+    let isUnknown = length.value == (1 << (7 * length.bytes)) - 1
+    return (identifier.value, isUnknown ? nil : length.value)
+  }
+
+  private static func number(_ bytes: inout ArraySlice<UInt8>, keepsMarker: Bool, longest: Int) -> (value: Int, bytes: Int)? {
+    guard let first = bytes.first else { return nil }
+    let count = first.leadingZeroBitCount + 1
+    guard count <= longest, bytes.count >= count else { return nil }
+    let marker = 0x80 >> (count - 1)
+    var value = keepsMarker ? Int(first) : Int(first) & (marker - 1)
+    for byte in bytes.dropFirst().prefix(count - 1) { value = value << 8 | Int(byte) }
+    bytes = bytes.dropFirst(count)
+    return (value, count)
   }
 }

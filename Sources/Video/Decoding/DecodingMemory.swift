@@ -2,18 +2,18 @@ import CLibAV
 
 /// The memory that decoding a clip takes, until its pictures are resized: an upper bound, which codecs that keep few earlier pictures do not
 /// reach.
-public struct DecodingMemory: Sendable, Equatable {
+package struct DecodingMemory: Sendable, Equatable {
   /// With one thread.
-  public var bytes: Int
+  package var bytes: Int
   /// What each further thread of the decoder adds.
-  public var bytesPerThread: Int
+  package var bytesPerThread: Int
 
-  public init(bytes: Int, bytesPerThread: Int) { (self.bytes, self.bytesPerThread) = (bytes, bytesPerThread) }
+  package init(bytes: Int, bytesPerThread: Int) { (self.bytes, self.bytesPerThread) = (bytes, bytesPerThread) }
 
-  public func bytes(threads: Int) -> Int { bytes + max(0, threads - 1) * bytesPerThread }
+  package func bytes(threads: Int) -> Int { bytes + max(0, threads - 1) * bytesPerThread }
 
   /// Threads, at most `threads` and at least one, with which decoding stays within `limit` bytes.
-  public func threads(_ threads: Int, within limit: Int) -> Int {
+  package func threads(_ threads: Int, within limit: Int) -> Int {
     bytesPerThread > 0 ? min(threads, 1 + max(0, limit - bytes) / bytesPerThread) : 1
   }
 
@@ -94,11 +94,11 @@ extension DecodingMemory {
   }
 }
 
-extension VisualSource {
+extension MediaInput {
   /// What decoding takes at most; the file is opened and its pictures' size and format looked up.
   package func decodingMemory() throws(VideoError) -> DecodingMemory {
     switch kind {
-    case .film:
+    case .video:
       let container = try Container(path: path, cancelled: { false })
       return DecodingMemory(try container.select(nil))
     case .image: return try StillImage.decodingMemory(of: path)

@@ -53,9 +53,6 @@ final class FileInput {
 
   deinit { close(descriptor) }
 
-  /// The part of the file that is behind; 0 … 1.
-  var fraction: Double { min(1, Double(offset) / Double(size)) }
-
   /// Up to `count` bytes from where the last call ended; libav's codes for end and failure.
   fileprivate func read(_ target: UnsafeMutablePointer<UInt8>, _ count: Int32) -> Int32 {
     if cancelled() { return lav_error_exit }

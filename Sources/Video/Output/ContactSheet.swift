@@ -8,7 +8,8 @@ package struct ContactSheet {
   private let cellWidth: Int
   private let cellHeight: Int
   private var pixels: [UInt8]
-  private var lastThumbnail: RGBImage?
+  /// The last frame's index and thumbnail: it may come again.
+  private var last: (index: Int, thumbnail: RGBImage)?
 
   private static let gap = 6
   private static let labelScale = 2
@@ -47,14 +48,13 @@ package struct ContactSheet {
 
   private var width: Int { columns * (cellWidth + ContactSheet.gap) + ContactSheet.gap }
 
-  /// Puts a frame at its position; positions beyond the sheet's count are left out.
-  package mutating func add(_ frame: SampledFrame) {
-    guard frame.position < columns * rows else { return }
-    let thumbnail: RGBImage
-    if frame.isRepeat, let lastThumbnail { thumbnail = lastThumbnail } else { thumbnail = self.thumbnail(frame.image) }
-    lastThumbnail = thumbnail
-    let left = ContactSheet.gap + (frame.position % columns) * (cellWidth + ContactSheet.gap)
-    let top = ContactSheet.gap + (frame.position / columns) * (cellHeight + ContactSheet.labelHeight + ContactSheet.gap)
+  /// Puts a frame at a position; positions beyond the sheet's count are left out.
+  package mutating func add(_ frame: SampledFrame, at position: Int) {
+    guard position < columns * rows else { return }
+    let thumbnail = if let last, last.index == frame.index { last.thumbnail } else { self.thumbnail(frame.image) }
+    last = (frame.index, thumbnail)
+    let left = ContactSheet.gap + (position % columns) * (cellWidth + ContactSheet.gap)
+    let top = ContactSheet.gap + (position / columns) * (cellHeight + ContactSheet.labelHeight + ContactSheet.gap)
     draw(thumbnail, left + (cellWidth - thumbnail.width) / 2, top + (cellHeight - thumbnail.height) / 2)
     draw(label: frame, left, top + cellHeight + ContactSheet.labelScale)
   }
@@ -100,4 +100,32 @@ package struct ContactSheet {
       }
     }
   }
+}
+
+/// Glyphs of 5 × 7 points for an index and a time: digits and a few signs.
+enum BitmapFont {
+  static let width = 5
+  static let height = 7
+
+  /// Seven rows, the leftmost point the highest of five bits; nil for a sign that has no glyph.
+  static func rows(_ character: Character) -> [UInt8]? { glyphs[character] }
+
+  private static let glyphs: [Character: [UInt8]] = [
+    "0": [0b01110, 0b10001, 0b10011, 0b10101, 0b11001, 0b10001, 0b01110],
+    "1": [0b00100, 0b01100, 0b00100, 0b00100, 0b00100, 0b00100, 0b01110],
+    "2": [0b01110, 0b10001, 0b00001, 0b00010, 0b00100, 0b01000, 0b11111],
+    "3": [0b11111, 0b00010, 0b00100, 0b00010, 0b00001, 0b10001, 0b01110],
+    "4": [0b00010, 0b00110, 0b01010, 0b10010, 0b11111, 0b00010, 0b00010],
+    "5": [0b11111, 0b10000, 0b11110, 0b00001, 0b00001, 0b10001, 0b01110],
+    "6": [0b00110, 0b01000, 0b10000, 0b11110, 0b10001, 0b10001, 0b01110],
+    "7": [0b11111, 0b00001, 0b00010, 0b00100, 0b01000, 0b01000, 0b01000],
+    "8": [0b01110, 0b10001, 0b10001, 0b01110, 0b10001, 0b10001, 0b01110],
+    "9": [0b01110, 0b10001, 0b10001, 0b01111, 0b00001, 0b00010, 0b01100],
+    "#": [0b01010, 0b01010, 0b11111, 0b01010, 0b11111, 0b01010, 0b01010],
+    ":": [0b00000, 0b01100, 0b01100, 0b00000, 0b01100, 0b01100, 0b00000],
+    ".": [0b00000, 0b00000, 0b00000, 0b00000, 0b00000, 0b01100, 0b01100],
+    "-": [0b00000, 0b00000, 0b00000, 0b11111, 0b00000, 0b00000, 0b00000],
+    "s": [0b00000, 0b00000, 0b01110, 0b10000, 0b01110, 0b00001, 0b11110],
+    " ": [0, 0, 0, 0, 0, 0, 0],
+  ]
 }

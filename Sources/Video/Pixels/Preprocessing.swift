@@ -45,13 +45,4 @@ package struct Preprocessing: Sendable {
       }
     }
   }
-
-  /// Frame to numbers in one step: size × size × 3, channels last.
-  package func values(_ image: RGBImage) -> [Float] {
-    let square = pixels(image)
-    return [Float](unsafeUninitializedCapacity: square.pixels.count) { target, count in
-      normalize(square, into: target)
-      count = square.pixels.count
-    }
-  }
 }

@@ -7,7 +7,7 @@ struct CountingSampler {
   let request: SamplingRequest
   let limits: DecoderLimits
   let threading: Decoder.Threading
-  let delivery: Delivery
+  let sink: FrameSink
   let cancelled: () -> Bool
 
   func run() throws(AttemptFailure) -> AttemptResult {
@@ -17,10 +17,10 @@ struct CountingSampler {
       guard !times.isEmpty else { throw .noFrames(path: path, reason: damage.first ?? damage.end ?? "the stream is empty") }
       return try request.indices(of: times.count, reader.stream.averageRate, path: path) { reader.stream.seconds(times[$0], index: $0) }
     }
-    try AttemptFailure.passing { () throws(VideoError) in try delivery.begin(indices) }
+    try AttemptFailure.passing { () throws(VideoError) in try sink.begin(indices) }
     let converter = FrameConverter(path: path)
     var index = 0
-    while let wanted = delivery.next {
+    while let wanted = sink.next {
       let isThere = try reader.next()
       try AttemptFailure.passing { () throws(VideoError) in
         guard isThere, reader.frame.time == times[index] else {
@@ -30,12 +30,12 @@ struct CountingSampler {
         }
         guard index == wanted else { return }
         let image = reader.stream.orientation.upright(try converter.image(reader.frame))
-        try delivery.deliver(image, seconds: reader.stream.seconds(times[index], index: index))
+        try sink.deliver(image, seconds: reader.stream.seconds(times[index], index: index))
       }
       index += 1
     }
     let warnings = damage.warnings(decoded: times.count, promised: reader.stream.promisedFrames)
-    return AttemptResult(decodedFrames: times.count, warnings: warnings + converter.warnings)
+    return AttemptResult(decodedFrames: times.count, warnings: warnings + converter.warnings, isCounted: true)
   }
 
   private func open() throws(AttemptFailure) -> FrameReader {
@@ -48,11 +48,134 @@ struct CountingSampler {
   private func count() throws(AttemptFailure) -> ([Int64], StreamDamage) {
     let reader = try open()
     var times: [Int64] = []
-    delivery.report(.counting(0))
-    while try reader.next() {
-      times.append(reader.frame.time)
-      if times.count % 32 == 0 { delivery.report(.counting(times.count)) }
-    }
+    while try reader.next() { times.append(reader.frame.time) }
     return (times, reader.damage)
+  }
+}
+
+/// Decodes a stream from its beginning, frame after frame in the order of presentation.
+///
+/// With `Decoder.Threading.frames` any damage ends it with `distrust`. With `.slices` damage is lived with: what libav can conceal is
+/// used; at a packet that it refuses the decoder is emptied, with the frames that it still held, and goes on at the next key frame,
+/// since all until then is predicted from what is lost.
+final class FrameReader {
+  let stream: VideoStream
+  /// The frame that `next` found.
+  let frame: Frame
+  private(set) var damage = StreamDamage()
+
+  private let container: Container
+  private let decoder: Decoder
+  private let packet: Packet
+  private let toleratesDamage: Bool
+  private var isAtEnd = false
+  private var waitsForKey = false
+  /// Times of frames that an edit list hides. libav leaves them out itself, but FFmpeg 5 not those of AV1.
+  private var hiddenTimes: Set<Int64> = []
+
+  init(
+    _ path: String, stream: Int?, limits: DecoderLimits, threading: Decoder.Threading, cancelled: @escaping () -> Bool
+  ) throws(VideoError) {
+    container = try Container(path: path, cancelled: cancelled)
+    self.stream = try container.select(stream)
+    decoder = try Decoder(self.stream, path: path, limits: limits, threading: threading)
+    packet = try Packet()
+    frame = try Frame()
+    toleratesDamage = threading == .slices
+  }
+
+  /// Whether there is another frame.
+  func next() throws(AttemptFailure) -> Bool {
+    while true {
+      switch decoder.receive(frame) {
+      case .frame:
+        if hiddenTimes.contains(frame.pts) { continue }
+        if frame.isCorrupt { try note(.concealed) }
+        return true
+      case .needsPacket: try feed()
+      case .end: return false
+      case .failed(let code):
+        try note(.refused(code, at: packet.pts))
+        recover()
+      }
+    }
+  }
+
+  private func feed() throws(AttemptFailure) {
+    let reading = try AttemptFailure.passing { () throws(VideoError) in
+      isAtEnd ? .end : try container.read(stream, into: packet)
+    }
+    switch reading {
+    case .packet:
+      if waitsForKey, !packet.isKey { return }
+      waitsForKey = false
+      if packet.isDiscarded {
+        damage.hidden += 1
+        if stream.parameters.pointee.codec_id == AV_CODEC_ID_AV1 { hiddenTimes.insert(packet.pts) }
+      }
+      let code = decoder.send(packet)
+      guard code < 0 else { return }
+      try note(.refused(code, at: packet.pts))
+      recover()
+    case .broken(let code):
+      try note(.cut(code))
+      fallthrough
+    case .end:
+      isAtEnd = true
+      // After damage there is nothing in the decoder that could still come out.
+      _ = decoder.send(nil)
+    }
+  }
+
+  private func recover() {
+    decoder.flush()
+    waitsForKey = true
+  }
+
+  private enum Event {
+    case concealed
+    case refused(Int32, at: Int64)
+    case cut(Int32)
+  }
+
+  private func note(_ event: Event) throws(AttemptFailure) {
+    guard toleratesDamage else { throw .distrust("damage") }
+    switch event {
+    case .concealed: damage.concealed += 1
+    case .refused(let code, let time):
+      // Decoders call it invalid data when they get no memory for a picture.
+      try AttemptFailure.passing { () throws(VideoError) in try LibAV.reserve(stream.pictureBytes) }
+      damage.refused += 1
+      guard damage.first == nil else { return }
+      let place = time == lav_no_timestamp ? "" : ", at \(secondsText(stream.seconds(time, index: 0))) s"
+      damage.first = LibAV.text(code) + place
+    case .cut(let code): damage.end = LibAV.text(code)
+    }
+  }
+}
+
+/// What was wrong with a stream, and how often.
+struct StreamDamage {
+  /// Frames that are not shown, for an edit list begins behind them or ends before.
+  var hidden = 0
+  /// Packets that the decoder refused.
+  var refused = 0
+  /// The first refusal, in words.
+  var first: String?
+  /// Frames of which libav had to make up a part.
+  var concealed = 0
+  /// Why the file could not be read to its end.
+  var end: String?
+
+  func warnings(decoded: Int, promised: Int) -> [String] {
+    var warnings: [String] = []
+    if let first {
+      let packets = refused == 1 ? "1 packet does" : "\(refused) packets do"
+      warnings.append("damaged: \(packets) not decode (\(first)); frames from there to the next key frame are left out")
+    }
+    if concealed > 0 { warnings.append("damaged: parts of \(concealed) frame\(concealed == 1 ? " are" : "s are") made up by the decoder") }
+    if let end { warnings.append("damaged: the file cannot be read to its end (\(end))") }
+    if promised - hidden > decoded { warnings.append("the header promises \(promised) frames, \(decoded) decode") }
+    return warnings
   }
 }

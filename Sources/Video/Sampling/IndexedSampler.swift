@@ -9,7 +9,7 @@ struct IndexedSampler {
   private let stream: VideoStream
   private let index: PacketIndex
   private let converter: FrameConverter
-  private let delivery: Delivery
+  private let sink: FrameSink
   private let decoder: Decoder
   private let frame: Frame
   private let path: String
@@ -33,12 +33,12 @@ struct IndexedSampler {
 
   /// `shortClip`: pixels in all up to which every frame is decoded.
   init(
-    _ container: Container, _ stream: VideoStream, _ index: PacketIndex, limits: DecoderLimits, shortClip: Int, delivery: Delivery
+    _ container: Container, _ stream: VideoStream, _ index: PacketIndex, limits: DecoderLimits, shortClip: Int, sink: FrameSink
   ) throws(VideoError) {
     self.stream = stream
     self.index = index
     converter = FrameConverter(path: container.path)
-    self.delivery = delivery
+    self.sink = sink
     path = container.path
     reader = try IndexedReader(container, stream, index)
     decoder = try Decoder(stream, path: container.path, limits: limits, threading: .frames)
@@ -50,7 +50,7 @@ struct IndexedSampler {
     let indices = try AttemptFailure.passing { () throws(VideoError) in
       try request.indices(of: index.frameCount, stream.averageRate, path: path) { seconds(of: $0) }
     }
-    try AttemptFailure.passing { () throws(VideoError) in try delivery.begin(indices) }
+    try AttemptFailure.passing { () throws(VideoError) in try sink.begin(indices) }
     let wanted = Set(indices)
     let targets = wanted.sorted()
     for (number, target) in targets.enumerated() {
@@ -58,7 +58,7 @@ struct IndexedSampler {
       try decode(target, wanted: wanted, next: number + 1 < targets.count ? targets[number + 1] : nil)
     }
     if decodesAll { try decodeRest() }
-    return AttemptResult(decodedFrames: index.frameCount, warnings: converter.warnings)
+    return AttemptResult(decodedFrames: index.frameCount, warnings: converter.warnings, isCounted: false)
   }
 
   private func seconds(of place: Int) -> Double { stream.seconds(index.pts[index.shown[place]], index: place) }
@@ -87,7 +87,7 @@ struct IndexedSampler {
 
   /// Decodes until `target` was delivered. When a jump follows, no packet beyond the target's is read: the decoder is emptied instead.
   private mutating func decode(_ target: Int, wanted: Set<Int>, next: Int?) throws(AttemptFailure) {
-    while delivery.next == target {
+    while sink.next == target {
       switch decoder.receive(frame) {
       case .frame: try take(target)
       case .needsPacket:
@@ -152,12 +152,63 @@ struct IndexedSampler {
     if place == target {
       try AttemptFailure.passing { () throws(VideoError) in
         let image = stream.orientation.upright(try converter.image(frame))
-        try delivery.deliver(image, seconds: seconds(of: place))
+        try sink.deliver(image, seconds: seconds(of: place))
       }
     }
   }
 
   private func check(_ code: Int32) throws(AttemptFailure) {
     if code < 0 { throw .distrust(LibAV.text(code)) }
+  }
+}
+
+/// Reads the packets of an index again, from any of those that decoding can begin with.
+struct IndexedReader {
+  let packet: Packet
+  private let container: Container
+  private let stream: VideoStream
+  private let index: PacketIndex
+  /// The packet was reached by a jump and not asked for yet.
+  private var isAtHand = false
+
+  init(_ container: Container, _ stream: VideoStream, _ index: PacketIndex) throws(VideoError) {
+    self.container = container
+    self.stream = stream
+    self.index = index
+    packet = try Packet()
+  }
+
+  /// Makes `start`, one of the index's starts, the next packet. False if the container cannot be brought there.
+  mutating func seek(to start: Int) throws(VideoError) -> Bool {
+    // Containers differ in whether they search by the one time or the other; some arrive later than asked for.
+    var times = [index.pts[start]]
+    let dts = index.dts[start]
+    if dts != lav_no_timestamp, dts < index.pts[start] { times.append(dts) }
+    if let earlier = index.start(before: start) { times.append(index.pts[earlier]) }
+    for time in times where container.seek(stream, to: time) {
+      if try skip(to: start) { return true }
+    }
+    return false
+  }
+
+  /// Reads the packet `here`, the one after the last. False if the container gives another.
+  mutating func read(_ here: Int) throws(VideoError) -> Bool {
+    if isAtHand {
+      isAtHand = false
+      return true
+    }
+    return try container.read(stream, into: packet) == .packet && packet.pts == index.pts[here]
+  }
+
+  /// Drops packets until `start` is at hand; false if the container stands behind it already.
+  private mutating func skip(to start: Int) throws(VideoError) -> Bool {
+    isAtHand = false
+    guard try container.read(stream, into: packet) == .packet, var here = index.packet(at: packet.pts), here <= start else { return false }
+    while here < start {
+      guard try container.read(stream, into: packet) == .packet else { return false }
+      here += 1
+    }
+    isAtHand = packet.pts == index.pts[start]
+    return isAtHand
   }
 }

@@ -37,9 +37,7 @@ struct PacketIndex {
   func isDisposable(_ packet: Int) -> Bool { marks[packet].contains(.isDisposable) }
 
   /// Reads `container` from where it is to its end.
-  init(
-    _ container: Container, _ stream: VideoStream, progress: (SamplingProgress) -> Void
-  ) throws(VideoError) {
+  init(_ container: Container, _ stream: VideoStream) throws(VideoError) {
     var inspector = PacketInspector(stream)
     let packet = try Packet()
     var reading = Container.Reading.packet
@@ -47,7 +45,6 @@ struct PacketIndex {
       reading = try container.read(stream, into: packet)
       guard reading == .packet else { break }
       append(packet, inspector.inspect(packet), promised: stream.promisedFrames)
-      if packetCount % 256 == 0 { progress(.scanning(container.input.fraction)) }
     }
     if case .broken(let code) = reading { doubt(.damaged("the file cannot be read to its end: \(LibAV.text(code))")) }
     if stream.promisedFrames > packetCount {
@@ -139,4 +136,17 @@ extension Array {
     }
     return low
   }
+}
+
+/// What a packet's bytes promise, without decoding it.
+enum PacketFinding: Equatable {
+  /// Exactly one picture that will be shown. `isStart`: decoding can begin with it, and everything shown after it comes out exactly;
+  /// `isDisposable`: no other picture is predicted from it.
+  case picture(isStart: Bool, isDisposable: Bool)
+  /// Decoded, never shown.
+  case hidden
+  /// It may be in order, but how many pictures come of it only decoding tells.
+  case uncertain(String)
+  /// Its parts do not fit into it.
+  case damaged
 }

@@ -60,7 +60,7 @@ struct BenchCommand: ParsableCommand {
     options.slowAttention = slowAttention
     options.threads = threads
     try options.validate()
-    options.clip = try clip.map { try VisualSource(opening: $0) }
+    options.clip = try clip.map { try MediaInput(opening: $0) }
     let line = ProgressLine(display.style)
     let report = try Benchmark.run(
       try VideoLanguageModel(path: model), options: options, progress: { line.show("timing \($0)") },

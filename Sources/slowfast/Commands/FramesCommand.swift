@@ -43,7 +43,7 @@ struct FramesCommand: ParsableCommand {
   func run() throws {
     let progress = ProgressLine(display.style)
     let report = try FrameExport(directory: output, sheet: sheet, replacing: force).run(
-      try VisualSource(opening: video), SamplingRequest(frames: frames, rule: rule.rule, start: start, end: end, stream: stream),
+      try MediaInput(opening: video), SamplingRequest(frames: frames, rule: rule.rule, start: start, end: end, stream: stream),
       progress: { progress.line("decoding", $0, $1, "frame \($0) of \($1)") }, isCancelled: { Interrupt.isRequested })
     if json { return try Display.printJSON(report) }
     for frame in report.frames { try Display.print("\(frame.index)\t\(Display.fixed(frame.seconds, 3)) s\t\(frame.width)×\(frame.height)") }

@@ -31,29 +31,48 @@ enum TestClips {
 
 /// All that one sampling gives.
 struct Sampled {
-  var frames: [SampledFrame] = []
+  /// A frame at one of its positions.
+  struct Frame {
+    let position: Int
+    let sampled: SampledFrame
+    let isRepeat: Bool
+    var index: Int { sampled.index }
+    var seconds: Double { sampled.seconds }
+    var image: RGBImage { sampled.image }
+  }
+  var frames: [Frame] = []
+  /// As the last beginning promised.
+  var total = 0
   var restarts = 0
-  /// All frames were decoded once more, because the packets do not tell how many there are.
-  var isCounted = false
   var report: SamplingReport
+  var isCounted: Bool { report.isCounted }
 
   /// `jumps`: also a short clip is not decoded whole.
   init(_ path: String, _ request: SamplingRequest, threads: Int? = 2, jumps: Bool = false) throws {
-    var frames: [SampledFrame] = []
+    var frames: [Frame] = []
+    var total: Int?
     var restarts = 0
-    var isCounted = false
-    var source = try VisualSource(path: path)
+    var source = try MediaInput(path: path)
     if jumps { source.shortClip = 0 }
-    report = try source.sample(
-      request, threads: threads,
-      progress: { if case .counting = $0 { isCounted = true } },
-      onRestart: {
+    report = try source.sample(request, threads: threads) { event in
+      switch event {
+      case .begin(let count):
+        #expect(total == nil)
+        total = count
+      case .frame(let frame):
+        frames.append(Frame(position: frames.count, sampled: frame, isRepeat: false))
+      case .repeated:
+        let last = try #require(frames.last)
+        frames.append(Frame(position: frames.count, sampled: last.sampled, isRepeat: true))
+      case .restart:
         restarts += 1
-        frames = []
-      }, onFrame: { frames.append($0) })
+        (frames, total) = ([], nil)
+      }
+    }
+    #expect(total == frames.count)
     self.frames = frames
+    self.total = total ?? 0
     self.restarts = restarts
-    self.isCounted = isCounted
   }
 
   init(clip: String, _ frames: Int, start: Double? = nil, end: Double? = nil, jumps: Bool = false) throws {

@@ -1,5 +1,6 @@
 import Architecture
 import Compute
+import Video
 
 /// Some rows of what each stage shows of a clip: the same ones for every model, so that they can be compared.
 struct FeatureSample: Codable, Equatable {
@@ -83,23 +84,25 @@ final class FeatureSampler: ClipObserver {
     positions = Set((0..<rows).map { promptTokens - 1 - $0 * promptTokens / rows })
   }
 
-  func repeatFrame() {}
   func finishClip(_ tokens: SlowFastTokens) {}
 
-  func add(pixels: Matrix, features: Matrix, projected: Matrix) {
-    featureColumns = features.columns
-    projectedColumns = projected.columns
-    let count = min(rowsOfFrame, features.rows)
-    for index in 0..<count {
-      let row = index * features.rows / count
-      self.features += UnsafeBufferPointer(start: features.row(row), count: features.columns)
-      self.projected += UnsafeBufferPointer(start: projected.row(row), count: projected.columns)
+  func see(_ event: FrameEvent<EncodedFrame>) {
+    switch event {
+    case .begin, .repeated: break
+    case .frame(let frame): add(frame)
+    case .restart: (features, projected) = ([], [])
     }
   }
 
-  func restart() {
-    features = []
-    projected = []
+  private func add(_ frame: EncodedFrame) {
+    featureColumns = frame.features.columns
+    projectedColumns = frame.projected.columns
+    let count = min(rowsOfFrame, frame.features.rows)
+    for index in 0..<count {
+      let row = index * frame.features.rows / count
+      features += UnsafeBufferPointer(start: frame.features.row(row), count: frame.features.columns)
+      projected += UnsafeBufferPointer(start: frame.projected.row(row), count: frame.projected.columns)
+    }
   }
 
   /// As a generator's observer.

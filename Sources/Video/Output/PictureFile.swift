@@ -1,4 +1,36 @@
 import CLibAV
+import Support
+
+/// What a picture is written as; the ending of its name decides.
+package enum PictureFormat: String, CaseIterable, Sendable {
+  case png, jpeg
+
+  /// nil for a name without one of the endings .png, .jpg and .jpeg, whatever their case.
+  package init?(path: String) {
+    let name = path.split(separator: "/", omittingEmptySubsequences: false).last ?? ""
+    guard let dot = name.lastIndex(of: ".") else { return nil }
+    switch name[name.index(after: dot)...].lowercased() {
+    case "png": self = .png
+    case "jpg", "jpeg": self = .jpeg
+    default: return nil
+    }
+  }
+}
+
+extension RGBImage {
+  /// Writes this image as a file: the whole file appears under its name, or nothing does. A file of that name is replaced
+  /// where `replacing` says so; none of `inputs` ever is.
+  package func write(_ format: PictureFormat, to path: String, replacing: Bool = true, inputs: [String] = []) throws(VideoError) {
+    let packet = try PictureEncoder(image: self, path: path).encode(format)
+    do throws(OutputError) {
+      try OutputFile.write(UnsafeRawBufferPointer(packet.bytes), to: path, replacing: replacing, inputs: inputs)
+    } catch { throw .output(error) }
+  }
+
+  package func writePNG(to path: String, replacing: Bool = true, inputs: [String] = []) throws(VideoError) {
+    try write(.png, to: path, replacing: replacing, inputs: inputs)
+  }
+}
 
 /// One picture's way through one of libav's encoders.
 struct PictureEncoder {

@@ -1,0 +1,73 @@
+/// A clip: a video file, an image file (one frame), or a directory of image files (a frame each, in natural order, one a second).
+public struct MediaInput: Sendable {
+  public enum Kind: Sendable, Equatable {
+    case video
+    case image
+    /// The images' paths in order.
+    case directory([String])
+  }
+
+  public let path: String
+  public let kind: Kind
+  /// What a directory holds beside its images, each a sentence.
+  private let leftOut: [String]
+
+  /// Pixels of all frames together up to which a video is decoded whole, which proves the number of its frames. The default is decoded
+  /// in about a second by two processors: 320 frames of 1280 × 720.
+  package var shortClip = 300_000_000
+
+  /// Looks what is there: a file by its first bytes, never by its name. Nothing is decoded yet.
+  package init(path: String) throws(VideoError) {
+    self.path = path
+    switch try PathKind(of: path) {
+    case .directory:
+      let directory = try ImageDirectory(path)
+      guard !directory.images.isEmpty else { throw .noImages(path: path, found: directory.contents) }
+      kind = .directory(directory.images)
+      leftOut = directory.warnings
+    case .file:
+      let head = try FileInput(path: path, cancelled: { false }).read(first: 1 << 16)
+      kind = ImageFormat(head).map { $0 != .gif && ($0 != .png || ImageHeader(head, $0).pictures == 1) } ?? false ? .image : .video
+      leftOut = []
+    }
+  }
+
+  /// Calls `onEvent` with the frames asked for, in order, and returns what was noticed.
+  ///
+  /// The frames are those at `SamplingRequest.indices` of the frames that really decode, in the order of presentation: exactly these,
+  /// whatever the container says of their number. They come upright and in RGB. Only a few decoded frames are in memory at a time.
+  ///
+  /// - Parameters:
+  ///   - threads: for decoding; nil for as many as there are processors.
+  ///   - memory: bytes that decoding may take, if fewer threads can make it so; nil for no limit.
+  ///   - cancelled: asked often, from this thread; true ends sampling with `cancelled`.
+  ///   - onEvent: its own error ends sampling with `consumerFailed`, or as it is if it is a `VideoError`.
+  package func sample(
+    _ request: SamplingRequest, threads: Int? = nil, memory: Int? = nil, cancelled: @escaping () -> Bool = { false },
+    onEvent: (FrameEvent<SampledFrame>) throws -> Void
+  ) throws(VideoError) -> SamplingReport {
+    try request.check()
+    let result: Result<SamplingReport, VideoError> = withoutActuallyEscaping(onEvent) { onEvent in
+      Result { () throws(VideoError) in
+        try run(request, DecoderLimits(threads: threads, memory: memory), FrameSink(onEvent: onEvent), cancelled)
+      }
+    }
+    return try result.get()
+  }
+
+  private func run(
+    _ request: SamplingRequest, _ limits: DecoderLimits, _ sink: FrameSink, _ cancelled: @escaping () -> Bool
+  ) throws(VideoError) -> SamplingReport {
+    switch kind {
+    case .video:
+      try VideoSampler(
+        path: path, request: request, limits: limits, shortClip: shortClip, sink: sink, cancelled: cancelled
+      ).run()
+    case .image:
+      try StillSampler(path: path, request: request, sink: sink, cancelled: cancelled).run([path], isDirectory: false)
+    case .directory(let files):
+      try StillSampler(path: path, request: request, sink: sink, cancelled: cancelled).run(
+        files, leftOut: leftOut, isDirectory: true)
+    }
+  }
+}
