@@ -87,7 +87,7 @@ let package = Package(
     // What comes from outside.
     .target(name: "Tokenizer", dependencies: ["Support"], swiftSettings: strict),
     .target(name: "Video", dependencies: ["CLibAV", "CPixels", "Support"], swiftSettings: strict),
-    .target(name: "Checkpoint", dependencies: ["Support"], swiftSettings: strict),
+    .target(name: "Safetensors", dependencies: ["Support"], swiftSettings: strict),
 
     // The model's shape, the file, and the way from a checkpoint to it.
     .target(name: "Architecture", dependencies: ["Support"], swiftSettings: strict),
@@ -96,14 +96,14 @@ let package = Package(
     .target(name: "Quantization", dependencies: ["CIntrinsics", "Kernels", "Parallel"], swiftSettings: kernels([])),
     .target(
       name: "Conversion",
-      dependencies: ["Architecture", "Checkpoint", "Support", "Kernels", "ModelFile", "Parallel", "Quantization", "Tokenizer"],
+      dependencies: ["Architecture", "Safetensors", "Support", "Kernels", "ModelFile", "Parallel", "Quantization", "Tokenizer"],
       swiftSettings: strict),
 
     // What others import.
     .target(
       name: "SlowFast",
       dependencies: [
-        "Architecture", "Checkpoint", "Compute", "Conversion", "Support", "Kernels", "Measurement", "ModelFile", "Parallel",
+        "Architecture", "Safetensors", "Compute", "Conversion", "Support", "Kernels", "Measurement", "ModelFile", "Parallel",
         "Quantization", "Tokenizer", "Video",
       ],
       swiftSettings: strict),
@@ -127,12 +127,12 @@ let package = Package(
     tests("ComputeTests", ["Compute", "Kernels", "Parallel", "Quantization"]),
     tests("TokenizerTests", ["Tokenizer"], resources: [.copy("Data")]),
     tests("VideoTests", ["Support", "Video"], exclude: ["Data"]),
-    tests("CheckpointTests", ["Checkpoint", "Support"]),
+    tests("SafetensorsTests", ["Safetensors", "Support"]),
     tests("ModelFileTests", ["ModelFile", "Parallel"]),
     tests("QuantizationTests", ["Compute", "Kernels", "Parallel", "Quantization"]),
-    tests("ConversionTests", ["Architecture", "Checkpoint", "Conversion", "ModelFile", "Parallel", "Tokenizer"]),
+    tests("ConversionTests", ["Architecture", "Safetensors", "Conversion", "ModelFile", "Parallel", "Tokenizer"]),
     tests("ArchitectureTests", ["Architecture"]),
-    tests("SlowFastTests", ["Architecture", "Checkpoint", "Compute", "Conversion", "ModelFile", "SlowFast", "Video"]),
-    tests("CommandTests", ["Checkpoint", "ModelFile", "slowfast", "example-ask"], exclude: ["Data"]),
+    tests("SlowFastTests", ["Architecture", "Safetensors", "Compute", "Conversion", "ModelFile", "SlowFast", "Video"]),
+    tests("CommandTests", ["Safetensors", "ModelFile", "slowfast", "example-ask"], exclude: ["Data"]),
   ] + kernelTargets
 )

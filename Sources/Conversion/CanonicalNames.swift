@@ -1,5 +1,5 @@
 import Architecture
-import Checkpoint
+import Safetensors
 
 /// A checkpoint's tensors under the names that they have in the published checkpoints.
 package struct CanonicalNames: Sendable {

@@ -1,7 +1,7 @@
 import Architecture
-import Checkpoint
 import ModelFile
 import Quantization
+import Safetensors
 import Support
 import Tokenizer
 

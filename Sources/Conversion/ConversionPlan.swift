@@ -1,6 +1,6 @@
 import Architecture
-import Checkpoint
 import ModelFile
+import Safetensors
 
 /// What will become of each tensor of a checkpoint: what `--dry-run` shows. A plan can be made of a checkpoint that cannot be converted;
 /// `check` says why not.

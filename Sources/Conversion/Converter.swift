@@ -1,7 +1,7 @@
-import Checkpoint
 import Foundation
 import ModelFile
 import Parallel
+import Safetensors
 import Support
 
 /// How far a conversion is.

@@ -1,4 +1,4 @@
-import Checkpoint
+import Safetensors
 
 /// The types of weights that are read.
 enum SourceType {

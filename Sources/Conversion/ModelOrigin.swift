@@ -1,5 +1,5 @@
-import Checkpoint
 import Foundation
+import Safetensors
 
 /// Which checkpoint's weights a model has: the checkpoint's own, or what a model file's provenance tells.
 package struct ModelOrigin: Sendable {

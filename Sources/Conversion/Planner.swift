@@ -1,6 +1,6 @@
 import Architecture
-import Checkpoint
 import ModelFile
+import Safetensors
 
 /// Makes the plan of a conversion.
 struct Planner {

@@ -1,7 +1,7 @@
-import Checkpoint
 import Foundation
 import ModelFile
 import Quantization
+import Safetensors
 
 /// How a model file was made: its `provenance` section. The same checkpoint and options give the same bytes.
 struct Provenance: Codable {
@@ -77,7 +77,7 @@ extension Provenance.Recipe {
 
 extension Provenance.Shard {
   /// Reads the header and the beginnings of the tensors.
-  init(_ shard: Safetensors) throws(ConversionError) {
+  init(_ shard: SafetensorsFile) throws(ConversionError) {
     file = URL(fileURLWithPath: shard.file.path).lastPathComponent
     bytes = shard.file.byteCount
     do throws(CheckpointError) {

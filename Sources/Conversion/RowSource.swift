@@ -1,6 +1,6 @@
 import Architecture
-import Checkpoint
 import Parallel
+import Safetensors
 
 /// A checkpoint's tensor as rows of floats in the model file's layout.
 struct RowSource {

@@ -1,5 +1,5 @@
 import Architecture
-import Checkpoint
+import Safetensors
 import Tokenizer
 
 /// What a model file holds beside its tensors.

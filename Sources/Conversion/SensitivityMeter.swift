@@ -1,8 +1,8 @@
 import Architecture
-import Checkpoint
 import ModelFile
 import Parallel
 import Quantization
+import Safetensors
 
 /// Measures on some rows of a matrix what each way to store it costs.
 struct SensitivityMeter {

@@ -1,6 +1,6 @@
 import Architecture
-import Checkpoint
 import ModelFile
+import Safetensors
 
 /// What each part of a model is stored as, unless the user says otherwise.
 enum StorageDefaults {

@@ -1,8 +1,8 @@
 import Architecture
-import Checkpoint
 import Compute
 import Conversion
 import ModelFile
+import Safetensors
 import Support
 import Tokenizer
 import Video

@@ -1,5 +1,5 @@
-import Checkpoint
 import Foundation
+import Safetensors
 import TestSupport
 import Testing
 
@@ -48,7 +48,7 @@ import Testing
     try config.replacingOccurrences(of: "\"vocab_size\": 512", with: "\"vocab_size\": \(rows)")
       .write(toFile: path + "/config.json", atomically: false, encoding: .utf8)
 
-    let source = try Safetensors(path: golden + "/model.safetensors")
+    let source = try SafetensorsFile(path: golden + "/model.safetensors")
     let large = ["model.embed_tokens.weight", "lm_head.weight"]
     var entries: [String] = []
     var data = Data()
@@ -57,7 +57,7 @@ import Testing
     }
     for tensor in source.tensors where !large.contains(tensor.name) {
       add(tensor.name, tensor.type, tensor.shape, from: data.count, tensor.bytes.count)
-      data += try source.withBytes(of: tensor.name) { Data($0) }
+      data += try source.withBytes(of: tensor) { Data($0) }
     }
     var end = data.count
     for name in large {

@@ -1,5 +1,5 @@
-import Checkpoint
 import Foundation
+import Safetensors
 import TestSupport
 import Testing
 
@@ -15,13 +15,13 @@ import Testing
 
   @Test func fromFrames() throws {
     let golden = Repository.golden("vanilla") + "/golden.safetensors"
-    let recorded = try Safetensors(path: golden)
+    let recorded = try SafetensorsFile(path: golden)
     let turn = (recorded.metadata["prompt"] ?? "").split(separator: "<image>\n", maxSplits: 1).last ?? ""
     let output = directory.file("trace.safetensors")
     let outcome = try slowfast(
       "trace", Repository.golden("vanilla"), "--frames", golden, "-q", String(turn.prefix { $0 != "<" }), "--generate", "16", "-o", output)
     #expect(outcome.status == 0 && outcome.errors == "")
-    let trace = try Safetensors(path: output)
+    let trace = try SafetensorsFile(path: output)
     #expect(Set(trace.tensors.map(\.name)) == Set(Self.names + ["prompt_ids", "generated"]))
     for name in Self.names {
       #expect(trace[name]?.shape == recorded[name]?.shape, "\(name)")
@@ -35,7 +35,7 @@ import Testing
     let output = directory.file("trace.safetensors")
     let outcome = try slowfast("trace", try Fixture.model(), "--video", Repository.clip, "--frames", "2", "-q", "hi", "-o", output)
     #expect(outcome.status == 0)
-    let trace = try Safetensors(path: output)
+    let trace = try SafetensorsFile(path: output)
     #expect(trace["pixel_values"]?.shape == [2, 3, 192, 192] && trace["generated"] == nil)
     #expect(directory.contents == ["trace.safetensors"])
   }

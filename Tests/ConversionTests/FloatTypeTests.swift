@@ -1,6 +1,6 @@
-import Checkpoint
 import Conversion
 import ModelFile
+import Safetensors
 import TestSupport
 import Testing
 

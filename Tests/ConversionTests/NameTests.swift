@@ -1,7 +1,7 @@
-import Checkpoint
 import Conversion
 import Foundation
 import ModelFile
+import Safetensors
 import TestSupport
 import Testing
 

@@ -1,8 +1,8 @@
 import Architecture
-import Checkpoint
 import Conversion
 import Foundation
 import ModelFile
+import Safetensors
 import TestSupport
 import Testing
 

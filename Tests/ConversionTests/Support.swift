@@ -1,7 +1,7 @@
-import Checkpoint
 import Foundation
 import ModelFile
 import Parallel
+import Safetensors
 import TestSupport
 
 let goldenDirectory = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().path + "/Golden"
@@ -30,7 +30,7 @@ struct EditableCheckpoint {
     config = String(decoding: checkpoint.config, as: UTF8.self)
     for shard in checkpoint.shards {
       for tensor in shard.tensors {
-        let bytes = try shard.withBytes(of: tensor.name) { Array($0) }
+        let bytes = try shard.withBytes(of: tensor) { Array($0) }
         tensors.append(RawTensor(name: tensor.name, type: tensor.type, shape: tensor.shape, bytes: bytes))
       }
     }

@@ -1,5 +1,5 @@
-import Checkpoint
 import Foundation
+import Safetensors
 import SlowFast
 
 /// The checkpoints with recorded tensors of the published implementation.
@@ -18,7 +18,7 @@ enum Golden {
     return String(turn.prefix { $0 != "<" })
   }
 
-  static func recorded(_ name: String) throws -> Safetensors { try Safetensors(path: path(name) + "/golden.safetensors") }
+  static func recorded(_ name: String) throws -> SafetensorsFile { try SafetensorsFile(path: path(name) + "/golden.safetensors") }
 }
 
 /// One stage's tensor beside the reference's.
@@ -30,7 +30,7 @@ struct StageComparison {
 }
 
 /// The stages that a trace and a golden file have in common, in the order of the computation.
-func compareStages(_ trace: Trace, with recorded: Safetensors) throws -> [StageComparison] {
+func compareStages(_ trace: Trace, with recorded: SafetensorsFile) throws -> [StageComparison] {
   let stages = ["pixel_values", "vision_features", "projected", "slow_tokens", "fast_tokens", "hidden_states", "logits"]
   return try stages.map { stage in
     let reference = try recorded.floats(of: stage)

@@ -1,6 +1,6 @@
-import Checkpoint
 import Foundation
 import ModelFile
+import Safetensors
 import Support
 
 /// Reading an `eval.jsonl`.

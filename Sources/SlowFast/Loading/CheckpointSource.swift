@@ -1,9 +1,9 @@
 import Architecture
-import Checkpoint
 import Compute
 import Conversion
 import Kernels
 import Parallel
+import Safetensors
 import Support
 
 /// A checkpoint's tensors as they are: matrices used straight from the mapped files, small tensors as floats.
@@ -53,7 +53,7 @@ final class CheckpointSource: WeightSource {
     let mapped = try map(tensor)
     let address = mapped.withUnsafeBytes { $0.baseAddress }
     if requirement.layout == .asStored, let address, Int(bitPattern: address) % type.size == 0 {
-      return WeightMatrix(rows: shape[0], columns: shape[1], storage: .float(type, address), owner: Kept(mapped))
+      return WeightMatrix(rows: shape[0], columns: shape[1], storage: .float(type, address), owner: mapped.owner)
     }
     return WeightMatrix(try vector(name))
   }
@@ -91,10 +91,4 @@ final class CheckpointSource: WeightSource {
       throw .checkpoint(.wrongType(file: file, tensor: tensor.name, type: tensor.type, expected: "F32, F16 or BF16"))
     }
   }
-}
-
-/// A value as an object, to keep alive what it holds.
-private final class Kept<Value: Sendable>: Sendable {
-  let value: Value
-  init(_ value: Value) { self.value = value }
 }

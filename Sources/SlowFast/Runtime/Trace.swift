@@ -1,7 +1,7 @@
 import Architecture
-import Checkpoint
 import Compute
 import Kernels
+import Safetensors
 import Support
 import Tokenizer
 import Video

@@ -1,9 +1,9 @@
 import Architecture
-import Checkpoint
 import Conversion
 import Foundation
 import Kernels
 import ModelFile
+import Safetensors
 import Support
 import Tokenizer
 import Video

@@ -1,6 +1,6 @@
-import Checkpoint
 import Conversion
 import ModelFile
+import Safetensors
 
 /// From a checkpoint directory to an `.sfq` file.
 public struct CheckpointConversion: Sendable {

@@ -1,4 +1,4 @@
-import Checkpoint
+import Safetensors
 import Support
 import Video
 
@@ -11,7 +11,7 @@ extension ClipSource {
   /// A safetensors file whose tensor `frames` is [T,H,W,3] u8.
   public init(framesFile path: String) throws(SlowFastError) {
     do {
-      let file = try Safetensors(path: path)
+      let file = try SafetensorsFile(path: path)
       let shape = try file.tensor("frames").shape
       guard shape.count == 4, shape[3] == 3, shape.allSatisfy({ $0 > 0 }) else {
         throw SlowFastError.notAModel(path: path, reason: "frames has shape \(shape), expected [T, H, W, 3]")

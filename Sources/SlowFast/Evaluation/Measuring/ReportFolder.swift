@@ -1,6 +1,6 @@
-import Checkpoint
 import Foundation
 import ModelFile
+import Safetensors
 import Support
 
 /// Where a comparison writes: reports, and below them what was measured so far.

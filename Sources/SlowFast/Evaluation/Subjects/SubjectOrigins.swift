@@ -1,7 +1,7 @@
-import Checkpoint
 import Conversion
 import Foundation
 import ModelFile
+import Safetensors
 import Support
 
 /// Where the models come from that a comparison did not convert itself: from the baseline's checkpoint, or from another.

@@ -116,3 +116,37 @@ struct SafetensorsHeader {
     guard end == fileBytes else { throw .trailingBytes(file: file, bytes: fileBytes - end) }
   }
 }
+
+/// A type of stored values, spelled as a safetensors header spells it.
+package enum TensorType: String, Sendable, CaseIterable {
+  case bool = "BOOL"
+  case uint8 = "U8"
+  case int8 = "I8"
+  case float8E4M3 = "F8_E4M3"
+  case float8E5M2 = "F8_E5M2"
+  case float8E8M0 = "F8_E8M0"
+  case uint16 = "U16"
+  case int16 = "I16"
+  case float16 = "F16"
+  case bfloat16 = "BF16"
+  case uint32 = "U32"
+  case int32 = "I32"
+  case float32 = "F32"
+  case uint64 = "U64"
+  case int64 = "I64"
+  case float64 = "F64"
+  case complex64 = "C64"
+
+  /// Bytes of one value.
+  package var size: Int {
+    switch self {
+    case .bool, .uint8, .int8, .float8E4M3, .float8E5M2, .float8E8M0: 1
+    case .uint16, .int16, .float16, .bfloat16: 2
+    case .uint32, .int32, .float32: 4
+    case .uint64, .int64, .float64, .complex64: 8
+    }
+  }
+
+  /// Types of the specification whose values are no whole bytes: known by name, so that the refusal can say why.
+  static let subByte: Set<String> = ["F4", "F6_E2M3", "F6_E3M2"]
+}

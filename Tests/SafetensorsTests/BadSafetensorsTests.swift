@@ -1,5 +1,5 @@
-import Checkpoint
 import Foundation
+import Safetensors
 import TestSupport
 import Testing
 
@@ -13,7 +13,7 @@ import Testing
   ) throws {
     let path = try directory.write("bad.safetensors", bytes)
     let expected = error(path)
-    #expect(throws: expected, sourceLocation: sourceLocation) { try Safetensors(path: path) }
+    #expect(throws: expected, sourceLocation: sourceLocation) { try SafetensorsFile(path: path) }
     // One line, which names the file.
     #expect(expected.description.hasPrefix(path), sourceLocation: sourceLocation)
     #expect(!expected.description.contains("\n"), sourceLocation: sourceLocation)
@@ -130,13 +130,13 @@ import Testing
 
   @Test func pathsThatAreNoFiles() throws {
     #expect(throws: CheckpointError.cannotOpen(file: "/nowhere/x", reason: "No such file or directory")) {
-      try Safetensors(path: "/nowhere/x")
+      try SafetensorsFile(path: "/nowhere/x")
     }
-    #expect(throws: CheckpointError.notAFile(file: directory.path)) { try Safetensors(path: directory.path) }
-    #expect(throws: CheckpointError.notAFile(file: "/dev/null")) { try Safetensors(path: "/dev/null") }
+    #expect(throws: CheckpointError.notAFile(file: directory.path)) { try SafetensorsFile(path: directory.path) }
+    #expect(throws: CheckpointError.notAFile(file: "/dev/null")) { try SafetensorsFile(path: "/dev/null") }
     let pipe = directory.path + "/pipe"
     #expect(mkfifo(pipe, 0o600) == 0)
-    #expect(throws: CheckpointError.notAFile(file: pipe)) { try Safetensors(path: pipe) }
+    #expect(throws: CheckpointError.notAFile(file: pipe)) { try SafetensorsFile(path: pipe) }
   }
 
   /// Every prefix of a good file is refused: it was cut short.
@@ -144,7 +144,7 @@ import Testing
     let whole = zeros([("first", [3]), ("second", [2, 2])])
     for length in 0..<whole.count {
       let path = try directory.write("cut", Array(whole.prefix(length)))
-      #expect(throws: CheckpointError.self, "\(length) bytes") { try Safetensors(path: path) }
+      #expect(throws: CheckpointError.self, "\(length) bytes") { try SafetensorsFile(path: path) }
     }
   }
 

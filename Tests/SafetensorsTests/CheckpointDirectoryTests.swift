@@ -1,5 +1,5 @@
-import Checkpoint
 import Foundation
+import Safetensors
 import TestSupport
 import Testing
 

@@ -1,4 +1,4 @@
-import Checkpoint
+import Safetensors
 import TestSupport
 import Testing
 
@@ -41,7 +41,7 @@ import Testing
         : safetensors(mutate(header, &random), data: [UInt8](repeating: 0x3F, count: 16))
       let path = try directory.write("fuzz", bytes)
       do {
-        let file = try Safetensors(path: path)
+        let file = try SafetensorsFile(path: path)
         accepted += 1
         for tensor in file.tensors {
           #expect(tensor.bytes.upperBound <= bytes.count)

@@ -1,5 +1,5 @@
-import Checkpoint
 import Foundation
+import Safetensors
 import Support
 import TestSupport
 import Testing
@@ -19,7 +19,7 @@ import Testing
     let path = directory.path + "/out.safetensors"
     try writer.write(to: path)
 
-    let file = try Safetensors(path: path)
+    let file = try SafetensorsFile(path: path)
     #expect(file.metadata == metadata)
     #expect(file.tensors.count == 5)
     #expect(try file.floats(of: "floats") == [1, -2.5, .infinity, 0x1p-149])
@@ -49,7 +49,7 @@ import Testing
     #expect(throws: CheckpointError.output(.exists(path: path))) { try writer.write(to: path, replacing: false) }
     #expect(try String(contentsOfFile: path, encoding: .utf8) == "old")
     try writer.write(to: path)
-    #expect(try Safetensors(path: path).tensors.count == 1)
+    #expect(try SafetensorsFile(path: path).tensors.count == 1)
 
     let nowhere = directory.path + "/missing/out"
     #expect(throws: CheckpointError.output(.cannotWrite(path: nowhere, SystemError(ENOENT)))) { try writer.write(to: nowhere) }

@@ -24,7 +24,7 @@ package struct Checkpoint: Sendable {
   /// `generation_config.json`; nil when there is none.
   package let generationConfig: [UInt8]?
   /// The safetensors files, by name.
-  package let shards: [Safetensors]
+  package let shards: [SafetensorsFile]
   package let tensors: [String: CheckpointTensor]
 
   static let smallFileLimit = 64 << 20
@@ -58,9 +58,6 @@ package struct Checkpoint: Sendable {
     self.tensors = tensors
   }
 
-  /// The contents of another small file of the directory, such as `tokenizer.json`; nil when there is none.
-  package func file(_ name: String) throws(CheckpointError) -> [UInt8]? { try Self.optionalFile(name, in: directory) }
-
   /// The tensor of that name, or an error that says that there is none.
   package func tensor(_ name: String) throws(CheckpointError) -> CheckpointTensor {
     guard let tensor = tensors[name] else { throw .noSuchTensor(file: directory, tensor: name) }
@@ -69,16 +66,13 @@ package struct Checkpoint: Sendable {
 
   /// Copies `buffer.count` bytes of the tensor, from its byte `offset` on, into `buffer`. Several threads may read at once.
   package func read(_ tensor: CheckpointTensor, at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(CheckpointError) {
-    try shards[tensor.shard].read(tensor.name, at: offset, into: buffer)
+    try shards[tensor.shard].read(tensor.info, at: offset, into: buffer)
   }
 
   /// The tensor's bytes, mapped, not copied, for as long as the value is kept.
   package func mapped(_ tensor: CheckpointTensor) throws(CheckpointError) -> MappedTensor {
-    try shards[tensor.shard].mappedTensor(tensor.name)
+    try shards[tensor.shard].mapped(tensor.info)
   }
-
-  /// Tells the system that this tensor will be read soon.
-  package func willRead(_ tensor: CheckpointTensor) { shards[tensor.shard].file.willRead(tensor.info.bytes) }
 
   // MARK: Opening
 
@@ -89,9 +83,9 @@ package struct Checkpoint: Sendable {
   }
 
   /// One file if there is one, as the original's loader does; otherwise the shards that the index names.
-  private static func openShards(_ directory: String) throws(CheckpointError) -> [Safetensors] {
+  private static func openShards(_ directory: String) throws(CheckpointError) -> [SafetensorsFile] {
     let single = directory + "/model.safetensors"
-    if FileKind.isThere(single) { return [try Safetensors(path: single)] }
+    if FileKind.isThere(single) { return [try SafetensorsFile(path: single)] }
 
     let files: [String]
     do throws(SystemError) { files = try SystemCalls.entries(of: directory).sorted() } catch {
@@ -105,11 +99,11 @@ package struct Checkpoint: Sendable {
     if let stray = files.first(where: { isShardName($0) && !names.contains($0) }) {
       throw .shardNotInIndex(index: indexPath, shard: stray)
     }
-    var shards: [(name: String, file: Safetensors)] = []
+    var shards: [(name: String, file: SafetensorsFile)] = []
     for name in names {
       let path = directory + "/" + name
       guard FileKind.isThere(path) else { throw .shardMissing(index: indexPath, shard: name) }
-      shards.append((name, try Safetensors(path: path)))
+      shards.append((name, try SafetensorsFile(path: path)))
     }
     try index.check(against: shards, index: indexPath)
     return shards.map(\.file)
@@ -151,5 +145,56 @@ package struct Checkpoint: Sendable {
     }
     let inner = files.filter { FileKind.isThere(directory + "/" + $0 + "/config.json") }
     return inner.first.map { "the checkpoint is in \((directory + "/" + $0).quoted)" }
+  }
+}
+
+/// `model.safetensors.index.json`: in which file of a sharded checkpoint each tensor lies.
+struct ShardIndex {
+  /// Tensor to shard.
+  var shards: [String: String]
+
+  /// Shard names, sorted, each once.
+  var shardNames: [String] { Set(shards.values).sorted() }
+
+  /// Enough for millions of tensors.
+  static let lengthLimit = 256 << 20
+
+  /// Parses the index; a shard's name must be a plain file name, so that no index reaches outside its directory.
+  init(json: [UInt8], file: String) throws(CheckpointError) {
+    var scanner = JSONScanner(json, file: file)
+    var shards: [String: String]?
+    try scanner.object { (scanner: inout JSONScanner, key: String) throws(CheckpointError) in
+      guard key == "weight_map" else { return try scanner.skipValue() }
+      var map: [String: String] = [:]
+      try scanner.object { (scanner: inout JSONScanner, tensor: String) throws(CheckpointError) in
+        let shard = try scanner.string()
+        guard Self.isFileName(shard) else { throw .shardNameIsNoFileName(index: file, shard: shard) }
+        map[tensor] = shard
+      }
+      shards = map
+    }
+    try scanner.end()
+    guard let shards, !shards.isEmpty else { throw .indexWithoutWeightMap(index: file) }
+    self.shards = shards
+  }
+
+  private static func isFileName(_ name: String) -> Bool {
+    !name.isEmpty && name != "." && name != ".." && !name.utf8.contains { $0 == UInt8(ascii: "/") || $0 == 0 }
+  }
+
+  /// The index and the headers of its shards must say the same: each tensor in exactly the shard that the index names.
+  func check(against files: [(name: String, file: SafetensorsFile)], index: String) throws(CheckpointError) {
+    var found: [String: String] = [:]
+    for (shard, file) in files {
+      for tensor in file.tensors {
+        if let first = found.updateValue(shard, forKey: tensor.name) {
+          throw .tensorInTwoShards(index: index, tensor: tensor.name, first: first, second: shard)
+        }
+        if shards[tensor.name] == nil { throw .tensorNotInIndex(index: index, tensor: tensor.name, shard: shard) }
+      }
+    }
+    for (tensor, shard) in shards.sorted(by: { $0.key < $1.key }) where found[tensor] != shard {
+      throw .tensorNotInShard(index: index, tensor: tensor, shard: shard)
+    }
   }
 }
