@@ -18,7 +18,6 @@ static const int64_t lav_no_timestamp = AV_NOPTS_VALUE;
 static const int lav_error_end = AVERROR_EOF;
 static const int lav_error_exit = AVERROR_EXIT;
 static const int lav_error_again = AVERROR(EAGAIN);
-static const int lav_error_invalid_data = AVERROR_INVALIDDATA;
 
 /// Decoders that take threads for several frames at a time, by libav's own ways or their library's.
 static const int lav_frame_threads = AV_CODEC_CAP_FRAME_THREADS | AV_CODEC_CAP_OTHER_THREADS;

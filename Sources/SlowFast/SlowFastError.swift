@@ -60,6 +60,8 @@ public struct SlowFastError: Error, Sendable, CustomStringConvertible {
     case VideoError.output(let inner): kind(of: inner)
     case VideoError.cancelled: .cancelled
     case VideoError.outOfMemory: .notEnoughMemory
+    case VideoError.unwritableImage: .unwritableOutput
+    case VideoError.invalidFrameCount, VideoError.invalidRange, VideoError.invalidRate: .invalidOption
     case is VideoError: .invalidClip
     case let error as ConversionError:
       switch error {

@@ -14,12 +14,14 @@ package enum VideoError: Error, Sendable {
   case notVideo(path: String, reason: String)
   /// A container, but of sound, subtitles or data only; `found` lists what it has.
   case noVideoStream(path: String, found: String)
-  /// `--stream` names a stream that is not there or holds no video; `available` are the video streams.
+  /// The stream that was asked for is not there or holds no video; `available` are the video streams.
   case noSuchStream(path: String, stream: Int, available: [Int])
   /// This build of libav has no decoder for the stream.
   case unsupportedCodec(path: String, codec: String)
   /// The decoder's pictures are of a format that cannot be turned into RGB.
   case unsupportedPixels(path: String, format: String)
+  /// libav took a picture's format, and then did not convert all of it.
+  case failedConversion(path: String, width: Int, height: Int, format: String)
   /// There is a video stream, but not one frame of it decodes.
   case noFrames(path: String, reason: String)
   /// No frame lies in `start ..< end`; the clip's own frames lie in `first ... last` (seconds).
@@ -28,6 +30,8 @@ package enum VideoError: Error, Sendable {
   case noImages(path: String, found: String)
   /// A picture of more than `limit` pixels.
   case tooLarge(path: String, width: Int, height: Int, limit: Int)
+  /// An image file of more than `limit` bytes.
+  case tooManyBytes(path: String, bytes: Int, limit: Int)
   /// An image file of a kind that would decode to other pixels than are meant, or not at all.
   case unsupportedImage(path: String, reason: String)
   /// An image file that does not decode.
@@ -40,12 +44,14 @@ package enum VideoError: Error, Sendable {
   case invalidRange(start: Double?, end: Double?)
   /// Frames a second to sample: expected a finite number above zero.
   case invalidRate(Double)
-  /// Expected a size in `1 ... limit`.
-  case invalidSize(Int, limit: Int)
+  /// The side of a square, in pixels.
+  case invalidSize(Int, expected: ClosedRange<Int>)
   /// Mean and deviation of the pixels: expected three finite numbers each, the deviations above zero.
-  case invalidNormalization
+  case invalidNormalization(mean: [Float], deviation: [Float])
   /// Sides and bytes do not agree.
   case invalidImage(width: Int, height: Int, bytes: Int)
+  /// More frames, or fewer, than a contact sheet has room for: expected `1 ... limit`.
+  case invalidSheet(frames: Int, limit: Int)
   /// A picture of this size cannot be written.
   case unwritableImage(path: String, width: Int, height: Int, reason: String)
   /// A picture is not written; nothing was left behind under its name.
@@ -71,12 +77,16 @@ extension VideoError: CustomStringConvertible {
       "\(path.quoted): stream \(stream) is not a video stream; expected one of \(available.map(String.init).joined(separator: ", "))"
     case .unsupportedCodec(let path, let codec): "\(path.quoted): no decoder for its codec \(codec.quoted)"
     case .unsupportedPixels(let path, let format): "\(path.quoted): no conversion of its pixel format \(format.quoted) to RGB"
+    case .failedConversion(let path, let width, let height, let format):
+      "\(path.quoted): a picture of \(width)×\(height) pixels of the format \(format.quoted) is not converted to RGB"
     case .noFrames(let path, let reason): "\(path.quoted): not one frame decodes: \(reason.escaped())"
     case .noFramesInRange(let path, let start, let end, let first, let last):
       "\(path.quoted): no frame in \(rangeText(start, end)); the clip's frames are from \(secondsText(first)) to \(secondsText(last)) s"
     case .noImages(let path, let found): "\(path.quoted): no image in this directory, \(found)"
     case .tooLarge(let path, let width, let height, let limit):
       "\(path.quoted): \(width)×\(height) pixels (\(millions(width, height)) megapixels) are too large; at most \(limit / 1_000_000) megapixels are taken"
+    case .tooManyBytes(let path, let bytes, let limit):
+      "\(path.quoted): an image file of \(bytes) bytes is too large; at most \(limit) are read"
     case .unsupportedImage(let path, let reason): "\(path.quoted): \(reason.escaped())"
     case .damagedImage(let path, let reason): "\(path.quoted): the image does not decode: \(reason.escaped())"
     case .changedWhileReading(let path): "\(path.quoted): a second reading gave other frames; is the file being written?"
@@ -84,10 +94,12 @@ extension VideoError: CustomStringConvertible {
     case .invalidRange(let start, let end):
       "range of time: expected 0 ≤ start < end in seconds, found \(rangeText(start, end))"
     case .invalidRate(let rate): "frames a second: expected a number above 0, found \(rate)"
-    case .invalidSize(let size, let limit): "size in pixels: expected 1 to \(limit), found \(size)"
-    case .invalidNormalization: "mean and deviation of pixels: expected three numbers each, deviations above zero"
+    case .invalidSize(let size, let expected): "size in pixels: expected \(expected.lowerBound) to \(expected.upperBound), found \(size)"
+    case .invalidNormalization(let mean, let deviation):
+      "mean and deviation of pixels: expected three numbers each, deviations above zero, found \(mean) and \(deviation)"
     case .invalidImage(let width, let height, let bytes):
       "image of \(width)×\(height) pixels: expected three bytes a pixel, found \(bytes) bytes"
+    case .invalidSheet(let frames, let limit): "contact sheet: expected 1 to \(limit) frames, found \(frames)"
     case .unwritableImage(let path, let width, let height, let reason):
       "\(path.quoted): a picture of \(width)×\(height) pixels cannot be written: \(reason.escaped())"
     case .output(let error): "\(error)"

@@ -80,7 +80,7 @@ import Video
 
   @Test func framesFilesOfAnotherShape() throws {
     let path = Golden.path("vanilla") + "/model.safetensors"
-    guard failure({ _ = try ClipSource(framesFile: path) })?.isA(.invalidModel) == true else {
+    guard failure({ _ = try ClipSource(framesFile: path) })?.isA(.invalidClip) == true else {
       Issue.record("a file without frames")
       return
     }

@@ -75,8 +75,8 @@ import Video
       #expect(image.width <= ContactSheet.sideLimit && image.height <= ContactSheet.sideLimit)
     }
     for count in [0, -1, Int.max] {
-      guard case .invalidFrameCount? = videoError({ _ = try ContactSheet(count: count, first: tall) }) else {
-        Issue.record("expected invalidFrameCount")
+      guard case .invalidSheet(count, _)? = videoError({ _ = try ContactSheet(count: count, first: tall) }) else {
+        Issue.record("expected invalidSheet")
         return
       }
     }

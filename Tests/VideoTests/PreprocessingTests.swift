@@ -61,7 +61,7 @@ import Video
     #expect(square.width == 96 && square.height == 96 && square.pixels.allSatisfy { $0 == 77 })
   }
 
-  @Test(arguments: [0, -5, Preprocessing.sizeLimit + 1, Int.max]) func sizesThatAreNone(_ size: Int) {
+  @Test(arguments: [0, -5, Preprocessing.sizes.upperBound + 1, Int.max]) func sizesThatAreNone(_ size: Int) {
     guard case .invalidSize(size, _)? = videoError({ _ = try Preprocessing(size: size) }) else {
       Issue.record("expected invalidSize")
       return

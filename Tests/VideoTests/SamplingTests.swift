@@ -42,6 +42,19 @@ import Video
     "trimmed_open_gop.mp4",
   ]
 
+  /// Encoded in two passes, with frames that are never shown: packets of their own in VP8 (79 in all), parts of packets in VP9 (78
+  /// pictures in 75). The clips are three seconds of `testsrc2` at 64 × 48, by FFmpeg 5.1 with `-auto-alt-ref 1 -lag-in-frames 16`.
+  @Test(arguments: ["two_pass_vp8.webm", "two_pass_vp9.webm"], [4, 75]) func hiddenFrames(_ name: String, _ frames: Int) throws {
+    let whole = try Sampled(clip: name, frames)
+    let jumped = try Sampled(clip: name, frames, jumps: true)
+    for sampled in [whole, jumped] {
+      #expect(sampled.report.decodedFrames == 75 && !sampled.isCounted && sampled.report.warnings == [])
+      #expect(sampled.frames.map(\.index) == SamplingRequest(frames: frames).indices(of: 75))
+    }
+    let isEqual = whole.frames.map(\.image) == jumped.frames.map(\.image)
+    #expect(isEqual)
+  }
+
   /// A range begins in the middle.
   @Test(arguments: ["b_frames.mp4", "open_gop.mp4", "open_gop_hevc.mp4", "hidden_vp9.webm"]) func jumpingIntoARange(_ name: String) throws {
     let whole = try Sampled(clip: name, 3, start: 0.7, end: 1.3)

@@ -143,6 +143,21 @@ import Video
     #expect(found == levels)
   }
 
+  /// A decoder that refuses its settings has not run out of memory: the image is damaged.
+  @Test func damagedSettings() throws {
+    var bytes = [UInt8](try Data(contentsOf: URL(fileURLWithPath: TestClips.path("images/plain.heic"))))
+    let name = Array("hvcC".utf8)
+    let place = try #require((0..<bytes.count - 50).first { bytes[$0..<$0 + 4].elementsEqual(name) })
+    // The number of bytes of the first parameter set.
+    bytes[place + 4 + 26] = 0xFF
+    let directory = try TemporaryDirectory()
+    let path = try directory.write("damaged.heic", bytes)
+    guard case .damagedImage? = videoError({ _ = try Sampled(path, SamplingRequest(frames: 1)) }) else {
+      Issue.record("expected damagedImage")
+      return
+    }
+  }
+
   /// Whatever is changed or cut in an image, there is a picture or an error of this module; never a trap.
   @Test(arguments: [
     "turned_6.avif", "tiles.avif", "alpha.avif", "plain.heic", "plain_lzw.tif", "turned_5.png", "turned_3.webp", "plain.jp2",

@@ -14,13 +14,16 @@ extension ClipSource {
       let file = try SafetensorsFile(path: path)
       let shape = try file.tensor("frames").shape
       guard shape.count == 4, shape[3] == 3, shape.allSatisfy({ $0 > 0 }) else {
-        throw SlowFastError.notAModel(path: path, reason: "frames has shape \(shape), expected [T, H, W, 3]")
+        throw SlowFastError.notAClip(path: path, reason: "frames has shape \(shape), expected [T, H, W, 3]")
       }
       let bytes = try file.uint8s(of: "frames")
       let size = shape[1] * shape[2] * 3
       self = .frames(
         try (0..<shape[0]).map { try RGBImage(width: shape[2], height: shape[1], pixels: Array(bytes[$0 * size..<($0 + 1) * size])) })
-    } catch { throw SlowFastError(error, path: path) }
+    } catch {
+      // Whatever is wrong with the file, it is no model.
+      throw error as? SlowFastError ?? SlowFastError(.invalidClip, "\(error)", underlying: error)
+    }
   }
 }
 

@@ -59,8 +59,9 @@ final class Container {
 
   private static func failure(_ code: Int32, _ input: FileInput) -> VideoError {
     if input.cancelled() { return .cancelled }
-    return input.readError != 0
-      ? .unreadable(path: input.path, reason: LibAV.text(code)) : .notVideo(path: input.path, reason: LibAV.text(code))
+    return LibAV.failure(code) { reason in
+      input.readError != 0 ? .unreadable(path: input.path, reason: reason) : .notVideo(path: input.path, reason: reason)
+    }
   }
 
   deinit {

@@ -52,7 +52,7 @@ final class Decoder {
       if code >= 0 { break }
       // Where the system gives no more threads, or no memory for them, fewer do.
       guard count > 1, code == lav_error_again || code == lav_error_of_errno(ENOMEM) else {
-        throw .noFrames(path: path, reason: LibAV.text(code))
+        throw LibAV.failure(code) { .noFrames(path: path, reason: $0) }
       }
       count /= 2
     }

@@ -159,10 +159,8 @@ private struct FirstPicture {
     }
     let packet = try Packet()
     let frame = try Frame()
-    guard avcodec_open2(context, decoder, nil) >= 0, av_new_packet(packet.pointer, Int32(data.count)) >= 0 else { throw .outOfMemory }
-    data.withUnsafeBufferPointer { source in
-      if let base = source.baseAddress { packet.pointer.pointee.data?.update(from: base, count: source.count) }
-    }
+    guard avcodec_open2(context, decoder, nil) >= 0 else { return nil }
+    try packet.fill(data)
     withUnsafeMutablePointer(to: &self) { seen in
       context.pointee.opaque = UnsafeMutableRawPointer(seen)
       if avcodec_send_packet(context, packet.pointer) >= 0 { _ = avcodec_receive_frame(context, frame.pointer) }

@@ -15,14 +15,13 @@ enum PathKind {
   init(of path: String) throws(VideoError) {
     // A zero byte would end the name early, and another file would be opened.
     guard !path.isEmpty, !path.utf8.contains(0) else { throw .notFound(path: path) }
-    var status = stat()
-    guard path.withFileName({ stat($0, &status) }) == 0 else {
-      if errno == ENOENT || errno == ENOTDIR { throw .notFound(path: path) }
-      throw .unreadable(path: path, reason: String(cString: strerror(errno)))
+    guard let status = FileStatus(path: path) else {
+      let error = SystemError()
+      throw [ENOENT, ENOTDIR].contains(error.code) ? .notFound(path: path) : .unreadable(path: path, reason: error.message)
     }
-    switch status.st_mode & S_IFMT {
-    case S_IFDIR: self = .directory
-    case S_IFREG: self = .file(size: Int64(status.st_size))
+    switch status.kind {
+    case .directory: self = .directory
+    case .file: self = .file(size: Int64(status.byteCount))
     default: throw .notAFile(path: path)
     }
   }
@@ -44,8 +43,9 @@ final class FileInput {
   init(path: String, cancelled: @escaping () -> Bool) throws(VideoError) {
     guard case .file(let size) = try PathKind(of: path) else { throw .notAFile(path: path) }
     guard size > 0 else { throw .empty(path: path) }
-    descriptor = path.withFileName { open($0, O_RDONLY | O_CLOEXEC) }
-    guard descriptor >= 0 else { throw .unreadable(path: path, reason: String(cString: strerror(errno))) }
+    do throws(SystemError) { descriptor = try SystemCalls.open(path, O_RDONLY) } catch {
+      throw .unreadable(path: path, reason: error.message)
+    }
     self.path = path
     self.size = size
     self.cancelled = cancelled
@@ -57,17 +57,13 @@ final class FileInput {
   fileprivate func read(_ target: UnsafeMutablePointer<UInt8>, _ count: Int32) -> Int32 {
     if cancelled() { return lav_error_exit }
     guard count > 0 else { return 0 }
-    while true {
-      let got = pread(descriptor, target, Int(count), off_t(offset))
-      if got > 0 {
-        offset += Int64(got)
-        return Int32(got)
-      }
-      if got == 0 { return lav_error_end }
-      if errno != EINTR {
-        readError = errno
-        return lav_error_of_errno(errno)
-      }
+    do throws(SystemError) {
+      let got = try SystemCalls.read(descriptor, into: UnsafeMutableRawBufferPointer(start: target, count: Int(count)), at: Int(offset))
+      offset += Int64(got)
+      return got > 0 ? Int32(got) : lav_error_end
+    } catch {
+      readError = error.code
+      return lav_error_of_errno(error.code)
     }
   }
 
@@ -88,7 +84,7 @@ final class FileInput {
 
   /// All bytes; a file of more than `limit` is refused.
   func readAll(limit: Int) throws(VideoError) -> [UInt8] {
-    guard size <= limit else { throw .unreadable(path: path, reason: "larger than \(limit) bytes") }
+    guard size <= limit else { throw .tooManyBytes(path: path, bytes: Int(size), limit: limit) }
     return try read(first: Int(size))
   }
 

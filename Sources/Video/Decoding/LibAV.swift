@@ -31,6 +31,11 @@ enum LibAV {
     munmap(pages, bytes)
   }
 
+  /// What one of libav's codes means: that it got no memory, or else what the place of the call makes of libav's words.
+  static func failure(_ code: Int32, or error: (_ reason: String) -> VideoError) -> VideoError {
+    code == lav_error_of_errno(ENOMEM) ? .outOfMemory : error(text(code))
+  }
+
   /// libav's words for one of its error codes.
   static func text(_ code: Int32) -> String {
     withUnsafeTemporaryAllocation(of: CChar.self, capacity: 256) { buffer in
@@ -52,6 +57,14 @@ final class Packet {
   deinit {
     var packet: UnsafeMutablePointer<AVPacket>? = pointer
     av_packet_free(&packet)
+  }
+
+  /// A copy of `bytes` becomes its content.
+  func fill(_ bytes: [UInt8]) throws(VideoError) {
+    guard let count = Int32(exactly: bytes.count), av_new_packet(pointer, count) >= 0 else { throw .outOfMemory }
+    bytes.withUnsafeBufferPointer { source in
+      if let base = source.baseAddress { pointer.pointee.data?.update(from: base, count: source.count) }
+    }
   }
 
   var pts: Int64 { pointer.pointee.pts }

@@ -84,18 +84,18 @@ struct ImageDecoder {
     }
     let packet = try Packet()
     let frame = try Frame()
-    guard avcodec_open2(context, decoder, nil) >= 0, av_new_packet(packet.pointer, Int32(bytes.count)) >= 0 else { throw .outOfMemory }
-    bytes.withUnsafeBufferPointer { source in
-      if let base = source.baseAddress { packet.pointer.pointee.data?.update(from: base, count: source.count) }
-    }
+    var code = avcodec_open2(context, decoder, nil)
+    guard code >= 0 else { throw failure(code) }
+    try packet.fill(bytes)
     packet.pointer.pointee.flags |= AV_PKT_FLAG_KEY
-    var code = avcodec_send_packet(context, packet.pointer)
+    code = avcodec_send_packet(context, packet.pointer)
     if code >= 0 { code = avcodec_send_packet(context, nil) }
     if code >= 0 { code = avcodec_receive_frame(context, frame.pointer) }
-    if code == lav_error_of_errno(ENOMEM) { throw .outOfMemory }
-    guard code >= 0 else { throw .damagedImage(path: path, reason: LibAV.text(code)) }
+    guard code >= 0 else { throw failure(code) }
     return frame
   }
+
+  private func failure(_ code: Int32) -> VideoError { LibAV.failure(code) { .damagedImage(path: path, reason: $0) } }
 }
 
 /// Samples image files, each a frame.
@@ -139,8 +139,8 @@ extension VideoError {
   /// Whether the other images of a directory may still be in order.
   fileprivate var isOfOneImage: Bool {
     switch self {
-    case .notFound, .unreadable, .notAFile, .empty, .notVideo, .unsupportedCodec, .unsupportedPixels, .damagedImage, .tooLarge,
-      .unsupportedImage:
+    case .notFound, .unreadable, .notAFile, .empty, .notVideo, .unsupportedCodec, .unsupportedPixels, .failedConversion, .damagedImage,
+      .tooLarge, .tooManyBytes, .unsupportedImage:
       true
     default: false
     }

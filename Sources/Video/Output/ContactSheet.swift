@@ -18,11 +18,10 @@ package struct ContactSheet {
   private static let ink: UInt8 = 230
 
   /// For `count` frames; thumbnails fit into `thumbnailWidth` pixels and a box of the shape of `first`, the first frame.
-  /// Fails with `invalidFrameCount` when the sheet would become too large.
+  /// Fails with `invalidSheet` when the sheet would become too large.
   package init(count: Int, first: RGBImage, thumbnailWidth: Int = 240) throws(VideoError) {
-    guard (16...ContactSheet.sideLimit / 4).contains(thumbnailWidth) else {
-      throw .invalidSize(thumbnailWidth, limit: ContactSheet.sideLimit / 4)
-    }
+    let sizes = 16...ContactSheet.sideLimit / 4
+    guard sizes.contains(thumbnailWidth) else { throw .invalidSize(thumbnailWidth, expected: sizes) }
     // Portraits are as high as landscapes are wide, so that no shape makes a cell larger than a square.
     let long = max(first.width, first.height)
     cellWidth = max(1, thumbnailWidth * first.width / long, 16)
@@ -30,7 +29,7 @@ package struct ContactSheet {
     let across = cellWidth + ContactSheet.gap
     let down = cellHeight + ContactSheet.labelHeight + ContactSheet.gap
     let most = (ContactSheet.sideLimit / across) * (ContactSheet.sideLimit / down)
-    guard (1...most).contains(count) else { throw .invalidFrameCount(count, limit: most) }
+    guard (1...most).contains(count) else { throw .invalidSheet(frames: count, limit: most) }
     // As wide as high, nearly.
     var columns = 1
     while columns * across < ((count + columns - 1) / columns) * down, columns < min(count, ContactSheet.sideLimit / across) {

@@ -82,7 +82,7 @@ struct PictureEncoder {
   }
 
   private func check(_ code: Int32) throws(VideoError) {
-    guard code >= 0 else { throw code == lav_error_of_errno(ENOMEM) ? .outOfMemory : refuse(LibAV.text(code)) }
+    guard code >= 0 else { throw LibAV.failure(code, or: refuse) }
   }
 
   private func fillRGB(_ frame: Frame) {

@@ -53,7 +53,7 @@ final class FrameConverter {
       // Grey is taken for the full range unless it declares the limited one, with and without alpha.
       isFullRange: format != stored || source.color_range == AVCOL_RANGE_JPEG || format.isGray && source.color_range != AVCOL_RANGE_MPEG,
       isLimitedRange: source.color_range == AVCOL_RANGE_MPEG)
-    guard shape.width > 0, shape.height > 0 else { throw .unsupportedPixels(path: path, format: "\(shape.width)×\(shape.height)") }
+    guard shape.width > 0, shape.height > 0 else { throw failure(shape) }
     try LibAV.check(shape.width, shape.height, path: path)
     if format.isGray, !format.hasAlpha, format.depth > 8 {
       try LibAV.reserve(shape.width * shape.height * 3)
@@ -102,7 +102,11 @@ final class FrameConverter {
 
   private func check(_ rows: Int32, _ shape: Shape) throws(VideoError) {
     if rows == lav_error_of_errno(ENOMEM) { throw .outOfMemory }
-    guard rows == Int32(shape.height) else { throw .unsupportedPixels(path: path, format: shape.format.name) }
+    guard rows == Int32(shape.height) else { throw failure(shape) }
+  }
+
+  private func failure(_ shape: Shape) -> VideoError {
+    .failedConversion(path: path, width: shape.width, height: shape.height, format: shape.format.name)
   }
 
   /// Grey that declares the limited range; libav's converter takes all grey for full range.
@@ -221,7 +225,7 @@ struct ChromaUpsampler {
   private let isWide: Bool
   private let isHigh: Bool
   private let isDeep: Bool
-  private let planes: Int
+  private let planes: [Frame.Plane]
   /// The same format with all chroma.
   private let format: AVPixelFormat
 
@@ -240,12 +244,12 @@ struct ChromaUpsampler {
     else { return nil }
     // yuv420p, yuvj420p, yuva420p, yuv422p10le, …
     format = av_get_pix_fmt(["420", "422", "440"].reduce(name) { $0.replacing($1, with: "444") })
-    guard format != AV_PIX_FMT_NONE, format != stored else { return nil }
+    planes = (0..<Int(description.nb_components)).compactMap { frame.plane($0) }
+    guard format != AV_PIX_FMT_NONE, format != stored, planes.count == Int(description.nb_components) else { return nil }
     self.frame = frame
     width = Int(source.width)
     height = Int(source.height)
     isDeep = description.comp.0.depth > 8
-    planes = Int(description.nb_components)
   }
 
   func rows(_ rows: Range<Int>) throws(VideoError) -> Frame {
@@ -255,8 +259,8 @@ struct ChromaUpsampler {
     result.pointer.pointee.width = Int32(width)
     result.pointer.pointee.height = Int32(rows.count)
     guard av_frame_get_buffer(result.pointer, 0) >= 0 else { throw .outOfMemory }
-    for plane in 0..<planes {
-      guard let from = frame.plane(plane), let to = result.plane(plane) else { throw .outOfMemory }
+    for (plane, from) in planes.enumerated() {
+      guard let to = result.plane(plane) else { throw .outOfMemory }
       if plane == 0 || plane == 3 {
         let length = width * (isDeep ? 2 : 1)
         for row in rows { (to.start + (row - rows.lowerBound) * to.stride).update(from: from.start + row * from.stride, count: length) }

@@ -1,6 +1,6 @@
 /// What the model does to a frame before its first layer.
 package struct Preprocessing: Sendable {
-  package static let sizeLimit = 8192
+  package static let sizes = 1...8192
 
   /// Side of the square that the model sees, in pixels.
   package let size: Int
@@ -11,9 +11,9 @@ package struct Preprocessing: Sendable {
   package init(
     size: Int, mean: [Float] = [0.48145466, 0.4578275, 0.40821073], deviation: [Float] = [0.26862954, 0.26130258, 0.27577711]
   ) throws(VideoError) {
-    guard (1...Preprocessing.sizeLimit).contains(size) else { throw .invalidSize(size, limit: Preprocessing.sizeLimit) }
+    guard Preprocessing.sizes.contains(size) else { throw .invalidSize(size, expected: Preprocessing.sizes) }
     guard mean.count == 3, deviation.count == 3, deviation.allSatisfy({ $0 > 0 }), (mean + deviation).allSatisfy(\.isFinite) else {
-      throw .invalidNormalization
+      throw .invalidNormalization(mean: mean, deviation: deviation)
     }
     self.size = size
     levels = (0..<3).flatMap { channel in

@@ -1,6 +1,13 @@
 import CLibAV
 
 /// Every packet of a stream in the order of decoding, read without decoding, and the order in which their pictures are shown.
+///
+/// What a packet holds is read by `PacketInspector`, for libav's parsers and bitstream filters do not tell enough. Tried with
+/// FFmpeg 5.1: `av_parser_parse2` takes 79 packets of VP8 for 79 pictures where 75 are shown, and finds nothing wrong where a packet
+/// of H.264 is emptied or its slice is noise (40 pictures where 37 and 39 decode); `h264_mp4toannexb` refuses lengths that do not
+/// add up but passes the noise. `AV_PKT_FLAG_DISPOSABLE` is set on none of the 14 pictures among 48 that no other refers to, and
+/// the key flag on 6 of which 1 is an IDR picture. Only `vp9_superframe_split` tells the shown frames, of VP9: it would take as
+/// many lines as it saves, and a copy of each packet.
 struct PacketIndex {
   /// Per packet, in the order of decoding.
   private(set) var pts: [Int64] = []
@@ -44,7 +51,7 @@ struct PacketIndex {
     while true {
       reading = try container.read(stream, into: packet)
       guard reading == .packet else { break }
-      append(packet, inspector.inspect(packet), promised: stream.promisedFrames)
+      append(packet, inspector.inspect(packet))
     }
     if case .broken(let code) = reading { doubt(.damaged("the file cannot be read to its end: \(LibAV.text(code))")) }
     if stream.promisedFrames > packetCount {
@@ -53,7 +60,7 @@ struct PacketIndex {
     order()
   }
 
-  private mutating func append(_ packet: Packet, _ finding: PacketFinding, promised: Int) {
+  private mutating func append(_ packet: Packet, _ finding: PacketFinding) {
     var mark: Marks = []
     switch finding {
     case .picture(let isStart, let isDisposable):
