@@ -3,8 +3,9 @@ import PackageDescription
 
 let strict: [SwiftSetting] = [.swiftLanguageMode(.v6)]
 
-/// Settings of a module that holds kernels of one instruction set. `-Ounchecked` also in debug builds: a kernel that is not
-/// optimised is of no use to anyone, and its operands are checked by the operator that calls it.
+/// Settings of a module that holds kernels of one instruction set: which there are and what they share is in `Sources/KernelSources/README.md`.
+/// `-Ounchecked` also in debug builds: a kernel that is not optimised is of no use to anyone, and its operands are checked by the operator that
+/// calls it.
 func kernels(_ march: [String]) -> [SwiftSetting] {
   strict + [.unsafeFlags(["-Ounchecked"] + march.flatMap { ["-Xcc", $0] })]
 }
@@ -37,7 +38,7 @@ let kernelTargets: [Target] =
     .target(
       name: "KernelsAVXVNNI", dependencies: ["Kernels", "CIntrinsics"],
       swiftSettings: kernels(["-march=x86-64-v3", "-mavxvnni"])),
-    // The same sources, encoded for AVX-512 VL.
+    // The sources of KernelsAVXVNNI, encoded for AVX-512 VL.
     .target(
       name: "KernelsAVX512VL", dependencies: ["Kernels", "CIntrinsics"],
       swiftSettings: kernels(["-march=x86-64-v4", "-mavx512vnni"])),

@@ -1,4 +1,4 @@
-/// Loops over 32-bit floats. One source for all instruction sets (`KernelsPortable/Shared`), compiled once for each.
+/// Loops over 32-bit floats. One source for all instruction sets (`KernelSources/float`), compiled once for each.
 public struct FloatKernels: Sendable {
   /// The inner product of matrices: `c[i · cStride + j] (+)= Σ_p a[i · aStride + p] · b[p · bStride + j]` for `i < m`, `j < 32`, `p < k`.
   /// `accumulate` adds to what `c` holds. Always 32 columns: callers pad.

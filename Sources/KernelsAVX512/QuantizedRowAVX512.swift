@@ -1,7 +1,7 @@
 import CIntrinsics
 import Kernels
 
-/// What `CommonVNNI` works with.
+/// What `shared-x86-vnni` works with.
 typealias Integers = __m512i
 let integersInVector = 16
 @inline(__always)

@@ -1,4 +1,3 @@
-// Filled by the kernels of this instruction set.
 import CIntrinsics
 import Kernels
 import KernelsNEON

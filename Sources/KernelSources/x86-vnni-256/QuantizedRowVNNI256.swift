@@ -1,7 +1,7 @@
 import CIntrinsics
 import Kernels
 
-/// What `CommonVNNI` works with.
+/// What `shared-x86-vnni` works with.
 typealias Integers = __m256i
 let integersInVector = 8
 @inline(__always)
