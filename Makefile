@@ -2,6 +2,7 @@
 #   make demo   installs what is missing, builds, converts the embedded checkpoint and asks it about an embedded clip
 #   make test   installs what is missing, builds, and runs all tests
 # And more:
+#   make lint         the code's format, and the rules of its layout (Tests/check_imports.py)
 #   make test-arm64   all tests on emulated 64-bit ARM, an hour (test-arm64-quick: kernels and golden files, some minutes); its
 #                     toolchain (3 GB) goes to /var/cache/slowfast-arm64
 #   make deb          Debian packages for amd64 and arm64, in deb/ (one of them: make deb-amd64, or deb-arm64); make test-deb
@@ -16,7 +17,7 @@ HAS_PYTHON := $(VENV)/bin/python3 -c 'import $(shell echo $(PYTHON_PACKAGES) | s
 ARCHITECTURE := $(shell dpkg --print-architecture 2>/dev/null)
 export SLOWFAST_PYTHON := $(CURDIR)/$(VENV)/bin/python3
 
-.PHONY: all build demo test test-arm64 test-arm64-quick deb deb-amd64 deb-arm64 test-deb swift packages test-packages clean format
+.PHONY: all build demo test lint test-arm64 test-arm64-quick deb deb-amd64 deb-arm64 test-deb swift packages test-packages clean format
 
 all: build
 
@@ -59,8 +60,14 @@ test-deb:
 	packaging/test.sh deb/*_amd64.deb "$$(. /etc/os-release && echo $$VERSION_CODENAME)"
 	packaging/test.sh deb/*_arm64.deb "$$(Tests/arm64/toolchain.sh suite)"
 
+# Nothing is built for it.
+lint: swift
+	swift format lint --strict --recursive --parallel Sources Tests Examples Package.swift
+	python3 Tests/test_check_imports.py
+	Tests/check_imports.py
+
 format:
-	swift format --in-place --recursive Sources Tests Package.swift
+	swift format --in-place --recursive Sources Tests Examples Package.swift
 
 clean:
 	rm -rf .build demo-output deb
