@@ -119,8 +119,9 @@ let package = Package(
       name: "kernel-bench", dependencies: ["CIntrinsics", "Compute", "Kernels", "Measurement", "Parallel"],
       path: "benchmarks/kernels", exclude: ["arm.md", "arm_loops.py", "x86.md"], swiftSettings: strict),
 
-    // The README's library example, which a test runs.
+    // Programs over the library, which tests run; the first is the README's.
     .executableTarget(name: "example-ask", dependencies: ["SlowFast"], path: "Examples/ask", swiftSettings: strict),
+    .executableTarget(name: "example-watch", dependencies: ["SlowFast"], path: "Examples/watch", swiftSettings: strict),
 
     .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
     tests("ParallelTests", ["Parallel"]),
@@ -134,6 +135,6 @@ let package = Package(
     tests("ConversionTests", ["Architecture", "Safetensors", "Conversion", "ModelFile", "Parallel", "Tokenizer"]),
     tests("ArchitectureTests", ["Architecture"]),
     tests("SlowFastTests", ["Architecture", "Safetensors", "Compute", "Conversion", "ModelFile", "SlowFast", "Video"]),
-    tests("CommandTests", ["Safetensors", "ModelFile", "slowfast", "example-ask"], exclude: ["Data"]),
+    tests("CommandTests", ["Safetensors", "ModelFile", "slowfast", "example-ask", "example-watch"], exclude: ["Data"]),
   ] + kernelTargets
 )

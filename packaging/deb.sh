@@ -52,12 +52,12 @@ dependencies() {
   done
 }
 
-version=$(sed -n 's/.*current = "\(.*\)".*/\1/p' Sources/SlowFast/SlowFastVersion.swift)+$release
+version=$(packaging/version.sh)+$release
 tree=$(mktemp -d)
 trap 'rm -rf "$tree"' EXIT
 chmod 755 "$tree"
 install -D -m 755 "$built/slowfast" "$tree/usr/bin/slowfast"
-install -D -m 644 README.md packaging/copyright -t "$tree/usr/share/doc/slowfast"
+install -D -m 644 README.md CHANGELOG.md packaging/copyright -t "$tree/usr/share/doc/slowfast"
 maintainer=$(sed -n 's/^Maintainer: //p' packaging/control)
 printf 'slowfast (%s) unstable; urgency=medium\n\n  * Version %s.\n\n -- %s  %s\n' "$version" "${version%+*}" "$maintainer" \
   "$(date -R -r Sources/SlowFast/SlowFastVersion.swift)" | gzip -9n >"$tree/usr/share/doc/slowfast/changelog.gz"

@@ -1,4 +1,4 @@
 /// The version of the library and the command.
 public enum SlowFastVersion {
-  public static let current = "0.1.0"
+  public static let current = "0.2.0"
 }

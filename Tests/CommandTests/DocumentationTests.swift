@@ -50,8 +50,12 @@ struct DocumentationTests {
 
   /// Every file that a document links to is there.
   @Test func linksLeadSomewhere() throws {
-    let documents = try ["README.md"] + FileManager.default.contentsOfDirectory(atPath: Repository.root + "/docs").map { "docs/" + $0 }
-    for document in documents where document.hasSuffix(".md") {
+    let folders = try ["docs", "benchmarks", "benchmarks/history", "benchmarks/kernels", "benchmarks/peers", "benchmarks/compare"].flatMap {
+      folder in
+      try FileManager.default.contentsOfDirectory(atPath: "\(Repository.root)/\(folder)").map { "\(folder)/\($0)" }
+    }
+    let documents = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"] + folders.filter { $0.hasSuffix(".md") }
+    for document in documents where exists("\(Repository.root)/\(document)") {
       let text = try String(contentsOfFile: "\(Repository.root)/\(document)", encoding: .utf8)
       let folder = URL(fileURLWithPath: "\(Repository.root)/\(document)").deletingLastPathComponent()
       for match in text.matches(of: /\]\(([^)#: ]+)(?:#[^)]*)?\)/) {

@@ -62,7 +62,11 @@ final class Run {
   var isRunning: Bool { process.isRunning }
   var identifier: Int32 { process.processIdentifier }
   /// Bytes of the answer so far.
-  var outputCount: Int { (try? FileManager.default.attributesOfItem(atPath: directory.file("output"))[.size] as? Int) ?? 0 }
+  var outputCount: Int { count("output") }
+  var errorCount: Int { count("errors") }
+  private func count(_ name: String) -> Int {
+    (try? FileManager.default.attributesOfItem(atPath: directory.file(name))[.size] as? Int) ?? 0
+  }
 
   /// Until `condition` holds; false if the run ends before that.
   func wait(until condition: () -> Bool) -> Bool {
