@@ -3,6 +3,7 @@
 #   make test   installs what is missing, builds, and runs all tests
 # And more:
 #   make lint         the code's format, and the rules of its layout (Tests/check_imports.py)
+#   make docs         the library's documentation as web pages, in docs-output/
 #   make test-arm64   all tests on emulated 64-bit ARM, an hour (test-arm64-quick: kernels and golden files, some minutes); its
 #                     toolchain (3 GB) goes to /var/cache/slowfast-arm64
 #   make deb          Debian packages for amd64 and arm64, in deb/ (one of them: make deb-amd64, or deb-arm64); make test-deb
@@ -17,7 +18,7 @@ HAS_PYTHON := $(VENV)/bin/python3 -c 'import $(shell echo $(PYTHON_PACKAGES) | s
 ARCHITECTURE := $(shell dpkg --print-architecture 2>/dev/null)
 export SLOWFAST_PYTHON := $(CURDIR)/$(VENV)/bin/python3
 
-.PHONY: all build demo test lint test-arm64 test-arm64-quick deb deb-amd64 deb-arm64 test-deb swift packages test-packages clean format
+.PHONY: all build demo test lint docs test-arm64 test-arm64-quick deb deb-amd64 deb-arm64 test-deb swift packages test-packages clean format
 
 all: build
 
@@ -66,8 +67,11 @@ lint: swift
 	python3 Tests/test_check_imports.py
 	Tests/check_imports.py
 
+docs: build
+	packaging/docs.sh docs-output
+
 format:
 	swift format --in-place --recursive Sources Tests Examples Package.swift
 
 clean:
-	rm -rf .build demo-output deb
+	rm -rf .build demo-output docs-output deb

@@ -17,7 +17,8 @@ class CheckImports(unittest.TestCase):
                 os.makedirs(os.path.dirname(os.path.join(root, path)) or root, exist_ok=True)
                 with open(os.path.join(root, path), "w", encoding="utf-8") as file:
                     file.write(text)
-            return check(root)
+            complaints, notes = check(root)
+            return complaints + notes
 
     def assert_told(self, start, files, **others):
         complaints = self.complaints(files, **others)

@@ -60,7 +60,7 @@ install -D -m 755 "$built/slowfast" "$tree/usr/bin/slowfast"
 install -D -m 644 README.md CHANGELOG.md packaging/copyright -t "$tree/usr/share/doc/slowfast"
 maintainer=$(sed -n 's/^Maintainer: //p' packaging/control)
 printf 'slowfast (%s) unstable; urgency=medium\n\n  * Version %s.\n\n -- %s  %s\n' "$version" "${version%+*}" "$maintainer" \
-  "$(date -R -r Sources/SlowFast/SlowFastVersion.swift)" | gzip -9n >"$tree/usr/share/doc/slowfast/changelog.gz"
+  "$(date -R -r CHANGELOG.md)" | gzip -9n >"$tree/usr/share/doc/slowfast/changelog.gz"
 mkdir -p "$tree/usr/share/man/man1" "$tree/DEBIAN"
 sed "s/@VERSION@/$version/" packaging/slowfast.1 | gzip -9n >"$tree/usr/share/man/man1/slowfast.1.gz"
 # completion SHELL FILE: what lets the shell complete commands, options and file names.

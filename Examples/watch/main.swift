@@ -12,11 +12,13 @@ guard CommandLine.arguments.count >= 3 else {
 let folder = URL(fileURLWithPath: CommandLine.arguments[2])
 let question = CommandLine.arguments.count > 3 ? CommandLine.arguments[3] : "What happens in this video?"
 
-/// Ctrl-C stops an answer at its next word and lets the line be written; while a clip is looked at, and at the second time, it ends the program.
+/// Ctrl-C stops the work where it is clean to stop; the second one ends the program as it is.
 enum Interrupt {
-  static let requested = Atomic(false)
+  private static let requested = Atomic(false)
+  static var isRequested: Bool { requested.load(ordering: .relaxed) }
+  static func request() { if requested.exchange(true, ordering: .relaxed) { _exit(130) } }
 }
-signal(SIGINT) { _ in if Interrupt.requested.exchange(true, ordering: .relaxed) { _exit(130) } }
+signal(SIGINT) { _ in Interrupt.request() }
 var interrupts = sigset_t()  // which a parent may have left blocked
 sigemptyset(&interrupts)
 sigaddset(&interrupts, SIGINT)
@@ -58,11 +60,9 @@ do {
 
   func describe(_ file: URL) throws -> Line {
     let start = Date()
-    try session.watch([ClipSource(path: file.path)], sampling: SamplingRequest(frames: model.defaultFrameCount)) { _ in
-      if Interrupt.requested.load(ordering: .relaxed) { exit(130) }
-    }
-    let answer = try session.ask(
-      question, options: model.generationDefaults, onText: { _ in !Interrupt.requested.load(ordering: .relaxed) })
+    let frames = SamplingRequest(frames: model.defaultFrameCount)
+    try session.watch([ClipSource(path: file.path)], sampling: frames, isCancelled: { Interrupt.isRequested })
+    let answer = try session.ask(question, options: model.generationDefaults, isCancelled: { Interrupt.isRequested })
     return Line(clip: file.lastPathComponent, description: answer.text, seconds: Date().timeIntervalSince(start))
   }
 
@@ -77,8 +77,8 @@ do {
   var waiting: [URL: (stamp: Stamp, since: Date)] = [:]
   FileHandle.standardError.write(Data("watching \(folder.path)\n".utf8))
 
-  while !Interrupt.requested.load(ordering: .relaxed) {
-    for file in try files() where !Interrupt.requested.load(ordering: .relaxed) {
+  while !Interrupt.isRequested {
+    for file in try files() where !Interrupt.isRequested {
       guard let stamp = Stamp(file), done[file] != stamp else { continue }
       guard let (known, since) = waiting[file], known == stamp else {
         waiting[file] = (stamp, Date())
@@ -90,6 +90,7 @@ do {
         guard Stamp(file) == stamp else { continue }  // it grew meanwhile: this was not the whole clip
         try line.print()
       } catch let error as SlowFastError {
+        if error.kind == .cancelled { break }
         // Some clips cannot be read before their last byte is there.
         guard Date().timeIntervalSince(since) > 5 else { continue }
         try Line(clip: file.lastPathComponent, error: error.description).print()
