@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The library's documentation as a folder of web pages: docs.sh FOLDER. Needs what `make build` leaves. A warning, or a public symbol
-# without a comment, is an error.
+# The library's documentation as a folder of web pages: docs.sh FOLDER [BUILT]. Needs what `make build` leaves, or another build in BUILT. A
+# warning, or a public symbol without a comment, is an error.
 set -euo pipefail
-folder=${1:?usage: docs.sh FOLDER}
+folder=${1:?usage: docs.sh FOLDER [BUILT]}
 cd "$(dirname "$0")/.."
-built=$(swift build -c release --show-bin-path)
+built=${2:-$(swift build -c release --show-bin-path)}
 tools=$(dirname "$(readlink -f "$(command -v swift)")")
 graphs=$(mktemp -d)
 trap 'rm -rf "$graphs"' EXIT
