@@ -24,7 +24,7 @@ let isARM: Bool = {
 let kernelTargets: [Target] =
   isARM
   ? [
-    .target(name: "KernelsNEON", dependencies: ["Kernels", "CIntrinsics"], swiftSettings: kernels([])),
+    .target(name: "KernelsNEON", dependencies: ["Kernels", "CIntrinsics", "Tensors"], swiftSettings: kernels([])),
     .target(
       name: "KernelsDotProd", dependencies: ["Kernels", "KernelsNEON", "CIntrinsics"],
       swiftSettings: kernels(["-march=armv8.2-a+dotprod"])),
@@ -34,17 +34,17 @@ let kernelTargets: [Target] =
   ]
   : [
     .target(
-      name: "KernelsAVX2", dependencies: ["Kernels", "CIntrinsics"],
+      name: "KernelsAVX2", dependencies: ["Kernels", "CIntrinsics", "Tensors"],
       swiftSettings: kernels(["-march=x86-64-v3"])),
     .target(
-      name: "KernelsAVXVNNI", dependencies: ["Kernels", "CIntrinsics"],
+      name: "KernelsAVXVNNI", dependencies: ["Kernels", "CIntrinsics", "Tensors"],
       swiftSettings: kernels(["-march=x86-64-v3", "-mavxvnni"])),
     // The sources of KernelsAVXVNNI, encoded for AVX-512 VL.
     .target(
-      name: "KernelsAVX512VL", dependencies: ["Kernels", "CIntrinsics"],
+      name: "KernelsAVX512VL", dependencies: ["Kernels", "CIntrinsics", "Tensors"],
       swiftSettings: kernels(["-march=x86-64-v4", "-mavx512vnni"])),
     .target(
-      name: "KernelsAVX512", dependencies: ["Kernels", "CIntrinsics"],
+      name: "KernelsAVX512", dependencies: ["Kernels", "CIntrinsics", "Tensors"],
       swiftSettings: kernels(["-march=x86-64-v4", "-mavx512vnni"])),
   ]
 
@@ -74,13 +74,16 @@ let package = Package(
     // Text of messages.
     .target(name: "Support", swiftSettings: strict),
 
+    // What a value is stored as, and where quantized matrices have theirs.
+    .target(name: "Tensors", swiftSettings: strict),
+
     // Computing.
     .target(name: "Parallel", dependencies: ["CIntrinsics"], swiftSettings: strict),
-    .target(name: "Kernels", dependencies: ["CIntrinsics"], swiftSettings: strict),
-    .target(name: "KernelsPortable", dependencies: ["Kernels", "CIntrinsics"], swiftSettings: kernels([])),
+    .target(name: "Kernels", dependencies: ["CIntrinsics", "Tensors"], swiftSettings: strict),
+    .target(name: "KernelsPortable", dependencies: ["Kernels", "CIntrinsics", "Tensors"], swiftSettings: kernels([])),
     .target(
       name: "Compute",
-      dependencies: ["CIntrinsics", "Parallel", "Kernels", "KernelsPortable"] + kernelTargets.map { .byName(name: $0.name) },
+      dependencies: ["CIntrinsics", "Parallel", "Kernels", "KernelsPortable", "Tensors"] + kernelTargets.map { .byName(name: $0.name) },
       swiftSettings: strict),
 
     // What this machine can do at most.
@@ -89,16 +92,16 @@ let package = Package(
     // What comes from outside.
     .target(name: "Tokenizer", dependencies: ["Support"], swiftSettings: strict),
     .target(name: "Video", dependencies: ["CLibAV", "CPixels", "Support"], swiftSettings: strict),
-    .target(name: "Safetensors", dependencies: ["Support"], swiftSettings: strict),
+    .target(name: "Safetensors", dependencies: ["Support", "Tensors"], swiftSettings: strict),
 
     // The model's shape, the file, and the way from a checkpoint to it.
     .target(name: "Architecture", dependencies: ["Support"], swiftSettings: strict),
-    .target(name: "ModelFile", dependencies: ["Support", "Parallel", "CZstd", "CXXHash"], swiftSettings: strict),
+    .target(name: "ModelFile", dependencies: ["Support", "Parallel", "Tensors", "CZstd", "CXXHash"], swiftSettings: strict),
     // Optimised in debug builds too: tests quantize whole models.
     .target(name: "Quantization", dependencies: ["CIntrinsics", "Kernels", "Parallel"], swiftSettings: kernels([])),
     .target(
       name: "Conversion",
-      dependencies: ["Architecture", "Safetensors", "Support", "Kernels", "ModelFile", "Parallel", "Quantization", "Tokenizer"],
+      dependencies: ["Architecture", "Safetensors", "Support", "Kernels", "ModelFile", "Parallel", "Quantization", "Tensors", "Tokenizer"],
       swiftSettings: strict),
 
     // What others import.
@@ -106,7 +109,7 @@ let package = Package(
       name: "SlowFast",
       dependencies: [
         "Architecture", "Safetensors", "Compute", "Conversion", "Support", "Kernels", "Measurement", "ModelFile", "Parallel",
-        "Quantization", "Tokenizer", "Video",
+        "Quantization", "Tensors", "Tokenizer", "Video",
       ],
       swiftSettings: strict),
 
@@ -127,7 +130,7 @@ let package = Package(
     .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
     tests("ParallelTests", ["Parallel"]),
     tests("KernelTests", ["Kernels", "KernelsPortable", "Compute", "Quantization"] + kernelTargets.map { .byName(name: $0.name) }),
-    tests("ComputeTests", ["Compute", "Kernels", "Parallel", "Quantization"]),
+    tests("ComputeTests", ["Compute", "Kernels", "Parallel", "Quantization", "Tensors"]),
     tests("TokenizerTests", ["Tokenizer"], resources: [.copy("Data")]),
     tests("VideoTests", ["Support", "Video"], exclude: ["Data"]),
     tests("SafetensorsTests", ["Safetensors", "Support"]),

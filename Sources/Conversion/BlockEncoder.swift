@@ -1,5 +1,6 @@
 import ModelFile
 import Quantization
+import Tensors
 
 /// Encodes blocks of rows of one tensor. Several threads may encode different blocks at once.
 struct BlockEncoder {
@@ -52,28 +53,20 @@ struct BlockEncoder {
   ) throws(ConversionError) -> Bool {
     if let layout { return try quantize(rows, layout, to: planes, scratch: scratch) }
     let isFinite: Bool
-    switch (descriptor.encoding, source.type) {
-    case (.float32, .float32) where !source.isChanged, (.float16, .float16) where !source.isChanged,
-      (.bfloat16, .bfloat16) where !source.isChanged:
+    let count = rows.count * source.columns
+    switch descriptor.encoding {
+    case .quantized: preconditionFailure("a panel has a layout")
+    case .float(source.type) where !source.isChanged:
       try source.read(rows, into: planes[0])
-      isFinite = FloatConversion.areFinite(source.type, planes[0], rows.count * source.columns)
-    case (.float32, _):
+      isFinite = source.type.areFinite(planes[0], count)
+    case .float(.float32):
       let floats = planes[0].assumingMemoryBound(to: Float.self)
       isFinite = try source.floats(rows, to: floats, stride: source.columns, scratch: scratch)
-    default:
-      let count = rows.count * source.columns
+    case .float(let type):
       let floats = try scratch.block(count: count)
       isFinite = try source.floats(rows, to: floats, stride: source.columns, scratch: scratch)
-      let values = planes[0].assumingMemoryBound(to: UInt16.self)
-      if descriptor.encoding == .float16 {
-        for index in 0..<count { values[index] = Float16(floats[index]).bitPattern }
-      } else {
-        FloatConversion.toBFloat16(floats, count, values)
-      }
-      let type: SourceType = descriptor.encoding == .float16 ? .float16 : .bfloat16
-      if isFinite && !FloatConversion.areFinite(type, values, count) {
-        try refuseTooLarge(rows, limit: type == .float16 ? 65504 : 0x1.fep127, scratch)
-      }
+      type.encode(floats, count, to: planes[0])
+      if isFinite && !type.areFinite(planes[0], count) { try refuseTooLarge(rows, limit: type.greatestMagnitude, scratch) }
     }
     if !isFinite { try refuseNonfinite(rows, scratch) }
     return isFinite

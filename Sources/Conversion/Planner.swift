@@ -59,7 +59,7 @@ struct Planner {
     guard tensor.shape == requirement.shape else {
       return plan.misshapen.append(.init(name: tensor.name, expected: requirement.shape, found: tensor.shape))
     }
-    guard SourceType(tensor.type) != nil else { return plan.unsupported.append((tensor.name, tensor.type)) }
+    guard tensor.type.scalar != nil else { return plan.unsupported.append((tensor.name, tensor.type)) }
     let descriptor = TensorDescriptor(
       name: requirement.name, shape: requirement.storedShape,
       encoding: StorageDefaults.encoding(requirement, type: tensor.type, options: options))

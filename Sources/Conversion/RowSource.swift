@@ -1,12 +1,13 @@
 import Architecture
 import Parallel
 import Safetensors
+import Tensors
 
 /// A checkpoint's tensor as rows of floats in the model file's layout.
 struct RowSource {
   let checkpoint: Checkpoint
   let tensor: CheckpointTensor
-  let type: SourceType
+  let type: ScalarType
   /// Of the model file's matrix; a vector, and a depthwise convolution, which is turned as a whole, are one row.
   let rows: Int
   let columns: Int
@@ -21,7 +22,7 @@ struct RowSource {
     _ checkpoint: Checkpoint, _ tensor: CheckpointTensor, _ requirement: TensorRequirement, columnFactors: [Float]? = nil,
     rowFactors: [Float]? = nil
   ) {
-    guard let type = SourceType(tensor.type) else { return nil }
+    guard let type = tensor.type.scalar else { return nil }
     self.checkpoint = checkpoint
     self.tensor = tensor
     self.type = type
@@ -68,7 +69,7 @@ struct RowSource {
     let turned = isTurned ? try scratch.row(count: columns) : nil
     for row in 0..<rows.count {
       let target = floats + row * stride
-      let isRowFinite = FloatConversion.toFloat(type, raw + row * rowByteCount, columns, turned ?? target)
+      let isRowFinite = type.decode(raw + row * rowByteCount, columns, to: turned ?? target)
       isFinite = isRowFinite && isFinite
       if let turned, let turn { Self.turn(turned, turn.count, turn.area, to: target) }
       if let factor = rowFactors?[rows.lowerBound + row] {
@@ -96,7 +97,7 @@ struct RowSource {
     let values = try scratch.row(count: columns)
     for row in rows {
       try read(row..<row + 1, into: raw)
-      _ = FloatConversion.toFloat(type, raw, columns, values)
+      type.decode(raw, columns, to: values)
       for column in 0..<columns where isWanted(values[column]) { return (index(of: row * columns + column), values[column]) }
     }
     return nil

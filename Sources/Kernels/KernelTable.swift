@@ -1,3 +1,5 @@
+import Tensors
+
 /// The inner loops of the runtime, once per instruction set. `Compute` picks one table when it starts and calls nothing else.
 ///
 /// No function allocates, checks its arguments or keeps a pointer: the operators in `Compute` do the checking, once, outside.
@@ -16,12 +18,4 @@ public struct KernelTable: Sendable {
   }
 }
 
-/// A stored floating-point type.
-public enum FloatType: UInt8, Sendable, CaseIterable {
-  case float32 = 0
-  case float16 = 1
-  case bfloat16 = 2
-
-  /// Bytes of one value.
-  public var size: Int { self == .float32 ? 4 : 2 }
-}
+public typealias FloatType = ScalarType

@@ -1,3 +1,5 @@
+import Tensors
+
 /// Rows of a tensor, read one by one: an embedding table without the memory that it would take.
 ///
 /// Only the chunks that hold a wanted row are read and checked; of a packed tensor, the last few stay in memory. A row of a raw tensor
@@ -32,24 +34,15 @@ package final class RowReader: Sendable {
     try require(row)
     if let layout = descriptor.quantizedLayout {
       try dequantize(row, layout, into: output)
-    } else {
-      let bytes = try self.row(row)
-      bytes.withUnsafeBytes { widen($0, into: output) }
+    } else if case .float(let type) = descriptor.encoding {
+      try self.row(row).withUnsafeBytes { bytes in
+        if let base = bytes.baseAddress { type.decode(base, columns, to: output) }
+      }
     }
   }
 
   private func require(_ row: Int) throws(ModelFileError) {
     guard row >= 0, row < rows else { throw .noSuchRow(path: path, tensor: descriptor.name, row: row, rows: rows) }
-  }
-
-  private func widen(_ bytes: UnsafeRawBufferPointer, into output: UnsafeMutablePointer<Float>) {
-    for index in 0..<columns {
-      switch descriptor.encoding {
-      case .float32: output[index] = Float(bitPattern: word(bytes, index))
-      case .bfloat16: output[index] = Float(bitPattern: UInt32(half(bytes, index)) << 16)
-      case .float16, .quantized: output[index] = Float(Float16(bitPattern: half(bytes, index)))
-      }
-    }
   }
 
   /// The row out of its panel of 32.
@@ -75,14 +68,6 @@ package final class RowReader: Sendable {
 
   private func half(_ bytes: [UInt8], _ index: Int) -> Float {
     Float(Float16(bitPattern: UInt16(bytes[2 * index]) | UInt16(bytes[2 * index + 1]) << 8))
-  }
-
-  private func word(_ bytes: UnsafeRawBufferPointer, _ index: Int) -> UInt32 {
-    UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 4 * index, as: UInt32.self))
-  }
-
-  private func half(_ bytes: UnsafeRawBufferPointer, _ index: Int) -> UInt16 {
-    UInt16(littleEndian: bytes.loadUnaligned(fromByteOffset: 2 * index, as: UInt16.self))
   }
 }
 

@@ -98,9 +98,9 @@ enum EncodingCode: UInt8 {
 
   init(_ encoding: TensorEncoding) {
     switch encoding {
-    case .float32: self = .float32
-    case .float16: self = .float16
-    case .bfloat16: self = .bfloat16
+    case .float(.float32): self = .float32
+    case .float(.float16): self = .float16
+    case .float(.bfloat16): self = .bfloat16
     case .quantized(_, _, true): self = .symmetric
     case .quantized(_, _, false): self = .asymmetric
     }

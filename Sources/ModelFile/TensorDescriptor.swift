@@ -1,15 +1,21 @@
+import Tensors
+
 /// How the values of a tensor are stored.
 package enum TensorEncoding: Hashable, Sendable, CustomStringConvertible {
   /// Row-major little-endian values, one plane.
-  case float32, float16, bfloat16
+  case float(ScalarType)
   /// Codes of 4 or 8 bits in panels of 32 rows, with a float16 scale for each row and `group` inputs, and a float16 minimum too where
   /// the codes are not symmetric about zero. `group` is a multiple of 32, at most 65536.
   case quantized(bits: Int, group: Int, symmetric: Bool)
 
+  package static let float32 = TensorEncoding.float(.float32)
+  package static let float16 = TensorEncoding.float(.float16)
+  package static let bfloat16 = TensorEncoding.float(.bfloat16)
+
   /// The planes, in the order they have in the file.
   package var planes: [PlaneKind] {
     switch self {
-    case .float32, .float16, .bfloat16: [.values]
+    case .float: [.values]
     case .quantized(_, _, true): [.codes, .scales]
     case .quantized(_, _, false): [.codes, .scales, .minima]
     }
@@ -17,18 +23,12 @@ package enum TensorEncoding: Hashable, Sendable, CustomStringConvertible {
 
   /// Bytes of a value; nil where values are not stored one by one.
   package var valueSize: Int? {
-    switch self {
-    case .float32: 4
-    case .float16, .bfloat16: 2
-    case .quantized: nil
-    }
+    if case .float(let type) = self { type.size } else { nil }
   }
 
   package var description: String {
     switch self {
-    case .float32: "float32"
-    case .float16: "float16"
-    case .bfloat16: "bfloat16"
+    case .float(let type): type.description
     case .quantized(let bits, let group, let symmetric): "int\(bits)/\(group)\(symmetric ? "" : " asymmetric")"
     }
   }

@@ -1,3 +1,5 @@
+import Tensors
+
 /// One tensor of a safetensors file.
 package struct TensorInfo: Sendable, Equatable {
   package var name: String
@@ -144,6 +146,16 @@ package enum TensorType: String, Sendable, CaseIterable {
     case .uint16, .int16, .float16, .bfloat16: 2
     case .uint32, .int32, .float32: 4
     case .uint64, .int64, .float64, .complex64: 8
+    }
+  }
+
+  /// The type where it is one of weights, else nil.
+  package var scalar: ScalarType? {
+    switch self {
+    case .float32: .float32
+    case .float16: .float16
+    case .bfloat16: .bfloat16
+    default: nil
     }
   }
 

@@ -101,12 +101,12 @@ struct ReadTensor {
       tensor[plane].map { Float(Float16(bitPattern: $0.bytes.load(fromByteOffset: 2 * index, as: UInt16.self))) } ?? .nan
     }
     switch descriptor.encoding {
-    case .float32:
+    case .float(.float32):
       values = (0..<descriptor.elementCount).map { index in
         tensor[.values].map { $0.bytes.load(fromByteOffset: 4 * index, as: Float.self) } ?? .nan
       }
-    case .float16: values = (0..<descriptor.elementCount).map { half(.values, $0) }
-    case .bfloat16:
+    case .float(.float16): values = (0..<descriptor.elementCount).map { half(.values, $0) }
+    case .float(.bfloat16):
       values = (0..<descriptor.elementCount).map { index in
         tensor[.values].map { Float(bitPattern: UInt32($0.bytes.load(fromByteOffset: 2 * index, as: UInt16.self)) << 16) } ?? .nan
       }

@@ -66,8 +66,8 @@ final class CheckpointSource: WeightSource {
     let shape = stored.count == 1 ? [1, stored[0]] : stored
     let result = try compute { () throws(ComputeError) in try Matrix(rows: shape[0], columns: shape[1]) }
     try map(tensor).withUnsafeBytes { bytes in
-      let values = StoredFloats(bytes, type: type)
-      requirement.forEachStoredIndex { target, source in result.pointer[target] = values[source] }
+      guard let values = bytes.baseAddress else { return }
+      requirement.forEachStoredIndex { target, source in result.pointer[target] = type.value(values, source) }
     }
     return result
   }
@@ -82,13 +82,8 @@ final class CheckpointSource: WeightSource {
   }
 
   private func floatType(of tensor: CheckpointTensor) throws(SlowFastError) -> FloatType {
-    switch tensor.type {
-    case .float32: return .float32
-    case .float16: return .float16
-    case .bfloat16: return .bfloat16
-    default:
-      let file = checkpoint.shards[tensor.shard].file.path
-      throw .checkpoint(.wrongType(file: file, tensor: tensor.name, type: tensor.type, expected: "F32, F16 or BF16"))
-    }
+    if let type = tensor.type.scalar { return type }
+    let file = checkpoint.shards[tensor.shard].file.path
+    throw .checkpoint(.wrongType(file: file, tensor: tensor.name, type: tensor.type, expected: "F32, F16 or BF16"))
   }
 }

@@ -1,5 +1,4 @@
 import Compute
-import Kernels
 import ModelFile
 
 /// Rows of the embedding table, fetched as they are needed.
@@ -24,30 +23,5 @@ final class RowEmbedding: EmbeddingTable {
     for (index, id) in ids.enumerated() {
       do throws(ModelFileError) { try rows.read(row: Int(id), into: output.row(index)) } catch { throw .modelFile(error) }
     }
-  }
-}
-
-/// Stored values one by one, of any type and alignment.
-struct StoredFloats {
-  private let bytes: UnsafeRawBufferPointer
-  private let type: FloatType
-
-  init(_ bytes: UnsafeRawBufferPointer, type: FloatType) {
-    self.bytes = bytes
-    self.type = type
-  }
-
-  var count: Int { bytes.count / type.size }
-
-  subscript(index: Int) -> Float {
-    switch type {
-    case .float32: Float(bitPattern: bytes.loadUnaligned(fromByteOffset: 4 * index, as: UInt32.self))
-    case .bfloat16: Float(bitPattern: UInt32(bytes.loadUnaligned(fromByteOffset: 2 * index, as: UInt16.self)) << 16)
-    case .float16: Float(Float16(bitPattern: bytes.loadUnaligned(fromByteOffset: 2 * index, as: UInt16.self)))
-    }
-  }
-
-  func copy(to target: UnsafeMutablePointer<Float>) {
-    for index in 0..<count { target[index] = self[index] }
   }
 }

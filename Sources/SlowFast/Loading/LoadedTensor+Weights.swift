@@ -1,14 +1,14 @@
 import Compute
-import Kernels
 import ModelFile
+import Tensors
 
 extension LoadedTensor {
   /// The tensor as a linear layer's weight; nil where a plane is missing.
   var weightMatrix: WeightMatrix? {
     let storage: WeightMatrix.Storage
     switch descriptor.encoding {
-    case .float32, .float16, .bfloat16:
-      guard let type = FloatType(descriptor.encoding), let values = self[.values] else { return nil }
+    case .float(let type):
+      guard let values = self[.values] else { return nil }
       storage = .float(type, values.pointer)
     case .quantized(let bits, let group, _):
       guard let codes = self[.codes], let scales = self[.scales] else { return nil }
@@ -21,11 +21,11 @@ extension LoadedTensor {
 
   /// A tensor of floats, `[1, n]` or `[rows, columns]`; nil where it is quantized.
   func floats() throws(ComputeError) -> Matrix? {
-    guard let type = FloatType(descriptor.encoding), let values = self[.values] else { return nil }
+    guard case .float(let type) = descriptor.encoding, let values = self[.values] else { return nil }
     let isVector = descriptor.shape.count < 2
     let result = try Matrix(
       rows: isVector ? 1 : descriptor.rows, columns: isVector ? descriptor.elementCount : descriptor.columns)
-    StoredFloats(values.bytes, type: type).copy(to: result.pointer)
+    type.decode(values.pointer, descriptor.elementCount, to: result.pointer)
     return result
   }
 }

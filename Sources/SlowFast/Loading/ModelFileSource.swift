@@ -85,15 +85,3 @@ final class ModelFileSource: WeightSource {
     do throws(ModelFileError) { return try body() } catch { throw .modelFile(error) }
   }
 }
-
-extension FloatType {
-  /// nil for codes.
-  init?(_ encoding: TensorEncoding) {
-    switch encoding {
-    case .float32: self = .float32
-    case .float16: self = .float16
-    case .bfloat16: self = .bfloat16
-    case .quantized: return nil
-    }
-  }
-}
