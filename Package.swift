@@ -75,7 +75,8 @@ let package = Package(
     .target(name: "Support", swiftSettings: strict),
 
     // What a value is stored as, and where quantized matrices have theirs.
-    .target(name: "Tensors", swiftSettings: strict),
+    // Optimised in debug builds too: tests quantize and read whole models.
+    .target(name: "Tensors", swiftSettings: strict + [.unsafeFlags(["-O"])]),
 
     // Computing.
     .target(name: "Parallel", dependencies: ["CIntrinsics"], swiftSettings: strict),
@@ -98,7 +99,7 @@ let package = Package(
     .target(name: "Architecture", dependencies: ["Support"], swiftSettings: strict),
     .target(name: "ModelFile", dependencies: ["Support", "Parallel", "Tensors", "CZstd", "CXXHash"], swiftSettings: strict),
     // Optimised in debug builds too: tests quantize whole models.
-    .target(name: "Quantization", dependencies: ["CIntrinsics", "Kernels", "Parallel"], swiftSettings: kernels([])),
+    .target(name: "Quantization", dependencies: ["CIntrinsics", "Kernels", "Parallel", "Tensors"], swiftSettings: kernels([])),
     .target(
       name: "Conversion",
       dependencies: ["Architecture", "Safetensors", "Support", "Kernels", "ModelFile", "Parallel", "Quantization", "Tensors", "Tokenizer"],
@@ -129,14 +130,15 @@ let package = Package(
 
     .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
     tests("ParallelTests", ["Parallel"]),
-    tests("KernelTests", ["Kernels", "KernelsPortable", "Compute", "Quantization"] + kernelTargets.map { .byName(name: $0.name) }),
+    tests(
+      "KernelTests", ["Kernels", "KernelsPortable", "Compute", "Quantization", "Tensors"] + kernelTargets.map { .byName(name: $0.name) }),
     tests("ComputeTests", ["Compute", "Kernels", "Parallel", "Quantization", "Tensors"]),
     tests("TokenizerTests", ["Tokenizer"], resources: [.copy("Data")]),
     tests("VideoTests", ["Support", "Video"], exclude: ["Data"]),
     tests("SafetensorsTests", ["Safetensors", "Support"]),
-    tests("ModelFileTests", ["ModelFile", "Parallel"]),
-    tests("QuantizationTests", ["Compute", "Kernels", "Parallel", "Quantization"]),
-    tests("ConversionTests", ["Architecture", "Safetensors", "Conversion", "ModelFile", "Parallel", "Tokenizer"]),
+    tests("ModelFileTests", ["ModelFile", "Parallel", "Tensors"]),
+    tests("QuantizationTests", ["Compute", "Kernels", "Parallel", "Quantization", "Tensors"]),
+    tests("ConversionTests", ["Architecture", "Safetensors", "Conversion", "ModelFile", "Parallel", "Tensors", "Tokenizer"]),
     tests("ArchitectureTests", ["Architecture"]),
     tests("SlowFastTests", ["Architecture", "Safetensors", "Compute", "Conversion", "ModelFile", "SlowFast", "Video"]),
     tests("CommandTests", ["Safetensors", "ModelFile", "slowfast", "example-ask", "example-watch"], exclude: ["Data"]),

@@ -13,9 +13,7 @@ extension Engine {
         switch table.storage {
         case .float(let type, let base):
           toFloat(type, base + id * table.columns * type.size, table.columns, output.row(row))
-        case .quantized(let bits, let group, let codes, let scales, let minima):
-          let layout = PackedRow(row: id, columns: table.columns, bits: bits, group: group, codes: codes, scales: scales, minima: minima)
-          layout.decode(0..<table.columns, to: output.row(row))
+        case .quantized(let layout, let planes): layout.decode(row: id, 0..<table.columns, of: planes, to: output.row(row))
         }
       }
     }

@@ -1,4 +1,5 @@
 import Kernels
+import Tensors
 
 /// The product of one weight matrix with an input, cut into panels of 32 weight rows: what a task of a linear layer computes.
 ///
@@ -6,6 +7,9 @@ import Kernels
 struct PanelProduct {
   /// Inputs whose weights are packed at a time, where they are floats: 24 KiB a panel, so that it stays in the L1 cache.
   static let floatBlock = 192
+
+  /// Widths of codes that the kernels multiply with int8; others are decoded and multiplied as floats.
+  static func takesInt8(_ scheme: QuantizedScheme) -> Bool { scheme.bits == 4 || scheme.bits == 8 }
 
   private let rows: Int
   private let columns: Int
@@ -43,8 +47,7 @@ struct PanelProduct {
   var panelBytes: Int {
     switch storage {
     case .float(let type, _): return panelRows * columns * type.size
-    case .quantized(let bits, let group, _, _, _):
-      return panelRows * QuantizedRows.groups(columns: columns, group: group) * (group * bits / 8 + 2)
+    case .quantized(let layout, _): return layout.panelBytes
     }
   }
 
@@ -61,12 +64,11 @@ struct PanelProduct {
     panel: Int, tokens: Range<Int>, tile: UnsafeMutablePointer<Float>, scratch: UnsafeMutableRawPointer, using engine: Engine
   ) {
     switch (storage, input) {
-    case (.quantized(let bits, let group, let codes, let scales, let minima), .quantized(let quantized)):
-      let groups = quantized.groups
+    case (.quantized(let layout, let planes), .quantized(let quantized)):
+      let here = layout.panel(panel, of: planes)
       let operand = QuantizedPanel(
-        codes: codes + panel * (quantized.columns * panelRows * bits / 8), scales: scales + panel * groups * panelRows,
-        minima: minima.map { $0 + panel * groups * panelRows }, groups: groups, group: group)
-      if bits == 4 {
+        codes: here.codes, scales: here.scales, minima: here.minima, groups: layout.groups, group: layout.scheme.group)
+      if layout.scheme.bits == 4 {
         engine.kernels.quantized.multiply4(operand, quantized.tokens(tokens), tile, scratch)
       } else {
         engine.kernels.quantized.multiply8(operand, quantized.tokens(tokens), tile, scratch)
@@ -99,16 +101,14 @@ struct PanelProduct {
     panel: Int, _ input: UnsafePointer<Float>, _ stride: Int, _ tokens: Int, tile: UnsafeMutablePointer<Float>,
     scratch: UnsafeMutableRawPointer, using engine: Engine
   ) {
-    guard case .quantized(let bits, let group, let codes, let scales, let minima) = storage else { return }
+    guard case .quantized(let layout, let planes) = storage else { return }
     let count = min(panelRows, rows - panel * panelRows)
     let packed = scratch.assumingMemoryBound(to: Float.self)
     let decoded = packed + PanelProduct.floatBlock * panelRows
     for first in Swift.stride(from: 0, to: columns, by: PanelProduct.floatBlock) {
       let range = first..<min(columns, first + PanelProduct.floatBlock)
       for row in 0..<count {
-        let packedRow = PackedRow(
-          row: panel * panelRows + row, columns: columns, bits: bits, group: group, codes: codes, scales: scales, minima: minima)
-        packedRow.decode(range, to: decoded + row * range.count)
+        layout.decode(row: panel * panelRows + row, range, of: planes, to: decoded + row * range.count)
       }
       engine.kernels.float.packPanel(.float32, decoded, range.count, count, range.count, packed)
       engine.kernels.float.multiply(

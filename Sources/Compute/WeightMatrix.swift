@@ -1,13 +1,13 @@
 import Kernels
+import Tensors
 
 /// The weight of a linear layer: `rows` outputs by `columns` inputs, in the form it is stored in.
 package struct WeightMatrix: @unchecked Sendable {
   package enum Storage {
     /// Row-major, as in a checkpoint.
-    case float(FloatType, UnsafeRawPointer)
-    /// Panels of 32 rows as in a model file, rows padded to 32 and columns to the group: see `QuantizedPanel`.
-    /// `minima` is nil where codes are symmetric.
-    case quantized(bits: Int, group: Int, codes: UnsafeRawPointer, scales: UnsafePointer<UInt16>, minima: UnsafePointer<UInt16>?)
+    case float(ScalarType, UnsafeRawPointer)
+    /// Panels of 32 rows, as in a model file.
+    case quantized(QuantizedLayout, QuantizedPlanes)
   }
 
   /// What a product takes its input as. All but `.natural` is there to measure what each half of the int8 scheme costs.
@@ -29,14 +29,14 @@ package struct WeightMatrix: @unchecked Sendable {
 
   /// Inputs that share a scale where it takes its input as int8; nil where it takes floats.
   var inputGroup: Int? {
-    if case .quantized(_, let group, _, _, _) = storage, input != .exact { group } else { nil }
+    if case .quantized(let layout, _) = storage, input != .exact, PanelProduct.takesInt8(layout.scheme) { layout.scheme.group } else { nil }
   }
 
   /// Where its values or codes begin: no two weights that are in memory at a time begin at the same place.
   package var identity: UnsafeRawPointer {
     switch storage {
     case .float(_, let values): values
-    case .quantized(_, _, let codes, _, _): codes
+    case .quantized(_, let planes): planes.codes
     }
   }
 
@@ -44,11 +44,9 @@ package struct WeightMatrix: @unchecked Sendable {
   package var memory: [UnsafeRawBufferPointer] {
     switch storage {
     case .float(let type, let values): return [UnsafeRawBufferPointer(start: values, count: rows * columns * type.size)]
-    case .quantized(let bits, let group, let codes, let scales, let minima):
-      let panels = (rows + panelRows - 1) / panelRows
-      let scaleCount = panels * panelRows * QuantizedRows.groups(columns: columns, group: group)
-      return [UnsafeRawBufferPointer(start: codes, count: scaleCount * group * bits / 8)]
-        + [scales, minima].compactMap { $0 }.map { UnsafeRawBufferPointer(start: $0, count: scaleCount * 2) }
+    case .quantized(let layout, let planes):
+      return [UnsafeRawBufferPointer(start: planes.codes, count: layout.codeBytes)]
+        + [planes.scales, planes.minima].compactMap { $0 }.map { UnsafeRawBufferPointer(start: $0, count: layout.scaleBytes) }
     }
   }
 

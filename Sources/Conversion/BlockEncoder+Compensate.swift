@@ -1,6 +1,7 @@
 import ModelFile
 import Parallel
 import Quantization
+import Tensors
 
 extension BlockEncoder {
   /// Rows are quantized by GPTQ, many together by all threads.
@@ -15,7 +16,7 @@ extension BlockEncoder {
     let byteCount = rows.count * gptq.stride * MemoryLayout<Float>.stride
     guard let memory = AlignedMemory(byteCount: byteCount) else { throw .outOfMemory(bytes: byteCount) }
     let weights = memory.base.assumingMemoryBound(to: Float.self)
-    let blocks = (rows.count + PanelLayout.rows - 1) / PanelLayout.rows
+    let blocks = (rows.count + QuantizedLayout.panelRows - 1) / QuantizedLayout.panelRows
     var finite = [Bool](repeating: true, count: blocks)
     try finite.withUnsafeMutableBufferPointer { finite throws(ConversionError) in
       try read(rows, to: weights, stride: gptq.stride, finite, scratch: scratch, pool)
@@ -39,8 +40,8 @@ extension BlockEncoder {
   ) throws(ConversionError) {
     nonisolated(unsafe) let finite = finite
     try pool.forEach(finite.count) { index, worker throws(ConversionError) in
-      let first = index * PanelLayout.rows
-      let block = rows.lowerBound + first..<min(rows.upperBound, rows.lowerBound + first + PanelLayout.rows)
+      let first = index * QuantizedLayout.panelRows
+      let block = rows.lowerBound + first..<min(rows.upperBound, rows.lowerBound + first + QuantizedLayout.panelRows)
       let target = weights + first * stride
       finite[index] = try source.floats(block, to: target, stride: stride, scratch: scratch[worker])
       guard !finite[index] else { return }

@@ -1,10 +1,11 @@
 import ModelFile
 import Quantization
+import Tensors
 
 extension BlockEncoder {
   /// Encodes one panel: up to 32 rows to codes, scales and, where the codes are asymmetric, minima.
   func quantize(
-    _ rows: Range<Int>, _ layout: PanelLayout, to planes: [UnsafeMutableRawPointer], scratch: ConversionScratch
+    _ rows: Range<Int>, _ layout: QuantizedLayout, to planes: [UnsafeMutableRawPointer], scratch: ConversionScratch
   ) throws(ConversionError) -> Bool {
     let columns = source.columns
     let floats = try scratch.block(count: rows.count * columns)

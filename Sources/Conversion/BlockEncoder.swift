@@ -8,7 +8,7 @@ struct BlockEncoder {
   let descriptor: TensorDescriptor
   private let allowsNonfinite: Bool
   /// nil where values are stored one by one.
-  let layout: PanelLayout?
+  let layout: QuantizedLayout?
   let treatment: TensorTreatment
   let method: QuantizationMethod
 
@@ -31,11 +31,11 @@ struct BlockEncoder {
     self.source = source
     self.descriptor = descriptor
     self.allowsNonfinite = allowsNonfinite
-    layout = descriptor.encoding.scheme.flatMap { PanelLayout(scheme: $0, columns: source.columns) }
+    layout = descriptor.quantizedLayout
   }
 
   /// Rows of a block where the encoding prescribes them.
-  var blockRows: Int? { layout == nil ? nil : PanelLayout.rows }
+  var blockRows: Int? { layout == nil ? nil : QuantizedLayout.panelRows }
 
   func planes(rows: Int) -> [Plane] {
     guard let layout else {
@@ -43,7 +43,7 @@ struct BlockEncoder {
       return [Plane(kind: .values, byteCount: rows * rowByteCount, rowByteCount: rowByteCount)]
     }
     return descriptor.encoding.planes.map { kind in
-      Plane(kind: kind, byteCount: kind == .codes ? layout.codesByteCount : 2 * layout.scaleCount)
+      Plane(kind: kind, byteCount: kind == .codes ? layout.panelCodeBytes : layout.panelScaleBytes)
     }
   }
 
@@ -82,13 +82,5 @@ struct BlockEncoder {
     guard let found = try source.first(in: rows, scratch: scratch, where: { $0.isFinite && abs($0) > limit }) else { return }
     throw .weightTooLarge(
       tensor: source.tensor.name, index: found.index, value: found.value, limit: limit, encoding: descriptor.encoding)
-  }
-}
-
-extension TensorEncoding {
-  /// nil where values are stored one by one.
-  fileprivate var scheme: QuantizationScheme? {
-    guard case .quantized(let bits, let group, let symmetric) = self else { return nil }
-    return QuantizationScheme(bits: bits, group: group, isSymmetric: symmetric)
   }
 }

@@ -1,6 +1,7 @@
 import Architecture
 import ModelFile
 import Quantization
+import Tensors
 
 /// How a checkpoint is to be stored.
 public struct ConversionOptions: Sendable, Equatable {
@@ -52,13 +53,16 @@ public struct ConversionOptions: Sendable, Equatable {
     self.program = program
   }
 
-  static let allowedBits = [4, 8, 16, 32]
-  static let allowedGroups = [32, 64, 128]
+  /// What `bits` may be: those of codes, then those of floats.
+  public static let bitChoices = quantizedBitChoices + [16, 32]
+  public static let quantizedBitChoices = QuantizedScheme.bitChoices
+  /// What `group` may be.
+  public static let groupChoices = QuantizedScheme.groupChoices
 
   func validate() throws(ConversionError) {
-    guard Self.allowedBits.contains(bits) else { throw .invalidBits(bits) }
-    if let group, !Self.allowedGroups.contains(group) { throw .invalidGroup(group) }
-    for rule in keep where !Self.allowedBits.contains(rule.bits) { throw .invalidBits(rule.bits) }
+    guard Self.bitChoices.contains(bits) else { throw .invalidBits(bits) }
+    if let group, !Self.groupChoices.contains(group) { throw .invalidGroup(group) }
+    for rule in keep where !Self.bitChoices.contains(rule.bits) { throw .invalidBits(rule.bits) }
   }
 }
 
@@ -76,7 +80,7 @@ public struct KeepRule: Sendable, Equatable {
   /// Reads `PATTERN=BITS`.
   package init(_ text: String) throws(ConversionError) {
     guard let separator = text.lastIndex(of: "="), separator > text.startIndex,
-      let bits = Int(text[text.index(after: separator)...]), ConversionOptions.allowedBits.contains(bits)
+      let bits = Int(text[text.index(after: separator)...]), ConversionOptions.bitChoices.contains(bits)
     else { throw .invalidKeepRule(text) }
     self.init(pattern: String(text[..<separator]), bits: bits)
   }

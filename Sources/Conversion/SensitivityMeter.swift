@@ -3,6 +3,7 @@ import ModelFile
 import Parallel
 import Quantization
 import Safetensors
+import Tensors
 
 /// Measures on some rows of a matrix what each way to store it costs.
 struct SensitivityMeter {
@@ -17,9 +18,11 @@ struct SensitivityMeter {
   static func encodings(_ requirement: TensorRequirement, _ options: ConversionOptions) -> [TensorEncoding] {
     let columns = StorageDefaults.columns(requirement)
     let symmetric = !options.isAsymmetric
-    let eight = options.group ?? StorageDefaults.group(columns: columns, longest: 128)
-    let four = options.group.map { [$0] } ?? StorageDefaults.groups
-    return four.map { .quantized(bits: 4, group: $0, symmetric: symmetric) } + [.quantized(bits: 8, group: eight, symmetric: symmetric)]
+    return QuantizedScheme.bitChoices.flatMap { bits in
+      // Beside 8 bits the default group alone.
+      let padding = bits < 8 ? StorageDefaults.groups : [StorageDefaults.group(columns: columns, longest: StorageDefaults.groups[0])]
+      return (options.group.map { [$0] } ?? padding).map { TensorEncoding.quantized(bits: bits, group: $0, symmetric: symmetric) }
+    }
   }
 
   /// `moments`: mean squares of the matrix's inputs; nil where they are not known and all count the same.
@@ -27,15 +30,15 @@ struct SensitivityMeter {
     guard let source = RowSource(checkpoint, tensor.source, tensor.requirement) else {
       throw .unsupportedType(tensor: tensor.source.name, type: tensor.source.type)
     }
-    let all = PanelLayout.panels(rows: source.rows)
+    let all = QuantizedLayout.panels(rows: source.rows)
     let count = min(Self.panels, all)
     let encodings = Self.encodings(tensor.requirement, options)
     var sums = [(error: Double, energy: Double)](repeating: (0, 0), count: count * encodings.count)
     try sums.withUnsafeMutableBufferPointer { sums throws(ConversionError) in
       nonisolated(unsafe) let sums = sums
       try pool.forEach(count) { index, _ throws(ConversionError) in
-        let first = index * all / count * PanelLayout.rows
-        let rows = first..<min(source.rows, first + PanelLayout.rows)
+        let first = index * all / count * QuantizedLayout.panelRows
+        let rows = first..<min(source.rows, first + QuantizedLayout.panelRows)
         let scratch = ConversionScratch()
         let values = try scratch.block(count: rows.count * source.columns)
         if try !source.floats(rows, to: values, stride: source.columns, scratch: scratch) {
@@ -63,12 +66,10 @@ struct SensitivityMeter {
   private static func error(
     _ values: UnsafePointer<Float>, _ rows: Int, _ columns: Int, _ encoding: TensorEncoding, _ moments: [Float]?
   ) -> (error: Double, energy: Double) {
-    guard case .quantized(let bits, let group, let symmetric) = encoding,
-      let scheme = QuantizationScheme(bits: bits, group: group, isSymmetric: symmetric),
-      let layout = PanelLayout(scheme: scheme, columns: columns)
+    guard case .quantized(let scheme) = encoding, let layout = QuantizedLayout(rows: rows, columns: columns, scheme: scheme)
     else { return (0, 0) }
-    var codes = [UInt8](repeating: 0, count: layout.codesByteCount)
-    var scales = [UInt16](repeating: 0, count: layout.scaleCount)
+    var codes = [UInt8](repeating: 0, count: layout.panelCodeBytes)
+    var scales = [UInt16](repeating: 0, count: layout.panelScaleCount)
     var minima = scales
     var restored = [Float](repeating: 0, count: rows * columns)
     codes.withUnsafeMutableBytes { codes in

@@ -1,11 +1,12 @@
 import Architecture
 import ModelFile
 import Safetensors
+import Tensors
 
 /// What each part of a model is stored as, unless the user says otherwise.
 enum StorageDefaults {
   /// Groups to choose from, the preferred first: long groups multiply faster and cost fewer bits.
-  static let groups = [128, 64, 32]
+  static let groups: [Int] = QuantizedScheme.groupChoices.reversed()
 
   /// Bits of a part where nothing else says them.
   ///
@@ -19,10 +20,10 @@ enum StorageDefaults {
     }
   }
 
-  /// Inputs that share a scale where codes have 4 bits, at most: fewest where 4 bits cost most for each weight, which is in the embedding, the
+  /// Inputs that share a scale where codes have fewer than 8 bits, at most: fewest where those cost most for each weight, which is in the embedding, the
   /// head and the projector. They are small. The multilayer perceptrons and the cross-attention's keys and values cost the least.
   static func longestGroup(_ role: TensorRole, bits: Int) -> Int {
-    if bits == 8 { return 128 }
+    if bits >= 8 { return groups[0] }
     switch role {
     case .embedding, .head, .projector: return 32
     case .mlp, .crossAttention: return 128
@@ -44,7 +45,7 @@ enum StorageDefaults {
     if let chosen = options.assignments[requirement.name] { return chosen }
     let bits = rule(requirement, options)?.bits ?? bits(requirement.role, options.bits)
     switch bits {
-    case 4, 8:
+    case _ where QuantizedScheme.bitChoices.contains(bits):
       let longest = longestGroup(requirement.role, bits: bits)
       return .quantized(
         bits: bits, group: options.group ?? group(columns: columns(requirement), longest: longest), symmetric: !options.isAsymmetric)

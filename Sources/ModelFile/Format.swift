@@ -1,3 +1,5 @@
+import Tensors
+
 /// The numbers of the format, as `Formats/sfq.md` gives them.
 enum Format {
   /// A byte above 127, the name, both line ends and the end-of-file mark of old systems: any text-mode copy changes it.
@@ -34,8 +36,7 @@ enum Format {
   static let maximumSectionLength = 64 << 20
   static let maximumRank = 8
   /// Of one tensor, padding included.
-  static let maximumElements = 1 << 42
-  static let groups = 32...65536
+  static let maximumElements = QuantizedLayout.elementLimit
 
   static func alignment(ofPlaneWith length: Int) -> Int { length >= pageAlignedFrom ? pageAlignment : alignment }
 

@@ -45,29 +45,29 @@ package final class RowReader: Sendable {
     guard row >= 0, row < rows else { throw .noSuchRow(path: path, tensor: descriptor.name, row: row, rows: rows) }
   }
 
-  /// The row out of its panel of 32.
+  /// The row out of its panel.
   private func dequantize(_ row: Int, _ layout: QuantizedLayout, into output: UnsafeMutablePointer<Float>) throws(ModelFileError) {
-    let panel = row / QuantizedLayout.panelRows
-    let lane = row % QuantizedLayout.panelRows
-    let codes = try planes[0].read(from: panel * layout.codesPerPanel, count: layout.codesPerPanel)
-    let scales = try planes[1].read(from: panel * layout.scalesPerPanel, count: layout.scalesPerPanel)
-    let minima = layout.symmetric ? nil : try planes[2].read(from: panel * layout.scalesPerPanel, count: layout.scalesPerPanel)
-    let zero = Float(layout.symmetric ? 1 << (layout.bits - 1) : 0)
-    // Four bytes of each row follow one another: eight codes of 4 bits, the high halves after the low ones, or four of 8.
-    let perBlock = 32 / layout.bits
-    codes.withUnsafeBufferPointer { codes in
-      for column in 0..<columns {
-        let element = column / layout.group * QuantizedLayout.panelRows + lane
-        let byte = codes[(column / perBlock * QuantizedLayout.panelRows + lane) * 4 + column % 4]
-        let code = layout.bits == 8 ? byte : column % 8 < 4 ? byte & 15 : byte >> 4
-        let value = half(scales, element) * (Float(code) - zero)
-        output[column] = minima.map { value + half($0, element) } ?? value
+    let (panel, lane) = row.quotientAndRemainder(dividingBy: QuantizedLayout.panelRows)
+    let codes = try planes[0].read(from: panel * layout.panelCodeBytes, count: layout.panelCodeBytes)
+    let scales = try halves(1, panel, layout)
+    let minima = layout.scheme.isSymmetric ? [] : try halves(2, panel, layout)
+    codes.withUnsafeBytes { codes in
+      scales.withUnsafeBufferPointer { scales in
+        minima.withUnsafeBufferPointer { minima in
+          guard let codes = codes.baseAddress, let scales = scales.baseAddress else { return }
+          let planes = QuantizedPlanes(codes: codes, scales: scales, minima: layout.scheme.isSymmetric ? nil : minima.baseAddress)
+          layout.decode(row: lane, 0..<columns, of: planes, to: output)
+        }
       }
     }
   }
 
-  private func half(_ bytes: [UInt8], _ index: Int) -> Float {
-    Float(Float16(bitPattern: UInt16(bytes[2 * index]) | UInt16(bytes[2 * index + 1]) << 8))
+  /// Scales or minima of a panel.
+  private func halves(_ plane: Int, _ panel: Int, _ layout: QuantizedLayout) throws(ModelFileError) -> [UInt16] {
+    let bytes = try planes[plane].read(from: panel * layout.panelScaleBytes, count: layout.panelScaleBytes)
+    return bytes.withUnsafeBytes { bytes in
+      (0..<layout.panelScaleCount).map { UInt16(littleEndian: bytes.loadUnaligned(fromByteOffset: 2 * $0, as: UInt16.self)) }
+    }
   }
 }
 

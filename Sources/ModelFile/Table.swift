@@ -29,10 +29,7 @@ extension StoredTensor {
   var record: [UInt8] {
     var bits = 0
     var group = 0
-    if case .quantized(let storedBits, let storedGroup, _) = descriptor.encoding {
-      bits = storedBits
-      group = storedGroup
-    }
+    if case .quantized(let scheme) = descriptor.encoding { (bits, group) = (scheme.bits, scheme.group) }
     let name = Array(name.utf8)
     var body: [UInt8] = []
     body.append(littleEndian: UInt16(name.count))
@@ -101,8 +98,7 @@ enum EncodingCode: UInt8 {
     case .float(.float32): self = .float32
     case .float(.float16): self = .float16
     case .float(.bfloat16): self = .bfloat16
-    case .quantized(_, _, true): self = .symmetric
-    case .quantized(_, _, false): self = .asymmetric
+    case .quantized(let scheme): self = scheme.isSymmetric ? .symmetric : .asymmetric
     }
   }
 }

@@ -4,9 +4,12 @@ import Tensors
 package enum TensorEncoding: Hashable, Sendable, CustomStringConvertible {
   /// Row-major little-endian values, one plane.
   case float(ScalarType)
-  /// Codes of 4 or 8 bits in panels of 32 rows, with a float16 scale for each row and `group` inputs, and a float16 minimum too where
-  /// the codes are not symmetric about zero. `group` is a multiple of 32, at most 65536.
-  case quantized(bits: Int, group: Int, symmetric: Bool)
+  /// Codes in panels of 32 rows: see `QuantizedLayout`.
+  case quantized(QuantizedScheme)
+
+  package static func quantized(bits: Int, group: Int, symmetric: Bool) -> TensorEncoding {
+    .quantized(QuantizedScheme(bits: bits, group: group, isSymmetric: symmetric))
+  }
 
   package static let float32 = TensorEncoding.float(.float32)
   package static let float16 = TensorEncoding.float(.float16)
@@ -16,8 +19,7 @@ package enum TensorEncoding: Hashable, Sendable, CustomStringConvertible {
   package var planes: [PlaneKind] {
     switch self {
     case .float: [.values]
-    case .quantized(_, _, true): [.codes, .scales]
-    case .quantized(_, _, false): [.codes, .scales, .minima]
+    case .quantized(let scheme): scheme.isSymmetric ? [.codes, .scales] : [.codes, .scales, .minima]
     }
   }
 
@@ -29,7 +31,7 @@ package enum TensorEncoding: Hashable, Sendable, CustomStringConvertible {
   package var description: String {
     switch self {
     case .float(let type): type.description
-    case .quantized(let bits, let group, let symmetric): "int\(bits)/\(group)\(symmetric ? "" : " asymmetric")"
+    case .quantized(let scheme): scheme.description
     }
   }
 }
@@ -73,46 +75,8 @@ package struct TensorDescriptor: Hashable, Sendable {
 
   /// The layout of a quantized tensor; nil for other encodings, and where the shape or the group is not allowed.
   package var quantizedLayout: QuantizedLayout? {
-    guard case .quantized(let bits, let group, let symmetric) = encoding else { return nil }
-    return QuantizedLayout(rows: rows, columns: columns, bits: bits, group: group, symmetric: symmetric)
-  }
-}
-
-/// Where the parts of a quantized matrix stand: panels of 32 rows, rows padded to 32 and columns to the group.
-///
-/// codes `[panels][groups][group · bits / 32][32 rows][4 bytes]`, scales and minima `[panels][groups][32 rows]` float16.
-package struct QuantizedLayout: Hashable, Sendable {
-  package let bits: Int
-  package let group: Int
-  package let symmetric: Bool
-  package let panels: Int
-  /// Groups along the columns.
-  package let groups: Int
-
-  package static let panelRows = 32
-
-  package var paddedRows: Int { panels * Self.panelRows }
-  package var paddedColumns: Int { groups * group }
-  /// Bytes of the codes plane, and of one panel of it.
-  package var codesByteCount: Int { panels * codesPerPanel }
-  package var codesPerPanel: Int { Self.panelRows * paddedColumns * bits / 8 }
-  /// Bytes of the scales plane, the same as of the minima plane, and of one panel of it.
-  package var scalesByteCount: Int { panels * scalesPerPanel }
-  package var scalesPerPanel: Int { groups * Self.panelRows * 2 }
-  /// The code of padding: what stands for 0 where codes are symmetric, else 0.
-  package var paddingCode: Int { symmetric ? 1 << (bits - 1) : 0 }
-
-  /// nil where bits, group or shape are not allowed.
-  package init?(rows: Int, columns: Int, bits: Int, group: Int, symmetric: Bool) {
-    guard bits == 4 || bits == 8, Format.groups.contains(group), group % 32 == 0 else { return nil }
-    guard (1...Format.maximumElements).contains(rows), (1...Format.maximumElements).contains(columns) else { return nil }
-    panels = (rows + Self.panelRows - 1) / Self.panelRows
-    groups = (columns + group - 1) / group
-    let (elements, overflow) = (panels * Self.panelRows).multipliedReportingOverflow(by: groups * group)
-    guard !overflow, elements <= Format.maximumElements else { return nil }
-    self.bits = bits
-    self.group = group
-    self.symmetric = symmetric
+    guard case .quantized(let scheme) = encoding else { return nil }
+    return QuantizedLayout(rows: rows, columns: columns, scheme: scheme)
   }
 }
 
@@ -129,11 +93,11 @@ extension TensorDescriptor {
     guard let elements = product(shape), elements <= Format.maximumElements else {
       throw .tooManyElements(path: path, tensor: name, limit: Format.maximumElements)
     }
-    guard case .quantized(let bits, let group, let symmetric) = encoding else { return [elements * (encoding.valueSize ?? 0)] }
-    guard bits == 4 || bits == 8 else { throw .unsupportedBits(path: path, tensor: name, bits: bits) }
-    guard Format.groups.contains(group), group % 32 == 0 else { throw .invalidGroup(path: path, tensor: name, group: group) }
+    guard case .quantized(let scheme) = encoding else { return [elements * (encoding.valueSize ?? 0)] }
+    guard scheme.hasValidBits else { throw .unsupportedBits(path: path, tensor: name, bits: scheme.bits) }
+    guard scheme.hasValidGroup else { throw .invalidGroup(path: path, tensor: name, group: scheme.group) }
     guard let layout = quantizedLayout else { throw .tooManyElements(path: path, tensor: name, limit: Format.maximumElements) }
-    return [layout.codesByteCount, layout.scalesByteCount] + (symmetric ? [] : [layout.scalesByteCount])
+    return layout.planeBytes
   }
 }
 

@@ -1,5 +1,6 @@
 import Kernels
 import Parallel
+import Tensors
 
 /// Quantizes rows of a matrix so that the inputs that come later make up for the errors of those before (Frantar et al., 2022), in the form
 /// of `HessianFactor`. Rows are independent of each other.
@@ -7,16 +8,16 @@ import Parallel
 /// Each group's scale is searched on the values as they are by then, weighted by D, and in a fixed order: the file's groups are runs of
 /// columns. With an order by activation, scales are searched before anything is rounded, because a group's columns come at different times.
 package struct GPTQ {
-  private let layout: PanelLayout
+  private let layout: QuantizedLayout
   private let factor: HessianFactor
   private let kernels: FloatKernels
   private let isReordered: Bool
   /// Columns that are rounded between two products with the whole past.
   private let block: Int
 
-  private var scheme: QuantizationScheme { layout.scheme }
+  private var scheme: QuantizedScheme { layout.scheme }
 
-  package init(_ layout: PanelLayout, _ factor: HessianFactor, _ kernels: FloatKernels) {
+  package init(_ layout: QuantizedLayout, _ factor: HessianFactor, _ kernels: FloatKernels) {
     precondition(layout.columns == factor.count)
     self.layout = layout
     self.factor = factor
@@ -32,7 +33,7 @@ package struct GPTQ {
   ///
   /// - Parameters:
   ///   - weights: `[rows][stride]`, all finite. Destroyed.
-  ///   - codes, scales, minima: as for `PanelLayout.quantize`, panel after panel.
+  ///   - codes, scales, minima: as for `QuantizedLayout.quantize`, panel after panel.
   /// Errors count rows from the first. False where memory is out.
   package func quantize(
     _ weights: UnsafeMutablePointer<Float>, rows: Int, codes: UnsafeMutableRawPointer, scales: UnsafeMutablePointer<UInt16>,
@@ -41,11 +42,11 @@ package struct GPTQ {
     guard let work = GPTQWork(layout, stride: stride, block: block, rows: rows, isReordered: isReordered, workers: pool.threadCount) else {
       return false
     }
-    let panels = PanelLayout.panels(rows: rows)
+    let panels = QuantizedLayout.panels(rows: rows)
     func planes(_ panel: Int) -> PanelPlanes {
       PanelPlanes(
-        codes: codes + panel * layout.codesByteCount, scales: scales + panel * layout.scaleCount,
-        minima: minima.map { $0 + panel * layout.scaleCount })
+        codes: codes + panel * layout.panelCodeBytes, scales: scales + panel * layout.panelScaleCount,
+        minima: minima.map { $0 + panel * layout.panelScaleCount })
     }
     if isReordered {
       try pool.forEach(rows) { row, worker throws(QuantizationError) in
@@ -56,8 +57,8 @@ package struct GPTQ {
       let columns = min(block, factor.count - start)
       pack(before: start, columns, to: work, pool)
       try pool.forEach(panels) { panel, worker throws(QuantizationError) in
-        let first = panel * PanelLayout.rows
-        let here = min(PanelLayout.rows, rows - first)
+        let first = panel * QuantizedLayout.panelRows
+        let here = min(QuantizedLayout.panelRows, rows - first)
         let tile = work.tile(worker)
         updated(weights + first * stride, here, start: start, columns, work, to: tile)
         for row in 0..<here {
@@ -66,8 +67,8 @@ package struct GPTQ {
       }
     }
     pool.forEach(panels) { panel, _ in
-      let first = panel * PanelLayout.rows
-      finish(rows: first..<min(rows, first + PanelLayout.rows), work, planes(panel))
+      let first = panel * QuantizedLayout.panelRows
+      finish(rows: first..<min(rows, first + QuantizedLayout.panelRows), work, planes(panel))
     }
     return true
   }
@@ -151,7 +152,7 @@ package struct GPTQ {
   private func finish(rows: Range<Int>, _ work: GPTQWork, _ planes: PanelPlanes) {
     withUnsafeTemporaryAllocation(of: UInt8.self, capacity: scheme.group) { bytes in
       guard let bytes = bytes.baseAddress else { return }
-      for row in 0..<PanelLayout.rows {
+      for row in 0..<QuantizedLayout.panelRows {
         let isThere = row < rows.count
         for group in 0..<layout.groups {
           let start = group * scheme.group
@@ -177,9 +178,9 @@ private struct GPTQWork {
   private let tileCount: Int
   private let memory: [AlignedMemory]
 
-  init?(_ layout: PanelLayout, stride: Int, block: Int, rows: Int, isReordered: Bool, workers: Int) {
+  init?(_ layout: QuantizedLayout, stride: Int, block: Int, rows: Int, isReordered: Bool, workers: Int) {
     // A tile of a panel's rows, or a whole row.
-    tileCount = max(PanelLayout.rows * block, isReordered ? layout.columns + 3 : 0)
+    tileCount = max(QuantizedLayout.panelRows * block, isReordered ? layout.columns + 3 : 0)
     let sizes = [
       rows * layout.paddedColumns, rows * layout.groups * MemoryLayout<GroupScale>.stride, block * stride * 4, workers * tileCount * 4,
     ]

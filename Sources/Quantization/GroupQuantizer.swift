@@ -1,4 +1,5 @@
 import CIntrinsics
+import Tensors
 
 /// The scale and minimum of one group of a row, as float16 holds them. Codes are computed with these very numbers.
 struct GroupScale: Equatable {
@@ -6,7 +7,7 @@ struct GroupScale: Equatable {
   var minimum: Float
 }
 
-extension QuantizationScheme {
+extension QuantizedScheme {
   /// Ratios tried of the range that is quantized to the one that the values span: cutting off the extremes a little costs them, and serves
   /// all others. With the least-squares scale of the best ratio's codes, the squared error on normal weights in groups of 64 is within 2 % of
   /// the best of 71 ratios, and 0.70 of what max / 7 gives.
@@ -15,9 +16,8 @@ extension QuantizationScheme {
   private static let weightedRatios: [Float] = (0..<16).map { 1.1 - 0.045 * Float($0) }
 
   /// Codes less the zero point. Symmetric 8 bits leave code 0 unused, so that negation is exact.
-  private var codeRange: CodeRange {
-    if !isSymmetric { return CodeRange(least: 0, greatest: Float(greatestCode)) }
-    return bits == 8 ? CodeRange(least: -127, greatest: 127) : CodeRange(least: -8, greatest: 7)
+  var codeRange: CodeRange {
+    CodeRange(least: Float(isSymmetric && bits == 8 ? -127 : -zero), greatest: Float(greatestCode - zero))
   }
 
   /// The scale for `count` values, all finite, after which copies of one of them fill the group; nil where it, or the minimum, is
@@ -25,7 +25,7 @@ extension QuantizationScheme {
   func groupScale(_ x: UnsafePointer<Float>, _ count: Int, _ method: QuantizationMethod, weights: UnsafePointer<Float>?) -> GroupScale? {
     let range = GroupRange(x, (count + 3) / 4 * 4)
     let plain = isSymmetric ? plainSymmetric(range) : plainAsymmetric(range)
-    guard bits == 4, method != .rtn, let plain else { return plain }
+    guard bits < 8, method != .rtn, let plain else { return plain }
     if let weights { return bestScale(x, count, range, InputMoments(values: weights), plain: plain, ratios: Self.weightedRatios) }
     return bestScale(x, count, range, EqualWeights(), plain: plain, ratios: Self.ratios)
   }
@@ -48,7 +48,7 @@ extension QuantizationScheme {
 
   /// Such that the greatest magnitude has the greatest code.
   private func plainSymmetric(_ range: GroupRange) -> GroupScale? {
-    // At float16's end, where that scale is too great, the extreme may still have code −8.
+    // At float16's end, where that scale is too great, the extreme may still have the least code.
     let magnitude = abs(range.extreme)
     let scale = roundedToHalf(magnitude / codeRange.greatest)
     if scale.isFinite { return GroupScale(scale: scale, minimum: 0) }
@@ -67,8 +67,8 @@ extension QuantizationScheme {
   private func bestProportional(
     _ x: UnsafePointer<Float>, _ count: Int, _ range: GroupRange, _ weights: some ErrorWeights, _ ratios: [Float]
   ) -> Fit {
-    // The extreme goes to the end that has one code more: −8. So scales may be negative.
-    let inverse = range.extreme.magnitude > .leastNormalMagnitude ? -8 / range.extreme : 0
+    // The extreme goes to the end that has one code more, the least. So scales may be negative.
+    let inverse = range.extreme.magnitude > .leastNormalMagnitude ? codeRange.least / range.extreme : 0
     var best = Fit()
     for ratio in ratios {
       let fit = Fit.proportional(x, count, weights, codeRange, inverse: inverse / ratio)
@@ -94,7 +94,7 @@ extension QuantizationScheme {
 
   /// Codes of `count` values, a multiple of 4.
   func encode(_ x: UnsafePointer<Float>, _ count: Int, _ scale: GroupScale, to codes: UnsafeMutablePointer<UInt8>) {
-    let zero = Float(isSymmetric ? 1 << (bits - 1) : 0)
+    let zero = Float(zero)
     codeRange.forEach(x, count, inverse: scale.scale == 0 ? 0 : 1 / scale.scale, minimum: scale.minimum) { index, _, q in
       quantizer_store(codes + index, q + zero)
     }
@@ -105,6 +105,6 @@ extension QuantizationScheme {
   func encode(_ x: Float, _ scale: GroupScale) -> (code: UInt8, value: Float) {
     let inverse: Float = scale.scale == 0 ? 0 : 1 / scale.scale
     let q = quantizer_round(SIMD4(repeating: (x - scale.minimum) * inverse), codeRange.least, codeRange.greatest)[0]
-    return (UInt8(q + Float(isSymmetric ? 1 << (bits - 1) : 0)), scale.minimum + scale.scale * q)
+    return (UInt8(q + Float(zero)), scale.minimum + scale.scale * q)
   }
 }

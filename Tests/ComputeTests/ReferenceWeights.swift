@@ -1,5 +1,6 @@
 import Compute
 import Kernels
+import Tensors
 import TestSupport
 
 /// A weight matrix of each kind beside the values that it stands for.
@@ -60,13 +61,12 @@ struct TestWeight {
       }
     }
     let owner = [Bytes(codes), Bytes(scales), Bytes(minima)]
-    matrix = WeightMatrix(
-      rows: rows, columns: columns,
-      storage: .quantized(
-        bits: bits, group: group, codes: UnsafeRawPointer(owner[0].base),
-        scales: UnsafePointer(owner[1].base.assumingMemoryBound(to: UInt16.self)),
-        minima: asymmetric ? UnsafePointer(owner[2].base.assumingMemoryBound(to: UInt16.self)) : nil),
-      owner: owner as AnyObject)
+    let scheme = QuantizedScheme(bits: bits, group: group, isSymmetric: !asymmetric)
+    guard let layout = QuantizedLayout(rows: rows, columns: columns, scheme: scheme) else { preconditionFailure("no such layout") }
+    let planes = QuantizedPlanes(
+      codes: UnsafeRawPointer(owner[0].base), scales: UnsafePointer(owner[1].base.assumingMemoryBound(to: UInt16.self)),
+      minima: asymmetric ? UnsafePointer(owner[2].base.assumingMemoryBound(to: UInt16.self)) : nil)
+    matrix = WeightMatrix(rows: rows, columns: columns, storage: .quantized(layout, planes), owner: owner as AnyObject)
     self.values = values
   }
 

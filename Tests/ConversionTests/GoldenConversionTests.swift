@@ -121,10 +121,9 @@ extension TensorEncoding {
   /// Half a step for 8 bits, and a little for scales and minima in float16. Four bits may cut extremes where that serves the others.
   fileprivate var bound: (steps: Float, relative: Float) {
     switch self {
-    case .quantized(4, _, _): (3, 0.12)
-    case .quantized(_, _, true): (0.57, 0.01)
-    case .quantized(_, _, false): (0.65, 0.01)
-    default: (0, 0)
+    case .quantized(let scheme) where scheme.bits == 4: (3, 0.12)
+    case .quantized(let scheme): scheme.isSymmetric ? (0.57, 0.01) : (0.65, 0.01)
+    case .float: (0, 0)
     }
   }
 }

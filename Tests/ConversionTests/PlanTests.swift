@@ -30,8 +30,8 @@ import Testing
       switch (stored.requirement.role, stored.descriptor.encoding) {
       case (.embedding, let encoding), (.head, let encoding), (.projector, let encoding):
         #expect(encoding == .quantized(bits: 4, group: 32, symmetric: true))
-      case (let role, .quantized(4, let group, true)) where role.isMatrix:
-        #expect(group <= (role == .mlp || role == .crossAttention ? 128 : 64))
+      case (let role, .quantized(let scheme)) where role.isMatrix && scheme.bits == 4 && scheme.isSymmetric:
+        #expect(scheme.group <= (role == .mlp || role == .crossAttention ? 128 : 64))
       case (let role, let encoding): #expect(!role.isMatrix && encoding == .float32)
       }
     }
@@ -61,11 +61,11 @@ import Testing
     ]
     let plan = try plan()
     for (name, group) in expected {
-      guard case .quantized(_, let found, true)? = encodings(plan)[name] else { return #expect(Bool(false), "\(name)") }
-      #expect(found == group, "\(name)")
+      guard case .quantized(let scheme)? = encodings(plan)[name], scheme.isSymmetric else { return #expect(Bool(false), "\(name)") }
+      #expect(scheme.group == group, "\(name)")
     }
     for stored in try self.plan("clip", ConversionOptions(group: 64)).stored {
-      if case .quantized(_, let group, _) = stored.descriptor.encoding { #expect(group == 64) }
+      if case .quantized(let scheme) = stored.descriptor.encoding { #expect(scheme.group == 64) }
     }
   }
 

@@ -110,7 +110,8 @@ struct ReadTensor {
       values = (0..<descriptor.elementCount).map { index in
         tensor[.values].map { Float(bitPattern: UInt32($0.bytes.load(fromByteOffset: 2 * index, as: UInt16.self)) << 16) } ?? .nan
       }
-    case .quantized(let bits, let group, let symmetric):
+    case .quantized(let scheme):
+      let (bits, group, symmetric) = (scheme.bits, scheme.group, scheme.isSymmetric)
       let (rows, columns) = (descriptor.rows, descriptor.columns)
       let groups = (columns + group - 1) / group
       let codes = tensor[.codes].map { Array($0.bytes) } ?? []

@@ -1,5 +1,6 @@
 import Kernels
 import Quantization
+import Tensors
 import TestSupport
 import Testing
 
@@ -10,12 +11,12 @@ struct QuantizedWeightTests {
     let kernels = try quantizedKernels(table)
     var numbers = SeededNumbers(5)
     for (symmetric, group, columns, rows) in [(true, 64, 200, 32), (false, 64, 128, 19), (true, 128, 129, 1), (false, 32, 31, 32)] {
-      let scheme = try #require(QuantizationScheme(bits: bits, group: group, isSymmetric: symmetric))
-      let layout = try #require(PanelLayout(scheme: scheme, columns: columns))
+      let scheme = QuantizedScheme(bits: bits, group: group, isSymmetric: symmetric)
+      let layout = try #require(QuantizedLayout(rows: rows, columns: columns, scheme: scheme))
       let weights = (0..<rows * columns).map { _ in Float.random(in: -1...1, using: &numbers) }
-      let codes = GuardedMemory(byteCount: layout.codesByteCount)
-      let scales = GuardedMemory(byteCount: layout.scaleCount * 2)
-      let minima = GuardedMemory(byteCount: layout.scaleCount * 2)
+      let codes = GuardedMemory(byteCount: layout.panelCodeBytes)
+      let scales = GuardedMemory(byteCount: layout.panelScaleBytes)
+      let minima = GuardedMemory(byteCount: layout.panelScaleBytes)
       let halves = (scales.pointer(to: UInt16.self), minima.pointer(to: UInt16.self))
       try layout.quantize(weights, stride: columns, rows: rows, codes: codes.base, scales: halves.0, minima: halves.1)
       #expect(codes.isGuardIntact && scales.isGuardIntact && minima.isGuardIntact)

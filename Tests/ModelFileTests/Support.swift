@@ -29,9 +29,9 @@ struct SampleTensor {
     var numbers = SeededNumbers(seed)
     planes = [:]
     if let layout = descriptor.quantizedLayout {
-      planes[.codes] = numbers.codes(layout.codesByteCount)
-      planes[.scales] = SampleTensor.halves(layout.scalesByteCount, &numbers)
-      if !layout.symmetric { planes[.minima] = SampleTensor.halves(layout.scalesByteCount, &numbers) }
+      planes[.codes] = numbers.codes(layout.codeBytes)
+      planes[.scales] = SampleTensor.halves(layout.scaleBytes, &numbers)
+      if !layout.scheme.isSymmetric { planes[.minima] = SampleTensor.halves(layout.scaleBytes, &numbers) }
     } else {
       planes[.values] = SampleTensor.halves(descriptor.elementCount * (encoding.valueSize ?? 0), &numbers)
     }

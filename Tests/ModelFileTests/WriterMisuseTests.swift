@@ -76,14 +76,4 @@ import Testing
     #expect(found == .chunkSize(path: folder.file("other"), found: size))
     #expect(folder.contents.count == 2)
   }
-
-  @Test func layoutsOfQuantizedMatrices() throws {
-    let layout = try #require(QuantizedLayout(rows: 40, columns: 100, bits: 4, group: 64, symmetric: true))
-    #expect(layout.panels == 2 && layout.groups == 2 && layout.paddedRows == 64 && layout.paddedColumns == 128)
-    #expect(layout.codesByteCount == 64 * 128 / 2 && layout.scalesByteCount == 2 * 2 * 32 * 2)
-    #expect(layout.paddingCode == 8)
-    #expect(QuantizedLayout(rows: 1, columns: 1, bits: 8, group: 32, symmetric: false)?.paddingCode == 0)
-    #expect(QuantizedLayout(rows: 0, columns: 1, bits: 8, group: 32, symmetric: true) == nil)
-    #expect(QuantizedLayout(rows: Int.max, columns: Int.max, bits: 8, group: 32, symmetric: true) == nil)
-  }
 }

@@ -1,4 +1,5 @@
 import Quantization
+import Tensors
 import TestSupport
 import Testing
 
@@ -49,7 +50,7 @@ struct ErrorBoundTests {
   @Test(arguments: [4, 8], [true, false])
   func unusualGroups(_ bits: Int, _ symmetric: Bool) throws {
     let scheme = scheme(bits, 32, symmetric: symmetric)
-    let layout = try #require(PanelLayout(scheme: scheme, columns: 32))
+    let layout = try #require(QuantizedLayout(rows: 1, columns: 32, scheme: scheme))
     var single = [Float](repeating: 0, count: 32)
     single[7] = -0.25
     let cases: [([Float], Float)] = [
@@ -67,7 +68,7 @@ struct ErrorBoundTests {
   @Test(arguments: [4, 8], [true, false])
   func refusals(_ bits: Int, _ symmetric: Bool) throws {
     let scheme = scheme(bits, 32, symmetric: symmetric)
-    let limit = try #require(PanelLayout(scheme: scheme, columns: 70)).greatestMagnitude
+    let limit = try #require(QuantizedLayout(rows: 1, columns: 70, scheme: scheme)).greatestMagnitude
     for (value, isFinite) in [(Float.nan, false), (.infinity, false), (-.infinity, false), (3e38, true), (-limit * 1.01, true)] {
       for column in [0, 33, 69] {
         var values = [Float](repeating: 0.5, count: 3 * 70)

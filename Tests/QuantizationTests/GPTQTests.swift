@@ -3,6 +3,7 @@ import Foundation
 import Kernels
 import Parallel
 import Quantization
+import Tensors
 import TestSupport
 import Testing
 
@@ -51,34 +52,34 @@ struct StructuredLayer {
 
 /// Planes of a whole matrix and what they stand for.
 struct QuantizedMatrix {
-  let layout: PanelLayout
+  let layout: QuantizedLayout
   var restored: [Float]
   var codes: [UInt8]
   var scales: [UInt16]
   var minima: [UInt16]
 
   init(
-    _ layer: StructuredLayer, _ scheme: QuantizationScheme,
-    _ fill: (PanelLayout, UnsafeMutableRawPointer, inout [UInt16], inout [UInt16]) throws -> Void
+    _ layer: StructuredLayer, _ scheme: QuantizedScheme,
+    _ fill: (QuantizedLayout, UnsafeMutableRawPointer, inout [UInt16], inout [UInt16]) throws -> Void
   )
     throws
   {
-    let layout = try #require(PanelLayout(scheme: scheme, columns: layer.columns))
-    let panels = PanelLayout.panels(rows: layer.rows)
-    var codes = [UInt8](repeating: 0xee, count: panels * layout.codesByteCount)
-    var scales = [UInt16](repeating: 0xeeee, count: panels * layout.scaleCount)
+    let layout = try #require(QuantizedLayout(rows: layer.rows, columns: layer.columns, scheme: scheme))
+    let panels = QuantizedLayout.panels(rows: layer.rows)
+    var codes = [UInt8](repeating: 0xee, count: panels * layout.panelCodeBytes)
+    var scales = [UInt16](repeating: 0xeeee, count: panels * layout.panelScaleCount)
     var minima = scales
     try codes.withUnsafeMutableBytes { bytes in try fill(layout, try #require(bytes.baseAddress), &scales, &minima) }
     var restored = [Float](repeating: .nan, count: layer.rows * layer.columns)
     codes.withUnsafeBytes { bytes in
       for panel in 0..<panels {
-        let first = panel * PanelLayout.rows
+        let first = panel * QuantizedLayout.panelRows
         restored.withUnsafeMutableBufferPointer { values in
           scales.withUnsafeBufferPointer { scales in
             minima.withUnsafeBufferPointer { minima in
               layout.dequantize(
-                codes: bytes.baseAddress! + panel * layout.codesByteCount, scales: scales.baseAddress! + panel * layout.scaleCount,
-                minima: minima.baseAddress! + panel * layout.scaleCount, rows: min(32, layer.rows - first),
+                codes: bytes.baseAddress! + panel * layout.panelCodeBytes, scales: scales.baseAddress! + panel * layout.panelScaleCount,
+                minima: minima.baseAddress! + panel * layout.panelScaleCount, rows: min(32, layer.rows - first),
                 to: values.baseAddress! + first * layer.columns, stride: layer.columns)
             }
           }
@@ -89,20 +90,21 @@ struct QuantizedMatrix {
   }
 
   /// Without a Hessian.
-  static func nearest(_ layer: StructuredLayer, _ scheme: QuantizationScheme, _ method: QuantizationMethod, moments: [Float]? = nil) throws
+  static func nearest(_ layer: StructuredLayer, _ scheme: QuantizedScheme, _ method: QuantizationMethod, moments: [Float]? = nil) throws
     -> Self
   {
     try Self(layer, scheme) { layout, codes, scales, minima in
-      for panel in 0..<PanelLayout.panels(rows: layer.rows) {
-        let first = panel * PanelLayout.rows
+      for panel in 0..<QuantizedLayout.panels(rows: layer.rows) {
+        let first = panel * QuantizedLayout.panelRows
         try (moments ?? []).withUnsafeBufferPointer { weights in
           try scales.withUnsafeMutableBufferPointer { scales in
             try minima.withUnsafeMutableBufferPointer { minima in
               try layer.weights.withUnsafeBufferPointer { values in
                 try layout.quantize(
                   values.baseAddress! + first * layer.columns, stride: layer.columns, rows: min(32, layer.rows - first),
-                  PanelQuantizer(method, moments: moments == nil ? nil : weights.baseAddress), codes: codes + panel * layout.codesByteCount,
-                  scales: scales.baseAddress! + panel * layout.scaleCount, minima: minima.baseAddress! + panel * layout.scaleCount)
+                  PanelQuantizer(method, moments: moments == nil ? nil : weights.baseAddress), codes: codes + panel * layout.panelCodeBytes,
+                  scales: scales.baseAddress! + panel * layout.panelScaleCount, minima: minima.baseAddress! + panel * layout.panelScaleCount
+                )
               }
             }
           }
@@ -112,7 +114,7 @@ struct QuantizedMatrix {
   }
 
   static func compensated(
-    _ layer: StructuredLayer, _ scheme: QuantizationScheme, ordersByActivation: Bool = false, threads: Int = 2, blocks: Int = 1
+    _ layer: StructuredLayer, _ scheme: QuantizedScheme, ordersByActivation: Bool = false, threads: Int = 2, blocks: Int = 1
   ) throws -> Self {
     let kernels = try KernelChoice.kernelsFromEnvironment().float
     let pool = ThreadPool(threadCount: threads)
@@ -178,7 +180,7 @@ struct GPTQTests {
     #expect(abs(mine - reference) < 0.02 * reference)
   }
 
-  private func reference(_ layer: StructuredLayer, _ scheme: QuantizationScheme, _ found: QuantizedMatrix) -> [Float] {
+  private func reference(_ layer: StructuredLayer, _ scheme: QuantizedScheme, _ found: QuantizedMatrix) -> [Float] {
     let n = layer.columns
     var h = [[Double]](repeating: [Double](repeating: 0, count: n), count: n)
     for sample in 0..<layer.samples {

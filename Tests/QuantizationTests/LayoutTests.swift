@@ -1,23 +1,28 @@
 import Quantization
+import Tensors
 import Testing
 
 struct LayoutTests {
   @Test
   func sizes() throws {
-    let layout = try #require(PanelLayout(scheme: scheme(4, 64, symmetric: true), columns: 100))
-    #expect(layout.groups == 2 && layout.paddedColumns == 128)
-    #expect(layout.codesByteCount == 32 * 128 / 2 && layout.scaleCount == 64)
-    #expect(PanelLayout(scheme: scheme(8, 64, symmetric: true), columns: 100)?.codesByteCount == 32 * 128)
-    #expect([0, 1, 32, 33, 64].map { PanelLayout.panels(rows: $0) } == [0, 1, 1, 2, 2])
+    let layout = try #require(QuantizedLayout(rows: 40, columns: 100, scheme: scheme(4, 64, symmetric: true)))
+    #expect(layout.panels == 2 && layout.groups == 2 && layout.paddedColumns == 128)
+    #expect(layout.panelCodeBytes == 32 * 128 / 2 && layout.codeBytes == 64 * 128 / 2)
+    #expect(layout.panelScaleCount == 64 && layout.panelScaleBytes == 128 && layout.scaleBytes == 64 * 2 * 2)
+    #expect(layout.planeBytes == [4096, 256] && layout.panelBytes == 2048 + 128)
+    let wide = try #require(QuantizedLayout(rows: 1, columns: 100, scheme: scheme(8, 64, symmetric: false)))
+    #expect(wide.panelCodeBytes == 32 * 128 && wide.planeBytes == [4096, 128, 128] && wide.panelBytes == 4096 + 256)
+    #expect([0, 1, 32, 33, 64].map { QuantizedLayout.panels(rows: $0) } == [0, 1, 1, 2, 2])
   }
 
   @Test
   func refusals() {
-    for (bits, group) in [(2, 32), (5, 32), (4, 0), (4, -32), (4, 16), (4, 48), (8, 288)] {
-      #expect(QuantizationScheme(bits: bits, group: group, isSymmetric: true) == nil)
+    for (bits, group) in [(2, 32), (5, 32), (4, 0), (4, -32), (4, 16), (4, 48), (8, 65568)] {
+      #expect(QuantizedLayout(rows: 1, columns: 1, scheme: scheme(bits, group, symmetric: true)) == nil)
     }
-    #expect(PanelLayout(scheme: scheme(4, 32, symmetric: true), columns: 0) == nil)
-    #expect(PanelLayout(scheme: scheme(4, 32, symmetric: true), columns: .max) == nil)
+    for (rows, columns) in [(0, 1), (1, 0), (1, Int.max), (Int.max, 1), (Int.max, Int.max), (1 << 30, 1 << 30)] {
+      #expect(QuantizedLayout(rows: rows, columns: columns, scheme: scheme(4, 32, symmetric: true)) == nil)
+    }
   }
 
   /// Two rows of 32 weights that 4 bits hold without loss: every byte of the panel.

@@ -1,4 +1,5 @@
 import Quantization
+import Tensors
 import TestSupport
 
 extension SeededNumbers {
@@ -10,27 +11,26 @@ extension SeededNumbers {
   }
 }
 
-func scheme(_ bits: Int, _ group: Int, symmetric: Bool) -> QuantizationScheme {
-  guard let scheme = QuantizationScheme(bits: bits, group: group, isSymmetric: symmetric) else { preconditionFailure("no such scheme") }
-  return scheme
+func scheme(_ bits: Int, _ group: Int, symmetric: Bool) -> QuantizedScheme {
+  QuantizedScheme(bits: bits, group: group, isSymmetric: symmetric)
 }
 
 /// A quantized panel and what it stands for.
 struct Panel {
-  let layout: PanelLayout
+  let layout: QuantizedLayout
   private(set) var codes: [UInt8]
   private(set) var scales: [UInt16]
   private(set) var minima: [UInt16]
   /// `[rows][columns]`.
   private(set) var restored: [Float]
 
-  init(_ values: [Float], rows: Int, _ scheme: QuantizationScheme) throws(QuantizationError) {
+  init(_ values: [Float], rows: Int, _ scheme: QuantizedScheme) throws(QuantizationError) {
     let columns = values.count / rows
-    guard let layout = PanelLayout(scheme: scheme, columns: columns) else { preconditionFailure("no such layout") }
+    guard let layout = QuantizedLayout(rows: rows, columns: columns, scheme: scheme) else { preconditionFailure("no such layout") }
     self.layout = layout
     // Not zero: every byte must be written.
-    codes = [UInt8](repeating: 0xee, count: layout.codesByteCount)
-    scales = [UInt16](repeating: 0xeeee, count: layout.scaleCount)
+    codes = [UInt8](repeating: 0xee, count: layout.panelCodeBytes)
+    scales = [UInt16](repeating: 0xeeee, count: layout.panelScaleCount)
     minima = scales
     restored = [Float](repeating: .nan, count: values.count)
     var failure: QuantizationError?

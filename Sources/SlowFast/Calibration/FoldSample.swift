@@ -4,6 +4,7 @@ import Kernels
 import ModelFile
 import Parallel
 import Quantization
+import Tensors
 
 func logarithm(_ x: Float) -> Float { log(x) }
 func exponential(_ x: Float) -> Float { exp(x) }
@@ -15,14 +16,16 @@ struct FoldSample {
   private let outputs: Matrix  // [samples, rows]
   private let energy: Double
   private let moments: [Float]
-  private let layout: PanelLayout
+  private let layout: QuantizedLayout
 
   var columns: Int { weights.columns }
 
   init(
-    _ weight: WeightMatrix, _ statistics: InputStatistics, _ scheme: QuantizationScheme, rowLimit: Int, _ engine: Engine
+    _ weight: WeightMatrix, _ statistics: InputStatistics, _ scheme: QuantizedScheme, rowLimit: Int, _ engine: Engine
   ) throws(SlowFastError) {
-    guard let layout = PanelLayout(scheme: scheme, columns: weight.columns), case .float(let type, let base) = weight.storage else {
+    guard let layout = QuantizedLayout(rows: min(rowLimit, weight.rows), columns: weight.columns, scheme: scheme),
+      case .float(let type, let base) = weight.storage
+    else {
       throw .compute(.outOfMemory(bytes: .max))
     }
     self.layout = layout
@@ -65,31 +68,25 @@ struct FoldSample {
 
   /// nil where a weight does not fit.
   private func quantize(_ values: Matrix, _ moments: [Float], _ engine: Engine) throws(ComputeError) -> WeightMatrix? {
-    let panels = PanelLayout.panels(rows: values.rows)
-    let scaleBytes = panels * layout.scaleCount * 2
-    let bytes = panels * layout.codesByteCount
+    let (bytes, scaleBytes) = (layout.codeBytes, layout.scaleBytes)
     guard let memory = AlignedMemory(byteCount: bytes + 2 * scaleBytes) else { throw .outOfMemory(bytes: bytes + 2 * scaleBytes) }
     let scales = (memory.base + bytes).assumingMemoryBound(to: UInt16.self)
-    let minima = scales + panels * layout.scaleCount
+    let minima = scales + layout.panels * layout.panelScaleCount
     var isDone = true
     moments.withUnsafeBufferPointer { moments in
       do throws(QuantizationError) {
-        try engine.pool.forEach(panels) { panel, _ throws(QuantizationError) in
-          let first = panel * PanelLayout.rows
+        try engine.pool.forEach(layout.panels) { panel, _ throws(QuantizationError) in
+          let first = panel * QuantizedLayout.panelRows
           try layout.quantize(
-            values.row(first), stride: values.stride, rows: min(PanelLayout.rows, values.rows - first),
-            PanelQuantizer(.search, moments: moments.baseAddress), codes: memory.base + panel * layout.codesByteCount,
-            scales: scales + panel * layout.scaleCount, minima: minima + panel * layout.scaleCount)
+            values.row(first), stride: values.stride, rows: min(QuantizedLayout.panelRows, values.rows - first),
+            PanelQuantizer(.search, moments: moments.baseAddress), codes: memory.base + panel * layout.panelCodeBytes,
+            scales: scales + panel * layout.panelScaleCount, minima: minima + panel * layout.panelScaleCount)
         }
       } catch { isDone = false }
     }
     guard isDone else { return nil }
-    let scheme = layout.scheme
-    return WeightMatrix(
-      rows: values.rows, columns: values.columns,
-      storage: .quantized(
-        bits: scheme.bits, group: scheme.group, codes: memory.base, scales: scales, minima: scheme.isSymmetric ? nil : minima),
-      owner: memory)
+    let planes = QuantizedPlanes(codes: memory.base, scales: scales, minima: layout.scheme.isSymmetric ? nil : minima)
+    return WeightMatrix(rows: values.rows, columns: values.columns, storage: .quantized(layout, planes), owner: memory)
   }
 
   private static func sum(_ matrix: Matrix, _ body: (Float, Int, Int) -> Double) -> Double {

@@ -56,10 +56,7 @@ struct FoldSearch {
     var samples: [FoldSample] = []
     for slot in slots {
       for name in slot.names {
-        guard case .quantized(let bits, let group, let symmetric)? = encodings[name], let statistics = slot.statistics,
-          statistics.samples > 0,
-          let scheme = QuantizationScheme(bits: bits, group: group, isSymmetric: symmetric)
-        else { continue }
+        guard case .quantized(let scheme)? = encodings[name], let statistics = slot.statistics, statistics.samples > 0 else { continue }
         samples.append(try FoldSample(try source.matrix(name), statistics, scheme, rowLimit: Self.rowLimit, engine))
       }
     }

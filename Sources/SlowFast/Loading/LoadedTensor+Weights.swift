@@ -10,11 +10,12 @@ extension LoadedTensor {
     case .float(let type):
       guard let values = self[.values] else { return nil }
       storage = .float(type, values.pointer)
-    case .quantized(let bits, let group, _):
-      guard let codes = self[.codes], let scales = self[.scales] else { return nil }
-      storage = .quantized(
-        bits: bits, group: group, codes: codes.pointer, scales: scales.pointer.assumingMemoryBound(to: UInt16.self),
+    case .quantized:
+      guard let layout = descriptor.quantizedLayout, let codes = self[.codes], let scales = self[.scales] else { return nil }
+      let planes = QuantizedPlanes(
+        codes: codes.pointer, scales: scales.pointer.assumingMemoryBound(to: UInt16.self),
         minima: self[.minima]?.pointer.assumingMemoryBound(to: UInt16.self))
+      storage = .quantized(layout, planes)
     }
     return WeightMatrix(rows: descriptor.rows, columns: descriptor.columns, storage: storage, owner: self)
   }

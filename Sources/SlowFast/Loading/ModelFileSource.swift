@@ -23,14 +23,15 @@ final class ModelFileSource: WeightSource {
     } catch { throw SlowFastError(error, path: file.path) }
     var isQuantized = false
     for requirement in schema.requirements {
-      guard case .quantized(_, let group, _)? = file.tensor(requirement.name)?.descriptor.encoding else { continue }
+      guard case .quantized(let scheme)? = file.tensor(requirement.name)?.descriptor.encoding else { continue }
       isQuantized = true
       guard requirement.role.isMatrix else {
         throw .badModel(path: file.path, reason: "tensor \(requirement.name.escaped()) is quantized, expected floats")
       }
-      guard group <= largestGroup else {
+      guard scheme.group <= largestGroup else {
         throw .badModel(
-          path: file.path, reason: "tensor \(requirement.name.escaped()): groups of \(group), this runtime takes at most \(largestGroup)")
+          path: file.path,
+          reason: "tensor \(requirement.name.escaped()): groups of \(scheme.group), this runtime takes at most \(largestGroup)")
       }
     }
     self.isQuantized = isQuantized

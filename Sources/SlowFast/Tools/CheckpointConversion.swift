@@ -1,6 +1,7 @@
 import Conversion
 import ModelFile
 import Safetensors
+import Support
 
 /// From a checkpoint directory to an `.sfq` file.
 public struct CheckpointConversion: Sendable {
@@ -133,7 +134,7 @@ extension KeepRule {
   /// Reads `PATTERN=BITS`.
   public init(parsing text: String) throws(SlowFastError) {
     do throws(ConversionError) { self = try KeepRule(text) } catch {
-      throw .badOption(name: "--keep", found: text, expected: "PATTERN=4, 8, 16 or 32")
+      throw .badOption(name: "--keep", found: text, expected: "PATTERN=\(ConversionOptions.bitChoices.alternatives)")
     }
   }
 }

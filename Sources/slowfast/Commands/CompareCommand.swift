@@ -34,7 +34,9 @@ struct CompareCommand: ParsableCommand {
   var data: String
   @Option(help: "Take the first clips only.")
   var limit: Int?
-  @Option(help: "Bits at which each part is quantized alone: 4, 8 or none.", completion: .list(["4", "8", "none"]))
+  private static let partChoices = ConversionOptions.quantizedBitChoices.map(String.init) + ["none"]
+  @Option(
+    help: "Bits at which each part is quantized alone: \(Self.partChoices.alternatives).", completion: .list(Self.partChoices))
   var parts = "4"
   @Option(name: [.short, .customLong("output")], help: "The report's folder, made if it is not there.", completion: .directory)
   var output: String

@@ -28,11 +28,13 @@ struct ConvertCommand: ParsableCommand {
   var output: String?
   @Option(
     help: "Bits of a weight: 4 (8 in tower and projector, unless --keep says otherwise), 8, 16 (as stored) or 32.",
-    completion: .list(["4", "8", "16", "32"]))
+    completion: .list(ConversionOptions.bitChoices.map(String.init)))
   var bits = 4
   @Option(help: "rtn, search or gptq: how codes and scales are chosen. gptq needs --calibrate.")
   var method: QuantizationMethod = .search
-  @Option(help: "Inputs that share a scale: 32, 64 or 128. Default: by part.", completion: .list(["32", "64", "128"]))
+  @Option(
+    help: "Inputs that share a scale: \(ConversionOptions.groupChoices.alternatives). Default: by part.",
+    completion: .list(ConversionOptions.groupChoices.map(String.init)))
   var group: Int?
   @Flag(help: "Codes with a minimum for each group instead of codes about zero.")
   var asymmetric = false
@@ -43,7 +45,9 @@ struct ConvertCommand: ParsableCommand {
   var keep: [String] = []
   @OptionGroup var calibration: CalibrationArguments
   @Option(
-    help: "Choose bits and group of each matrix, 4 or 8, so that the error is least and the model takes so many bits a weight at most.")
+    help:
+      "Choose bits and group of each matrix, \(ConversionOptions.quantizedBitChoices.alternatives), so that the error is least and the model takes so many bits a weight at most."
+  )
   var targetBits: Double?
   @Option(help: "The same for the file's size before compression: 4.5GB, 900MB, or bytes.")
   var targetSize: String?

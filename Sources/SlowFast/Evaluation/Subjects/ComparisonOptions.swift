@@ -1,3 +1,6 @@
+import Conversion
+import Support
+
 /// What a comparison measures, and how.
 public struct ComparisonOptions: Sendable {
   /// Conversions of the checkpoint.
@@ -32,8 +35,9 @@ public struct ComparisonOptions: Sendable {
     if calibration == nil, let variant = variants.first(where: \.isCalibrated) {
       throw .badOption(name: "--variants", found: variant.name, expected: "--calibrate beside it")
     }
-    if let partBits, ![4, 8].contains(partBits) {
-      throw .badOption(name: "--parts", found: "\(partBits)", expected: "4, 8 or none")
+    if let partBits, !ConversionOptions.quantizedBitChoices.contains(partBits) {
+      throw .badOption(
+        name: "--parts", found: "\(partBits)", expected: (ConversionOptions.quantizedBitChoices.map(String.init) + ["none"]).alternatives)
     }
     guard !variants.isEmpty || !files.isEmpty || partBits != nil else {
       throw .badOption(name: "--variants", found: "nothing", expected: "a variant, a model file or --parts")

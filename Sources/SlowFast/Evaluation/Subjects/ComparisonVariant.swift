@@ -1,5 +1,6 @@
 import Conversion
 import Quantization
+import Support
 
 /// A way to store the checkpoint, as `--variants` names it: `BITS[a][:OPTION]…`.
 ///
@@ -43,7 +44,7 @@ public struct ComparisonVariant: Sendable, Equatable {
       conversion.isAsymmetric = true
       bits.removeLast()
     }
-    guard let number = Int(bits), [4, 8, 16, 32].contains(number) else { throw refused(Self.form) }
+    guard let number = Int(bits), ConversionOptions.bitChoices.contains(number) else { throw refused(Self.form) }
     conversion.bits = number
     if conversion.isAsymmetric, number > 8 { throw refused("4a or 8a: floats have no minimum") }
     for part in parts {
@@ -55,7 +56,9 @@ public struct ComparisonVariant: Sendable, Equatable {
       let (key, value) = (String(part[..<separator]), String(part[part.index(after: separator)...]))
       switch key {
       case "group":
-        guard let group = Int(value), [32, 64, 128].contains(group) else { throw refused("group=32, 64 or 128") }
+        guard let group = Int(value), ConversionOptions.groupChoices.contains(group) else {
+          throw refused("group=\(ConversionOptions.groupChoices.alternatives)")
+        }
         conversion.group = group
       case "method":
         guard let method = QuantizationMethod(rawValue: value) else { throw refused("method=rtn, search or gptq") }
@@ -69,7 +72,7 @@ public struct ComparisonVariant: Sendable, Equatable {
         hasFloatInputs = value == "float"
       default:
         do throws(ConversionError) { conversion.keep.append(try KeepRule(part)) } catch {
-          throw refused("\(key)=4, 8, 16 or 32, where \(key) is a part or a pattern of tensor names")
+          throw refused("\(key)=\(ConversionOptions.bitChoices.alternatives), where \(key) is a part or a pattern of tensor names")
         }
       }
     }

@@ -1,3 +1,5 @@
+import Tensors
+
 /// How the values of a panel become codes.
 package struct PanelQuantizer {
   package var method: QuantizationMethod
@@ -10,21 +12,21 @@ package struct PanelQuantizer {
   }
 }
 
-extension PanelLayout {
+extension QuantizedLayout {
   /// Quantizes up to 32 rows of `columns` floats to one panel, each value to the nearest its group's scale allows.
   ///
   /// - Parameters:
   ///   - values: row r begins at `values + r · stride`; what lies between `columns` and `stride` is not read.
   ///   - rows: 1 … 32; the panel's other rows become padding.
-  ///   - codes: takes `codesByteCount` bytes, at any alignment of 4.
-  ///   - scales: takes `scaleCount` float16 bit patterns.
+  ///   - codes: takes `panelCodeBytes` bytes, at any alignment of 4.
+  ///   - scales: takes `panelScaleCount` float16 bit patterns.
   ///   - minima: as `scales`; needed where codes are asymmetric, else not touched.
   /// Panels are independent of each other: several threads may quantize different ones at once.
   package func quantize(
     _ values: UnsafePointer<Float>, stride: Int, rows: Int, _ quantizer: PanelQuantizer = PanelQuantizer(),
     codes: UnsafeMutableRawPointer, scales: UnsafeMutablePointer<UInt16>, minima: UnsafeMutablePointer<UInt16>?
   ) throws(QuantizationError) {
-    precondition(rows >= 1 && rows <= Self.rows && stride >= columns && (scheme.isSymmetric || minima != nil))
+    precondition(rows >= 1 && rows <= Self.panelRows && stride >= columns && (scheme.isSymmetric || minima != nil))
     let planes = PanelPlanes(codes: codes, scales: scales, minima: minima)
     let group = scheme.group
     var failure: QuantizationError?
@@ -32,7 +34,7 @@ extension PanelLayout {
     withUnsafeTemporaryAllocation(of: Float.self, capacity: group) { padded in
       withUnsafeTemporaryAllocation(of: UInt8.self, capacity: group) { bytes in
         guard let padded = padded.baseAddress, let bytes = bytes.baseAddress else { return }
-        for row in 0..<Self.rows {
+        for row in 0..<Self.panelRows {
           for index in 0..<groups {
             let count = row < rows ? min(group, columns - index * group) : 0
             var scale = GroupScale(scale: 0, minimum: 0)
@@ -61,27 +63,11 @@ extension PanelLayout {
 
   /// Puts `count` codes of one group of a row, room for a whole group of bytes, and its scale to their places. The rest becomes padding.
   func place(_ bytes: UnsafeMutablePointer<UInt8>, _ count: Int, _ scale: GroupScale, row: Int, group index: Int, in planes: PanelPlanes) {
-    (bytes + count).update(repeating: UInt8(scheme.paddingCode), count: scheme.group - count)
-    pack(bytes, to: planes.codes + index * (Self.rows * scheme.group * scheme.bits / 8) + row * 4)
-    let place = index * Self.rows + row
+    (bytes + count).update(repeating: UInt8(scheme.zero), count: scheme.group - count)
+    pack(bytes, lane: row, to: planes.codes + index * groupCodeBytes)
+    let place = index * Self.panelRows + row
     planes.scales[place] = Float16(scale.scale).bitPattern
     if !scheme.isSymmetric { planes.minima?[place] = Float16(scale.minimum).bitPattern }
-  }
-
-  /// A row's codes of one group to their places in the panel: four bytes in each 128.
-  private func pack(_ bytes: UnsafePointer<UInt8>, to codes: UnsafeMutableRawPointer) {
-    let words = UnsafeRawPointer(bytes)
-    if scheme.bits == 8 {
-      for word in 0..<scheme.group / 4 {
-        (codes + 128 * word).storeBytes(of: words.loadUnaligned(fromByteOffset: 4 * word, as: UInt32.self), as: UInt32.self)
-      }
-    } else {
-      for word in 0..<scheme.group / 8 {
-        let low = words.loadUnaligned(fromByteOffset: 8 * word, as: UInt32.self)
-        let high = words.loadUnaligned(fromByteOffset: 8 * word + 4, as: UInt32.self)
-        (codes + 128 * word).storeBytes(of: low | high << 4, as: UInt32.self)
-      }
-    }
   }
 
   func areFinite(_ x: UnsafePointer<Float>, _ count: Int) -> Bool {
@@ -106,7 +92,7 @@ extension PanelLayout {
   /// The greatest magnitude of a weight that can be quantized.
   package var greatestMagnitude: Float {
     let half = Float(Float16.greatestFiniteMagnitude)
-    return scheme.isSymmetric ? half * (scheme.bits == 4 ? 8 : 127) : half
+    return scheme.isSymmetric ? half * -scheme.codeRange.least : half
   }
 }
 
@@ -115,4 +101,16 @@ struct PanelPlanes {
   var codes: UnsafeMutableRawPointer
   var scales: UnsafeMutablePointer<UInt16>
   var minima: UnsafeMutablePointer<UInt16>?
+}
+
+extension QuantizedLayout {
+  /// The weights that a panel stands for: `rows` rows of `columns` floats, row r at `values + r · stride`. Planes as `quantize` writes them.
+  package func dequantize(
+    codes: UnsafeRawPointer, scales: UnsafePointer<UInt16>, minima: UnsafePointer<UInt16>?, rows: Int,
+    to values: UnsafeMutablePointer<Float>, stride: Int
+  ) {
+    precondition(rows >= 1 && rows <= Self.panelRows && stride >= columns && (scheme.isSymmetric || minima != nil))
+    let planes = QuantizedPlanes(codes: codes, scales: scales, minima: scheme.isSymmetric ? nil : minima)
+    for row in 0..<rows { decode(row: row, 0..<columns, of: planes, to: values + row * stride) }
+  }
 }
