@@ -11,6 +11,9 @@ package final class ModelFileWriter {
   /// Tensors that an earlier run wrote and that are whole, in order: the caller goes on after them.
   package let resumed: [StoredTensor]
 
+  /// Raw bytes of a chunk unless the caller says otherwise.
+  package static let defaultChunkSize = 2 << 20
+
   private let overwrite: Bool
   private let compression: ChunkCompression
   private let chunkSize: Int
@@ -31,7 +34,7 @@ package final class ModelFileWriter {
   /// Throws `.output` where a file is not to be written to that name: with `overwrite` a file is replaced, but never one of `inputs`, a
   /// directory, a device or a link; and `.locked` while another process writes to the same name.
   package init(
-    path: String, fingerprint: String, compression: ChunkCompression = .standard, chunkSize: Int = 2 << 20,
+    path: String, fingerprint: String, compression: ChunkCompression = .standard, chunkSize: Int = ModelFileWriter.defaultChunkSize,
     overwrite: Bool = false, inputs: [String] = [], mode: UInt32 = 0o666, pool: ThreadPool
   ) throws(ModelFileError) {
     guard Format.chunkSizes.contains(chunkSize), chunkSize % 4096 == 0 else { throw .chunkSize(path: path, found: chunkSize) }
@@ -86,16 +89,8 @@ package final class ModelFileWriter {
   /// A tensor that is whole in the file by now, read back; nil where there is none of that name.
   package func load(_ name: String) throws(ModelFileError) -> LoadedTensor? {
     guard let tensor = partial.tensors.last(where: { $0.name == name }) else { return nil }
-    let fetcher = ChunkFetcher(partial.file, workers: 1)
-    var planes: [LoadedPlane] = []
-    for (kind, plane) in zip(tensor.descriptor.encoding.planes, tensor.planes) {
-      guard let memory = AlignedMemory(byteCount: plane.rawByteCount) else { throw .outOfMemory(path: path, byteCount: plane.rawByteCount) }
-      for (index, chunk) in plane.chunks.enumerated() {
-        try fetcher.fetch(chunk, of: plane.part, to: memory.base + index * chunkSize, worker: 0)
-      }
-      planes.append(LoadedPlane(kind, memory, byteCount: plane.rawByteCount))
-    }
-    return LoadedTensor(tensor.descriptor, planes)
+    let loader = TensorLoader(file: partial.file, chunkSize: chunkSize, verified: nil)
+    return try loader.load([tensor], pool: ThreadPool(threadCount: 1))[0]
   }
 
   /// Keeps a named run of bytes, which `finish` writes. Names are 1 to 64 printable ASCII characters.
@@ -171,5 +166,170 @@ package final class ModelFileWriter {
       }
       throw error
     }
+  }
+}
+
+/// A tensor on its way into the file. Its first plane goes there as it comes; the others wait in memory, packed, until their place is known.
+final class OpenTensor {
+  let descriptor: TensorDescriptor
+  private let planes: [PlaneWriter]
+  private let file: SystemFile
+  private let path: String
+
+  init(
+    _ descriptor: TensorDescriptor, lengths: [Int], compression: ChunkCompression, chunkSize: Int, file: SystemFile,
+    encoder: ChunkEncoder, end: Int, path: String
+  ) {
+    self.descriptor = descriptor
+    self.file = file
+    self.path = path
+    planes = zip(descriptor.encoding.planes, lengths).map { kind, length in
+      PlaneWriter(.tensor(descriptor.name, kind), length: length, compression: compression.of(kind), encoder: encoder, path: path)
+    }
+    planes.first?.place(in: file, after: end)
+  }
+
+  /// Where the bytes of the first plane end.
+  var end: Int { planes.first?.end ?? 0 }
+
+  func write(_ kind: PlaneKind, _ bytes: UnsafeRawBufferPointer) throws(ModelFileError) {
+    guard let index = descriptor.encoding.planes.firstIndex(of: kind) else {
+      throw .noSuchPlane(path: path, part: .tensor(descriptor.name, kind))
+    }
+    try planes[index].write(bytes)
+  }
+
+  /// The tensor, wholly in the file.
+  func finish() throws(ModelFileError) -> StoredTensor {
+    for plane in planes { try plane.requireComplete() }
+    var stored: [StoredPlane] = []
+    for plane in planes {
+      if let end = stored.last?.end { plane.place(in: file, after: end) }
+      stored.append(try plane.finish())
+    }
+    return StoredTensor(descriptor: descriptor, planes: stored)
+  }
+}
+
+/// A plane on its way into the file, in any pieces.
+final class PlaneWriter {
+  private let part: FilePart
+  private let length: Int
+  private let compression: ChunkCompression
+  private let encoder: ChunkEncoder
+  private let path: String
+
+  private var file: SystemFile?
+  private var offset = 0
+  private var chunks: [StoredChunk] = []
+  private var received = 0
+  /// Fewer bytes than a batch.
+  private var pending: [UInt8] = []
+  /// Encoded before the plane had a place.
+  private var waiting: [(chunk: StoredChunk, bytes: [UInt8])] = []
+
+  init(_ part: FilePart, length: Int, compression: ChunkCompression, encoder: ChunkEncoder, path: String) {
+    self.part = part
+    self.length = length
+    self.compression = compression
+    self.encoder = encoder
+    self.path = path
+  }
+
+  var end: Int { chunks.last?.range.upperBound ?? offset }
+
+  /// The plane begins at the next place after `end` that its length allows.
+  func place(in file: SystemFile, after end: Int) {
+    self.file = file
+    offset = aligned(end, to: Format.alignment(ofPlaneWith: length))
+  }
+
+  func write(_ bytes: [UInt8]) throws(ModelFileError) {
+    try bytes.withBytes { buffer throws(ModelFileError) in try write(buffer) }
+  }
+
+  func write(_ bytes: UnsafeRawBufferPointer) throws(ModelFileError) {
+    guard bytes.count <= length - received else {
+      throw .planeOverfull(path: path, part: part, expected: length, found: received + bytes.count)
+    }
+    received += bytes.count
+    let batch = encoder.batchByteCount
+    var rest = bytes[...]
+    while !rest.isEmpty {
+      let piece = rest.prefix(batch - pending.count)
+      rest = rest.dropFirst(piece.count)
+      if piece.count == batch {
+        try store(UnsafeRawBufferPointer(rebasing: piece))
+      } else {
+        pending.append(contentsOf: piece)
+        if pending.count == batch { try storePending() }
+      }
+    }
+  }
+
+  func requireComplete() throws(ModelFileError) {
+    guard received == length else { throw .planeIncomplete(path: path, part: part, expected: length, found: received) }
+  }
+
+  /// The plane, complete and placed, wholly in the file.
+  func finish() throws(ModelFileError) -> StoredPlane {
+    for (chunk, bytes) in waiting { try bytes.withBytes { bytes throws(ModelFileError) in try append(chunk, bytes) } }
+    waiting = []
+    try storePending()
+    return StoredPlane(part: part, offset: offset, rawByteCount: length, chunks: chunks, firstChunk: 0)
+  }
+
+  private func storePending() throws(ModelFileError) {
+    defer { pending.removeAll(keepingCapacity: true) }
+    try pending.withBytes { bytes throws(ModelFileError) in try store(bytes) }
+  }
+
+  private func store(_ raw: UnsafeRawBufferPointer) throws(ModelFileError) {
+    try encoder.encode(raw, of: part, compression) { chunk, bytes throws(ModelFileError) in
+      if file == nil { waiting.append((chunk, Array(bytes))) } else { try append(chunk, bytes) }
+    }
+  }
+
+  private func append(_ chunk: StoredChunk, _ bytes: UnsafeRawBufferPointer) throws(ModelFileError) {
+    var chunk = chunk
+    chunk.offset = chunks.last.map { aligned($0.range.upperBound, to: Format.alignment) } ?? offset
+    try file?.write(bytes, at: chunk.offset)
+    chunks.append(chunk)
+  }
+}
+
+extension ModelFileWriter {
+  /// The length of a file with these tensors and sections (their names and lengths) when no chunk is packed: exactly that with
+  /// `compression: .none`, at most that otherwise.
+  package static func rawFileByteCount(
+    of tensors: [TensorDescriptor], sections: [(name: String, byteCount: Int)], chunkSize: Int = ModelFileWriter.defaultChunkSize, path: String = ""
+  ) throws(ModelFileError) -> Int {
+    var table = Table(chunkSize: chunkSize)
+    var end = Format.preludeLength
+    func place(_ part: FilePart, _ length: Int) -> StoredPlane {
+      let offset = aligned(end, to: Format.alignment(ofPlaneWith: length))
+      let chunks = (0..<Format.chunkCount(length, chunkSize: chunkSize)).map { index in
+        let count = min(chunkSize, length - index * chunkSize)
+        return StoredChunk(offset: offset + index * chunkSize, storedByteCount: count, rawByteCount: count, codec: .raw, checksum: 0)
+      }
+      end = offset + length
+      return StoredPlane(part: part, offset: offset, rawByteCount: length, chunks: chunks, firstChunk: 0)
+    }
+    for tensor in tensors {
+      let lengths = try tensor.planeLengths(path: path)
+      let planes = zip(tensor.encoding.planes, lengths).map { place(.tensor(tensor.name, $0), $1) }
+      table.tensors.append(StoredTensor(descriptor: tensor, planes: planes))
+    }
+    for section in sections {
+      table.sections.append(StoredSection(name: section.name, plane: place(.section(section.name), section.byteCount)))
+    }
+    return aligned(end, to: Format.alignment) + table.bytes.count
+  }
+}
+
+extension TensorDescriptor {
+  /// Bytes of all planes, unpacked, after all that can be wrong with a name, a shape and an encoding was checked.
+  package var byteCount: Int {
+    get throws(ModelFileError) { try planeLengths(path: "").reduce(0, +) }
   }
 }
