@@ -61,12 +61,25 @@ package struct Matrix: @unchecked Sendable {
     return Matrix(rows: rows, columns: columns, stride: columns, pointer: pointer, owner: owner)
   }
 
-  /// All values, row by row.
+  /// The values where they are, of a matrix without gaps between its rows.
+  package var buffer: UnsafeMutableBufferPointer<Float> {
+    precondition(stride == columns)
+    return UnsafeMutableBufferPointer(start: pointer, count: rows * columns)
+  }
+
+  /// A copy of the values, row by row.
   package var values: [Float] {
     var result: [Float] = []
     result.reserveCapacity(rows * columns)
     for index in 0..<rows { result.append(contentsOf: UnsafeBufferPointer(start: row(index), count: columns)) }
     return result
+  }
+
+  /// The same values in memory of their own.
+  package func copied() throws(ComputeError) -> Matrix {
+    let copy = try Matrix(rows: rows, columns: columns)
+    copy.copy(from: self)
+    return copy
   }
 
   /// Takes the values of a matrix of the same shape.

@@ -1,3 +1,4 @@
+import Kernels
 import Parallel
 
 /// One block of memory that grows to the largest request. What it held before is gone after each.
@@ -46,5 +47,56 @@ extension UnsafeMutableRawPointer {
   /// The values from `offset` bytes on.
   func values<Value: BitwiseCopyable>(_ offset: Int, of type: Value.Type) -> UnsafeMutablePointer<Value> {
     (self + offset).assumingMemoryBound(to: type)
+  }
+}
+
+/// The measures of a model that scratch memory depends on.
+package struct ScratchMeasures: Sendable {
+  /// Columns of the widest input of a linear layer.
+  package var widestInput: Int
+  /// Query heads, key heads and their size.
+  package var heads: Int
+  package var keyHeads: Int
+  package var headDimension: Int
+  /// Positions in a row of the widest map of a depthwise convolution; 0 where there is none.
+  package var mapWidth: Int
+
+  package init(widestInput: Int, heads: Int, keyHeads: Int, headDimension: Int, mapWidth: Int) {
+    self.widestInput = widestInput
+    self.heads = heads
+    self.keyHeads = keyHeads
+    self.headDimension = headDimension
+    self.mapWidth = mapWidth
+  }
+}
+
+extension Engine {
+  /// The most scratch memory that operators of these measures make an engine hold, however many tokens there are: for memory plans.
+  /// Tables of rotary angles are not in it; they take `4 · headDimension` bytes for each token of the longest prompt.
+  package static func scratchBytes(_ measures: ScratchMeasures, kernels: KernelTable, threads: Int) -> Int {
+    // Inputs may be quantized for all three group sizes at once, each with what a token of the smallest group costs at most.
+    let tokenBytes = 3 * (measures.widestInput + largestGroup) * 3 / 2
+    let quantized = max(partBytes, 4 * tileTokens * tokenBytes) + (64 << 10)
+    // Normalised inputs, and what is between the layers of a perceptron, at most as floats.
+    let inner = max(partBytes, 4 * tileTokens * measures.widestInput * MemoryLayout<Float>.stride)
+    let block = max(4 * tileTokens, inputBlockBytes / (PanelProduct.floatBlock * MemoryLayout<Float>.stride))
+    let packed = PanelProduct.floatBlock * panelRows * MemoryLayout<Float>.stride
+    let linear =
+      block * (2 * panelRows + largestGroup) * MemoryLayout<Float>.stride + max(kernels.quantized.scratchBytes, 2 * packed)
+
+    let group = max(1, measures.heads / max(1, measures.keyHeads))
+    let rows = max(AttentionTile.rows, group)
+    let width = (measures.headDimension + KeyValueCache.block) * MemoryLayout<Float>.stride
+    let state = rows * (width + 8)
+    let tile = rows * (width + AttentionTile.chunk * 4) + KeyValueCache.block * max(measures.headDimension, AttentionTile.chunk) * 4
+    let partials = 2 * AttentionTile.fewestTasks * state
+
+    // Of narrower maps a task may take more rows, but not more positions.
+    let rowsOfOne = max(stripPositions, 8 * (measures.mapWidth + 6))
+    let convolution =
+      (depthwiseScratchCount(rows: 0, width: measures.mapWidth) + rowsOfOne * depthwiseBlockChannels) * MemoryLayout<Float>.stride
+    // Parts begin at pages, and their arrays at cache lines.
+    let worker = max(linear, state + tile, convolution, normScratchBytes(columns: measures.widestInput)) + 8192
+    return max(quantized, partials) + 2 * inner + threads * worker
   }
 }

@@ -302,7 +302,8 @@ extension ModelFileWriter {
   /// The length of a file with these tensors and sections (their names and lengths) when no chunk is packed: exactly that with
   /// `compression: .none`, at most that otherwise.
   package static func rawFileByteCount(
-    of tensors: [TensorDescriptor], sections: [(name: String, byteCount: Int)], chunkSize: Int = ModelFileWriter.defaultChunkSize, path: String = ""
+    of tensors: [TensorDescriptor], sections: [(name: String, byteCount: Int)], chunkSize: Int = ModelFileWriter.defaultChunkSize,
+    path: String = ""
   ) throws(ModelFileError) -> Int {
     var table = Table(chunkSize: chunkSize)
     var end = Format.preludeLength

@@ -114,3 +114,31 @@ extension QuantizedLayout {
     for row in 0..<rows { decode(row: row, 0..<columns, of: planes, to: values + row * stride) }
   }
 }
+
+/// How codes and scales are chosen. All write the same format.
+public enum QuantizationMethod: String, Sendable, Codable, CaseIterable {
+  /// Round to nearest: each group's scale is such that its extreme values fit.
+  case rtn
+  /// The scale (and minimum) of the least squared error found, weighted by the inputs' second moments where they are known.
+  case search
+  /// `search`, and each input's rounding error is compensated by the inputs that are quantized after it (needs the inputs' Hessian).
+  case gptq
+}
+
+/// What makes a value unfit for quantization. Rows count from the panel's first.
+package enum QuantizationError: Error, Equatable, Sendable {
+  /// A NaN or an infinity.
+  case notFinite(row: Int, column: Int, value: Float)
+  /// Too great for a scale, or a minimum, in float16: `limit` is the greatest magnitude that fits.
+  case tooLarge(row: Int, column: Int, value: Float, limit: Float)
+}
+
+extension QuantizationError: CustomStringConvertible {
+  package var description: String {
+    switch self {
+    case .notFinite(let row, let column, let value): return "weight [\(row), \(column)] is \(value); a finite number was expected"
+    case .tooLarge(let row, let column, let value, let limit):
+      return "weight [\(row), \(column)] is \(value); with this quantization its magnitude may be \(limit) at most"
+    }
+  }
+}

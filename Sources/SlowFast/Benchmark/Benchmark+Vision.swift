@@ -132,11 +132,3 @@ extension Preprocessing {
     self = try video { () throws(VideoError) in try Preprocessing(size: record.size, mean: record.mean, deviation: record.std) }
   }
 }
-
-extension Matrix {
-  /// All values of a matrix without gaps between its rows.
-  var buffer: UnsafeMutableBufferPointer<Float> {
-    precondition(stride == columns)
-    return UnsafeMutableBufferPointer(start: pointer, count: rows * columns)
-  }
-}

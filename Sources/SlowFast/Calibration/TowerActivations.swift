@@ -121,12 +121,3 @@ final class TowerActivations {
     }
   }
 }
-
-extension Matrix {
-  /// The same values in memory of their own.
-  func copied() throws(ComputeError) -> Matrix {
-    let copy = try Matrix(rows: rows, columns: columns)
-    copy.copy(from: self)
-    return copy
-  }
-}

@@ -153,21 +153,3 @@ extension VisionTower.Block {
     try engine.perceptron(y, norm: norm.rows, .gelu(fc1.weight, bias: fc1.bias), fc2.product(.addTo(scale: layerScale), to: x))
   }
 }
-
-extension Engine {
-  /// Square patches of a channels-last map, side by side: `map` `[side · side, channels]` →
-  /// `[(side / patch)², patch · patch · channels]`, rows and columns beyond a whole patch left out.
-  func gatherPatches(_ map: Matrix, side: Int, patch: Int, to output: Matrix) {
-    let count = side / patch
-    let run = patch * map.columns
-    pool.forEach(count) { row, _ in
-      for column in 0..<count {
-        var target = output.row(row * count + column)
-        for line in 0..<patch {
-          target.update(from: map.row((row * patch + line) * side + column * patch), count: run)
-          target += run
-        }
-      }
-    }
-  }
-}

@@ -36,4 +36,22 @@ extension Engine {
     let strips = (height + most - 1) / most
     return (height + strips - 1) / strips
   }
+
+  /// Square patches of a channels-last map, side by side: `map` `[side · side, channels]` →
+  /// `[(side / patch)², patch · patch · channels]`, rows and columns beyond a whole patch left out.
+  package func gatherPatches(_ map: Matrix, side: Int, patch: Int, to output: Matrix) {
+    precondition(map.rows == side * side && map.stride == map.columns)
+    let count = side / patch
+    let run = patch * map.columns
+    precondition(output.rows == count * count && output.columns == patch * run)
+    pool.forEach(count) { row, _ in
+      for column in 0..<count {
+        var target = output.row(row * count + column)
+        for line in 0..<patch {
+          target.update(from: map.row((row * patch + line) * side + column * patch), count: run)
+          target += run
+        }
+      }
+    }
+  }
 }
