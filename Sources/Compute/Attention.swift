@@ -2,9 +2,8 @@ import Kernels
 
 extension Engine {
   /// Attention of `[tokens, heads · headDimension]` over a cache; `heads` a multiple of the cache's, grouped in order; scores scaled by
-  /// 1/√headDimension.
-  /// Causal: row i sees the first `causalOffset + i + 1` entries; with a nil offset every row sees all. Online softmax: no full score matrix.
-  /// `output` has the queries' shape, and may not be the queries. A row that sees no entry becomes zeros.
+  /// 1/√headDimension. Causal: row i sees the first `causalOffset + i + 1` entries; with a nil offset every row sees all. Online softmax:
+  /// no full score matrix. `output` has the queries' shape, and may not be the queries. A row that sees no entry becomes zeros.
   package func attention(
     _ queries: Matrix, heads: Int, over cache: KeyValueCache, causalOffset: Int?, to output: Matrix
   ) throws(ComputeError) {

@@ -1,5 +1,6 @@
 import Kernels
 import Parallel
+import Tensors
 
 /// Keys and values of one layer, in the layout its attention reads.
 ///
@@ -15,13 +16,13 @@ package final class KeyValueCache: @unchecked Sendable {
     willSet { precondition(newValue >= 0 && newValue <= capacity) }
   }
   /// `.float16` or `.float32`.
-  package let type: FloatType
+  package let type: ScalarType
 
   private let memory: AlignedMemory
   private let valuesOffset: Int
 
   /// Throws when memory is out, also where the measures are beyond counting.
-  package init(heads: Int, headDimension: Int, capacity: Int, type: FloatType) throws(ComputeError) {
+  package init(heads: Int, headDimension: Int, capacity: Int, type: ScalarType) throws(ComputeError) {
     precondition(heads > 0 && headDimension > 0 && capacity >= 0 && type != .bfloat16)
     self.heads = heads
     self.headDimension = headDimension
@@ -34,7 +35,7 @@ package final class KeyValueCache: @unchecked Sendable {
   }
 
   /// Bytes that a cache of these measures takes; `Int.max` where that is no number of bytes.
-  package static func byteCount(heads: Int, headDimension: Int, capacity: Int, type: FloatType) -> Int {
+  package static func byteCount(heads: Int, headDimension: Int, capacity: Int, type: ScalarType) -> Int {
     let factors = [blocks(capacity) * block, headDimension + slices(headDimension) * block, type.size]
     return factors.reduce(heads) { product, factor in
       let (result, overflow) = product.multipliedReportingOverflow(by: factor)
@@ -79,7 +80,7 @@ package final class KeyValueCache: @unchecked Sendable {
   }
 
   /// Bytes of all `runs(count)` of a cache of these measures.
-  package static func runBytes(heads: Int, headDimension: Int, count: Int, type: FloatType) -> Int {
+  package static func runBytes(heads: Int, headDimension: Int, count: Int, type: ScalarType) -> Int {
     heads * (blocks(count) * headDimension + slices(headDimension) * count) * block * type.size
   }
 

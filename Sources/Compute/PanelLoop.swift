@@ -2,11 +2,11 @@ import Kernels
 import Tensors
 
 // How a product of weights is cut up. An operator (`Engine.linear`, `Engine.perceptron`) brings its input into the form that the weights
-// take (`PanelInput`: floats, or int8 in groups) and makes a `PanelLoop` for each output. A loop's tasks are ranges of panels, 32 rows of the
-// weight each, by blocks of tokens; `Engine.run` gives the tasks of all loops to the pool. Of a task, `PanelProduct` makes the plain products
-// of a panel, with the kernel that the weight's storage and the input's form call for, as a tile `[tokens][32]` in the worker's scratch memory;
-// the loop combines the tiles of two weights where there are two (`silu(gate) · up`), and applies bias, activation and residual or rounds to
-// int8 for the next product. So what lies between two layers never reaches memory as floats.
+// take (`PanelInput`: floats, or int8 in groups) and makes a `PanelLoop` for each output. A loop's tasks are ranges of panels, 32 rows of
+// the weight each, by blocks of tokens; `Engine.run` gives the tasks of all loops to the pool. Of a task, `PanelProduct` makes the plain
+// products of a panel, with the kernel that the weight's storage and the input's form call for, as a tile `[tokens][32]` in the worker's
+// scratch memory; the loop combines the tiles of two weights where there are two (`silu(gate) · up`), and applies bias, activation and
+// residual or rounds to int8 for the next product. So what lies between two layers never reaches memory as floats.
 
 /// Where the panels of a loop go.
 enum PanelOutput {

@@ -19,11 +19,11 @@ package enum PerceptronInner {
 }
 
 extension Engine {
-  /// `output = epilogue(inner(norm(input)) · weightᵀ + bias)` of the outer product: a multilayer perceptron. `input` is `[tokens, columns of
-  /// the inner weights]`; the output may be the input where it is added to.
+  /// `output = epilogue(inner(norm(input)) · weightᵀ + bias)` of the outer product: a multilayer perceptron. `input` is `[tokens, columns
+  /// of the inner weights]`; the output may be the input where it is added to.
   ///
-  /// What is between the two layers is the widest of the model. Where the outer weight is quantized it exists as int8 only: a task multiplies
-  /// as many panels as make a group of it, applies the activation and quantizes, all in its own cache.
+  /// What is between the two layers is the widest of the model. Where the outer weight is quantized it exists as int8 only: a task
+  /// multiplies as many panels as make a group of it, applies the activation and quantizes, all in its own cache.
   package func perceptron(_ input: Matrix, norm: RowNorm? = nil, _ inner: PerceptronInner, _ outer: LinearProduct) throws(ComputeError) {
     norm?.check(columns: input.columns)
     precondition(inner.weights.allSatisfy { $0.columns == input.columns && $0.rows == inner.width })

@@ -5,8 +5,8 @@ import Synchronization
 /// Whether chunks are stored as they are or packed.
 public enum ChunkCompression: Hashable, Sendable {
   case none
-  /// zstd, where it saves 3 % or more of a chunk; other chunks are stored raw. Higher levels gain nothing on weights. Without `codes`, planes
-  /// of codes stay raw.
+  /// zstd, where it saves 3 % or more of a chunk; other chunks are stored raw. Higher levels gain nothing on weights. Without `codes`,
+  /// planes of codes stay raw.
   case zstd(level: Int, codes: Bool)
 
   /// Codes shrink by 5 to 9 % only: raw, they are mapped, which takes a twentieth of the time and no memory of their own. Scales and floats
@@ -54,7 +54,8 @@ final class ChunkEncoder {
     batchByteCount = slots.count * chunkSize
   }
 
-  /// Hands over `raw` chunk by chunk, in order, with the bytes to be stored, which are valid only meanwhile; only the last chunk may be short.
+  /// Hands over `raw` chunk by chunk, in order, with the bytes to be stored, which are valid only meanwhile; only the last chunk may be
+  /// short.
   func encode(
     _ raw: UnsafeRawBufferPointer, of part: FilePart, _ compression: ChunkCompression,
     _ body: (StoredChunk, UnsafeRawBufferPointer) throws(ModelFileError) -> Void

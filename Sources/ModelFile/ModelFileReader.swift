@@ -5,8 +5,8 @@ import Synchronization
 /// An open model file. Opening reads and checks the prelude and the table, and nothing else; every chunk is checked before its bytes
 /// are handed out.
 ///
-/// The file must not be changed while it is open, which `checkUnchanged` tells. Files that are replaced by renaming, as the writer does it, are
-/// safe.
+/// The file must not be changed while it is open, which `checkUnchanged` tells. Files that are replaced by renaming, as the writer does it,
+/// are safe.
 package final class ModelFileReader: Sendable {
   package let path: String
   package let version: (major: Int, minor: Int)

@@ -169,7 +169,8 @@ package final class ModelFileWriter {
   }
 }
 
-/// A tensor on its way into the file. Its first plane goes there as it comes; the others wait in memory, packed, until their place is known.
+/// A tensor on its way into the file. Its first plane goes there as it comes; the others wait in memory, packed, until their place is
+/// known.
 final class OpenTensor {
   let descriptor: TensorDescriptor
   private let planes: [PlaneWriter]

@@ -21,8 +21,8 @@ final class SystemFile: Sendable {
     guard try status().kind == .file else { throw .notRegularFile(path: path) }
   }
 
-  /// To be read and written; made empty where there is none. It is a file of this user's, and no link to one: whoever may write to the directory
-  /// could else have another file written to.
+  /// To be read and written; made empty where there is none. It is a file of this user's, and no link to one: whoever may write to the
+  /// directory could else have another file written to.
   init(writing path: String, mode: mode_t = 0o666) throws(ModelFileError) {
     self.path = path
     do throws(SystemError) { descriptor = try SystemCalls.open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, mode: mode) } catch {

@@ -9,8 +9,8 @@ struct GroupScale: Equatable {
 
 extension QuantizedScheme {
   /// Ratios tried of the range that is quantized to the one that the values span: cutting off the extremes a little costs them, and serves
-  /// all others. With the least-squares scale of the best ratio's codes, the squared error on normal weights in groups of 64 is within 2 % of
-  /// the best of 71 ratios, and 0.70 of what max / 7 gives.
+  /// all others. With the least-squares scale of the best ratio's codes, the squared error on normal weights in groups of 64 is within 2 %
+  /// of the best of 71 ratios, and 0.70 of what max / 7 gives.
   private static let ratios: [Float] = [1, 0.93, 0.86, 0.79, 1.07]
   /// Where some inputs count more than others, the best range may be that of a few values.
   private static let weightedRatios: [Float] = (0..<16).map { 1.1 - 0.045 * Float($0) }

@@ -75,8 +75,8 @@ package final class Hessian {
 /// `H = (U + 1) · D · (U + 1)ᵀ` with U strictly upper triangular: what GPTQ's error compensation goes by.
 ///
 /// With the errors `e` made in the inputs before j, input j is best rounded at `w_j + Σ_{k<j} e_k · U_kj`, and the layer's squared output
-/// error is `Σ_j D_j · (that − its rounded value)²`. This is GPTQ's update without the inverse of H, in which it is usually written: a third of
-/// the operations, and in place.
+/// error is `Σ_j D_j · (that − its rounded value)²`. This is GPTQ's update without the inverse of H, in which it is usually written: a
+/// third of the operations, and in place.
 package final class HessianFactor {
   package let count: Int
   /// The matrix's column at each place of the factor.
@@ -203,8 +203,8 @@ package final class HessianFactor {
     return true
   }
 
-  /// Factors a square of at most 32 on the diagonal to `R·Rᵀ`, keeps D and R, and writes what the rows above are multiplied with, the inverse
-  /// of `Rᵀ`.
+  /// Factors a square of at most 32 on the diagonal to `R·Rᵀ`, keeps D and R, and writes what the rows above are multiplied with, the
+  /// inverse of `Rᵀ`.
   private func factorDiagonal(_ first: Int, _ columns: Int, _ inverse: UnsafeMutablePointer<Float>) {
     let width = panelRows
     var r = [Double](repeating: 0, count: width * width)

@@ -104,7 +104,8 @@ struct PanelPlanes {
 }
 
 extension QuantizedLayout {
-  /// The weights that a panel stands for: `rows` rows of `columns` floats, row r at `values + r · stride`. Planes as `quantize` writes them.
+  /// The weights that a panel stands for: `rows` rows of `columns` floats, row r at `values + r · stride`. Planes as `quantize` writes
+  /// them.
   package func dequantize(
     codes: UnsafeRawPointer, scales: UnsafePointer<UInt16>, minima: UnsafePointer<UInt16>?, rows: Int,
     to values: UnsafeMutablePointer<Float>, stride: Int

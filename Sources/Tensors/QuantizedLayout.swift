@@ -34,11 +34,11 @@ extension QuantizedScheme: CustomStringConvertible {
   package var description: String { "int\(bits)/\(group)\(isSymmetric ? "" : " asymmetric")" }
 }
 
-/// Where the parts of a quantized matrix stand, in files, in memory and for every kernel: in panels of 32 rows, with the rows padded to 32 and
-/// the columns to the group.
+/// Where the parts of a quantized matrix stand, in files, in memory and for every kernel: in panels of 32 rows, with the rows padded to 32
+/// and the columns to the group.
 ///
-/// - codes `[panels][groups][group / block][32 rows][4 bytes]`. Of 4 bits a block is eight inputs, byte j of a row's four holding input j in
-///   its low half and input 4 + j in its high half; of 8 bits it is four inputs.
+/// - codes `[panels][groups][group / block][32 rows][4 bytes]`. Of 4 bits a block is eight inputs, byte j of a row's four holding input j
+///   in its low half and input 4 + j in its high half; of 8 bits it is four inputs.
 /// - scales, and minima where codes are not symmetric, `[panels][groups][32 rows]` float16 bits.
 ///
 /// Rows beyond the matrix have scale and minimum 0 and the code of padding; columns beyond it have the code of padding.

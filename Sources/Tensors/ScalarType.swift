@@ -19,8 +19,8 @@ extension ScalarType: CustomStringConvertible {
   }
 }
 
-/// Loops over stored values, at any alignment, as plain integer arithmetic on bits, which compilers turn into vectors on any machine. Where a
-/// kernel table is at hand, `FloatKernels.toFloat` does the same with the machine's own instructions.
+/// Loops over stored values, at any alignment, as plain integer arithmetic on bits, which compilers turn into vectors on any machine. Where
+/// a kernel table is at hand, `FloatKernels.toFloat` does the same with the machine's own instructions.
 extension ScalarType {
   /// The largest magnitude that a value can have.
   package var greatestMagnitude: Float {
@@ -85,7 +85,8 @@ extension ScalarType {
     return carry & 0x8000 == 0
   }
 
-  /// `count` floats to stored values, rounded to nearest even. A finite value beyond `greatestMagnitude` may become infinite; NaN stays NaN.
+  /// `count` floats to stored values, rounded to nearest even. A finite value beyond `greatestMagnitude` may become infinite; NaN stays
+  /// NaN.
   package func encode(_ from: UnsafePointer<Float>, _ count: Int, to: UnsafeMutableRawPointer) {
     switch self {
     case .float32: to.copyMemory(from: from, byteCount: 4 * count)

@@ -1,5 +1,6 @@
 import Compute
 import Kernels
+import Tensors
 import TestSupport
 import Testing
 
@@ -30,7 +31,7 @@ import Testing
 
   @Test(arguments: kernelNames, shapes)
   func matchesSoftmax(_ kernels: String, _ shape: Shape) throws {
-    for type in [FloatType.float32, .float16] {
+    for type in [ScalarType.float32, .float16] {
       var numbers = SeededNumbers(UInt64(shape.entries))
       let engine = try engine(kernels)
       let width = shape.keyHeads * shape.dimension

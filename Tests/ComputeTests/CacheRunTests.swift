@@ -1,12 +1,13 @@
 import Compute
 import Kernels
+import Tensors
 import TestSupport
 import Testing
 
 /// Entries of a cache as bytes: into another cache of another capacity, and into a larger one.
 @Suite struct CacheRunTests {
-  @Test(arguments: [FloatType.float32, .float16], [1, 31, 32, 33, 70])
-  func entriesMove(type: FloatType, count: Int) throws {
+  @Test(arguments: [ScalarType.float32, .float16], [1, 31, 32, 33, 70])
+  func entriesMove(type: ScalarType, count: Int) throws {
     let engine = try engine("portable", threads: 1)
     var numbers = SeededNumbers(5)
     let (heads, dimension) = (2, 40)

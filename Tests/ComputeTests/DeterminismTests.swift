@@ -1,5 +1,6 @@
 import Compute
 import Kernels
+import Tensors
 import TestSupport
 import Testing
 
@@ -25,7 +26,7 @@ import Testing
       TestWeight(bits: 4, group: 64, asymmetric: true, rows: 384, columns: 250, &numbers),
       TestWeight(bits: 8, group: 128, asymmetric: false, rows: 384, columns: 250, &numbers),
     ]
-    let floats = FloatType.allCases.map { TestWeight($0, rows: 250, columns: 384, &numbers) }
+    let floats = ScalarType.allCases.map { TestWeight($0, rows: 250, columns: 384, &numbers) }
     let outer = TestWeight(bits: 8, group: 64, asymmetric: false, rows: 250, columns: 384, &numbers)
     let (scale, bias) = try (Matrix(1, 250, &numbers), Matrix(1, 250, &numbers))
     let map = try Matrix(49, 250, &numbers)

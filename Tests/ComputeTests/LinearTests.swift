@@ -1,5 +1,6 @@
 import Compute
 import Kernels
+import Tensors
 import TestSupport
 import Testing
 
@@ -20,7 +21,7 @@ import Testing
   func floatWeights(_ kernels: String, _ shape: Shape) throws {
     var numbers = SeededNumbers(1)
     let engine = try engine(kernels)
-    for type in FloatType.allCases {
+    for type in ScalarType.allCases {
       let weight = TestWeight(type, rows: shape.rows, columns: shape.columns, &numbers)
       let input = try Matrix(shape.tokens, shape.columns, &numbers).widened(by: 3)
       try checkEpilogues(engine, weight, input, tolerance: 1e-6 * Double(10 + shape.columns))

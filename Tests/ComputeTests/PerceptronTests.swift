@@ -59,8 +59,8 @@ import Testing
     expectClose(outputs[1].values, outputs[0].values.map(Double.init), within: 1e-5 * Double(scale))
   }
 
-  /// Bit for bit what norm, linear layer and linear layer give one by one, however many parts, blocks and groups there are; an observer, for
-  /// whom everything is made floats, changes nothing and sees every weight.
+  /// Bit for bit what norm, linear layer and linear layer give one by one, however many parts, blocks and groups there are; an observer,
+  /// for whom everything is made floats, changes nothing and sees every weight.
   @Test(arguments: kernelNames, [1, 5, 40, 300])
   func isItsPartsOneByOne(_ kernels: String, _ tokens: Int) throws {
     var numbers = SeededNumbers(14)
@@ -115,8 +115,8 @@ import Testing
     }
   }
 
-  /// A token alone, for which a task multiplies all panels of the gate before those of the other weight, gives bit for bit what it gives among
-  /// others; the last task has fewer panels than a group of the outer layer.
+  /// A token alone, for which a task multiplies all panels of the gate before those of the other weight, gives bit for bit what it gives
+  /// among others; the last task has fewer panels than a group of the outer layer.
   @Test(arguments: kernelNames, [32, 64, 128, 256])
   func gatedAlone(_ kernels: String, _ group: Int) throws {
     var numbers = SeededNumbers(17)

@@ -1,5 +1,6 @@
 import Compute
 import Kernels
+import Tensors
 import TestSupport
 import Testing
 
@@ -52,7 +53,7 @@ import Testing
     }
   }
 
-  @Test(arguments: kernelNames, FloatType.allCases) func packPanel(_ name: String, _ type: FloatType) throws {
+  @Test(arguments: kernelNames, ScalarType.allCases) func packPanel(_ name: String, _ type: ScalarType) throws {
     let kernels = try KernelChoice.kernels(named: name).float
     var numbers = SeededNumbers(2)
     for rows in [1, 3, 8, 17, 31, 32] {

@@ -10,7 +10,7 @@ struct TestWeight {
   let values: [Double]
 
   /// Floats stored as `type`; the values are what remains of them.
-  init(_ type: FloatType, rows: Int, columns: Int, _ numbers: inout SeededNumbers) {
+  init(_ type: ScalarType, rows: Int, columns: Int, _ numbers: inout SeededNumbers) {
     let floats = numbers.floats(rows * columns)
     let bytes: Bytes
     switch type {

@@ -46,7 +46,10 @@ struct ConvertCommand: ParsableCommand {
   @OptionGroup var calibration: CalibrationArguments
   @Option(
     help:
-      "Choose bits and group of each matrix, \(ConversionOptions.quantizedBitChoices.alternatives), so that the error is least and the model takes so many bits a weight at most."
+      """
+      Choose bits and group of each matrix, \(ConversionOptions.quantizedBitChoices.alternatives), so that the error is least and the model \
+      takes so many bits a weight at most.
+      """
   )
   var targetBits: Double?
   @Option(help: "The same for the file's size before compression: 4.5GB, 900MB, or bytes.")
