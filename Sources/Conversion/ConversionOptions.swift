@@ -77,13 +77,17 @@ public struct KeepRule: Sendable, Equatable {
     self.bits = bits
   }
 
-  /// Reads `PATTERN=BITS`.
+  /// Reads `PATTERN=BITS`. A word that is neither a pattern nor a part fits no matrix of any model: their names have dots.
   package init(_ text: String) throws(ConversionError) {
     guard let separator = text.lastIndex(of: "="), separator > text.startIndex,
-      let bits = Int(text[text.index(after: separator)...]), ConversionOptions.bitChoices.contains(bits)
+      let bits = Int(text[text.index(after: separator)...]), ConversionOptions.bitChoices.contains(bits),
+      text[..<separator].contains(where: { ".*?".contains($0) }) || ConversionPlan.matrixParts.contains(String(text[..<separator]))
     else { throw .invalidKeepRule(text) }
     self.init(pattern: String(text[..<separator]), bits: bits)
   }
+
+  /// What may stand before the bits, in words.
+  package static let patternWords = "a part (\(ConversionPlan.matrixParts.joined(separator: ", "))) or a pattern of tensor names"
 
   func matches(name: String, part: String) -> Bool { pattern == part || Self.glob(Array(pattern.utf8)[...], Array(name.utf8)[...]) }
 

@@ -137,7 +137,7 @@ extension SlowFastError {
 public func formatBytes(_ count: Int) -> String {
   var value = Double(count)
   for unit in ["bytes", "KiB", "MiB"] {
-    if value < 1024 { return unit == "bytes" ? "\(count) bytes" : "\(rounded(value)) \(unit)" }
+    if value < 1024 { return unit == "bytes" ? counted(count, "byte") : "\(rounded(value)) \(unit)" }
     value /= 1024
   }
   return "\(rounded(value)) GiB"

@@ -43,3 +43,6 @@ extension String {
     return result
   }
 }
+
+/// `1 clip`, `2 clips`: a number and what it counts, whose plural ends in an s.
+package func counted(_ count: Int, _ noun: String) -> String { "\(count) \(noun)\(count == 1 ? "" : "s")" }

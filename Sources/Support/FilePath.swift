@@ -37,6 +37,15 @@ extension String {
   /// Whether a byte of it is no UTF-8: a file's name may have some, a text may not.
   public var hasEscapedBytes: Bool { unicodeScalars.contains { $0.escapedByte != nil } }
 
+  /// The name where text belongs, in JSON and reports: `\xNN` for each byte that is no UTF-8, as in messages.
+  package var fileNameText: String {
+    var result = ""
+    for scalar in unicodeScalars {
+      if let byte = scalar.escapedByte { result += "\\x" + String(byte, radix: 16) } else { result.unicodeScalars.append(scalar) }
+    }
+    return result
+  }
+
   /// The name as the system wants it.
   public var fileNameBytes: [UInt8] { unicodeScalars.flatMap { scalar in scalar.escapedByte.map { [$0] } ?? Array(String(scalar).utf8) } }
 

@@ -132,6 +132,15 @@ import Testing
     #expect(!exists(directory.file("state")))
   }
 
+  /// The file has the name that was given, byte for byte; a question is a text.
+  @Test func savedUnderANameOfBytes() throws {
+    let script =
+      #"printf 'What happens?\n/save %s/t\351.json\n' "$FOLDER" | "$0" "$@" > /dev/null && cat "$(printf '%s/t\351.json' "$FOLDER")""#
+    let outcome = try Run(script: script, try arguments(), environment: ["FOLDER": directory.path]).finish()
+    #expect(outcome.status == 0 && outcome.errors == "(1 question in \(directory.path)/t\\xe9.json)\n", "\(outcome.errors)")
+    #expect((try outcome.json()["turns"] as? [Any])?.count == 1)
+  }
+
   // MARK: At a terminal
 
   private var state: [String: String] { ["XDG_STATE_HOME": directory.file("state")] }
@@ -266,6 +275,36 @@ import Testing
     for (old, now) in zip(before, terminal.screen.lines) { #expect(now.hasPrefix(old), "\(old)") }
     try enter("/frames", terminal)
     terminal.type("\u{4}")
+    #expect(try terminal.finish() == 0)
+  }
+
+  /// Ctrl-Z and `fg`: the prompt is drawn again, with what was typed where the library edits lines; a terminal forgets it.
+  @Test(arguments: ["xterm", "dumb"])
+  func aStoppedConversationGoesOn(terminal name: String) throws {
+    let terminal = try PseudoTerminal(
+      try arguments(), columns: 100, script: "\"$0\" \"$@\"; echo stopped; fg > /dev/null",
+      environment: ["TERM": name].merging(state) { $1 })
+    try #require(terminal.wait { $0.screen.lines.last == ">" }, "\(terminal.text)")
+    terminal.type("What hap")
+    try #require(terminal.wait { $0.screen.lines.last == "> What hap" }, "\(terminal.text)")
+    terminal.type("\u{1A}")
+    let isEdited = name == "xterm"
+    try #require(
+      terminal.wait { $0.text.contains("stopped") && $0.screen.lines.last == (isEdited ? "> What hap" : ">") }, "\(terminal.text)")
+    terminal.type(isEdited ? "pens?\r" : "What happens?\r")
+    let answer = try answer(to: "What happens?")
+    try #require(terminal.wait { $0.screen.lines.suffix(2) == [answer, ">"] }, "\(terminal.text)")
+    // Once more: Ctrl-C is a key, or a signal, as before.
+    terminal.type("\u{3}")
+    try #require(terminal.wait { $0.text.contains("(Ctrl-C again") && $0.screen.lines.last == ">" }, "\(terminal.text)")
+    terminal.type("\u{4}")
+    #expect(try terminal.finish() == 0)
+  }
+
+  /// Two signals at once would be one.
+  @Test func twoInterruptsAtOnce() throws {
+    let terminal = try terminal()
+    terminal.type("a question\u{3}\u{3}")
     #expect(try terminal.finish() == 0)
   }
 

@@ -28,6 +28,15 @@ import Testing
       Set(try FileManager.default.contentsOfDirectory(atPath: directory.file("report"))) == ["measurements", "report.html", "report.json"])
   }
 
+  /// One of each is no plural.
+  @Test func oneClip() throws {
+    let outcome = try compare(write(Self.good), "--limit", "1", "--variants", "8", "--parts", "none", "--threads", "1")
+    #expect(outcome.output.hasPrefix("clip: 1 clip, 1 question, "), "\(outcome.output)")
+    #expect(outcome.output.contains(", 1 thread; "), "\(outcome.output)")
+    let page = try String(contentsOfFile: directory.file("report/report.html"), encoding: .utf8)
+    #expect(page.contains("on 1 clip\n") && page.contains("with 1 question (") && !page.contains("1 clips"))
+  }
+
   /// The same as `report.json`; a model file takes part too.
   @Test func json() throws {
     let data = try write(Self.good, Self.good.replacingOccurrences(of: "happens", with: "is that"))
@@ -89,7 +98,7 @@ import Testing
     #expect(!exists(directory.file("report")))
   }
 
-  @Test(arguments: ["5", "8,8", "16a", "8:group=7", "", "8,"])
+  @Test(arguments: ["5", "8,8", "16a", "8:group=7", "", "8,", "4:foo=8", "4:*.weight=5"])
   func senselessVariants(variants: String) throws {
     let outcome = try compare(write(Self.good), "--variants", variants)
     #expect(outcome.status == 2 && outcome.output == "" && outcome.errors.contains("--variants"), "\(outcome.errors)")

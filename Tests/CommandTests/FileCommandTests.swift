@@ -51,10 +51,46 @@ import Testing
     #expect(
       outcome.output.contains(name) && outcome.output.contains("\(range.lowerBound)") && outcome.output.contains("\(range.upperBound)"))
     #expect(outcome.output.split(separator: "\n").count == 1)
+    let error = "error: \(path): damaged in 1 place: the codes of tensor '\(name)'\n"
+    #expect(outcome.errors == error, "\(outcome.errors)")
     let json = try slowfast("verify", path, "--json")
-    #expect(json.status == 1)
+    #expect(json.status == 1 && json.errors == error)
     let findings = try #require(try JSONSerialization.jsonObject(with: Data(json.output.utf8)) as? [[String: Any]])
     #expect(findings.count == 1 && findings[0]["start"] as? Int == range.lowerBound && findings[0]["end"] as? Int == range.upperBound)
+  }
+
+  /// The numbers that the help shows are tokens of a small vocabulary too, and of the text above them.
+  @Test func theExamplesOfTokenize() throws {
+    let help = try slowfast("tokenize", "--help").output
+    let text = try #require(help.firstMatch(of: /tokenize model.sfq "([^"]+)"/)?.1)
+    let ids = try #require(help.firstMatch(of: /--decode ([0-9,]+)/)?.1)
+    #expect(try slowfast("tokenize", Demonstration.checkpoint, "--decode", String(ids)).output == text + "\n")
+    let printed = try slowfast("tokenize", Demonstration.checkpoint, String(text)).output
+    #expect(printed.split(whereSeparator: \.isWhitespace).joined(separator: ",") == ids)
+  }
+
+  /// What was written, or why it was not.
+  @Test(arguments: ["pack", "unpack", "trace"])
+  func filesAsJSON(command: String) throws {
+    func written(to output: String) throws -> Outcome {
+      let model = try Fixture.model()
+      let trace = ["trace", model, "--video", Repository.clip, "--frames", "1", "-q", "hi", "-o", output]
+      return try Run((command == "trace" ? trace : [command, model, output]) + ["--json"]).finish()
+    }
+    let output = directory.file("out")
+    let outcome = try written(to: output)
+    #expect(outcome.status == 0 && outcome.errors == "", "\(outcome.errors)")
+    let json = try outcome.json()
+    #expect(Set(json.keys) == ["model", "path", "file_bytes", "seconds"])
+    #expect(try json["path"] as? String == output && json["model"] as? String == (Fixture.model()))
+    #expect(json["file_bytes"] as? Int == (try Data(contentsOf: URL(fileURLWithPath: output)).count))
+    #expect((json["seconds"] as? Double).map { $0 > 0 && $0 <= outcome.seconds } == true)
+    for (place, words) in [(output, "exists already; --force replaces it"), (directory.file("none/out"), "No such file or directory")] {
+      let outcome = try written(to: place)
+      let error = try #require(try outcome.json()["error"] as? [String: Any])
+      #expect(outcome.status == 1 && error["status"] as? Int == 1, "\(outcome.output)")
+      #expect((error["message"] as? String)?.hasSuffix(words) == true && outcome.errors.hasSuffix(words + "\n"), "\(outcome.output)")
+    }
   }
 
   @Test func unpackAndPack() throws {

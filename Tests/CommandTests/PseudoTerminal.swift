@@ -15,8 +15,8 @@ final class PseudoTerminal {
   private(set) var bytes: [UInt8] = []
   private var isOver = false
 
-  /// A terminal whose size is unknown says 0.
-  init(_ arguments: [String], columns: Int, isSizeKnown: Bool = true, environment: [String: String] = [:]) throws {
+  /// A terminal whose size is unknown says 0. With a `script` a shell with job control runs it, and has the command as `$0`, its arguments as `$@`.
+  init(_ arguments: [String], columns: Int, isSizeKnown: Bool = true, script: String? = nil, environment: [String: String] = [:]) throws {
     terminal = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC)
     screen = TerminalScreen(columns: columns)
     // TIOCSPTLCK and TIOCGPTN, which unlockpt and ptsname call, and Swift imports neither of all four.
@@ -43,11 +43,12 @@ final class PseudoTerminal {
     var variables = ProcessInfo.processInfo.environment.filter { $0.key != "SLOWFAST_KERNELS" }
     variables["TERM"] = "xterm"
     variables.merge(environment) { _, new in new }
-    var words: [UnsafeMutablePointer<CChar>?] = ([Run.executable] + arguments).map { strdup($0) } + [nil]
+    var words: [UnsafeMutablePointer<CChar>?] =
+      ((script.map { ["/bin/sh", "-mc", $0] } ?? []) + [Run.executable] + arguments).map { strdup($0) } + [nil]
     var settings: [UnsafeMutablePointer<CChar>?] = variables.map { strdup("\($0.key)=\($0.value)") } + [nil]
     defer { for pointer in words + settings { free(pointer) } }
     var identifier: pid_t = 0
-    let problem = posix_spawn(&identifier, Run.executable, &actions, &attributes, &words, &settings)
+    let problem = posix_spawn(&identifier, script == nil ? Run.executable : "/bin/sh", &actions, &attributes, &words, &settings)
     process = identifier
     if problem != 0 { throw Failure(description: "\(Run.executable): \(String(cString: strerror(problem)))") }
   }

@@ -97,6 +97,13 @@ import Testing
     try run(["-q", "@/dev/zero"]).expectBadInput("/dev/zero: more than 16.0 MiB")
   }
 
+  @Test(arguments: [["run", "MODEL", "-q", "-"], ["chat", "MODEL"], ["tokenize", "MODEL"]])
+  func inputThatCannotBeRead(command: [String]) throws {
+    let arguments = try command.map { $0 == "MODEL" ? try Fixture.model() : $0 }
+    try Run(script: "exec \"$0\" \"$@\" < /", arguments).finish().expectBadInput("error: standard input: cannot read: Is a directory")
+    try Run(script: "exec \"$0\" \"$@\" <&-", arguments).finish().expectBadInput("error: standard input: cannot read: Bad file descriptor")
+  }
+
   /// In every command that has `--json`, whatever went wrong; the line on the error stream and the status are as without.
   @Test(arguments: [
     ("run /nowhere -q hi", 1), ("run MODEL /nowhere -q hi", 1), ("run MODEL -q hi --frames 0", 2), ("run MODEL", 2),
@@ -104,7 +111,8 @@ import Testing
     ("chat /nowhere", 1), ("chat MODEL --frames x", 2), ("convert /nowhere OUT", 1), ("convert MODEL", 2),
     ("compare /nowhere --data x -o OUT", 1),
     ("frames /nowhere -n 2", 1), ("frames", 2), ("bench /nowhere", 1), ("tokenize /nowhere hi", 1), ("tokenize MODEL --decode x", 2),
-    ("inspect /nowhere", 1), ("verify /nowhere", 1), ("verify", 2), ("nosuch", 2),
+    ("pack /nowhere OUT", 1), ("unpack MODEL", 2), ("trace MODEL -q hi -o OUT", 2), ("inspect /nowhere", 1),
+    ("verify /nowhere", 1), ("verify", 2), ("nosuch", 2),
   ])
   func errorsAreJSONWhereAskedFor(line: String, status: Int) throws {
     let arguments = try line.split(separator: " ").map { word in

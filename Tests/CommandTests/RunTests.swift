@@ -31,6 +31,9 @@ import Testing
     #expect(try Run(arguments + ["--json"]).finish().json()["seed"] == nil)
     let statistics = try Run(arguments + ["--stats"]).finish().output
     #expect(!statistics.contains("seed") && !statistics.contains("77123") && statistics.contains("(token limit)"), "\(statistics)")
+    // Of one token, of no frame, there is nothing to divide.
+    let short = try Run(["run", try Fixture.model(), "-q", "hi", "--max-tokens", "1", "--greedy", "--stats"]).finish().output
+    #expect(short.contains("generate ") && short.contains(" 1 answer token (") && !short.contains(" 0.0 "), "\(short)")
     let drawn = try Run(["run", try Fixture.model(), "-q", "hi", "--max-tokens", "2", "--seed", "77123", "--temperature", "1", "--stats"])
       .finish()
     #expect(drawn.output.contains("seed 77123\n"), "\(drawn.output)")

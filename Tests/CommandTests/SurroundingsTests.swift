@@ -72,6 +72,30 @@ private let canHideProc = (try? shell("unshare -m sh -c 'umount -l /proc'").stat
     #expect(outcome.status == 0, "\(outcome.errors)")
   }
 
+  /// JSON has text only: a byte of a name stands there as in messages.
+  @Test func namesOfBytesInJSON() throws {
+    let directory = try TemporaryDirectory()
+    let script = #"""
+      cd "$1"; odd=$(printf 'o_\351'); cp "$3" "$odd.mp4"; echo '{"video":"o.mp4","question":"How many?","answer":"2"}' > "$odd.jsonl"; cp "$3" o.mp4
+      "$0" convert "$2" "$odd.sfq" --json && "$0" inspect "$odd.sfq" --json && \
+      "$0" run "$odd.sfq" "$odd.mp4" -q hi --frames 1 --max-tokens 2 --json && \
+      echo hi | "$0" chat "$odd.sfq" "$odd.mp4" o.mp4 --frames 1 --max-tokens 2 --json && \
+      "$0" bench "$odd.sfq" --stages cross --repeat 1 --frames 1 --json && "$0" unpack "$odd.sfq" "$odd.raw" --json && \
+      "$0" trace "$odd.sfq" --video "$odd.mp4" --frames 1 -q hi -o "$odd.safetensors" --json && \
+      "$0" compare "$2" "$odd.sfq" --data "$odd.jsonl" --frames 1 --parts none -o report --json
+      """#
+    let outcome = try shell(script, directory.path, Demonstration.checkpoint, Demonstration.clip)
+    #expect(outcome.status == 0, "\(outcome.errors)")
+    #expect(!outcome.output.unicodeScalars.contains { $0.properties.generalCategory == .privateUse })
+    for (key, name) in [
+      ("path", #"o_\\xe9.sfq"#), ("clip", #"o_\\xe9.mp4"#), ("model", #"o_\\xe9.sfq"#), ("path", #"o_\\xe9.raw"#),
+      ("path", #"o_\\xe9.safetensors"#), ("data", #"o_\\xe9.jsonl"#), ("name", #"o_\\xe9.sfq"#),
+    ] {
+      #expect(outcome.output.contains(#""\#(key)" : "\#(name)""#), "\(key) \(name)")
+    }
+    #expect(outcome.output.contains(#""clip":["o_\\xe9.mp4","o.mp4"]"#), "\(outcome.output)")
+  }
+
   /// A checkpoint directory, a clip of a cache and the cache's own directory.
   @Test func directoriesWithNamesOfBytes() throws {
     let directory = try TemporaryDirectory()

@@ -177,10 +177,15 @@ import Testing
   /// Every 30 seconds, without a character that moves a cursor.
   @Test func aLongRunWithoutATerminalWritesLines() throws {
     let clips = Array(repeating: Repository.clip, count: 40)
-    let run = try Run(["run", try Fixture.model()] + clips + ["-q", "hi", "--frames", "390"])
+    let arguments = ["run", try Fixture.model()] + clips + ["-q", "hi", "--frames", "390"]
+    let run = try Run(arguments)
+    // Where both streams are one, JSON has it for itself.
+    let mixed = try Run(script: "exec \"$0\" \"$@\" 2>&1", arguments + ["--json", "--progress", "plain"])
     let start = Date()
     #expect(run.wait { Date().timeIntervalSince(start) > 35 })
     let outcome = try run.interrupt()
+    let output = try mixed.interrupt().output
+    #expect(output == "interrupted\n{\"error\":{\"message\":\"interrupted\",\"status\":130}}\n", "\(output)")
     #expect(outcome.status == 130 && outcome.output == "")
     #expect(outcome.errors.wholeMatch(of: /encoding frame \d+ of 15600, [^\r\n]+ left\ninterrupted\n/) != nil, "\(outcome.errors)")
   }

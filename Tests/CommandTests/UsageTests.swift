@@ -43,7 +43,8 @@ import Testing
     "run MODEL CLIP -q hi --cache OUT --cache-size 99999999999G", "bench", "bench MODEL --stages tower,wheel", "bench MODEL --repeat 0",
     "chat", "chat MODEL CLIP --frames 0", "frames CLIP", "frames CLIP -n 0", "frames CLIP -n -1", "frames -n 2",
     "convert GOLDEN", "convert GOLDEN OUT --bits 5", "convert GOLDEN OUT --bits x", "convert GOLDEN OUT --group 33",
-    "convert GOLDEN OUT --keep tower", "convert GOLDEN OUT --keep tower=7", "convert GOLDEN OUT --compress gzip",
+    "convert GOLDEN OUT --keep tower", "convert GOLDEN OUT --keep tower=7", "convert GOLDEN OUT --keep foo=8",
+    "convert GOLDEN OUT --compress gzip",
     "convert GOLDEN OUT --threads 0", "convert GOLDEN OUT --method best", "convert GOLDEN OUT --method gptq",
     "convert GOLDEN OUT --method rtn --calibrate CLIP", "convert GOLDEN OUT --calibrate", "convert GOLDEN OUT --act-order",
     "convert GOLDEN OUT --no-fold", "convert GOLDEN OUT --calibrate CLIP --damping 0", "convert GOLDEN OUT --calibrate CLIP --damping nan",
@@ -141,6 +142,22 @@ import Testing
     let outcome = try Run(line.split(separator: " ").map(String.init)).finish()
     #expect(outcome.status == 2 && outcome.output == "")
     #expect(outcome.errors == "\(error)\nSee 'slowfast \(command) --help'.\n")
+  }
+
+  /// In every place, whatever else is missing: near ones, beginnings, and none where none is near.
+  @Test(arguments: [
+    ("run m -q hi --frame 3", "--frames"), ("frames clip --frame 3", "--frames"), ("chat m --Frames 3", "--frames"),
+    ("bench m --frame 3", "--frames"), ("compare c --variant 8", "--variants"), ("convert a b --bit=8", "--bits"),
+    ("trace --vido x", "--video"), ("run m -q hi --temp 0", "--temperature"), ("run m -q hi --rep 1", "--repetition-penalty"),
+    ("--versoin", "--version"), ("pack a b --jsonl", "--json"), ("verify m --frame 3", nil), ("chat m --question hi", nil),
+  ])
+  func misspeltOptions(line: String, meant: String?) throws {
+    let words = line.split(separator: " ").map(String.init)
+    let wrong = words.first { $0.hasPrefix("--") }.map { String($0.prefix { $0 != "=" }) } ?? ""
+    let outcome = try Run(words).finish()
+    #expect(outcome.status == 2)
+    let advice = meant.map { ". Did you mean '\($0)'?" } ?? ""
+    #expect(outcome.errors.hasPrefix("error: unknown option '\(wrong)'\(advice)\nSee '"), "\(outcome.errors)")
   }
 
   /// What the hint says does reach the option.

@@ -89,7 +89,7 @@ import Testing
     for text in ["", "x", "x=", "=8", "x=5", "x=8bits", "x=-4", "8"] {
       #expect(throws: ConversionError.self, "\(text)") { try KeepRule(text) }
     }
-    #expect(try KeepRule("a=b=8") == KeepRule(pattern: "a=b", bits: 8))
+    #expect(try KeepRule("a.b=c=8") == KeepRule(pattern: "a.b=c", bits: 8))
     let checkpoint = try Checkpoint(directory: goldenDirectory + "/clip")
     let bad = [
       ConversionOptions(bits: 5), ConversionOptions(group: 48), ConversionOptions(group: 0),

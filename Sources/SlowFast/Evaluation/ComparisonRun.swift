@@ -68,8 +68,8 @@ struct ComparisonRun {
     let variants = zip(subjects, results).filter { !$0.0.isPart }.map(\.1)
     return ComparisonReport(
       program: "slowfast \(SlowFastVersion.current)", date: Date().formatted(.iso8601), machine: Machine.description,
-      checkpoint: URL(fileURLWithPath: comparison.checkpoint).lastPathComponent,
-      parameters: baseline.source.schema.requirements.reduce(0) { $0 + $1.shape.reduce(1, *) }, data: comparison.dataName,
+      checkpoint: URL(fileURLWithPath: comparison.checkpoint).lastPathComponent.fileNameText,
+      parameters: baseline.source.schema.requirements.reduce(0) { $0 + $1.shape.reduce(1, *) }, data: comparison.dataName.fileNameText,
       clips: base.clips,
       questions: tally.questionCount, tokens: tally.tokenCount, frames: options.frames ?? baseline.defaultFrameCount,
       slowAttention: slowAttention, kernels: session.statistics.kernels, threads: session.statistics.threads, baseline: base,
@@ -141,12 +141,12 @@ struct ComparisonRun {
     for (index, clip) in clips.enumerated() {
       guard let record = journal.record(index), let known = reference.record(index) else { continue }
       if let reason = record.failure {
-        failures.append(ClipFailure(video: clip.label, model: subject.name, reason: reason))
+        failures.append(ClipFailure(video: clip.label, model: subject.name.fileNameText, reason: reason))
       } else {
         tally.add(record, of: clip, baseline: known)
       }
     }
-    var result = tally.result(subject.name, isBaseline: false)
+    var result = tally.result(subject.name.fileNameText, isBaseline: false)
     let known = facts.read()
     if case .conversion(_, _, _, hasFloatInputs: true) = subject.making { result.hasFloatInputs = true }
     result.description = subject.isPart ? nil : origins.description(of: subject)

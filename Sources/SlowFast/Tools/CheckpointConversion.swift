@@ -134,7 +134,8 @@ extension KeepRule {
   /// Reads `PATTERN=BITS`.
   public init(parsing text: String) throws(SlowFastError) {
     do throws(ConversionError) { self = try KeepRule(text) } catch {
-      throw .badOption(name: "--keep", found: text, expected: "PATTERN=\(ConversionOptions.bitChoices.alternatives)")
+      throw .badOption(
+        name: "--keep", found: text, expected: "PATTERN=\(ConversionOptions.bitChoices.alternatives) of \(KeepRule.patternWords)")
     }
   }
 }

@@ -15,7 +15,7 @@ final class Chat {
 
   init(_ opened: OpenedClips, model: String, clips: [String], progress: ProgressLine, isFresh: Bool, isJSON: Bool) {
     (self.opened, self.clips, self.progress, self.isFresh, self.isJSON) = (opened, clips, progress, isFresh, isJSON)
-    transcript = Transcript(model: model, clip: ClipNames(names: clips))
+    transcript = Transcript(model: model.fileNameText, clip: ClipNames(names: clips))
   }
 
   // MARK: Piped
@@ -23,14 +23,22 @@ final class Chat {
   func runPiped() throws {
     var reader = LineReader()
     var isFirst = true
-    while case .line(let bytes) = reader.next(isInterrupted: { Interrupt.isRequested }) {
-      let line = isFirst ? String(question: bytes) : String(validating: bytes, as: UTF8.self)
+    while true {
+      let bytes: [UInt8]
+      switch reader.next(isInterrupted: { Interrupt.isRequested }) {
+      case .line(let line): bytes = isFirst ? line.withoutMark : line
+      case .interrupted: throw SlowFastError.cancelled
+      case .failed(let error): throw QuestionText.unreadable(error)
+      case .end:
+        if Interrupt.isRequested { throw SlowFastError.cancelled }
+        return
+      }
       isFirst = false
-      guard let line else {
+      guard let line = ChatLine(bytes: bytes) else {
         try fail("a question is not UTF-8", question: nil)
         continue
       }
-      switch ChatLine(line) {
+      switch line {
       case .quit: return
       case .question(let question):
         let printer = AnswerPrinter(isSilent: isJSON)
@@ -47,7 +55,6 @@ final class Chat {
       case let command: try obey(command) { try fail($0, question: nil) }
       }
     }
-    if Interrupt.isRequested { throw SlowFastError.cancelled }
   }
 
   private func fail(_ message: String, question: String?) throws {
@@ -67,35 +74,37 @@ final class Chat {
     var last = ""
     var wasInterrupted = false
     ChatInterrupt.install()
+    Suspension.watch(deferring: false)
     Display.printError("A question and Enter; /help lists the commands; Ctrl-D or /quit ends.")
     while true {
-      ChatInterrupt.begin(answering: false)
       let event: LineReader.Event
       if let editor {
         Display.clearLine()
         event = editor.next(prompt: "> ", isInterrupted: { ChatInterrupt.isPressed })
       } else {
         if isEdited { try Display.stream("> ") } else { Output.writeError("> ") }
-        event = reader.next(isInterrupted: { ChatInterrupt.isPressed })
+        event = reader.next(isInterrupted: { ChatInterrupt.isPressed }, onReturn: { Output.writeError("> ") })
       }
       switch event {
-      case .end:
+      case .end, .failed:
         return Output.writeError("\n")
       case .interrupted:
+        let presses = ChatInterrupt.take()
         Output.writeError("\n")
         Display.lineWasEntered()
-        if wasInterrupted { return }
+        if wasInterrupted || presses > 1 { return }
         wasInterrupted = true
         Display.printError("(Ctrl-C again, Ctrl-D or /quit ends)")
         continue
       case .line(let bytes):
         Display.lineWasEntered()
         wasInterrupted = false
-        guard let line = String(question: bytes) else {
+        let bytes = bytes.withoutMark
+        guard let command = ChatLine(bytes: bytes) else {
           Display.printError("error: the line is not UTF-8")
           continue
         }
-        if !line.isBlank, line != last {
+        if let line = String(validating: bytes, as: UTF8.self), !line.isBlank, line != last {
           last = line
           editor?.remember(line)
           if let history = keptHistory {
@@ -105,8 +114,8 @@ final class Chat {
             }
           }
         }
-        if ChatLine(line) == .quit { return }
-        try answer(ChatLine(line))
+        if command == .quit { return }
+        try answer(command)
       }
     }
   }
@@ -115,6 +124,7 @@ final class Chat {
   private func answer(_ line: ChatLine) throws {
     guard case .question(let question) = line else { return try obey(line) { Display.printError("error: \($0)") } }
     ChatInterrupt.begin(answering: true)
+    defer { ChatInterrupt.begin(answering: false) }
     let printer = AnswerPrinter(isSilent: isJSON)
     let answer: Answer
     do throws(SlowFastError) {
@@ -167,7 +177,7 @@ final class Chat {
     let path = name.hasPrefix("~/") && home != nil ? (home ?? "") + name.dropFirst() : name
     do {
       try transcript.save(to: path)
-      Display.printError("(\(transcript.turns.count) \(transcript.turns.count == 1 ? "question" : "questions") in \(path.escaped()))")
+      Display.printError("(\(counted(transcript.turns.count, "question")) in \(path.escaped()))")
     } catch { try fail("\(error)") }
   }
 
@@ -175,10 +185,10 @@ final class Chat {
   private var framesText: String {
     if clips.isEmpty { return "no clip" }
     return zip(clips, opened.session.samplingReports).map { name, report in
-      var lines = ["\(name.escaped()): \(report.frames.count) of \(report.decodedFrames) frames"]
+      var lines = ["\(name.escaped()): \(report.frames.count) of \(counted(report.decodedFrames, "frame"))"]
       var line = ""
       for frame in report.frames {
-        let text = "\(frame.index) (\(Display.fixed(frame.seconds, 2)) s)"
+        let text = "\(frame.index) (\(Printing.fixed(frame.seconds, 2)) s)"
         if line.count + text.count > 74 {
           lines.append("  " + line)
           line = ""
@@ -188,5 +198,39 @@ final class Chat {
       if !line.isEmpty { lines.append("  " + line) }
       return lines.joined(separator: "\n")
     }.joined(separator: "\n")
+  }
+}
+
+/// A conversation as it is saved.
+struct Transcript: Encodable {
+  struct Turn: Encodable {
+    var question: String
+    var answer: String
+    var endReason: String
+  }
+  var model: String
+  var clip: ClipNames
+  var turns: [Turn] = []
+
+  mutating func add(_ question: String, _ answer: Answer) {
+    turns.append(Turn(question: question, answer: answer.text, endReason: answer.endReason.words))
+  }
+
+  /// JSON where the name ends so, text otherwise; not over anything.
+  func save(to path: String) throws {
+    let bytes: [UInt8]
+    if path.lowercased().hasSuffix(".json") {
+      bytes = Array((try Printing.json(self) + "\n").utf8)
+    } else {
+      bytes = Array(text.utf8)
+    }
+    let file = try OutputFile(path, replacing: false)
+    try file.write(bytes)
+    try file.publish()
+  }
+
+  private var text: String {
+    let heading = clip.names.isEmpty ? "" : clip.names.map { $0.escaped() }.joined(separator: ", ") + "\n\n"
+    return heading + turns.map { "\($0.question.quotedLines)\n\($0.answer)\n" }.joined(separator: "\n")
   }
 }

@@ -40,6 +40,18 @@ enum ChatLine: Equatable {
     }
   }
 
+  /// A line as it was read: only the name of a file may be no UTF-8. nil where something else is not.
+  init?(bytes: [UInt8]) {
+    let command = ChatLine(String(fileName: bytes))
+    if case .save = command {
+      self = command
+    } else if let text = String(validating: bytes, as: UTF8.self) {
+      self.init(text)
+    } else {
+      return nil
+    }
+  }
+
   /// What to do about a line that is no command.
   static func hint(_ line: String) -> String {
     if line == "/save" { return "/save needs a file's name: /save FILE" }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import SlowFast
+import Support
 
 struct BenchCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -39,11 +40,10 @@ struct BenchCommand: ParsableCommand {
   var slowAttention: SlowAttention?
   @Option(help: "Threads. Default: as many as processors.")
   var threads: Int?
-  @Flag(help: "Print one JSON object.")
-  var json = false
+  @OptionGroup var format: JSONArguments
+  @OptionGroup var display: ProgressArguments
 
   private static let stageNames = BenchmarkStage.allCases.map(\.rawValue)
-  @OptionGroup var display: ProgressArguments
 
   func validate() throws {
     try SessionArguments.check(threads: threads)
@@ -61,40 +61,12 @@ struct BenchCommand: ParsableCommand {
     options.threads = threads
     try options.validate()
     options.clip = try clip.map { try MediaInput(opening: $0) }
-    let line = ProgressLine(display.style)
-    let report = try Benchmark.run(
+    let line = ProgressLine(display, isJSON: format.json)
+    var report = try Benchmark.run(
       try VideoLanguageModel(path: model), options: options, progress: { line.show("timing \($0)") },
       isCancelled: { Interrupt.isRequested })
-    if json { try Display.printJSON(report) } else { try Display.print(Report.benchmark(report)) }
+    guard format.json else { return try Display.print(Printing.benchmark(report)) }
+    report.model = report.model.fileNameText
+    try Display.printJSON(report)
   }
-}
-
-/// Values with commas between.
-struct Names<Value: LosslessArgument & Sendable>: ExpressibleByArgument, Sendable {
-  var values: [Value]
-
-  init(_ values: [Value]) { self.values = values }
-
-  init?(argument: String) {
-    values = []
-    for part in argument.split(separator: ",", omittingEmptySubsequences: false) {
-      guard let value = Value(part: String(part)) else { return nil }
-      values.append(value)
-    }
-  }
-
-  var defaultValueDescription: String { values.map { "\($0)" }.joined(separator: ",") }
-}
-
-/// What may stand between commas.
-protocol LosslessArgument {
-  init?(part: String)
-}
-
-extension Int: LosslessArgument {
-  init?(part: String) { self.init(part) }
-}
-
-extension BenchmarkStage: LosslessArgument {
-  init?(part: String) { self.init(rawValue: part) }
 }

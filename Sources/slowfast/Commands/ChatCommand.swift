@@ -19,16 +19,18 @@ struct ChatCommand: ParsableCommand {
   @OptionGroup var clip: ClipArguments
   @Flag(help: "Each question begins a conversation of its own.")
   var fresh = false
-  @Flag(name: [.customLong("json"), .customLong("jsonl")], help: "Print a JSON object a line for each answer; errors are objects too.")
-  var json = false
+  @OptionGroup var format: JSONArguments
+  @Flag(help: "The same: an object a line.")
+  var jsonl = false
   @OptionGroup var display: ProgressArguments
 
   func run() throws {
+    let isJSON = format.json || jsonl
     let opened = try clip.open()
     try opened.checkMemory(question: "")
-    let progress = ProgressLine(display.style)
-    try opened.watch(progress, printsWarnings: !json)
-    let chat = Chat(opened, model: clip.model, clips: clip.inputs, progress: progress, isFresh: fresh, isJSON: json)
+    let progress = ProgressLine(display, isJSON: isJSON)
+    try opened.watch(progress, printsWarnings: !isJSON)
+    let chat = Chat(opened, model: clip.model, clips: clip.inputs, progress: progress, isFresh: fresh, isJSON: isJSON)
     if isatty(STDIN_FILENO) == 1 { try chat.runAtTerminal() } else { try chat.runPiped() }
     if chat.hasFailed { throw ExitCode(1) }
   }

@@ -17,7 +17,7 @@ struct CompareCommand: ParsableCommand {
       The data is a file of JSON objects, one a line, with video (a path relative to the file; null where the question is about none), \
       question, answer and, if wanted, kind. For each variant: size, divergence of the next-token distribution with the right answer given, \
       exact match, error through the layers, seconds and memory; then each part of the model quantized alone. Writes report.json and \
-      report.html to the report's folder; what was measured is kept there too, and a repeated run goes on with what is missing.
+      report.html to the report's folder, and with --json prints the first; what was measured is kept there too, and a repeated run goes on with what is missing.
 
       A variant is BITS[a][:OPTION]…: bits as of convert, a for a minimum in each group, and options: PART=BITS or PATTERN=BITS as \
       convert --keep, group=32|64|128, method=rtn|search|gptq, calibrated (with --calibrate; gptq always is), target=BITS as convert \
@@ -47,8 +47,7 @@ struct CompareCommand: ParsableCommand {
   var maxTokens = 64
   @OptionGroup var calibration: CalibrationArguments
   @OptionGroup var session: SessionArguments
-  @Flag(help: "Print report.json instead of a table.")
-  var json = false
+  @OptionGroup var format: JSONArguments
   @OptionGroup var display: ProgressArguments
 
   func validate() throws {
@@ -70,7 +69,7 @@ struct CompareCommand: ParsableCommand {
     options.threads = session.options.threads
     let set = try EvaluationSet(jsonLines: data)
     let comparison = try Comparison(checkpoint: checkpoint, data: limit.map(set.prefix) ?? set, dataName: data, options: options)
-    let line = ProgressLine(display.style)
+    let line = ProgressLine(display, isJSON: format.json)
     let report = try comparison.run(
       to: output, onNote: { Display.printError("warning: \($0)") },
       progress: { progress in
@@ -81,7 +80,7 @@ struct CompareCommand: ParsableCommand {
         case .warning(let text): Display.printError("warning: \(text)")
         }
       }, isCancelled: { Interrupt.isRequested })
-    if json { return try Display.stream(String(decoding: try report.json(), as: UTF8.self) + "\n") }
+    if format.json { return try Display.stream(String(decoding: try report.json(), as: UTF8.self) + "\n") }
     try Display.print(report.text)
     for failure in report.failures {
       Display.printError("warning: \(failure.video.escaped()) left out (\(failure.model.escaped())): \(failure.reason)")

@@ -70,8 +70,8 @@ struct ConvertCommand: ParsableCommand {
   var allowNonfinite = false
   @Flag(help: "Leave out tensors that the model has no place for.")
   var ignoreUnknown = false
-  @Flag(help: "Print one JSON object.")
-  var json = false
+  @OptionGroup var format: JSONArguments
+  @OptionGroup var display: ProgressArguments
 
   enum Compression: String, ExpressibleByArgument, CaseIterable {
     case auto, zstd, none
@@ -84,7 +84,6 @@ struct ConvertCommand: ParsableCommand {
       }
     }
   }
-  @OptionGroup var display: ProgressArguments
 
   func validate() throws {
     if output == nil, !dryRun { throw ValidationError("Missing the file to write.") }
@@ -115,28 +114,31 @@ struct ConvertCommand: ParsableCommand {
       allowsNonfinite: allowNonfinite, ignoresUnknown: ignoreUnknown)
     options.slowAttention = slowAttention
     let conversion = try CheckpointConversion(checkpoint, options: options, calibration: calibration.options, target: try target())
-    let line = ProgressLine(display.style)
+    let line = ProgressLine(display, isJSON: format.json)
     let calibrating: (CalibrationProgress) -> Void = { line.line($0.stage, $0.done, $0.total, "\($0.done) of \($0.total)") }
     if dryRun {
       let report = try conversion.report(calibrating: calibrating, isCancelled: { Interrupt.isRequested })
-      if json { try Display.printJSON(report) } else { try Display.print(report.text) }
+      if format.json { try Display.printJSON(report) } else { try Display.print(report.text) }
       if report.problem != nil { throw ExitCode(1) }
       return
     }
-    let summary = try conversion.run(
+    var summary = try conversion.run(
       to: output ?? "",
       progress: { progress in
         line.rate(
           "converting", progress.doneByteCount, progress.totalByteCount, before: progress.resumedByteCount,
           "\(progress.index + 1)/\(progress.count)")
       }, calibrating: calibrating, isCancelled: { Interrupt.isRequested })
-    if json { return try Display.printJSON(summary) }
+    if format.json {
+      summary.path = summary.path.fileNameText
+      return try Display.printJSON(summary)
+    }
     for name in summary.nonfiniteTensors { Display.printError("warning: \(name.escaped()) has NaN or infinite values") }
     try Display.print(
-      "\(summary.path.escaped()): \(formatBytes(summary.fileBytes)), \(Display.fixed(summary.bitsPerWeight, 2)) bits a weight in memory, "
-        + "\(Display.fixed(summary.storedBitsPerWeight, 2)) counting the whole file; \(Display.seconds(summary.seconds)), "
-        + "\(Display.fixed(summary.megabytesPerSecond, 0)) MB/s"
-        + (summary.resumedTensors > 0 ? ", \(summary.resumedTensors) tensors taken over from an interrupted run" : ""))
+      "\(summary.path.escaped()): \(formatBytes(summary.fileBytes)), \(Printing.fixed(summary.bitsPerWeight, 2)) bits a weight in memory, "
+        + "\(Printing.fixed(summary.storedBitsPerWeight, 2)) counting the whole file; \(Printing.seconds(summary.seconds)), "
+        + "\(Printing.fixed(summary.megabytesPerSecond, 0)) MB/s"
+        + (summary.resumedTensors > 0 ? ", \(counted(summary.resumedTensors, "tensor")) taken over from an interrupted run" : ""))
   }
 }
 

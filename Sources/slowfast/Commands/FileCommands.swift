@@ -9,16 +9,18 @@ struct InspectCommand: ParsableCommand {
 
   @Argument(help: "An .sfq file.", completion: .file())
   var model: String
-  @Flag(help: "List every tensor.")
+  @Flag(help: "List every tensor, as JSON always does.")
   var tensors = false
-  @Flag(help: "Print one JSON object; it lists the tensors too.")
-  var json = false
+  @OptionGroup var format: JSONArguments
 
   func run() throws {
-    let summary = try ModelSummary(path: model)
-    if json { return try Display.printJSON(summary) }
-    try Display.print(Report.summary(summary))
-    if tensors { try Display.print("\n" + Report.tensors(summary)) }
+    var summary = try ModelSummary(path: model)
+    if format.json {
+      summary.path = summary.path.fileNameText
+      return try Display.printJSON(summary)
+    }
+    try Display.print(Printing.summary(summary))
+    if tensors { try Display.print("\n" + Printing.tensors(summary)) }
   }
 }
 
@@ -31,24 +33,28 @@ struct VerifyCommand: ParsableCommand {
 
   @Argument(help: "An .sfq file.", completion: .file())
   var model: String
-  @Flag(help: "Print one JSON object.")
-  var json = false
+  @OptionGroup var format: JSONArguments
   @OptionGroup var display: ProgressArguments
 
   func run() throws {
-    let progress = ProgressLine(display.style)
+    let progress = ProgressLine(display, isJSON: format.json)
     let damage = try ModelFiles.verify(model) { done, total in
       progress.line("verifying", done, total, "\(formatBytes(done)) of \(formatBytes(total))")
       return !Interrupt.isRequested
     }
-    if json {
+    if format.json {
       try Display.printJSON(damage)
     } else if damage.isEmpty {
       try Display.print("\(model.escaped()): every checksum is right")
     } else {
       for item in damage { try Display.print(item.description) }
     }
-    if !damage.isEmpty { throw ExitCode(1) }
+    guard !damage.isEmpty else { return }
+    let parts = Set(damage.map(\.part))
+    Display.printError(
+      "error: \(model.escaped()): damaged in \(counted(damage.count, "place")): \(parts.sorted().prefix(4).joined(separator: ", "))"
+        + (parts.count > 4 ? " and \(parts.count - 4) more" : ""))
+    throw ExitCode(1)
   }
 }
 
@@ -78,13 +84,16 @@ struct RewriteArguments: ParsableArguments {
   var output: String
   @Flag(help: "Replace the output if it exists.")
   var force = false
+  @OptionGroup var format: JSONArguments
   @OptionGroup var display: ProgressArguments
 
   func run(compressed: Bool) throws {
-    let progress = ProgressLine(display.style)
+    let progress = ProgressLine(display, isJSON: format.json)
+    let written = WrittenFile(output, of: model)
     try ModelFiles.rewrite(model, to: output, compressed: compressed, force: force) { done, total in
       progress.line("rewriting", done, total, "\(formatBytes(done)) of \(formatBytes(total))")
       return !Interrupt.isRequested
     }
+    if format.json { try Display.printJSON(written.finished()) }
   }
 }

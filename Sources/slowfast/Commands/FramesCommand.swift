@@ -17,13 +17,7 @@ struct FramesCommand: ParsableCommand {
   var video: String
   @Option(name: [.customShort("n"), .customLong("frames")], help: "Frames to take.")
   var frames: Int
-  @Option(help: "Start at this many seconds.")
-  var start: Double?
-  @Option(help: "End at this many seconds.")
-  var end: Double?
-  @Option(help: "The video stream to take. Default: the best one.")
-  var stream: Int?
-  @OptionGroup var rule: SamplingRuleArguments
+  @OptionGroup var range: RangeArguments
   @Option(
     name: [.short, .customLong("output")], help: "Write the frames to this directory, made if it is not there.", completion: .directory)
   var output: String?
@@ -31,22 +25,22 @@ struct FramesCommand: ParsableCommand {
   var sheet: String?
   @Flag(help: "Replace files that exist; never the clip.")
   var force = false
-  @Flag(help: "Print one JSON object.")
-  var json = false
+  @OptionGroup var format: JSONArguments
   @OptionGroup var display: ProgressArguments
 
   func validate() throws {
     if frames < 1 { throw ValidationError("--frames is \(frames), expected at least 1") }
-    try RangeArguments.check(start, end)
   }
 
   func run() throws {
-    let progress = ProgressLine(display.style)
+    let progress = ProgressLine(display, isJSON: format.json)
     let report = try FrameExport(directory: output, sheet: sheet, replacing: force).run(
-      try MediaInput(opening: video), SamplingRequest(frames: frames, rule: rule.rule, start: start, end: end, stream: stream),
+      try MediaInput(opening: video), range.request(frames: frames),
       progress: { progress.line("decoding", $0, $1, "frame \($0) of \($1)") }, isCancelled: { Interrupt.isRequested })
-    if json { return try Display.printJSON(report) }
-    for frame in report.frames { try Display.print("\(frame.index)\t\(Display.fixed(frame.seconds, 3)) s\t\(frame.width)×\(frame.height)") }
+    if format.json { return try Display.printJSON(report) }
+    for frame in report.frames {
+      try Display.print("\(frame.index)\t\(Printing.fixed(frame.seconds, 3)) s\t\(frame.width)×\(frame.height)")
+    }
     for warning in report.warnings { Display.printError("warning: \(warning)") }
   }
 }

@@ -29,9 +29,8 @@ struct RunCommand: ParsableCommand {
   var plan = false
   @Flag(help: "Print what each stage took.")
   var stats = false
-  @Flag(help: "Print a JSON object instead of text; several questions give one a line. Errors are objects too.")
-  var json = false
-  @Flag(help: "Print JSON objects one a line.")
+  @OptionGroup var format: JSONArguments
+  @Flag(help: "Print JSON objects one a line, as --json does of several questions.")
   var jsonl = false
   @OptionGroup var display: ProgressArguments
 
@@ -40,13 +39,13 @@ struct RunCommand: ParsableCommand {
     let opened = try clip.open()
     let plans = questions.map { opened.plan(question: $0) }
     guard let largest = plans.indices.max(by: { plans[$0].peakBytes < plans[$1].peakBytes }) else { return }
-    let (isJSON, onOneLine) = (json || jsonl, jsonl || questions.count > 1)
+    let (isJSON, onOneLine) = (format.json || jsonl, jsonl || questions.count > 1)
     if plan {
-      if isJSON { try Display.printJSON(plans[largest], onOneLine: jsonl) } else { try Display.print(Report.plan(plans[largest])) }
+      if isJSON { try Display.printJSON(plans[largest], onOneLine: jsonl) } else { try Display.print(Printing.plan(plans[largest])) }
       return
     }
     try opened.checkMemory(question: questions[largest])
-    let progress = ProgressLine(display.style)
+    let progress = ProgressLine(display, isJSON: isJSON)
     try opened.watch(progress, printsWarnings: !isJSON)
 
     var hasFailed = false
@@ -73,28 +72,12 @@ struct RunCommand: ParsableCommand {
     _ answer: Answer, to question: String, _ opened: OpenedClips, _ plan: MemoryPlan, _ printer: AnswerPrinter, onOneLine: Bool
   ) throws {
     let statistics = opened.session.statistics
-    if json || jsonl {
+    if format.json || jsonl {
       let record = AnswerRecord(answer, to: question, about: clip.inputs, options: opened.options, plan: plan, statistics: statistics)
       return try Display.printJSON(record, onOneLine: onOneLine)
     }
     try printer.finish()
     opened.printWarnings()
-    if stats { try Display.print(Report.statistics(statistics, answer: answer, options: opened.options)) }
-  }
-}
-
-/// One of several questions that has no answer: a line on the error stream, and an object where output is JSON.
-enum QuestionFailure {
-  static func tell(_ message: String, question: String?, isJSON: Bool) throws {
-    Display.printError("error: \(message)")
-    if isJSON { try Display.printJSON(ErrorRecord(message, status: 1, question: question), onOneLine: true) }
-  }
-}
-
-extension String {
-  /// A question above its answer: each line after `> `.
-  var quotedLines: String {
-    split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).map { "> " + String($0).escaped(limit: 2000) }.joined(
-      separator: "\n")
+    if stats { try Display.print(Printing.statistics(statistics, answer: answer, options: opened.options)) }
   }
 }

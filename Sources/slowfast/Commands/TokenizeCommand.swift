@@ -8,8 +8,8 @@ struct TokenizeCommand: ParsableCommand {
     abstract: "Print the token ids of a text, or the text of token ids.",
     usage: "slowfast tokenize MODEL [TEXT] [OPTIONS]",
     discussion: """
-        slowfast tokenize model.sfq "Hello, world!"
-        slowfast tokenize model.sfq --decode 9707,11,1879,0
+        slowfast tokenize model.sfq "Which digit flashes?"
+        slowfast tokenize model.sfq --decode 291,305,390,30
       """)
 
   @Argument(help: "An .sfq file or a checkpoint directory.", completion: .file())
@@ -21,8 +21,7 @@ struct TokenizeCommand: ParsableCommand {
   var decode: [TokenIDs] = []
   @Flag(help: "One token a line, with its text.")
   var pieces = false
-  @Flag(help: "Print one JSON object.")
-  var json = false
+  @OptionGroup var format: JSONArguments
 
   func validate() throws {
     if decode.isEmpty {
@@ -46,19 +45,11 @@ struct TokenizeCommand: ParsableCommand {
     let tokenizer = try Tokenizer(model: model)
     if !decode.isEmpty {
       let decoded = try tokenizer.text(of: try ids())
-      if json { try Display.printJSON(["text": decoded]) } else { try Display.print(decoded) }
+      if format.json { try Display.printJSON(["text": decoded]) } else { try Display.print(decoded) }
       return
     }
-    let input: String
-    if let text = text.first {
-      input = text
-    } else {
-      var all = ""
-      while let line = readLine(strippingNewline: false) { all += line }
-      input = all
-    }
-    let ids = tokenizer.encode(input)
-    if json {
+    let ids = tokenizer.encode(try text.first ?? QuestionText.standardInput())
+    if format.json {
       try Display.printJSON(["ids": ids])
     } else if pieces {
       for id in ids { try Display.print("\(id)\t\(tokenizer.decode([id]).escaped())") }

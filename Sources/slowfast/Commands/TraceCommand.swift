@@ -33,6 +33,7 @@ struct TraceCommand: ParsableCommand {
   var output: String
   @Flag(help: "Replace the output if it exists.")
   var force = false
+  @OptionGroup var format: JSONArguments
   @OptionGroup var display: ProgressArguments
 
   func validate() throws {
@@ -45,6 +46,7 @@ struct TraceCommand: ParsableCommand {
   }
 
   func run() throws {
+    let written = WrittenFile(output, of: model)
     let question = try QuestionText.read([question])[0]
     let inputs = [self.model] + [video, frames].compactMap { $0 }
     try Trace.check(output, replacing: force, inputs: inputs)
@@ -53,8 +55,8 @@ struct TraceCommand: ParsableCommand {
     let session = try Session(model, options: session.options)
     let trace = try session.trace(
       source, sampling: range.request(frames: frames.flatMap { Int($0) } ?? model.defaultFrameCount), question: question,
-      generate: generate, progress: ProgressLine(display.style).show,
-      isCancelled: { Interrupt.isRequested })
+      generate: generate, progress: ProgressLine(display, isJSON: format.json).show, isCancelled: { Interrupt.isRequested })
     try trace.write(to: output, replacing: force, inputs: inputs)
+    if format.json { try Display.printJSON(written.finished()) }
   }
 }

@@ -56,24 +56,6 @@ struct ReuseArguments: ParsableArguments {
   }
 }
 
-/// `1000`, `500M`, `8G`: bytes, in powers of 1024.
-struct ByteCount: ExpressibleByArgument {
-  var bytes: Int
-
-  init(bytes: Int) { self.bytes = bytes }
-
-  init?(argument: String) {
-    let shifts: [Character: Int] = ["K": 10, "M": 20, "G": 30, "T": 40]
-    let shift = argument.last.flatMap { shifts[Character($0.uppercased())] }
-    guard let number = Int(shift == nil ? Substring(argument) : argument.dropLast()), number > 0 else { return nil }
-    let (bytes, overflow) = number.multipliedReportingOverflow(by: 1 << (shift ?? 0))
-    guard !overflow else { return nil }
-    self.bytes = bytes
-  }
-
-  var defaultValueDescription: String { "\(bytes >> 30)G" }
-}
-
 /// A session before its clips are watched.
 struct OpenedClips {
   let sources: [ClipSource]

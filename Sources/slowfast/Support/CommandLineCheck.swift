@@ -18,15 +18,18 @@ struct CommandLineCheck {
 
   private static func check(command: String) throws {
     if commands.contains(command) { return }
-    let typed = command.lowercased()
-    // The beginning of a name, one with more to it, or one with about one wrong letter in three.
-    let near = commands.first { typed.count > 1 && $0.hasPrefix(typed) || $0.count > 3 && typed.hasPrefix($0) } ?? nearest(typed, commands)
-    let advice = near.map { ". Did you mean '\($0)'?" } ?? ", expected one of \(commands.joined(separator: ", "))"
+    let advice = meant(command, commands).map { ". Did you mean '\($0)'?" } ?? ", expected one of \(commands.joined(separator: ", "))"
     throw ValidationError("unknown command '\(command.escaped())'\(advice)")
   }
 
-  private static func nearest(_ word: String, _ names: [String]) -> String? {
-    names.map { ($0, word.edits(to: $0)) }.filter { $0.1 <= max(1, $0.0.count / 3) }.min { $0.1 < $1.1 }?.0
+  /// A name that begins so, one with more to it, or one with about one wrong letter in three; `prefix` is what all of them begin with.
+  private static func meant(_ word: String, _ names: [String], prefix: String = "") -> String? {
+    let typed = word.lowercased().dropFirst(prefix.count)
+    func rest(_ name: String) -> Substring { name.dropFirst(prefix.count) }
+    let near = names.first { typed.count > 1 && rest($0).hasPrefix(typed) || rest($0).count > 3 && typed.hasPrefix(rest($0)) }
+    return near
+      ?? names.map { ($0, String(typed).edits(to: String(rest($0)))) }.filter { $0.1 <= max(1, rest($0.0).count / 3) }
+      .min { $0.1 < $1.1 }?.0
   }
 
   /// In the spelling of the other errors, with a word about values that begin with a minus sign.
@@ -36,20 +39,18 @@ struct CommandLineCheck {
       text.replaceSubrange(...text.startIndex, with: first.lowercased())
     }
     // A misspelt option is told rather than what is missing because of it.
-    if text.hasPrefix("missing expected argument"), let unknown = unknownOption { text = unknown }
+    if text.hasPrefix("missing expected argument") || text.hasPrefix("unknown option '--"), let unknown = unknownOption { text = unknown }
     if let hint = hint(text) { text += ": " + hint }
     return text
   }
 
   private var unknownOption: String? {
-    guard let name = arguments.first,
-      let command = SlowFastCommand.configuration.subcommands.first(where: { $0.configuration.commandName == name })
-    else { return nil }
-    let help = SlowFastCommand.helpMessage(for: command, columns: 1000)
+    let command = SlowFastCommand.configuration.subcommands.first { $0.configuration.commandName == arguments.first }
+    let help = command.map { SlowFastCommand.helpMessage(for: $0, columns: 1000) } ?? SlowFastCommand.helpMessage(columns: 1000)
     let known = help.split { !($0.isLetter || $0 == "-") }.map(String.init).filter { $0.hasPrefix("--") }
     let given = arguments.prefix { $0 != "--" }.filter { $0.hasPrefix("--") }.map { String($0.prefix { $0 != "=" }) }
     guard let unknown = given.first(where: { !known.contains($0) }) else { return nil }
-    return "unknown option '\(unknown.escaped())'" + (Self.nearest(unknown, known).map { ". Did you mean '\($0)'?" } ?? "")
+    return "unknown option '\(unknown.escaped())'" + (Self.meant(unknown, known, prefix: "--").map { ". Did you mean '\($0)'?" } ?? "")
   }
 
   /// Where to read more.

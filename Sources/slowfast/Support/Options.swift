@@ -2,6 +2,12 @@ import ArgumentParser
 import Foundation
 import SlowFast
 
+/// What every command takes that prints something for programs.
+struct JSONArguments: ParsableArguments {
+  @Flag(help: "Print JSON instead of text; errors are an object too.")
+  var json = false
+}
+
 struct SamplingArguments: ParsableArguments {
   @Option(help: "Frames to take from a video, or with --sampling rate the most to take. Default: the model's own number.")
   var frames: Int?
@@ -28,9 +34,7 @@ struct RangeArguments: ParsableArguments {
   var stream: Int?
   @OptionGroup var rule: SamplingRuleArguments
 
-  func validate() throws { try Self.check(start, end) }
-
-  static func check(_ start: Double?, _ end: Double?) throws {
+  func validate() throws {
     if let start, !(start >= 0 && start.isFinite) { throw ValidationError("--start is \(start), expected 0 or more seconds") }
     if let end, !(end > start ?? 0 && end.isFinite) {
       throw ValidationError("--end is \(end), expected more than \(start.map { "--start, \($0)" } ?? "0 seconds")")
@@ -119,3 +123,98 @@ struct SessionArguments: ParsableArguments {
 }
 
 extension SlowAttention: ExpressibleByArgument {}
+
+struct CalibrationArguments: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "Run the model over these clips and questions to see what its layers take: a file of JSON lines with video, question and answer, or a video. "
+        + "May be repeated.",
+      valueName: "data"),
+    completion: .file())
+  var calibrate: [String] = []
+  @Option(help: "Take only the first so many clips of --calibrate.")
+  var calibrationClips: Int?
+  @Option(help: "Frames of a clip of --calibrate. Default: the model's own number.")
+  var calibrationFrames: Int?
+  @Flag(inversion: .prefixedNo, help: "Fold scales of loud inputs into the layer before, where that is exact and helps.")
+  var fold = true
+  @Option(help: "gptq: what is added to each input's mean square, in parts of their mean.")
+  var damping: Float = 0.01
+  @Flag(help: "gptq: round the loudest inputs first.")
+  var actOrder = false
+  @Flag(help: "Layers see what the unquantized layers before them make, instead of the quantized.")
+  var calibrateUnquantized = false
+
+  /// nil without `--calibrate`.
+  var options: CalibrationOptions? {
+    guard !calibrate.isEmpty else { return nil }
+    var options = CalibrationOptions(paths: calibrate)
+    options.clipLimit = calibrationClips
+    options.frames = calibrationFrames
+    options.folds = fold
+    options.damping = damping
+    options.ordersByActivation = actOrder
+    options.followsQuantized = !calibrateUnquantized
+    return options
+  }
+
+  func validate() throws {
+    if let calibrationClips, calibrationClips < 1 {
+      throw ValidationError("--calibration-clips is \(calibrationClips), expected at least 1")
+    }
+    if let calibrationFrames { try SamplingArguments.check(calibrationFrames) }
+    if !(damping > 0 && damping <= 1) { throw ValidationError("--damping is \(damping), expected more than 0 and at most 1") }
+    guard calibrate.isEmpty else { return }
+    if calibrationClips != nil || calibrationFrames != nil || damping != 0.01 || actOrder || calibrateUnquantized || !fold {
+      throw ValidationError("Options of calibration need --calibrate.")
+    }
+  }
+}
+
+/// Values with commas between.
+struct Names<Value: LosslessArgument & Sendable>: ExpressibleByArgument, Sendable {
+  var values: [Value]
+
+  init(_ values: [Value]) { self.values = values }
+
+  init?(argument: String) {
+    values = []
+    for part in argument.split(separator: ",", omittingEmptySubsequences: false) {
+      guard let value = Value(part: String(part)) else { return nil }
+      values.append(value)
+    }
+  }
+
+  var defaultValueDescription: String { values.map { "\($0)" }.joined(separator: ",") }
+}
+
+/// What may stand between commas.
+protocol LosslessArgument {
+  init?(part: String)
+}
+
+extension Int: LosslessArgument {
+  init?(part: String) { self.init(part) }
+}
+
+extension BenchmarkStage: LosslessArgument {
+  init?(part: String) { self.init(rawValue: part) }
+}
+
+/// `1000`, `500M`, `8G`: bytes, in powers of 1024.
+struct ByteCount: ExpressibleByArgument {
+  var bytes: Int
+
+  init(bytes: Int) { self.bytes = bytes }
+
+  init?(argument: String) {
+    let shifts: [Character: Int] = ["K": 10, "M": 20, "G": 30, "T": 40]
+    let shift = argument.last.flatMap { shifts[Character($0.uppercased())] }
+    guard let number = Int(shift == nil ? Substring(argument) : argument.dropLast()), number > 0 else { return nil }
+    let (bytes, overflow) = number.multipliedReportingOverflow(by: 1 << (shift ?? 0))
+    guard !overflow else { return nil }
+    self.bytes = bytes
+  }
+
+  var defaultValueDescription: String { "\(bytes >> 30)G" }
+}

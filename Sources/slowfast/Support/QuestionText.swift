@@ -19,7 +19,7 @@ enum QuestionText {
     let text: String
     let source: String
     if argument == "-" {
-      source = "standard input"
+      source = inputName
       text = try content(of: STDIN_FILENO, source)
     } else if argument.hasPrefix("@"), !argument.hasPrefix("@@") {
       source = String(argument.dropFirst())
@@ -41,11 +41,35 @@ enum QuestionText {
 
   /// Without a byte order mark and the last line's end.
   private static func content(of descriptor: Int32, _ source: String) throws(SlowFastError) -> String {
+    let bytes = try bytes(of: descriptor, source, limit: limit)
+    guard var text = String(validating: bytes.withoutMark, as: UTF8.self) else {
+      throw .badEvaluation(path: source, line: nil, problem: "is not UTF-8")
+    }
+    if text.last?.isNewline == true { text.removeLast() }
+    return text
+  }
+
+  /// A text of standard input as it is, whatever its length.
+  static func standardInput() throws(SlowFastError) -> String {
+    guard let text = String(validating: try bytes(of: STDIN_FILENO, inputName, limit: Int.max), as: UTF8.self) else {
+      throw .badEvaluation(path: inputName, line: nil, problem: "is not UTF-8")
+    }
+    return text
+  }
+
+  /// Standard input cannot be read.
+  static func unreadable(_ error: SystemError) -> SlowFastError {
+    .badEvaluation(path: inputName, line: nil, problem: "cannot read: \(error.message)")
+  }
+
+  private static let inputName = "standard input"
+
+  private static func bytes(of descriptor: Int32, _ source: String, limit: Int) throws(SlowFastError) -> [UInt8] {
     var bytes: [UInt8] = []
     var buffer = [UInt8](repeating: 0, count: 65536)
     while true {
       let count = read(descriptor, into: &buffer)
-      if count == 0 { break }
+      if count == 0 { return bytes }
       if count < 0 {
         if errno == EINTR { continue }
         throw .badEvaluation(path: source, line: nil, problem: "cannot read: \(SystemError().message)")
@@ -55,9 +79,6 @@ enum QuestionText {
         throw .badEvaluation(path: source, line: nil, problem: "more than \(formatBytes(limit)), expected a question")
       }
     }
-    guard var text = String(question: bytes) else { throw .badEvaluation(path: source, line: nil, problem: "is not UTF-8") }
-    if text.last?.isNewline == true { text.removeLast() }
-    return text
   }
 
   private static func read(_ descriptor: Int32, into buffer: inout [UInt8]) -> Int {
@@ -65,14 +86,17 @@ enum QuestionText {
   }
 }
 
-extension String {
-  /// nil where the bytes are not UTF-8; without a byte order mark at the start.
-  init?(question bytes: some Collection<UInt8>) {
-    let mark: [UInt8] = [0xEF, 0xBB, 0xBF]
-    let rest = bytes.starts(with: mark) ? bytes.dropFirst(mark.count) : bytes[...]
-    guard let text = String(validating: rest, as: UTF8.self) else { return nil }
-    self = text
-  }
+extension [UInt8] {
+  /// Without a byte order mark at the start.
+  var withoutMark: [UInt8] { starts(with: [0xEF, 0xBB, 0xBF]) ? Array(dropFirst(3)) : self }
+}
 
+extension String {
   var isBlank: Bool { allSatisfy(\.isWhitespace) }
+
+  /// A question above its answer: each line after `> `.
+  var quotedLines: String {
+    split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).map { "> " + String($0).escaped(limit: 2000) }.joined(
+      separator: "\n")
+  }
 }

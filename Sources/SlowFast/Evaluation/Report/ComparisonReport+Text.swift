@@ -4,8 +4,9 @@ extension ComparisonReport {
   /// Tables for a terminal.
   public var text: String {
     var lines = [
-      "\(checkpoint.escaped()): \(clips) clips, \(questions) questions, \(tokens) answer tokens, \(frames) frames a clip, \(kernels) kernels",
-      "\(machine.escaped()), \(threads) threads; \(date)",
+      "\(checkpoint.escaped()): \(counted(clips, "clip")), \(counted(questions, "question")), \(counted(tokens, "answer token")), "
+        + "\(counted(frames, "frame")) a clip, \(kernels) kernels",
+      "\(machine.escaped()), \(counted(threads, "thread")); \(date)",
       "KL: mean divergence in nats from the unquantized model. right: greedy answers",
       "that are the given ones"
         + (hasDescriptions ? " (descr.: of descriptions, which right leaves out)" : "") + ". interval: 95 %, by",

@@ -72,7 +72,7 @@ public struct ComparisonVariant: Sendable, Equatable {
         hasFloatInputs = value == "float"
       default:
         do throws(ConversionError) { conversion.keep.append(try KeepRule(part)) } catch {
-          throw refused("\(key)=\(ConversionOptions.bitChoices.alternatives), where \(key) is a part or a pattern of tensor names")
+          throw refused("PATTERN=\(ConversionOptions.bitChoices.alternatives) of \(KeepRule.patternWords)")
         }
       }
     }

@@ -1,3 +1,5 @@
+import Support
+
 /// A comparison as one page that needs nothing else: no network, no script.
 struct HTMLReport {
   let report: ComparisonReport
@@ -30,9 +32,9 @@ struct HTMLReport {
     <header>
     <p class="kicker">slowfast compare</p>
     <h1>What each bit costs</h1>
-    <p class="lead"><b>\(report.checkpoint.html)</b> against itself with fewer bits, on \(report.clips) clips with \(report.questions) questions
-    (\(report.tokens) answer tokens, \(report.frames) frames a clip).</p>
-    <p class="lead">\(Numbers.millions(report.parameters)) weights; measured on \(report.machine.html) with \(report.threads) threads,
+    <p class="lead"><b>\(report.checkpoint.html)</b> against itself with fewer bits, on \(counted(report.clips, "clip"))
+    with \(counted(report.questions, "question")) (\(counted(report.tokens, "answer token")), \(counted(report.frames, "frame")) a clip).</p>
+    <p class="lead">\(Numbers.millions(report.parameters)) weights; measured on \(report.machine.html) with \(counted(report.threads, "thread")),
     \(report.kernels.html) kernels; <span class="date">\(report.date.html)</span>.</p>
     \(advice)
     </header>
@@ -217,7 +219,7 @@ struct HTMLReport {
     }
     return section(
       "Seconds and memory",
-      "Of the whole run: \(report.clips) clips, each encoded once. \(report.kernels.html) kernels, \(report.threads) threads.",
+      "Of the whole run: \(counted(report.clips, "clip")), each encoded once. \(report.kernels.html) kernels, \(counted(report.threads, "thread")).",
       table.text)
   }
 

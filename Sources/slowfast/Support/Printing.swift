@@ -1,0 +1,178 @@
+import Foundation
+import SlowFast
+import Support
+
+/// Numbers and tables for people.
+enum Printing {
+  /// An object over several lines, or on one, with keys in snake case.
+  static func json(_ value: some Encodable, onOneLine: Bool = false) throws -> String {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    if !onOneLine { encoder.outputFormatting.insert(.prettyPrinted) }
+    encoder.keyEncodingStrategy = .convertToSnakeCase
+    return String(decoding: try encoder.encode(value), as: UTF8.self)
+  }
+
+  static func seconds(_ value: Double) -> String {
+    if value >= 3600 { return "\(Int(value) / 3600) h \(Int(value) % 3600 / 60) min" }
+    if value >= 100 { return "\(Int(value) / 60) min \(Int(value) % 60) s" }
+    return "\(fixed(value, 1)) s"
+  }
+
+  static func fixed(_ value: Double, _ digits: Int) -> String { String(format: "%.\(digits)f", value) }
+
+  static func plan(_ plan: MemoryPlan) -> String {
+    var lines = [
+      "frames            \(plan.frames)",
+      "fast tokens       \(plan.fastTokens)",
+      "slow tokens       \(plan.slowTokens)",
+      "prompt tokens     \(plan.promptTokens), answer at most \(plan.maximumAnswerTokens)",
+      "",
+      "while the clip is encoded",
+      "  weights         \(formatBytes(plan.visionWeightBytes))",
+      "  buffers         \(formatBytes(plan.visionBufferBytes)), at most \(formatBytes(plan.decodingBytes)) of them for decoding on "
+        + counted(plan.decodingThreads, "thread"),
+      "while the answer is made",
+      "  weights         \(formatBytes(plan.decoderWeightBytes))",
+      "  buffers         \(formatBytes(plan.decoderBufferBytes))",
+      "  keys and values \(formatBytes(plan.cacheBytes)) of the conversation, \(formatBytes(plan.slowCacheBytes)) of the slow tokens",
+      "in both",
+      "  clip's tokens   \(formatBytes(plan.tokenBytes))",
+      "  program         \(formatBytes(plan.baseBytes))",
+      "",
+      "peak              \(formatBytes(plan.peakBytes))",
+    ]
+    if let available = MemoryPlan.availableBytes() { lines.append("available         \(formatBytes(available))") }
+    return lines.joined(separator: "\n")
+  }
+
+  static func statistics(_ statistics: RunStatistics, answer: Answer, options: GenerationOptions) -> String {
+    let times = statistics.times
+    func row(_ name: String, _ seconds: Double, _ more: String? = nil) -> String {
+      "  \(name.padding(to: 22))\(left(fixed(seconds, 2), 9)) s" + (more.map { "  " + $0 } ?? "")
+    }
+    // nil where there is nothing to divide.
+    func each(_ seconds: Double) -> String? {
+      statistics.encodedFrames > 0 ? "\(fixed(seconds / Double(statistics.encodedFrames) * 1000, 1)) ms a frame" : nil
+    }
+    func speed(_ rate: Double) -> String? { rate > 0 ? "\(fixed(rate, 1)) tokens/s" : nil }
+    var sources = ["\(statistics.encodedFrames) through the tower"]
+    if statistics.reusedFrames > 0 { sources.append("\(statistics.reusedFrames) hardly differed and took over features") }
+    if statistics.cachedFrames > 0 { sources.append("\(statistics.cachedFrames) from the clip cache") }
+    let cached = statistics.cachedPromptTokens > 0 ? " (after \(statistics.cachedPromptTokens) from the clip cache)" : ""
+    var lines = [
+      "",
+      "\(statistics.kernels) kernels, \(counted(statistics.threads, "thread"))\(options.isDrawn ? ", seed \(options.seed)" : "")",
+      "\(statistics.frames) of \(counted(statistics.decodedFrames, "frame")), "
+        + "\(statistics.fastTokens) fast and \(counted(statistics.slowTokens, "slow token")), "
+        + "\(statistics.promptTokens) prompt\(cached) and \(counted(statistics.generatedTokens, "answer token")) (\(answer.endReason.words))",
+      "frames: " + sources.joined(separator: ", "),
+      row("clip cache", times.clipCache),
+      row("load tower", times.loadVision),
+      row("decode", times.decode, each(times.decode)),
+      row("resize", times.resize, each(times.resize)),
+      row("waiting for frames", times.frameWait, "decoding and resizing go on beside the tower"),
+      row("tower", times.tower, each(times.tower)),
+      row("projector", times.projector, each(times.projector)),
+      row("load decoder", times.loadDecoder),
+      row("cross keys and values", times.crossKeyValues),
+      row("prefill", times.prefill, speed(statistics.prefillTokensPerSecond)),
+      row("generate", times.generate, speed(statistics.generationTokensPerSecond)),
+    ]
+    if let peak = RunStatistics.peakResidentBytes { lines.append("  peak memory           \(formatBytes(peak))") }
+    return lines.joined(separator: "\n")
+  }
+}
+
+extension String {
+  func padding(to width: Int) -> String { self + String(repeating: " ", count: max(0, width - count)) }
+}
+
+extension Printing {
+  static func summary(_ summary: ModelSummary) -> String {
+    let total = summary.total
+    var lines = [
+      "\(summary.path.escaped()): .sfq \(summary.formatVersion), \(formatBytes(summary.fileBytes))",
+      "  parameters   \(fixed(Double(summary.parameters) / 1e6, 1)) M, \(fixed(total.bitsPerWeight, 2)) bits a weight in memory, "
+        + "\(fixed(total.storedBitsPerWeight, 2)) in the file",
+      "  tower        \(summary.imageSize)×\(summary.imageSize) pixels, depths \(summary.towerDepths), widths \(summary.towerWidths)",
+      "  decoder      \(summary.decoderLayers) layers of \(summary.hiddenSize), hybrid \(summary.hybridLayers), "
+        + "vocabulary \(summary.vocabularySize)",
+      "  frames       \(summary.defaultFrames) by default",
+      "  answers      \(answers(summary.generation)), end at \(summary.stopTokens.map { $0.escaped() }.joined(separator: " "))",
+      "",
+      "  part          tensors   parameters     in memory       in file   bits",
+    ]
+    for part in summary.parts + [total] {
+      lines.append(
+        "  " + part.name.padding(to: 12) + left("\(part.tensors)", 9) + left("\(part.parameters)", 13) + left(formatBytes(part.bytes), 14)
+          + left(formatBytes(part.storedBytes), 14) + left(fixed(part.bitsPerWeight, 2), 7))
+    }
+    if let provenance = summary.provenance { lines += ["", provenance.escaped(limit: 4000).replacing("\\n", with: "\n")] }
+    return lines.joined(separator: "\n")
+  }
+
+  private static func answers(_ generation: GenerationRecord) -> String {
+    let choice =
+      generation.temperature == 0
+      ? "the likeliest token" : "temperature \(generation.temperature), top-p \(generation.topP), top-k \(generation.topK)"
+    return "\(choice), repetition penalty \(generation.repetitionPenalty), at most \(generation.maximumTokens) tokens, "
+      + "slow tokens read by \(generation.slowAttention == .all ? "all text" : "the prompt")"
+  }
+
+  static func tensors(_ summary: ModelSummary) -> String {
+    let width = summary.tensors.map(\.name.count).max() ?? 0
+    return summary.tensors.map { tensor in
+      tensor.name.escaped().padding(to: width) + "  " + tensor.encoding.padding(to: 18) + left(formatBytes(tensor.bytes), 11) + "  "
+        + tensor.shape.map(String.init).joined(separator: "×")
+    }.joined(separator: "\n")
+  }
+
+  static func left(_ text: String, _ width: Int) -> String {
+    String(repeating: " ", count: max(0, width - text.count)) + text
+  }
+}
+
+extension Printing {
+  static func benchmark(_ report: BenchmarkReport) -> String {
+    var lines = [
+      "slowfast \(report.version), \(report.model.escaped()): \(report.kernels) kernels, \(counted(report.threads, "thread")), "
+        + "\(counted(report.frames, "frame")), \(counted(report.slowTokens, "slow token")) (\(report.slowAttention.rawValue))"
+    ]
+    if let limits = report.limits {
+      lines.append(
+        "the machine: \(fixed(limits.products, 1)) GMAC/s of int8, \(fixed(limits.floatProducts, 1)) of floats; reads "
+          + "\(fixed(limits.bytes, 1)) GB/s")
+    }
+    lines += [
+      "",
+      [
+        "stage".padding(to: 24), left("seconds", 10), left("rate", 22), left("GMAC/s", 9), left("%", 5), left("GB/s", 8), left("of", 7),
+        left("%", 5), left("busy", 6),
+      ]
+      .joined(),
+    ]
+    for stage in report.stages {
+      let digits = stage.seconds < 0.1 ? 5 : 3
+      lines.append(
+        [
+          stage.name.padding(to: 24), left(fixed(stage.seconds, digits), 10),
+          left(stage.unitsPerSecond.map { "\(fixed($0, 2)) \(stage.unit ?? "")/s" } ?? "", 22),
+          left(stage.productRate.map { fixed($0, 1) } ?? "", 9), left(percent(stage.productShare), 5),
+          left(stage.byteRate.map { fixed($0, 2) } ?? "", 8),
+          left((stage.byteShare == nil ? nil : stage.readRate ?? report.limits?.bytes).map { fixed($0, 1) } ?? "", 7),
+          left(percent(stage.byteShare), 5), left(percent(stage.processorShare), 6),
+        ].joined())
+    }
+    lines.append("")
+    for skipped in report.skipped { lines.append("left out: \(skipped.name): \(skipped.reason)") }
+    if let hash = report.tokenHash {
+      lines.append(
+        "generated tokens        \(hash)\(report.tokensSawTower ? "" : " (of made-up features: the tower did not run)")")
+    }
+    if let peak = report.peakResidentBytes { lines.append("peak memory             \(formatBytes(peak))") }
+    return lines.joined(separator: "\n")
+  }
+
+  private static func percent(_ share: Double?) -> String { share.map { "\(Int(($0 * 100).rounded()))" } ?? "" }
+}
