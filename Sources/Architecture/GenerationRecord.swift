@@ -4,12 +4,15 @@ import Foundation
 public struct GenerationRecord: Sendable, Codable, Equatable {
   /// 0 is greedy.
   public var temperature: Float
+  /// The share of the likeliest tokens that are drawn from; 1 is all of them.
   public var topP: Float
   /// 0 is all.
   public var topK: Int
+  /// What logits of tokens that are there already are divided by; 1 changes nothing.
   public var repetitionPenalty: Float
   /// The most tokens of an answer.
   public var maximumTokens: Int
+  /// Which tokens read the slow tokens, unless a session says otherwise.
   public var slowAttention: SlowAttention
 
   enum CodingKeys: String, CodingKey {

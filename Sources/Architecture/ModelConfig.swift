@@ -1,15 +1,25 @@
 /// What `config.json` says of the model. The tower's depths and widths are in no config: `TowerShape` reads them off the tensors.
 public struct ModelConfig: Sendable, Equatable {
   // Decoder: Qwen2.
+  /// Values of a token between the decoder's layers.
   public var hiddenSize: Int
+  /// Values inside a decoder layer's perceptron.
   public var intermediateSize: Int
+  /// Layers of the decoder.
   public var layerCount: Int
+  /// Heads of queries in a layer's attention.
   public var headCount: Int
+  /// Heads of keys and values, each shared by `headCount / keyValueHeadCount` heads of queries.
   public var keyValueHeadCount: Int
+  /// Values of a head.
   public var headDimension: Int
+  /// Rows of the embedding.
   public var vocabularySize: Int
+  /// What the decoder's norms add to the mean square.
   public var rmsNormEpsilon: Float
+  /// The base of the rotary positions.
   public var ropeTheta: Float
+  /// Whether the head is the embedding.
   public var tiesWordEmbeddings: Bool
 
   /// nil: a plain LLaVA-Qwen2 without slow tokens.
@@ -18,8 +28,11 @@ public struct ModelConfig: Sendable, Equatable {
   // Vision.
   /// Side in pixels of the square that the tower sees.
   public var imageSize: Int
+  /// What stands between tower and decoder.
   public var projector: ProjectorType
+  /// By how much the tower's map is pooled for the fast tokens, in each direction.
   public var poolingStride: Int
+  /// How frames become fast tokens.
   public var fastTokens: FastTokenConfig
 
   /// Which tokens read the slow tokens, unless the user says otherwise (`slow_attention`; `prompt` as the published code where it is absent).
@@ -30,6 +43,7 @@ public struct ModelConfig: Sendable, Equatable {
   public var contextLength: Int
   /// Positions of prompt and answer together (`max_position_embeddings`).
   public var maximumPositions: Int
+  /// Whether a clip stands between marks in the prompt.
   public var usesImageStartEnd: Bool
   /// Ids of tokens that end an answer, where there is no generation config to say so.
   public var endTokens: [Int32]

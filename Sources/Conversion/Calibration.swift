@@ -44,17 +44,22 @@ public struct CalibrationRecord: Codable, Sendable, Equatable {
   public var files: [String]
   /// XXH3-64 of them, in hexadecimal.
   public var fingerprint: String
+  /// Clips that were seen.
   public var clips: Int
+  /// Questions that were read.
   public var questions: Int
+  /// Frames of a clip, at most.
   public var frames: Int
   /// Parts of the mean square that were added to each input's.
   public var damping: Float
+  /// Whether GPTQ took the loudest inputs first.
   public var ordersByActivation: Bool
   /// Scales of inputs were folded into what comes before.
   public var folds: Bool
   /// Layers took their inputs from the quantized layers before them, not from the unquantized.
   public var followsQuantized: Bool
 
+  /// A record of a calibration.
   public init(
     files: [String], fingerprint: String, clips: Int, questions: Int, frames: Int, damping: Float, ordersByActivation: Bool, folds: Bool,
     followsQuantized: Bool

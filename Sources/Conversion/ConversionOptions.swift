@@ -16,6 +16,7 @@ public struct ConversionOptions: Sendable, Equatable {
   public var isAsymmetric: Bool
   /// The first rule that fits a matrix decides its bits.
   public var keep: [KeepRule]
+  /// How codes, scales and floats are packed.
   public var compression: ChunkCompression
   /// nil: all processors.
   public var threadCount: Int?
@@ -34,6 +35,7 @@ public struct ConversionOptions: Sendable, Equatable {
   /// Name and version of the program, for the model file's provenance.
   public var program: String
 
+  /// Defaults for 4, 8, 16 or 32 bits.
   public init(
     bits: Int = 4, method: QuantizationMethod = .search, group: Int? = nil, isAsymmetric: Bool = false, keep: [KeepRule] = [],
     compression: ChunkCompression = .standard,
@@ -70,8 +72,10 @@ public struct ConversionOptions: Sendable, Equatable {
 public struct KeepRule: Sendable, Equatable {
   /// A tensor's name in which `*` stands for any text and `?` for any character, or the name of a part: `tower`, `mlp`, …
   public var pattern: String
+  /// 4, 8, 16 or 32.
   public var bits: Int
 
+  /// Tensors whose name, or part, matches the pattern get these bits.
   public init(pattern: String, bits: Int) {
     self.pattern = pattern
     self.bits = bits

@@ -12,6 +12,7 @@ public struct ConversionPlan: Sendable {
     /// Name, shape and encoding in the model file.
     package var descriptor: TensorDescriptor
 
+    /// Whether the checkpoint has it under another name.
     public var isRenamed: Bool { source.name != requirement.name }
     /// Bytes of its planes, unpacked.
     public var byteCount: Int
@@ -24,11 +25,15 @@ public struct ConversionPlan: Sendable {
     }
   }
 
+  /// A tensor that is left out on purpose.
   public struct Unused: Sendable {
+    /// As in the checkpoint.
     public var name: String
+    /// Why the model does not need it.
     public var reason: String
   }
 
+  /// A tensor that the model has no place for.
   public struct Unknown: Sendable, Equatable {
     /// As in the checkpoint.
     public var name: String
@@ -36,30 +41,43 @@ public struct ConversionPlan: Sendable {
     public var nearest: String?
   }
 
+  /// A tensor whose shape is not the configuration's.
   public struct Misshapen: Sendable {
+    /// As in the checkpoint.
     public var name: String
+    /// By the configuration.
     public var expected: [Int]
+    /// In the checkpoint.
     public var found: [Int]
   }
 
   /// Sums over the tensors of a part, or of all.
   public struct Part: Sendable, Equatable {
+    /// `tower`, `projector`, `attention`, …
     public var name: String
+    /// Tensors of the part.
     public var tensorCount = 0
+    /// Their weights.
     public var weightCount = 0
+    /// Bytes of their planes, unpacked.
     public var byteCount = 0
 
     /// Codes, scales, minima and padding, divided by the weights there are.
     public var bitsPerWeight: Double { weightCount == 0 ? 0 : Double(byteCount) * 8 / Double(weightCount) }
   }
 
+  /// The checkpoint's configuration.
   public var config: ModelConfig
   package var tower: TowerShape
   /// In the order of the model file.
   public var stored: [Stored]
+  /// What is left out.
   public var unused: [Unused]
+  /// Names that the model needs and the checkpoint lacks.
   public var missing: [String]
+  /// Tensors of another shape than the configuration says.
   public var misshapen: [Misshapen]
+  /// Tensors that the model has no place for.
   public var unknown: [Unknown]
   /// Needed tensors of a type that is not read.
   package var unsupported: [(name: String, type: TensorType)]

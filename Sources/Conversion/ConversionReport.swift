@@ -3,12 +3,15 @@ import Support
 
 /// A plan as a program or a person reads it.
 public struct ConversionReport: Codable, Sendable {
+  /// A tensor that is stored.
   public struct Tensor: Codable, Sendable {
+    /// As in the model file.
     public var name: String
     /// Its name in the checkpoint, where that is another.
     public var renamedFrom: String?
     /// In the model file.
     public var shape: [Int]
+    /// `tower`, `projector`, `attention`, …
     public var part: String
     /// `int4/128`, `float32`, …
     public var encoding: String
@@ -16,46 +19,73 @@ public struct ConversionReport: Codable, Sendable {
     public var bytes: Int
   }
 
+  /// A tensor that is left out on purpose.
   public struct Unused: Codable, Sendable {
+    /// As in the checkpoint.
     public var name: String
+    /// Why the model does not need it.
     public var reason: String
   }
 
+  /// A tensor that the model has no place for.
   public struct Unknown: Codable, Sendable {
+    /// As in the checkpoint.
     public var name: String
+    /// A name that was expected and is spelt alike.
     public var nearest: String?
   }
 
+  /// A tensor whose shape is not the configuration's.
   public struct Misshapen: Codable, Sendable {
+    /// As in the checkpoint.
     public var name: String
+    /// By the configuration.
     public var expected: [Int]
+    /// In the checkpoint.
     public var found: [Int]
   }
 
+  /// A tensor of a type that cannot be converted.
   public struct Unsupported: Codable, Sendable {
+    /// As in the checkpoint.
     public var name: String
+    /// As the checkpoint spells it.
     public var type: String
   }
 
+  /// Sums over the tensors of a part.
   public struct Part: Codable, Sendable {
+    /// `tower`, `projector`, `attention`, …
     public var name: String
+    /// Tensors of the part.
     public var tensors: Int
+    /// Their weights.
     public var weights: Int
+    /// Their bytes in memory.
     public var bytes: Int
+    /// In memory, scales counted.
     public var bitsPerWeight: Double
   }
 
+  /// What the model file gets, in its order.
   public var stored: [Tensor]
+  /// What is left out.
   public var unused: [Unused]
+  /// Names that the model needs and the checkpoint lacks.
   public var missing: [String]
+  /// Tensors of another shape than the configuration says.
   public var misshapen: [Misshapen]
+  /// Tensors that the model has no place for.
   public var unknown: [Unknown]
+  /// Tensors of a type that cannot be converted.
   public var unsupported: [Unsupported]
   /// The last is the sum.
   public var parts: [Part]
+  /// Bytes of the checkpoint that are read.
   public var checkpointBytes: Int
   /// Exactly the file's length where nothing is compressed, its greatest length otherwise.
   public var fileBytes: Int
+  /// Whether anything is compressed; `fileBytes` is the most then.
   public var isCompressed: Bool
   /// Why the checkpoint cannot be converted; nil where it can.
   public var problem: String?

@@ -10,9 +10,11 @@ public struct ConversionProgress: Sendable {
   public var tensor: String
   /// Its place among all, from 0.
   public var index: Int
+  /// Tensors in all.
   public var count: Int
   /// Bytes of the checkpoint that are done, and in all.
   public var doneByteCount: Int
+  /// Bytes of the checkpoint in all.
   public var totalByteCount: Int
   /// Of those done, bytes that an interrupted run before this one did: not to be counted for the rate.
   public var resumedByteCount: Int

@@ -9,6 +9,7 @@ import Video
 
 /// What went wrong between a path and an answer: its kind, for a program, and one line that says what and where, for a person.
 public struct SlowFastError: Error, Sendable, CustomStringConvertible {
+  /// What a program may want to tell apart.
   public enum Kind: String, Sendable {
     /// The caller asked to stop.
     case cancelled
@@ -22,12 +23,15 @@ public struct SlowFastError: Error, Sendable, CustomStringConvertible {
     case invalidFile
     /// Prompt and clip have more tokens than the model has positions.
     case promptTooLong
+    /// The plan is more than the memory there is; the description says what would help.
     case notEnoughMemory
     /// A file was not written because there is one of that name.
     case outputExists
+    /// A file cannot be written.
     case unwritableOutput
   }
 
+  /// What went wrong, for a program.
   public let kind: Kind
   /// One line, with the name of the file that it is about.
   public let description: String

@@ -1,13 +1,18 @@
 /// A clip: a video file, an image file (one frame), or a directory of image files (a frame each, in natural order, one a second).
 public struct MediaInput: Sendable {
+  /// Whether it has frames in time.
   public enum Kind: Sendable, Equatable {
+    /// Frames in time.
     case video
+    /// A picture, or an animation.
     case image
     /// The images' paths in order.
     case directory([String])
   }
 
+  /// Where it lies.
   public let path: String
+  /// A video or an image.
   public let kind: Kind
   /// What a directory holds beside its images, each a sentence.
   private let leftOut: [String]

@@ -33,13 +33,18 @@ extension FrameEvent: Sendable where Frame: Sendable {}
 
 /// What was sampled, and what was noticed on the way. As JSON: `{"decoded_frames", "rotation", "frames", "warnings"}`.
 public struct SamplingReport: Sendable, Codable {
+  /// A frame that the model sees.
   public struct Frame: Sendable, Codable, Equatable {
+    /// In the clip, from 0.
     public let index: Int
+    /// From the clip's start.
     public let seconds: Double
     /// Upright, in pixels.
     public let width: Int
+    /// Upright, in pixels.
     public let height: Int
 
+    /// A frame that the model sees.
     public init(index: Int, seconds: Double, width: Int, height: Int) {
       self.index = index
       self.seconds = seconds
@@ -59,6 +64,7 @@ public struct SamplingReport: Sendable, Codable {
   /// Whether all frames were decoded once to count them, because the packets alone did not tell. Not written.
   package private(set) var isCounted = false
 
+  /// What was sampled, and how.
   public init(decodedFrames: Int, rotation: Int, frames: [Frame], warnings: [String]) {
     self.decodedFrames = decodedFrames
     self.rotation = rotation

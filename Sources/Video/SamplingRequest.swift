@@ -14,6 +14,7 @@ public struct SamplingRequest: Sendable {
   /// The container's stream to decode; nil takes the one that libav holds to be the best.
   public var stream: Int?
 
+  /// Frames of the whole clip, or of a part of it.
   public init(frames: Int, rule: SamplingRule = .uniform, start: Double? = nil, end: Double? = nil, stream: Int? = nil) {
     self.frames = frames
     self.rule = rule

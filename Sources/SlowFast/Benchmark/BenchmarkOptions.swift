@@ -10,15 +10,19 @@ public enum BenchmarkStage: String, Sendable, CaseIterable, Codable {
   case resize
   /// One frame, also stage by stage.
   case tower
+  /// Features to the decoder's width.
   case projector
   /// Keys and values of the slow tokens in the hybrid layers.
   case cross
+  /// Reading a prompt.
   case prefill
+  /// One token after so many.
   case generate
 }
 
 /// What to time and how often.
 public struct BenchmarkOptions: Sendable {
+  /// What is timed.
   public var stages = Set(BenchmarkStage.allCases)
   /// Runs of each stage, of which the median counts; one more before them warms up.
   public var repeats = 3
@@ -32,10 +36,12 @@ public struct BenchmarkOptions: Sendable {
   public var generatedTokens = 16
   /// For `decode` and `resize`.
   public var clip: MediaInput?
+  /// nil: all that the process may use.
   public var threads: Int?
   /// Which tokens read the slow tokens; nil: as the model says. `all` is the harder one: each generated token reads all slow tokens.
   public var slowAttention: SlowAttention?
 
+  /// All stages, with the model's own frames.
   public init() {}
 
   /// Throws `badOption` for a value out of range.

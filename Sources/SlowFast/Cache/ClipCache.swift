@@ -15,6 +15,7 @@ public struct ClipCacheOptions: Sendable, Equatable {
   /// About twenty clips of 64 frames at full size.
   public static let defaultLimit = 4 << 30
 
+  /// A cache in a directory, which is made where it is missing, within `limit` bytes.
   public init(directory: String, limit: Int = ClipCacheOptions.defaultLimit) {
     self.directory = directory
     self.limit = limit

@@ -15,6 +15,7 @@ public struct CalibrationOptions: Sendable, Equatable {
   /// Layers take their inputs from the quantized layers before them; else from the unquantized.
   public var followsQuantized = true
 
+  /// Clips, or files of questions about clips.
   public init(paths: [String]) { self.paths = paths }
 
   /// Asked about clips without a question of their own.

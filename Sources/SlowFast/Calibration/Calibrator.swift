@@ -9,8 +9,11 @@ import Video
 
 /// What a calibration is doing, for progress displays.
 public struct CalibrationProgress: Sendable, Equatable {
+  /// What is at work, in words.
   public var stage: String
+  /// Steps that are done.
   public var done: Int
+  /// Steps in all.
   public var total: Int
 }
 

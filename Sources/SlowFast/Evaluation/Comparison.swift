@@ -8,7 +8,9 @@ public struct ComparisonProgress: Sendable {
   public var model: String
   /// Its place among all models, from 0.
   public var index: Int
+  /// Models in all.
   public var count: Int
+  /// What is at work.
   public enum Work: Sendable {
     /// Weights are being converted: bytes done and in all.
     case converting(Int, of: Int)
@@ -17,6 +19,7 @@ public struct ComparisonProgress: Sendable {
     /// Something to be told that stops nothing.
     case warning(String)
   }
+  /// What is at work.
   public var work: Work
 }
 
@@ -25,15 +28,20 @@ public struct ComparisonProgress: Sendable {
 /// One model is in memory at a time. What was measured is kept in the report's folder, clip by clip: a run that was cut off, or one
 /// with more variants or clips, goes on from there.
 public struct Comparison: Sendable {
+  /// The baseline.
   public let checkpoint: String
+  /// Clips and questions.
   public let data: EvaluationSet
   /// As reports name the data.
   public let dataName: String
+  /// As they were given.
   public let options: ComparisonOptions
 
   /// - Parameters:
   ///   - checkpoint: the baseline: a checkpoint directory; a model file where nothing has to be converted.
   ///   - data: clips with at least one question each.
+  ///   - dataName: as reports name the data.
+  ///   - options: what to compare, and how.
   public init(checkpoint: String, data: EvaluationSet, dataName: String, options: ComparisonOptions) throws(SlowFastError) {
     try options.validate()
     self.checkpoint = checkpoint

@@ -1,14 +1,18 @@
 /// Clips and, where there are any, questions about them with their right answers: what `compare` measures with and `convert --calibrate`
 /// reads.
 public struct EvaluationSet: Sendable, Equatable {
+  /// A question with its right answer.
   public struct Question: Sendable, Equatable {
+    /// As it is asked.
     public var question: String
+    /// The right one.
     public var answer: String
     /// What sort of question it is, for tables; `EvaluationSet.plainKind` where the file says nothing.
     public var kind: String
     /// Where it stands in its file, from 1.
     public var line: Int
 
+    /// A question of a file's line.
     public init(question: String, answer: String, kind: String = EvaluationSet.plainKind, line: Int = 0) {
       self.question = question
       self.answer = answer
@@ -17,6 +21,7 @@ public struct EvaluationSet: Sendable, Equatable {
     }
   }
 
+  /// A clip and the questions about it.
   public struct Clip: Sendable, Equatable {
     /// As the file names it; nil: a question that is about no clip.
     public var video: String?
@@ -45,6 +50,7 @@ public struct EvaluationSet: Sendable, Equatable {
 
   /// Those that are videos.
   public var videoCount: Int { clips.count { $0.path != nil } }
+  /// Over all clips.
   public var questionCount: Int { clips.reduce(0) { $0 + $1.questions.count } }
   /// Sorted.
   public var kinds: [String] { Set(clips.flatMap { $0.questions.map(\.kind) }).sorted() }

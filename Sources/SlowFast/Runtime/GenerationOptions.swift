@@ -13,12 +13,14 @@ public struct GenerationOptions: Sendable, Equatable {
   /// Divides (or multiplies, below zero) the logits of tokens that the answer has already; 1 is none. Tokens of the prompt do not count,
   /// as in the published inference code, which generates from embeddings.
   public var repetitionPenalty: Float = 1
+  /// Where drawing starts from: the same seed, the same answer.
   public var seed: UInt64 = 0
   /// Whether tokens are drawn, so that the seed counts.
   public var isDrawn: Bool { temperature > 0 && topK != 1 }
   /// Tokens that end an answer.
   public var stopTokens: Set<Int32> = []
 
+  /// Greedy, 256 tokens at most. A model's own defaults are `VideoLanguageModel.generationDefaults`.
   public init() {}
 
   /// More than any model's positions, and few enough that sums with it cannot overflow.

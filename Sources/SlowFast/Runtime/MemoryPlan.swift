@@ -7,14 +7,19 @@ import Video
 /// What a run will need before it starts: tokens, and bytes by purpose. The tower's weights and buffers are given back before the
 /// decoder's are taken, so the peak is the greater of the two phases.
 public struct MemoryPlan: Sendable, Codable, Equatable {
+  /// Of all clips.
   public var frames: Int
+  /// Tokens of the clips that stand in the prompt.
   public var fastTokens: Int
+  /// Tokens of the clips that are read through cross-attention.
   public var slowTokens: Int
   /// Text and fast tokens of the prompt.
   public var promptTokens: Int
+  /// Tokens that the answer may have.
   public var maximumAnswerTokens: Int
 
   // While the clip is encoded.
+  /// Weights of tower and projector.
   public var visionWeightBytes: Int
   /// The tower's maps, the projector's output, quantized activations, and `decodingBytes`.
   public var visionBufferBytes: Int
@@ -23,7 +28,9 @@ public struct MemoryPlan: Sendable, Codable, Equatable {
   /// Threads of the decoder: fewer than the session's where pictures are large.
   public var decodingThreads: Int
   // While the answer is made.
+  /// Weights of the decoder.
   public var decoderWeightBytes: Int
+  /// What is between and inside the decoder's layers.
   public var decoderBufferBytes: Int
   /// Keys and values of prompt and answer.
   public var cacheBytes: Int
@@ -34,10 +41,13 @@ public struct MemoryPlan: Sendable, Codable, Equatable {
   /// The program, its tokenizer and tables.
   public var baseBytes: Int
 
+  /// All that is there while the clip is encoded.
   public var visionPhaseBytes: Int { baseBytes + visionWeightBytes + visionBufferBytes + tokenBytes }
+  /// All that is there while the answer is made.
   public var decoderPhaseBytes: Int {
     baseBytes + decoderWeightBytes + decoderBufferBytes + cacheBytes + slowCacheBytes + tokenBytes
   }
+  /// The greater of the two phases.
   public var peakBytes: Int { max(visionPhaseBytes, decoderPhaseBytes) }
 
   /// One line for error messages.

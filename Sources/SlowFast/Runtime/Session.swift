@@ -22,6 +22,7 @@ public struct SessionOptions: Sendable {
   /// clips, and takes the memory of both.
   public var keepsWeights = false
 
+  /// All threads, the best kernels, the model's slow attention, no cache.
   public init() {}
 
   /// Throws `badOption` for a value out of range.
@@ -48,12 +49,16 @@ public enum SessionProgress: Sendable, Equatable {
   case generating(token: Int, of: Int)
 }
 
+/// Told where a session is, on the thread that works: it should return soon.
 public typealias ProgressHandler = @Sendable (SessionProgress) -> Void
 
 /// One clip, or several, and a conversation about them. Not for two threads at once.
 public final class Session {
+  /// What answers.
   public let model: VideoLanguageModel
+  /// As they were when the session was made.
   public let options: SessionOptions
+  /// Of the clips that are watched, and of the last question.
   public internal(set) var statistics = RunStatistics()
   /// What decoding reported, one for each clip.
   public var samplingReports: [SamplingReport] { clips.map(\.info.report) }
@@ -90,6 +95,7 @@ public final class Session {
   /// Tokens up to the last clip that every conversation begins with and that are in the decoder's cache only.
   var prefixTokens = 0
 
+  /// A session on a model; no weight is read yet.
   public init(_ model: VideoLanguageModel, options: SessionOptions = SessionOptions()) throws(SlowFastError) {
     try options.validate()
     self.model = model
@@ -252,8 +258,14 @@ public final class Session {
 
 /// What the model said.
 public struct Answer: Sendable, Equatable {
+  /// Why an answer ends.
   public enum EndReason: String, Sendable, Codable {
-    case stopToken, maximumTokens, stoppedByCaller
+    /// The model ended it.
+    case stopToken
+    /// It may not be longer.
+    case maximumTokens
+    /// `onText` said so.
+    case stoppedByCaller
 
     /// In words, for people and for output that programs read.
     public var words: String {
@@ -268,5 +280,6 @@ public struct Answer: Sendable, Equatable {
   public var text = ""
   /// Without the stop token.
   public var tokens: [Int32] = []
+  /// Why it ends.
   public var endReason = EndReason.maximumTokens
 }

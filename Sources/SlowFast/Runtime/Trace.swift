@@ -11,13 +11,19 @@ import Video
 /// (−200 marks `<image>`), `hidden_states` [layers+1,L,D] (input embeddings, after each layer, the last one after the final norm),
 /// `logits` [L,V], `generated`.
 public struct Trace: Sendable {
+  /// A tensor of floats.
   public struct Floats: Sendable {
+    /// Outermost dimension first.
     public var shape: [Int]
+    /// In the shape's order, the last dimension without gaps.
     public var values: [Float]
   }
 
+  /// Tensors by name.
   public var floats: [String: Floats] = [:]
+  /// Token ids and positions by name.
   public var integers: [String: [Int32]] = [:]
+  /// How it was made.
   public var metadata: [String: String] = [:]
 
   /// Marks a clip in `prompt_ids`.

@@ -13,7 +13,9 @@ import Video
 public final class VideoLanguageModel: Sendable {
   /// As it was given.
   public let path: String
+  /// The checkpoint's configuration.
   public let config: ModelConfig
+  /// Text to token ids and back.
   public let tokenizer: Tokenizer
   /// How it answers unless the user says otherwise, and which tokens read the slow ones.
   public let generation: GenerationRecord
@@ -32,6 +34,7 @@ public final class VideoLanguageModel: Sendable {
   /// float16 beside quantized weights; float32 where nothing else is rounded either.
   let cacheType: FloatType
 
+  /// Opens a model file or a checkpoint directory; weights are read when they are needed.
   public init(path: String) throws(SlowFastError) {
     self.path = path
     guard let kind = FileStatus(path: path)?.kind else {

@@ -100,17 +100,27 @@ public struct CheckpointConversion: Sendable {
 
 /// What a conversion made and what it took.
 public struct ConversionSummary: Sendable, Codable {
+  /// The model file.
   public var path: String
+  /// Its length.
   public var fileBytes: Int
   /// Of the checkpoint, read by this run: what an interrupted run had done is not in it.
   public var checkpointBytes: Int
+  /// Weights of all tensors.
   public var weights: Int
+  /// In memory, scales counted.
   public var bitsPerWeight: Double
+  /// In the file.
   public var storedBitsPerWeight: Double
+  /// Of this run; a conversion that went on counts from there.
   public var seconds: Double
+  /// 10⁶ bytes of the checkpoint a second.
   public var megabytesPerSecond: Double
+  /// Tensors that an earlier run had stored.
   public var resumedTensors: Int
+  /// Tensors with infinities or NaN.
   public var nonfiniteTensors: [String]
+  /// The process's peak, where the system tells.
   public var peakResidentBytes: Int?
 
   init(_ result: ConversionResult, path: String, seconds: Double) {

@@ -28,6 +28,7 @@ extension ClipSource {
 }
 
 extension MediaInput {
+  /// Opens a video or an image.
   public init(opening path: String) throws(SlowFastError) {
     if let reason = FileKind(path: path).insteadOfClip(path) { throw .notAClip(path: path, reason: reason) }
     self = try video { () throws(VideoError) in try MediaInput(path: path) }

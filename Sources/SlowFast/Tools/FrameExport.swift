@@ -11,6 +11,7 @@ public struct FrameExport: Sendable {
   /// Replaces files that are there already; never the clip.
   public var replacing: Bool
 
+  /// Where the frames go.
   public init(directory: String? = nil, sheet: String? = nil, replacing: Bool = false) {
     self.directory = directory
     self.sheet = sheet

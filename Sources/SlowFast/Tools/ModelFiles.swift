@@ -10,6 +10,7 @@ public enum ModelFiles {
     public var part: String
     /// First damaged byte in the file, and the one after the last.
     public var start: Int
+    /// The byte after the damaged range.
     public var end: Int
     /// One line: the file, the part, the bytes, what was expected and what was found.
     public var problem: String

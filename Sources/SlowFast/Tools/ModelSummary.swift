@@ -4,9 +4,13 @@ import ModelFile
 
 /// What is in an `.sfq` file: what `inspect` prints.
 public struct ModelSummary: Sendable, Codable {
+  /// A tensor of the file.
   public struct Tensor: Sendable, Codable {
+    /// As in the file.
     public var name: String
+    /// Outermost dimension first.
     public var shape: [Int]
+    /// `int4/128`, `float32`, …
     public var encoding: String
     /// `tower`, `projector`, `attention`, …
     public var part: String
@@ -18,40 +22,63 @@ public struct ModelSummary: Sendable, Codable {
 
   /// Sums over the tensors of a part, or of all.
   public struct Part: Sendable, Codable {
+    /// `tower`, `projector`, `attention`, …
     public var name: String
+    /// How many.
     public var tensors = 0
+    /// Their weights.
     public var parameters = 0
+    /// In memory.
     public var bytes = 0
+    /// In the file.
     public var storedBytes = 0
 
+    /// In memory, scales counted.
     public var bitsPerWeight: Double { parameters > 0 ? Double(8 * bytes) / Double(parameters) : 0 }
+    /// In the file.
     public var storedBitsPerWeight: Double { parameters > 0 ? Double(8 * storedBytes) / Double(parameters) : 0 }
   }
 
+  /// The model file.
   public var path: String
+  /// `major.minor`.
   public var formatVersion: String
+  /// Its length.
   public var fileBytes: Int
+  /// Weights of all tensors.
   public var parameters: Int
+  /// Pixels of a side that the tower takes.
   public var imageSize: Int
+  /// Frames that it was made for.
   public var defaultFrames: Int
+  /// Blocks of each stage of the tower.
   public var towerDepths: [Int]
+  /// Channels of each stage of the tower.
   public var towerWidths: [Int]
+  /// Layers of the decoder.
   public var decoderLayers: Int
+  /// Those that read the slow tokens, from 0.
   public var hybridLayers: [Int]
+  /// Values of a token between the decoder's layers.
   public var hiddenSize: Int
+  /// Rows of the embedding.
   public var vocabularySize: Int
   /// How it answers unless the user says otherwise.
   public var generation: GenerationRecord
   /// Tokens that end an answer.
   public var stopTokens: [String]
+  /// Over all tensors.
   public var total: Part
+  /// By part.
   public var parts: [Part]
+  /// In the file's order.
   public var tensors: [Tensor]
   /// Sections of the file that are no tensors, with their bytes.
   public var sections: [String: Int]
   /// How the file was made.
   public var provenance: String?
 
+  /// Reads the file's table; no weight is read.
   public init(path: String) throws(SlowFastError) {
     do {
       let file = try ModelFileReader(path: path)

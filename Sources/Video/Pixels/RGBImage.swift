@@ -6,7 +6,9 @@
 
 /// A picture of 8-bit RGB pixels.
 public struct RGBImage: Sendable, Equatable {
+  /// Pixels.
   public let width: Int
+  /// Pixels.
   public let height: Int
   /// Height × width × 3, row by row, red first; no padding.
   public let pixels: [UInt8]

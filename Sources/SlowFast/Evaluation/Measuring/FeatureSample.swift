@@ -19,6 +19,7 @@ struct FeatureSample: Codable, Equatable {
 
 /// How far a stage of one model is from that of another, as means over the rows that are kept.
 public struct FeatureError: Codable, Sendable, Equatable {
+  /// `tower`, `projector`, `layer 1`, …
   public var stage: String
   /// Cosine between the rows.
   public var cosine: Double

@@ -2,7 +2,9 @@ import Foundation
 
 /// Where a figure of all clips lies with 95 % confidence.
 public struct Interval: Codable, Sendable, Equatable {
+  /// Lower end.
   public var low: Double
+  /// Upper end.
   public var high: Double
 
   package init(low: Double, high: Double) {

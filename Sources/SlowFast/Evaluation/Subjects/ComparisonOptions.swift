@@ -24,6 +24,7 @@ public struct ComparisonOptions: Sendable {
   /// Clips whose features are compared, the first ones.
   public var featureClips = 4
 
+  /// No variant yet.
   public init() {}
 
   /// Throws `badOption` for what makes no sense whatever the files hold.

@@ -15,6 +15,7 @@ import Support
 public struct ComparisonVariant: Sendable, Equatable {
   /// As it was written.
   public var name: String
+  /// How it is converted.
   public var conversion: ConversionOptions
   /// Beside quantized weights, inputs are not rounded to int8.
   public var hasFloatInputs = false
@@ -34,6 +35,7 @@ public struct ComparisonVariant: Sendable, Equatable {
     return variants
   }
 
+  /// As written for the command: `BITS[a][:OPTION]…`.
   public init(parsing text: String) throws(SlowFastError) {
     func refused(_ expected: String) -> SlowFastError { .badOption(name: "--variants", found: text, expected: expected) }
     var parts = text.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
