@@ -57,6 +57,7 @@ public struct ConversionOptions: Sendable, Equatable {
 
   /// What `bits` may be: those of codes, then those of floats.
   public static let bitChoices = quantizedBitChoices + [16, 32]
+  /// Those that are quantized.
   public static let quantizedBitChoices = QuantizedScheme.bitChoices
   /// What `group` may be.
   public static let groupChoices = QuantizedScheme.groupChoices

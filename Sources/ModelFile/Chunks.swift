@@ -4,6 +4,7 @@ import Synchronization
 
 /// Whether chunks are stored as they are or packed.
 public enum ChunkCompression: Hashable, Sendable {
+  /// Everything as it is, to be mapped.
   case none
   /// zstd, where it saves 3 % or more of a chunk; other chunks are stored raw. Higher levels gain nothing on weights. Without `codes`,
   /// planes of codes stay raw.
@@ -12,6 +13,7 @@ public enum ChunkCompression: Hashable, Sendable {
   /// Codes shrink by 5 to 9 % only: raw, they are mapped, which takes a twentieth of the time and no memory of their own. Scales and floats
   /// are packed.
   public static let standard = ChunkCompression.zstd(level: 3, codes: false)
+  /// Codes are packed too.
   public static let smallest = ChunkCompression.zstd(level: 3, codes: true)
 
   /// Of a plane, where this is a file's.
