@@ -3,10 +3,9 @@ import PackageDescription
 
 let strict: [SwiftSetting] = [.swiftLanguageMode(.v6)]
 
-/// Settings of a module that holds kernels of one instruction set: which there are and what they share is in
-/// `Sources/KernelSources/README.md`.
-/// `-Ounchecked` also in debug builds: a kernel that is not optimised is of no use to anyone, and its operands are checked by the
-/// operator that calls it.
+/// Settings of a module that holds kernels of one instruction set; what these modules share, and how, is in
+/// `Sources/KernelSources/README.md`. `-Ounchecked` also in debug builds: a kernel that is not optimised is of no use to anyone, and its
+/// operands are checked by the operator that calls it.
 func kernels(_ march: [String]) -> [SwiftSetting] {
   strict + [.unsafeFlags(["-Ounchecked"] + march.flatMap { ["-Xcc", $0] })]
 }

@@ -164,9 +164,6 @@ struct PanelProduct {
   /// Inputs whose weights are packed at a time, where they are floats: 24 KiB a panel, so that it stays in the L1 cache.
   static let floatBlock = 192
 
-  /// Widths of codes that the kernels multiply with int8; others are decoded and multiplied as floats.
-  static func takesInt8(_ scheme: QuantizedScheme) -> Bool { scheme.bits == 4 || scheme.bits == 8 }
-
   private let rows: Int
   private let columns: Int
   private let storage: WeightMatrix.Storage
@@ -209,10 +206,13 @@ struct PanelProduct {
 
   /// Bytes of scratch that `compute` needs.
   func scratchBytes(_ kernels: KernelTable) -> Int {
-    if case .quantized = input { return kernels.quantized.scratchBytes }
     let block = PanelProduct.floatBlock * panelRows * MemoryLayout<Float>.stride
-    if case .quantized = storage { return 2 * block }
-    return block
+    switch (storage, input) {
+    case (.quantized(let layout, _), .quantized(let rows)):
+      return kernels.quantized.scratchBytes(bits: layout.scheme.bits, columns: rows.columns)
+    case (.quantized, .floats): return 2 * block
+    case (.float, _): return block
+    }
   }
 
   /// `tile[t][r] = Σ_k weight[32 · panel + r][k] · input[tokens][k]`, `[tokens][32]`; what lies beyond the weight's rows is undefined.
@@ -224,11 +224,7 @@ struct PanelProduct {
       let here = layout.panel(panel, of: planes)
       let operand = QuantizedPanel(
         codes: here.codes, scales: here.scales, minima: here.minima, groups: layout.groups, group: layout.scheme.group)
-      if layout.scheme.bits == 4 {
-        engine.kernels.quantized.multiply4(operand, quantized.tokens(tokens), tile, scratch)
-      } else {
-        engine.kernels.quantized.multiply8(operand, quantized.tokens(tokens), tile, scratch)
-      }
+      engine.kernels.quantized.multiply(bits: layout.scheme.bits, operand, quantized.tokens(tokens), tile, scratch)
     case (.quantized, .floats(let input, let stride)):
       computeDecoded(panel: panel, input + tokens.lowerBound * stride, stride, tokens.count, tile: tile, scratch: scratch, using: engine)
     case (.float, .quantized): preconditionFailure("floats take no int8")

@@ -1,5 +1,6 @@
 import Kernels
 import Parallel
+import Tensors
 
 /// One block of memory that grows to the largest request. What it held before is gone after each.
 final class Scratch {
@@ -81,8 +82,11 @@ extension Engine {
     let inner = max(partBytes, 4 * tileTokens * measures.widestInput * MemoryLayout<Float>.stride)
     let block = max(4 * tileTokens, inputBlockBytes / (PanelProduct.floatBlock * MemoryLayout<Float>.stride))
     let packed = PanelProduct.floatBlock * panelRows * MemoryLayout<Float>.stride
+    let decoded = QuantizedScheme.bitChoices.map {
+      kernels.quantized.scratchBytes(bits: $0, columns: measures.widestInput + largestGroup)
+    }
     let linear =
-      block * (2 * panelRows + largestGroup) * MemoryLayout<Float>.stride + max(kernels.quantized.scratchBytes, 2 * packed)
+      block * (2 * panelRows + largestGroup) * MemoryLayout<Float>.stride + max(decoded.max() ?? 0, 2 * packed)
 
     let group = max(1, measures.heads / max(1, measures.keyHeads))
     let rows = max(AttentionTile.rows, group)

@@ -29,7 +29,7 @@ package struct WeightMatrix: @unchecked Sendable {
 
   /// Inputs that share a scale where it takes its input as int8; nil where it takes floats.
   var inputGroup: Int? {
-    if case .quantized(let layout, _) = storage, input != .exact, PanelProduct.takesInt8(layout.scheme) { layout.scheme.group } else { nil }
+    if case .quantized(let layout, _) = storage, input != .exact { layout.scheme.group } else { nil }
   }
 
   /// Where its values or codes begin: no two weights that are in memory at a time begin at the same place.

@@ -15,7 +15,7 @@ public struct TensorTreatment {
 
   public struct Compensation {
     package var factor: HessianFactor
-    public var kernels: FloatKernels
+    package var kernels: FloatKernels
 
     package init(factor: HessianFactor, kernels: FloatKernels) {
       self.factor = factor

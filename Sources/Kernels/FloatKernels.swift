@@ -1,80 +1,80 @@
 /// Loops over 32-bit floats. One source for all instruction sets (`KernelSources/float`), compiled once for each.
-public struct FloatKernels: Sendable {
+package struct FloatKernels: Sendable {
   /// The inner product of matrices: `c[i · cStride + j] (+)= Σ_p a[i · aStride + p] · b[p · bStride + j]` for `i < m`, `j < 32`, `p < k`.
   /// `accumulate` adds to what `c` holds. Always 32 columns: callers pad.
-  public var multiply:
+  package var multiply:
     @Sendable (
       _ m: Int, _ k: Int, _ a: UnsafePointer<Float>, _ aStride: Int, _ b: UnsafePointer<Float>, _ bStride: Int,
       _ c: UnsafeMutablePointer<Float>, _ cStride: Int, _ accumulate: Bool
     ) -> Void
 
   /// The same with float16 bits as `b`, of which nothing is kept as floats: for few rows, which take less time than memory does.
-  public var multiplyHalf:
+  package var multiplyHalf:
     @Sendable (
       _ m: Int, _ k: Int, _ a: UnsafePointer<Float>, _ aStride: Int, _ b: UnsafePointer<UInt16>, _ bStride: Int,
       _ c: UnsafeMutablePointer<Float>, _ cStride: Int, _ accumulate: Bool
     ) -> Void
   /// Rows up to which `multiplyHalf` is better than `toFloat` and `multiply`; it can do any number.
-  public var halfRows: Int
+  package var halfRows: Int
 
-  /// `rows ≤ 32` rows of a row-major weight matrix, `columns` values of each, as a `[columns][32]` panel of floats, zero-filled on the right.
-  /// `rowStride` is in values of the stored type.
-  public var packPanel:
+  /// `rows ≤ 32` rows of a row-major weight matrix, `columns` values of each, as a `[columns][32]` panel of floats, zero-filled on the
+  /// right. `rowStride` is in values of the stored type.
+  package var packPanel:
     @Sendable (
       _ type: FloatType, _ weights: UnsafeRawPointer, _ rowStride: Int, _ rows: Int, _ columns: Int, _ panel: UnsafeMutablePointer<Float>
     ) -> Void
 
   /// `output[r] = Σ_k weights[r · rowStride + k] · x[k]` for `r < rows`: one token against a stored matrix, without packing.
-  public var multiplyVector:
+  package var multiplyVector:
     @Sendable (
       _ type: FloatType, _ weights: UnsafeRawPointer, _ rowStride: Int, _ rows: Int, _ columns: Int, _ x: UnsafePointer<Float>,
       _ output: UnsafeMutablePointer<Float>
     ) -> Void
 
   /// `count` stored values to floats.
-  public var toFloat: @Sendable (_ type: FloatType, _ from: UnsafeRawPointer, _ count: Int, _ to: UnsafeMutablePointer<Float>) -> Void
+  package var toFloat: @Sendable (_ type: FloatType, _ from: UnsafeRawPointer, _ count: Int, _ to: UnsafeMutablePointer<Float>) -> Void
   /// `count` floats to float16, rounded to nearest even.
-  public var toHalf: @Sendable (_ from: UnsafePointer<Float>, _ count: Int, _ to: UnsafeMutablePointer<UInt16>) -> Void
+  package var toHalf: @Sendable (_ from: UnsafePointer<Float>, _ count: Int, _ to: UnsafeMutablePointer<UInt16>) -> Void
 
   /// `y = (x − mean) / √(variance + epsilon) · weight + bias` over `count` values; `y` may be `x`.
-  public var layerNorm:
+  package var layerNorm:
     @Sendable (
       _ x: UnsafePointer<Float>, _ count: Int, _ weight: UnsafePointer<Float>, _ bias: UnsafePointer<Float>, _ epsilon: Float,
       _ y: UnsafeMutablePointer<Float>
     ) -> Void
   /// `y = x / √(mean(x²) + epsilon) · weight` over `count` values; `y` may be `x`.
-  public var rmsNorm:
+  package var rmsNorm:
     @Sendable (
       _ x: UnsafePointer<Float>, _ count: Int, _ weight: UnsafePointer<Float>, _ epsilon: Float, _ y: UnsafeMutablePointer<Float>
     ) -> Void
 
   /// `y = silu(gate) · up`; `y` may be either.
-  public var gatedSilu:
+  package var gatedSilu:
     @Sendable (
       _ gate: UnsafePointer<Float>, _ up: UnsafePointer<Float>, _ count: Int, _ y: UnsafeMutablePointer<Float>
     ) -> Void
 
   /// `y += a · x`.
-  public var addMultiple: @Sendable (_ a: Float, _ x: UnsafePointer<Float>, _ count: Int, _ y: UnsafeMutablePointer<Float>) -> Void
+  package var addMultiple: @Sendable (_ a: Float, _ x: UnsafePointer<Float>, _ count: Int, _ y: UnsafeMutablePointer<Float>) -> Void
   /// `x *= a` in place.
-  public var scale: @Sendable (_ x: UnsafeMutablePointer<Float>, _ a: Float, _ count: Int) -> Void
+  package var scale: @Sendable (_ x: UnsafeMutablePointer<Float>, _ a: Float, _ count: Int) -> Void
   /// The greatest of `count ≥ 1` values.
-  public var maximum: @Sendable (_ x: UnsafePointer<Float>, _ count: Int) -> Float
+  package var maximum: @Sendable (_ x: UnsafePointer<Float>, _ count: Int) -> Float
   /// `x = exp(x − maximum)` in place (relative error ≤ 1e-6; 0 below −87); returns the sum.
-  public var exponentiate: @Sendable (_ x: UnsafeMutablePointer<Float>, _ maximum: Float, _ count: Int) -> Float
+  package var exponentiate: @Sendable (_ x: UnsafeMutablePointer<Float>, _ maximum: Float, _ count: Int) -> Float
 
   /// Rotary embedding of `heads` heads of `2 · half` values in place, by rotating halves:
   /// `(x[i], x[i + half]) → (x[i]·cos[i] − x[i+half]·sin[i], x[i+half]·cos[i] + x[i]·sin[i])`.
-  public var rotate:
+  package var rotate:
     @Sendable (
       _ x: UnsafeMutablePointer<Float>, _ heads: Int, _ half: Int, _ cos: UnsafePointer<Float>, _ sin: UnsafePointer<Float>
     ) -> Void
 
-  /// A depthwise 7×7 convolution, padded by 3 with zeros: `rows` output rows from `firstRow` on, for the `depthwiseBlockChannels` channels from
-  /// `firstChannel` on (fewer where the map ends):
+  /// A depthwise 7×7 convolution, padded by 3 with zeros: `rows` output rows from `firstRow` on, for the `depthwiseBlockChannels` channels
+  /// from `firstChannel` on (fewer where the map ends):
   /// `output[y][x][c] = bias[c] + Σ_{i,j} map[y + i − 3][x + j − 3][c] · weights[7·i + j][c]`.
   /// `weights` `[49][channels]`, `bias` `[channels]`, `output` `[height][width][channels]`; `scratch` as `depthwiseScratchCount` says.
-  public var depthwise7x7:
+  package var depthwise7x7:
     @Sendable (
       _ map: ChannelsLastMap, _ firstRow: Int, _ rows: Int, _ firstChannel: Int, _ weights: UnsafePointer<Float>,
       _ bias: UnsafePointer<Float>,
@@ -82,15 +82,15 @@ public struct FloatKernels: Sendable {
     ) -> Void
 
   /// What happens to a tile of products `[tokens][32]` on its way to memory: `p = tile + bias`, then `output = p`, `output = GELU(p)` or
-  /// `output += scale · p`, for `columns ≤ 32` columns. GELU is the exact erf form, within 1e-6; nil bias is 0, nil scale is 1. `stride` is the output's.
-  public var finishTile:
+  /// `output += scale · p`, for `columns ≤ 32` columns. GELU is the exact erf form, within 1e-6; nil bias is 0, nil scale is 1. `stride` is
+  /// the output's.
+  package var finishTile:
     @Sendable (
       _ finish: TileFinish, _ tile: UnsafePointer<Float>, _ tokens: Int, _ columns: Int, _ bias: UnsafePointer<Float>?,
       _ scale: UnsafePointer<Float>?, _ output: UnsafeMutablePointer<Float>, _ stride: Int
     ) -> Void
 
-  @inlinable
-  public init(
+  package init(
     multiply:
       @escaping @Sendable (
         Int, Int, UnsafePointer<Float>, Int, UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>, Int, Bool
@@ -148,14 +148,13 @@ public struct FloatKernels: Sendable {
 }
 
 /// `[height][width][channels]` floats.
-public struct ChannelsLastMap {
-  public var values: UnsafePointer<Float>
-  public var height: Int
-  public var width: Int
-  public var channels: Int
+package struct ChannelsLastMap {
+  package var values: UnsafePointer<Float>
+  package var height: Int
+  package var width: Int
+  package var channels: Int
 
-  @inlinable
-  public init(values: UnsafePointer<Float>, height: Int, width: Int, channels: Int) {
+  package init(values: UnsafePointer<Float>, height: Int, width: Int, channels: Int) {
     self.values = values
     self.height = height
     self.width = width
@@ -164,16 +163,15 @@ public struct ChannelsLastMap {
 }
 
 /// Channels that one call of `depthwise7x7` covers: a cache line of them.
-@inlinable @inline(__always)
-public var depthwiseBlockChannels: Int { 16 }
+@inlinable package var depthwiseBlockChannels: Int { 16 }
 
 /// Floats of scratch that `depthwise7x7` needs for `rows` rows of a map of this width.
-public func depthwiseScratchCount(rows: Int, width: Int) -> Int {
+package func depthwiseScratchCount(rows: Int, width: Int) -> Int {
   ((rows + 6) * (width + 6) + 49) * depthwiseBlockChannels
 }
 
 /// See `FloatKernels.finishTile`.
-public enum TileFinish: UInt8, Sendable {
+package enum TileFinish: UInt8, Sendable {
   case store
   case gelu
   case addTo

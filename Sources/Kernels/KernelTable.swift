@@ -4,18 +4,18 @@ import Tensors
 ///
 /// No function allocates, checks its arguments or keeps a pointer: the operators in `Compute` do the checking, once, outside.
 /// Pointers need no alignment beyond their element's unless it says so. No output overlaps an input unless it says so.
-public struct KernelTable: Sendable {
-  /// As the environment variable names it: `portable`, `avx2`, `avx512`, `neon`, `dotprod`, `i8mm`.
-  public var name: String
+package struct KernelTable: Sendable {
+  /// As the environment variable names it: `portable`, `avx2`, `avxvnni`, `avx512vl`, `avx512`, `neon`, `dotprod`, `i8mm`.
+  package var name: String
 
-  public var quantized: QuantizedKernels
-  public var float: FloatKernels
+  package var quantized: QuantizedKernels
+  package var float: FloatKernels
 
-  public init(name: String, quantized: QuantizedKernels, float: FloatKernels) {
+  package init(name: String, quantized: QuantizedKernels, float: FloatKernels) {
     self.name = name
     self.quantized = quantized
     self.float = float
   }
 }
 
-public typealias FloatType = ScalarType
+package typealias FloatType = ScalarType

@@ -1,29 +1,31 @@
-/// Rows of a weight matrix that one panel holds, on every machine.
-public let panelRows = 32
+import Tensors
 
-/// The most inputs that may share a scale. Sums of products of a group stay exact in an int32 and in a float, and below 2²² (256 · 128 · 127),
-/// where ARM's tables take them for a float's last bits.
-public let largestGroup = 256
+/// Rows of a weight matrix that one panel holds, on every machine.
+@inlinable package var panelRows: Int { QuantizedLayout.panelRows }
+
+/// The most inputs that may share a scale. Sums of products of a group stay exact in an int32 and in a float, and below 2²² (256 · 128 ·
+/// 127), where ARM's tables take them for a float's last bits.
+@inlinable package var largestGroup: Int { 256 }
 
 /// 32 output rows of a quantized weight matrix, all inputs, as the file stores them.
 ///
 /// `weight[r][k] = scale[g][r] · (code[r][k] − zero)` with `g = k / group`, `zero` = 8 for 4 bits and 128 for 8 bits; with minima:
 /// `scale[g][r] · code[r][k] + minimum[g][r]`.
-public struct QuantizedPanel {
+@usableFromInline package struct QuantizedPanel {
   /// 4 bits: `[groups][group / 8][32 rows][4 bytes]`: byte j of a row's four holds input `8·block + j` in its low half and
   /// `8·block + 4 + j` in its high half. 8 bits: `[groups][group / 4][32 rows][4 bytes]`, unsigned.
-  public var codes: UnsafeRawPointer
+  @usableFromInline package var codes: UnsafeRawPointer
   /// float16 bits, `[groups][32]`.
-  public var scales: UnsafePointer<UInt16>
+  @usableFromInline package var scales: UnsafePointer<UInt16>
   /// float16 bits, `[groups][32]`; nil where codes are symmetric about `zero`.
-  public var minima: UnsafePointer<UInt16>?
+  @usableFromInline package var minima: UnsafePointer<UInt16>?
   /// Groups along the inputs.
-  public var groups: Int
+  @usableFromInline package var groups: Int
   /// Inputs in a group: a multiple of 32, at most `largestGroup`.
-  public var group: Int
+  @usableFromInline package var group: Int
 
   @inlinable
-  public init(codes: UnsafeRawPointer, scales: UnsafePointer<UInt16>, minima: UnsafePointer<UInt16>?, groups: Int, group: Int) {
+  package init(codes: UnsafeRawPointer, scales: UnsafePointer<UInt16>, minima: UnsafePointer<UInt16>?, groups: Int, group: Int) {
     self.codes = codes
     self.scales = scales
     self.minima = minima
@@ -38,15 +40,15 @@ public struct QuantizedPanel {
 /// `c = fma(weightScale · activationScale, Σ (code − zero) · value, c)`, and with minima then
 /// `c = fma(fma(zero, weightScale, minimum), activationScale · Σ value, c)`; the sums Σ are exact integers.
 /// (The portable table's fma goes through doubles where the target has none: it differs in the last bit about once in 2²⁹ times.)
-public struct QuantizedKernels: Sendable {
-  /// Some groups of some tokens' activations to int8, as the tokens `tokens` of `rows`: `columns` floats a token, `stride` floats apart, which
-  /// begin with the first of the groups; what the groups have beyond them are zeros.
+package struct QuantizedKernels: Sendable {
+  /// Some groups of some tokens' activations to int8, as the tokens `tokens` of `rows`: `columns` floats a token, `stride` floats apart,
+  /// which begin with the first of the groups; what the groups have beyond them are zeros.
   ///
-  /// Per group scale = max|x| / 127, values `x · (127 / max|x|)` rounded to nearest, ties to even. A group whose greatest magnitude is below
-  /// 2⁻¹¹⁶ has scale 0 and zeros. A group with a NaN or an infinity has scale NaN and zeros, so that all products with it are NaN.
-  public var quantizeRows: QuantizeRows
+  /// Per group scale = max|x| / 127, values `x · (127 / max|x|)` rounded to nearest, ties to even. A group whose greatest magnitude is
+  /// below 2⁻¹¹⁶ has scale 0 and zeros. A group with a NaN or an infinity has scale NaN and zeros, so that all products with it are NaN.
+  package var quantizeRows: QuantizeRows
 
-  public typealias QuantizeRows =
+  package typealias QuantizeRows =
     @Sendable (
       _ x: UnsafePointer<Float>, _ stride: Int, _ columns: Int, _ rows: QuantizedRows, _ tokens: Range<Int>, _ groups: Range<Int>
     ) -> Void
@@ -56,36 +58,35 @@ public struct QuantizedKernels: Sendable {
   /// `output` is `[rows.count][32]`, without gaps, and is read and written several times: a few hundred tokens at a time keep it in cache.
   /// `rows` are what this table's `quantizeRows` wrote, in the panel's groups.
   /// `scratch` has `scratchBytes` bytes, 64-byte aligned.
-  public var multiply4: Multiply
+  package var multiply4: Multiply
   /// The same for 8-bit codes.
-  public var multiply8: Multiply
+  package var multiply8: Multiply
 
-  public typealias Multiply =
+  package typealias Multiply =
     @Sendable (
       _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
     ) -> Void
 
   /// Bytes of scratch that a multiplication needs, of any shape.
-  public var scratchBytes: Int
+  package var scratchBytes: Int
 
-  /// Inputs of one token that lie together in `QuantizedRows.values`, as the multiplying instruction takes them: 4 or 8.
-  public var inputsTogether: Int
+  /// Inputs of one token that lie side by side in `QuantizedRows.values`, as the multiplying instruction takes them: 4 or 8.
+  package var interleave: Int
 
   /// Runs the multiply-add instructions of `multiply4` alone, from register to register, `iterations` times, and returns how many products
   /// that were: the limit that a multiplication is measured against.
-  public var multiplyInRegisters: @Sendable (_ iterations: Int) -> Int
+  package var multiplyInRegisters: @Sendable (_ iterations: Int) -> Int
 
-  @inlinable
-  public init(
+  package init(
     quantizeRows: @escaping QuantizeRows, multiply4: @escaping Multiply, multiply8: @escaping Multiply, scratchBytes: Int,
-    inputsTogether: Int = 4,
+    interleave: Int = 4,
     multiplyInRegisters: @escaping @Sendable (Int) -> Int
   ) {
     self.quantizeRows = quantizeRows
     self.multiply4 = multiply4
     self.multiply8 = multiply8
     self.scratchBytes = scratchBytes
-    self.inputsTogether = inputsTogether
+    self.interleave = interleave
     self.multiplyInRegisters = multiplyInRegisters
   }
 }

@@ -1,35 +1,35 @@
 import CIntrinsics
 
 /// Inputs whose codes are multiplied, and where need be unpacked into scratch, together: so many stay in the first-level cache.
-public let blockInputs = 256
+@inlinable package var blockInputs: Int { 256 }
 
 /// What a kernel multiplies at once: some groups of a panel by one tile of tokens.
-public struct QuantizedTile {
+@usableFromInline package struct QuantizedTile {
   /// The panel's codes, as they are or unpacked into the kernel's own layout.
-  public var weights: UnsafeRawPointer
+  @usableFromInline package var weights: UnsafeRawPointer
   /// Where a kernel may put what it has no register for: 1 KiB at a 64-byte boundary.
-  public var scratch: UnsafeMutableRawPointer
+  @usableFromInline package var scratch: UnsafeMutableRawPointer
   /// `[groups · group / 4][width][4]`, or eights in place of fours.
-  public var values: UnsafePointer<Int8>
+  @usableFromInline package var values: UnsafePointer<Int8>
   /// `[groups][width]`.
-  public var scales: UnsafePointer<Float>
-  public var sums: UnsafePointer<Float>
-  /// `[groups · words][width]`.
-  public var offsets: UnsafePointer<Int32>
+  @usableFromInline package var scales: UnsafePointer<Float>
+  @usableFromInline package var sums: UnsafePointer<Float>
+  /// `[groups · offsetsPerGroup][width]`.
+  @usableFromInline package var offsets: UnsafePointer<Int32>
   /// float16 bits, `[groups][32]`.
-  public var weightScales: UnsafePointer<UInt16>
-  public var minima: UnsafePointer<UInt16>?
-  public var groups: Int
-  public var group: Int
+  @usableFromInline package var weightScales: UnsafePointer<UInt16>
+  @usableFromInline package var minima: UnsafePointer<UInt16>?
+  @usableFromInline package var groups: Int
+  @usableFromInline package var group: Int
   /// Tokens, at most `tileTokens`.
-  public var width: Int
+  @usableFromInline package var width: Int
   /// `[width][32]`: added to.
-  public var output: UnsafeMutablePointer<Float>
+  @usableFromInline package var output: UnsafeMutablePointer<Float>
 
-  /// Groups `first ..< first + groups` of one tile of `rows`; `words` is how many offsets a token and group has.
+  /// Groups `first ..< first + groups` of one tile of `rows`; a token has `offsetsPerGroup` offsets in each.
   @inlinable @inline(__always)
-  public init(
-    _ panel: QuantizedPanel, _ rows: QuantizedRows, tile: Int, first: Int, groups: Int, words: Int, weights: UnsafeRawPointer,
+  package init(
+    _ panel: QuantizedPanel, _ rows: QuantizedRows, tile: Int, first: Int, groups: Int, offsetsPerGroup: Int = 1, weights: UnsafeRawPointer,
     scratch: UnsafeMutableRawPointer, output: UnsafeMutablePointer<Float>
   ) {
     let token = tile * tileTokens
@@ -40,7 +40,7 @@ public struct QuantizedTile {
     values = UnsafePointer(rows.values + token * columns + first * panel.group * width)
     scales = UnsafePointer(rows.scales + token * panel.groups + first * width)
     sums = UnsafePointer(rows.sums + token * panel.groups + first * width)
-    offsets = UnsafePointer(rows.offsets + token * columns / 32 + first * words * width)
+    offsets = UnsafePointer(rows.offsets + token * columns / 32 + first * offsetsPerGroup * width)
     weightScales = panel.scales + first * panelRows
     minima = panel.minima.map { $0 + first * panelRows }
     self.groups = groups
@@ -49,14 +49,14 @@ public struct QuantizedTile {
   }
 }
 
-/// The loops around every kernel: blocks of inputs, and all tiles of tokens for each. `unpack` is called once for each block and returns where
-/// its codes then are.
+/// The loops around every kernel: blocks of inputs, and all tiles of tokens for each. `unpack` is called once for each block and returns
+/// where its codes then are.
 ///
-/// While a tile is computed with, a part of the next block's codes is asked for: they come from memory, and no prefetcher reads as far ahead.
-/// All at once they would keep the tile's own values waiting.
+/// While a tile is computed with, a part of the next block's codes is asked for: they come from memory, and no prefetcher reads as far
+/// ahead. All at once they would keep the tile's own values waiting.
 @inlinable @inline(__always)
-public func multiplyInBlocks(
-  bits: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, words: Int,
+package func multiplyInBlocks(
+  bits: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, offsetsPerGroup: Int = 1,
   scratch: UnsafeMutableRawPointer, unpack: (_ first: Int, _ groups: Int) -> UnsafeRawPointer, multiply: (QuantizedTile) -> Void
 ) {
   clear(output, rows.count)
@@ -71,11 +71,12 @@ public func multiplyInBlocks(
     // After the last block comes the next panel.
     var codes = panel.codes + (first + groups) * groupBytes
     for tile in 0..<tiles {
-      askFor(codes, share)
+      prefetch(codes, share)
       codes += share
       multiply(
         QuantizedTile(
-          panel, rows, tile: tile, first: first, groups: groups, words: words, weights: weights, scratch: scratch, output: output))
+          panel, rows, tile: tile, first: first, groups: groups, offsetsPerGroup: offsetsPerGroup, weights: weights, scratch: scratch,
+          output: output))
     }
     first += groups
   }
@@ -83,7 +84,7 @@ public func multiplyInBlocks(
 
 /// Asks for `bytes` bytes in the second-level cache.
 @inlinable @inline(__always)
-func askFor(_ from: UnsafeRawPointer, _ bytes: Int) {
+package func prefetch(_ from: UnsafeRawPointer, _ bytes: Int) {
   var place = 0
   while place < bytes {
     prefetch_line(from + place)
@@ -93,7 +94,7 @@ func askFor(_ from: UnsafeRawPointer, _ bytes: Int) {
 
 /// Zeros for 32 rows of `count` tokens.
 @inlinable @inline(__always)
-public func clear(_ output: UnsafeMutablePointer<Float>, _ count: Int) {
+package func clear(_ output: UnsafeMutablePointer<Float>, _ count: Int) {
   for index in 0..<count * panelRows { output[index] = 0 }
 }
 
@@ -101,6 +102,6 @@ public func clear(_ output: UnsafeMutablePointer<Float>, _ count: Int) {
 // that runs on machines without the kernel's instructions.
 
 @inlinable @inline(__always)
-public func smaller(_ a: Int, _ b: Int) -> Int { a < b ? a : b }
+package func smaller(_ a: Int, _ b: Int) -> Int { a < b ? a : b }
 @inlinable @inline(__always)
-public func greater(_ a: Int, _ b: Int) -> Int { a > b ? a : b }
+package func greater(_ a: Int, _ b: Int) -> Int { a > b ? a : b }

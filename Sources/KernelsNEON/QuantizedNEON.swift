@@ -8,25 +8,23 @@ import Kernels
 /// it; on the cores without dot product these run in different units.
 ///
 /// Many tokens: 8 rows by 4 tokens, with 8-bit codes by 2. Limit: `smlal` alone, 8 products each.
-public let quantizedKernelsNEON = QuantizedKernels(
-  quantizeRows: quantizeRows, multiply4: multiply4, multiply8: multiply8, scratchBytes: blockInputs * panelRows,
-  multiplyInRegisters: multiplyInRegisters)
+package let quantizedKernelsNEON = QuantizedKernels(
+  quantizeRows: quantizeRows, multiply4: { multiply(bits: 4, $0, $1, $2, $3) }, multiply8: { multiply(bits: 8, $0, $1, $2, $3) },
+  scratchBytes: blockInputs * panelRows, multiplyInRegisters: multiplyInRegisters)
 
-func multiply4(
-  _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
+@inline(__always)
+private func multiply(
+  bits: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
 ) {
-  if rows.count <= directTokens { return multiplyDirectly(panel, rows, output, bits: 4) }
-  multiplyUnpacked(bits: 4, panel, rows, output, scratch) { multiplyTile($0, bits: 4) }
+  if rows.count == 1 { return bits == 4 ? multiplyOneToken4(panel, rows, output) : multiplyOneToken8(panel, rows, output) }
+  multiplyUnpacked(bits: bits, panel, rows, output, scratch) {
+    storeFours($0, $1, $2, $3, $4)
+  } multiply: { tile in
+    multiplyTile(tile, bits: bits)
+  }
 }
 
-func multiply8(
-  _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
-) {
-  if rows.count <= directTokens { return multiplyDirectly(panel, rows, output, bits: 8) }
-  multiplyUnpacked(bits: 8, panel, rows, output, scratch) { multiplyTile($0, bits: 8) }
-}
-
-func multiplyInRegisters(_ iterations: Int) -> Int {
+private func multiplyInRegisters(_ iterations: Int) -> Int {
   var sums = zeros16x16()
   var codes = neon_broadcast([1 as Int32])
   let values = neon_broadcast([2 as Int32])

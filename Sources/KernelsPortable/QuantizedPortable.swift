@@ -1,35 +1,22 @@
 import CIntrinsics
 import Kernels
 
-/// Quantized products with nothing beyond the baseline of the architecture (SSE2 on x86, NEON on ARM): codes and values widened to int16, the
-/// zero point taken off the codes, and sums of two products added into int32.
-public let quantizedKernelsPortable = QuantizedKernels(
-  quantizeRows: quantizeRows, multiply4: multiply4, multiply8: multiply8,
+/// Quantized products with nothing beyond the baseline of the architecture (SSE2 on x86, NEON on ARM): codes and values widened to int16,
+/// the zero point taken off the codes, and sums of two products added into int32.
+package let quantizedKernelsPortable = QuantizedKernels(
+  quantizeRows: quantizeRows, multiply4: { multiply(bits: 4, $0, $1, $2, $3) }, multiply8: { multiply(bits: 8, $0, $1, $2, $3) },
   scratchBytes: blockInputs * panelRows * 2 + blockInputs * tileTokens * 2 + (blockInputs / 32) * panelRows * 8,
   multiplyInRegisters: multiplyInRegisters)
 
-func multiply4(
-  _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
-) {
-  multiply(panel, rows, output, scratch, bits: 4)
-}
-
-func multiply8(
-  _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
-) {
-  multiply(panel, rows, output, scratch, bits: 8)
-}
-
 @inline(__always)
-func multiply(
-  _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer,
-  bits: Int
+private func multiply(
+  bits: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
 ) {
   let weights = scratch.assumingMemoryBound(to: Int16.self)
   let values = weights + blockInputs * panelRows
   let scales = UnsafeMutableRawPointer(values + blockInputs * tileTokens).assumingMemoryBound(to: Float.self)
   let minima = scales + blockInputs / 32 * panelRows
-  multiplyInBlocks(bits: bits, panel, rows, output, words: 1, scratch: scratch) { first, groups in
+  multiplyInBlocks(bits: bits, panel, rows, output, scratch: scratch) { first, groups in
     let inputs = groups * panel.group
     let codes = (panel.codes + first * panel.group * panelRows * bits / 8).assumingMemoryBound(to: UInt8.self)
     if bits == 4 { unpack4(codes, inputs, weights) } else { unpack8(codes, inputs, weights) }
@@ -50,9 +37,57 @@ func multiply(
   }
 }
 
+private func multiplyInRegisters(_ iterations: Int) -> Int {
+  var sums = zeros8()
+  var codes = portable_broadcast([1, 1])
+  for _ in 0..<iterations {
+    for index in 0..<8 {
+      codes = portable_opaque(codes)
+      sums[unchecked: index] = portable_add_pairs(sums[unchecked: index], codes, codes)
+    }
+  }
+  for index in 0..<8 { _ = portable_opaque(unsafeBitCast(sums[unchecked: index], to: SIMD8<Int16>.self)) }
+  return iterations * 8 * 8
+}
+
+// MARK: activations
+
+/// See `QuantizedKernels.quantizeRows`. These kernels take the zero point off the codes, and do not read the offsets.
+private func quantizeRows(
+  _ x: UnsafePointer<Float>, _ stride: Int, _ columns: Int, _ rows: QuantizedRows, _ tokens: Range<Int>, _ groups: Range<Int>
+) {
+  for token in tokens {
+    quantizeRow(x + (token - tokens.lowerBound) * stride, columns, rows, token, groups) { x, known in
+      var greatest: Int32 = 0
+      for index in 0..<known {
+        let bits = Int32(bitPattern: x[index].bitPattern & 0x7fff_ffff)
+        greatest = bits > greatest ? bits : greatest
+      }
+      return greatest
+    } values: { x, known, inverse, to, width, _ in
+      let values = to.assumingMemoryBound(to: Int8.self)
+      var sum: Int32 = 0
+      for index in 0..<rows.group {
+        let value = index < known && inverse != 0 ? rounded(x[index] * inverse) : 0
+        sum &+= value
+        values[(index >> 2) * 4 * width + index & 3] = Int8(truncatingIfNeeded: value)
+      }
+      return sum
+    }
+  }
+}
+
+/// To the nearest integer, ties to even, for magnitudes below 2²²: adding 1.5 · 2²³ leaves no digits behind the point.
+@inline(__always)
+private func rounded(_ x: Float) -> Int32 {
+  Int32(bitPattern: (x + 0x1.8p23).bitPattern) &- Int32(bitPattern: (0x1.8p23 as Float).bitPattern)
+}
+
+// MARK: values and codes as int16
+
 /// A tile's values as int16: `[groups · group / 2][width][2 inputs]`.
 @inline(__always)
-func widen(_ tile: QuantizedTile, _ to: UnsafeMutablePointer<Int16>) {
+private func widen(_ tile: QuantizedTile, _ to: UnsafeMutablePointer<Int16>) {
   let width = tile.width
   for four in 0..<tile.groups * tile.group / 4 {
     let from = tile.values + four * width * 4
@@ -69,7 +104,7 @@ func widen(_ tile: QuantizedTile, _ to: UnsafeMutablePointer<Int16>) {
 
 /// Codes less their zero point as int16: `[inputs / 2][32 rows][2 inputs]`.
 @inline(__always)
-func unpack4(_ codes: UnsafePointer<UInt8>, _ inputs: Int, _ to: UnsafeMutablePointer<Int16>) {
+private func unpack4(_ codes: UnsafePointer<UInt8>, _ inputs: Int, _ to: UnsafeMutablePointer<Int16>) {
   for eight in 0..<inputs / 8 {
     let from = codes + eight * 128
     let place = to + eight * 256
@@ -86,7 +121,7 @@ func unpack4(_ codes: UnsafePointer<UInt8>, _ inputs: Int, _ to: UnsafeMutablePo
 }
 
 @inline(__always)
-func unpack8(_ codes: UnsafePointer<UInt8>, _ inputs: Int, _ to: UnsafeMutablePointer<Int16>) {
+private func unpack8(_ codes: UnsafePointer<UInt8>, _ inputs: Int, _ to: UnsafeMutablePointer<Int16>) {
   for four in 0..<inputs / 4 {
     let from = codes + four * 128
     let place = to + four * 128
@@ -100,25 +135,12 @@ func unpack8(_ codes: UnsafePointer<UInt8>, _ inputs: Int, _ to: UnsafeMutablePo
 
 /// A float16's bits as a float: baseline x86 has no instruction for it.
 @inline(__always)
-func halfToFloat(_ half: UInt16) -> Float {
+private func halfToFloat(_ half: UInt16) -> Float {
   let magnitude = UInt32(half & 0x7fff) << 13
   // The exponent's bias differs by 112; the product is exact, subnormal numbers included.
   let scaled = Float(bitPattern: magnitude) * 0x1p112
   let bits = scaled.bitPattern | (half & 0x7c00 == 0x7c00 ? 0x7f80_0000 : 0) | UInt32(half & 0x8000) << 16
   return Float(bitPattern: bits)
-}
-
-func multiplyInRegisters(_ iterations: Int) -> Int {
-  var sums = zeros8()
-  var codes = portable_broadcast([1, 1])
-  for _ in 0..<iterations {
-    for index in 0..<8 {
-      codes = portable_opaque(codes)
-      sums[unchecked: index] = portable_add_pairs(sums[unchecked: index], codes, codes)
-    }
-  }
-  for index in 0..<8 { _ = portable_opaque(unsafeBitCast(sums[unchecked: index], to: SIMD8<Int16>.self)) }
-  return iterations * 8 * 8
 }
 
 // Written out: `InlineArray(repeating:)` may stay a call to a copy of a generic function, which a kernel module may not hold, and the

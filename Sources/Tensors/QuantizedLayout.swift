@@ -8,8 +8,8 @@ package struct QuantizedScheme: Hashable, Sendable {
   package var group: Int
   package var isSymmetric: Bool
 
-  /// A width that is added here needs its cases in `QuantizedLayout.decode` and `pack`, and no kernel of its own to be right: without one
-  /// its codes are multiplied as floats.
+  /// A width that is added here needs its cases in `QuantizedLayout.decode` and `pack` and in `decodeCodes` of `Kernels`, and no kernel of
+  /// its own to be right: without one its codes are decoded to bytes and multiplied by the kernels for 8 bits.
   package static let bitChoices = [4, 8]
   /// What matrices are quantized with; files and kernels take others too.
   package static let groupChoices = [32, 64, 128]
@@ -42,7 +42,7 @@ extension QuantizedScheme: CustomStringConvertible {
 /// - scales, and minima where codes are not symmetric, `[panels][groups][32 rows]` float16 bits.
 ///
 /// Rows beyond the matrix have scale and minimum 0 and the code of padding; columns beyond it have the code of padding.
-package struct QuantizedLayout: Hashable, Sendable {
+@usableFromInline package struct QuantizedLayout: Hashable, Sendable {
   package let scheme: QuantizedScheme
   /// Of the matrix, without padding.
   package let rows: Int

@@ -67,7 +67,7 @@ struct QuantizedLayoutTests {
           x[start + token] = 127
           kernels.quantizeRows(x, 32, 32, rows, token..<token + 1, 0..<rows.groups)
         }
-        (bits == 4 ? kernels.multiply4 : kernels.multiply8)(panel, rows, output.pointer(to: Float.self), scratch.base)
+        kernels.multiply(bits: bits, panel, rows, output.pointer(to: Float.self), scratch.base)
         for token in 0..<count {
           for row in 0..<32 {
             let expected = 127 * weight(row, start + token) * (row % 2 == 0 ? 1 : 0.5)

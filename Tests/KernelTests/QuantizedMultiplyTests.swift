@@ -31,6 +31,26 @@ struct QuantizedMultiplyTests {
     }
   }
 
+  /// The default by way of 8-bit codes: without minima the result of the codes' own width to the last bit, with minima that of the same
+  /// codes in 8 bits.
+  @Test(arguments: tableNames, Shape.all)
+  func decodedCodes(_ table: String, _ shape: Shape) throws {
+    let kernels = try quantizedKernels(table)
+    var numbers = SeededNumbers(UInt64(shape.bits * 1000 + shape.group * 10 + shape.groups))
+    for hasMinima in [false, true] {
+      let panel = ReferencePanel(bits: shape.bits, groups: shape.groups, group: shape.group, hasMinima: hasMinima, &numbers)
+      let tokens = (0..<13).map { _ in (0..<panel.columns).map { _ in Float.random(in: -3...3, using: &numbers) } }
+      var definition = panel
+      if hasMinima { definition.bits = 8 }
+      let expected = tokens.map { definition.product(ReferenceRow($0, groups: panel.groups, group: panel.group)) }
+      for count in [1, 2, 5, 13] {
+        let run = KernelRun(kernels, panel, tokens[..<count], isDefault: true)
+        #expect(run.output == Array(expected[..<count]), "\(count) tokens")
+        #expect(run.isIntact)
+      }
+    }
+  }
+
   /// What is documented is the sum of products, as far as floats go.
   @Test(arguments: tableNames, [4, 8])
   func nearPlainSum(_ table: String, _ bits: Int) throws {

@@ -24,7 +24,7 @@ struct ReferenceRow {
 
 /// A panel of 32 rows with everything that its layout hides: codes `[row][input]`, scales and minima `[group][row]`.
 struct ReferencePanel {
-  let bits: Int
+  var bits: Int
   let groups: Int
   let group: Int
   var codes: [UInt8]
@@ -107,16 +107,17 @@ struct ReferencePanel {
   }
 }
 
-/// Runs a table's kernels on a panel and tokens. Memory that they may not touch is checked.
+/// Runs a table's kernels, or its default for widths that it has none for, on a panel and tokens. Memory that they may not touch is
+/// checked.
 struct KernelRun {
   let output: [[Float]]
   let rows: QuantizedRows
   let isIntact: Bool
   private let owner: GuardedMemory
-  private let inputsTogether: Int
+  private let interleave: Int
 
-  init(_ kernels: QuantizedKernels, _ panel: ReferencePanel, _ tokens: ArraySlice<[Float]>) {
-    inputsTogether = kernels.inputsTogether
+  init(_ kernels: QuantizedKernels, _ panel: ReferencePanel, _ tokens: ArraySlice<[Float]>, isDefault: Bool = false) {
+    interleave = kernels.interleave
     let bytes = QuantizedRows.byteCount(count: tokens.count, groups: panel.groups, group: panel.group)
     owner = GuardedMemory(byteCount: bytes)
     rows = QuantizedRows(memory: owner.base, count: tokens.count, groups: panel.groups, group: panel.group)
@@ -128,12 +129,14 @@ struct KernelRun {
     let minima = panel.minima.map { GuardedMemory($0.map(\.bitPattern)) }
     // Filled with NaN: a kernel may rely neither on the output's nor on the scratch's content.
     let result = GuardedMemory(byteCount: tokens.count * panelRows * 4)
-    let scratch = GuardedMemory(byteCount: kernels.scratchBytes)
+    let scratch = GuardedMemory(
+      byteCount: isDefault
+        ? kernels.decodedScratchBytes(columns: rows.columns) : kernels.scratchBytes(bits: panel.bits, columns: rows.columns))
     let operand = QuantizedPanel(
       codes: codes.base, scales: scales.pointer(to: UInt16.self), minima: minima.map { UnsafePointer($0.pointer(to: UInt16.self)) },
       groups: panel.groups, group: panel.group)
-    let multiply = panel.bits == 4 ? kernels.multiply4 : kernels.multiply8
-    multiply(operand, rows, result.pointer(to: Float.self), scratch.base)
+    let multiply = isDefault ? kernels.multiplyDecoded : kernels.multiply
+    multiply(panel.bits, operand, rows, result.pointer(to: Float.self), scratch.base)
     let values = result.pointer(to: Float.self)
     output = (0..<tokens.count).map { token in (0..<panelRows).map { values[token * panelRows + $0] } }
     isIntact = owner.isGuardIntact && result.isGuardIntact && scratch.isGuardIntact
@@ -144,8 +147,8 @@ struct KernelRun {
     let tile = token / tileTokens * tileTokens
     let width = min(tileTokens, rows.count - tile)
     let values = (0..<rows.columns).map { input in
-      let (run, place) = input.quotientAndRemainder(dividingBy: inputsTogether)
-      return rows.values[tile * rows.columns + (run * width + token - tile) * inputsTogether + place]
+      let (run, place) = input.quotientAndRemainder(dividingBy: interleave)
+      return rows.values[tile * rows.columns + (run * width + token - tile) * interleave + place]
     }
     let places = (0..<rows.groups).map { tile * rows.groups + $0 * width + token - tile }
     return (values, places.map { rows.scales[$0] }, places.map { rows.sums[$0] })

@@ -33,7 +33,7 @@ struct QuantizedWeightTests {
         let scratch = GuardedMemory(byteCount: kernels.scratchBytes)
         let panel = QuantizedPanel(
           codes: codes.base, scales: halves.0, minima: symmetric ? nil : UnsafePointer(halves.1), groups: layout.groups, group: group)
-        (bits == 4 ? kernels.multiply4 : kernels.multiply8)(panel, activations, output.pointer(to: Float.self), scratch.base)
+        kernels.multiply(bits: bits, panel, activations, output.pointer(to: Float.self), scratch.base)
 
         for (index, token) in tokens.enumerated() {
           for row in 0..<32 {

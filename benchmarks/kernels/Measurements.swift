@@ -55,7 +55,6 @@ struct RandomMatrix {
   }
 
   private func time(_ kernels: QuantizedKernels, _ pool: ThreadPool, tokens: Int, panels count: Int) -> Double {
-    let multiply = bits == 4 ? kernels.multiply4 : kernels.multiply8
     let x = (0..<columns).map { Float($0 % 255 - 127) }
     guard let memory = AlignedMemory(byteCount: QuantizedRows.byteCount(count: tokens, groups: groups, group: group)) else {
       return .infinity
@@ -63,10 +62,11 @@ struct RandomMatrix {
     let activations = QuantizedRows(memory: memory.base, count: tokens, groups: groups, group: group)
     kernels.quantizeRows(x, 0, columns, activations, 0..<tokens, 0..<activations.groups)
     let outputs = (0..<pool.threadCount).compactMap { _ in AlignedMemory(byteCount: tokens * panelRows * 4) }
-    let scratch = (0..<pool.threadCount).compactMap { _ in AlignedMemory(byteCount: kernels.scratchBytes) }
+    let scratch = (0..<pool.threadCount).compactMap { _ in AlignedMemory(byteCount: kernels.scratchBytes(bits: bits, columns: columns)) }
     return fastest {
       pool.forEachInRuns(count) { index, worker in
-        multiply(panel(index), activations, outputs[worker].base.assumingMemoryBound(to: Float.self), scratch[worker].base)
+        let output = outputs[worker].base.assumingMemoryBound(to: Float.self)
+        kernels.multiply(bits: bits, panel(index), activations, output, scratch[worker].base)
       }
     }
   }

@@ -14,18 +14,19 @@ import shutil
 import subprocess
 import sys
 
-# Object, function, an instruction of the loop, what a pass does, inputs a pass where scaling follows each group, the core that it is for.
+# Object, function (a regular expression), an instruction of the loop, what a pass does, inputs a pass where scaling follows each group, the core
+# that it is for. A value n of a generic parameter stands as `$<n - 1>_` in a name, and the closure that is a table's `multiply4` ends in `U_`.
 LOOPS = [
-    ("DotProd.build/TilesOfSix", "tile6", "sdot", 8 * 6 * 4, "products", 4, "neoverse-n1"),
-    ("I8MM.build/TilesOfSix", "tile6", "smmla", 8 * 6 * 8, "products", 8, "neoverse-v1"),
-    ("NEON.build/QuantizedTilesNEON", "tile4x4", "smlal", 8 * 4 * 4, "products", 4, "cortex-a72"),
-    ("NEON.build/QuantizedTilesNEON", "tile8x2", "sadalp", 8 * 2 * 8, "products", 8, "cortex-a72"),
-    ("DotProd.build/QuantizedDirectDotProd", "direct4", "sdot", 256, "bytes of codes", None, "neoverse-n1"),
-    ("DotProd.build/QuantizedDirectDotProd", "direct8", "sdot", 512, "bytes of codes", None, "neoverse-n1"),
-    ("NEON.build/QuantizedDirectNEON", "direct4", "smlal", 128, "bytes of codes", None, "cortex-a72"),
-    ("NEON.build/QuantizedDirectNEON", "direct8", "sadalp", 256, "bytes of codes", None, "cortex-a72"),
-    ("DotProd.build/QuantizedDotProd", "multiply4", "usra", 256, "codes", None, "neoverse-n1"),
-    ("I8MM.build/QuantizedI8MM", "multiply4", "usra", 256, "codes", None, "neoverse-v1"),
+    ("DotProd.build/QuantizedDotProd", r"TileTokens.*\$5__", "sdot", 8 * 6 * 4, "products", 4, "neoverse-n1"),
+    ("I8MM.build/QuantizedI8MM", r"TileTokens.*\$5__", "smmla", 8 * 6 * 8, "products", 8, "neoverse-v1"),
+    ("NEON.build/QuantizedNEON", r"TileTokens4.*\$3__", "smlal", 8 * 4 * 4, "products", 4, "cortex-a72"),
+    ("NEON.build/QuantizedNEON", r"TileTokens8.*\$1__", "sadalp", 8 * 2 * 8, "products", 8, "cortex-a72"),
+    ("DotProd.build/OneTokenDotProd", "multiplyOneToken4", "sdot", 256, "bytes of codes", None, "neoverse-n1"),
+    ("DotProd.build/OneTokenDotProd", "multiplyOneToken8", "sdot", 512, "bytes of codes", None, "neoverse-n1"),
+    ("NEON.build/OneTokenNEON", "multiplyOneToken4", "smlal", 128, "bytes of codes", None, "cortex-a72"),
+    ("NEON.build/OneTokenNEON", "multiplyOneToken8", "sadalp", 256, "bytes of codes", None, "cortex-a72"),
+    ("DotProd.build/QuantizedDotProd", r"Vvpfi.*YbcfU_$", "usra", 256, "codes", None, "neoverse-n1"),
+    ("I8MM.build/QuantizedI8MM", r"Vvpfi.*YbcfU_$", "usra", 256, "codes", None, "neoverse-v1"),
     ("Portable.build/FloatMultiply", "9multiply6", "fmla", 6 * 16, "products", None, "neoverse-n1"),
 ]
 # What each instruction of the tables costs by itself.
@@ -40,11 +41,15 @@ CORES = ["cortex-a72", "neoverse-n1", "neoverse-v1"]
 
 def functions(objdump, path):
     """The functions of an object: name to a list of (address, instruction)."""
-    text = subprocess.run([objdump, "-d", "--no-show-raw-insn", "--mattr=+dotprod,+i8mm", path], capture_output=True, text=True, check=True).stdout
+    def dump(*options):
+        return subprocess.run([objdump, *options, path], capture_output=True, text=True, check=True).stdout
+
+    # Where a section begins, the name that stands there may be that of a mapping symbol.
+    names = {int(match[1], 16): match[2] for match in re.finditer(r"^([0-9a-f]+) .* F \.text\S*\s+[0-9a-f]+ (?:\.hidden )?(\S+)$", dump("-t"), re.M)}
     found, current = {}, []
-    for line in text.splitlines():
-        if head := re.match(r"[0-9a-f]+ <(.*)>:", line):
-            current = found.setdefault(head[1], [])
+    for line in dump("-d", "--no-show-raw-insn", "--mattr=+dotprod,+i8mm").splitlines():
+        if head := re.match(r"([0-9a-f]+) <(.*)>:", line):
+            current = found.setdefault(names.get(int(head[1], 16), head[2]), [])
         elif instruction := re.match(r"\s*([0-9a-f]+):\s+(.*)", line):
             current.append((int(instruction[1], 16), re.split(r"\s*(//|<)", instruction[2])[0]))
     return found
@@ -105,7 +110,7 @@ def main():
         print("no llvm-mca: instructions are counted, cycles are not", file=sys.stderr)
     for name, wanted, instruction, work, unit, inputs, core in LOOPS:
         path = f"{options.build}/Kernels{name}.swift.o"
-        found = [(symbol, body) for symbol, body in functions(options.objdump, path).items() if wanted in symbol]
+        found = [(symbol, body) for symbol, body in functions(options.objdump, path).items() if re.search(wanted, symbol)]
         if not found:
             sys.exit(f"{path}: no function {wanted}")
         for symbol, body in found:

@@ -2,7 +2,7 @@ import CIntrinsics
 import Kernels
 
 /// The float kernels as this module's instruction set has them.
-public let floatKernels = FloatKernels(
+package let floatKernels = FloatKernels(
   multiply: { multiply($0, $1, $2, $3, $4, $5, $6, $7, $8) },
   multiplyHalf: { multiplyHalf($0, $1, $2, $3, $4, $5, $6, $7, $8) },
   halfRows: Int(FLOAT_HALF_ROWS),
@@ -20,3 +20,40 @@ public let floatKernels = FloatKernels(
   rotate: { rotate($0, $1, $2, $3, $4) },
   depthwise7x7: { depthwise7x7($0, $1, $2, $3, $4, $5, $6, $7) },
   finishTile: { finishTile($0, $1, $2, $3, $4, $5, $6, $7) })
+
+func finishTile(
+  _ finish: TileFinish, _ tile: UnsafePointer<Float>, _ tokens: Int, _ columns: Int, _ bias: UnsafePointer<Float>?,
+  _ scale: UnsafePointer<Float>?, _ output: UnsafeMutablePointer<Float>, _ stride: Int
+) {
+  switch finish {
+  case .store:
+    rows(tile, tokens, columns, bias, output, stride) { product, _, _, _ in product }
+  case .gelu:
+    rows(tile, tokens, columns, bias, output, stride) { product, _, _, _ in gaussianErrorLinear(product) }
+  case .addTo:
+    if let scale {
+      rows(tile, tokens, columns, bias, output, stride) { product, before, i, part in
+        multiplyAdd(loadWide(scale + i, part), product, loadWide(before, part))
+      }
+    } else {
+      rows(tile, tokens, columns, bias, output, stride) { product, before, _, part in loadWide(before, part) + product }
+    }
+  }
+}
+
+/// Calls `body(product + bias, pointer to the output, column, part)` for each vector of the tile and stores what it returns.
+@inline(__always) private func rows(
+  _ tile: UnsafePointer<Float>, _ tokens: Int, _ columns: Int, _ bias: UnsafePointer<Float>?,
+  _ output: UnsafeMutablePointer<Float>, _ stride: Int, _ body: (Wide, UnsafeMutablePointer<Float>, Int, Int) -> Wide
+) {
+  for token in 0..<tokens {
+    let from = tile + 32 * token
+    let to = output + stride * token
+    eachWide(columns) { i, part in
+      // Past `columns` the tile has values too, so the load may be whole; the store may not.
+      var product = loadWide(from + i)
+      if let bias { product += loadWide(bias + i, part) }
+      store(body(product, to + i, i, part), to + i, part)
+    }
+  }
+}

@@ -8,34 +8,27 @@ import Kernels
 /// without AVX-512, and as `KernelsAVX512VL` for those that slow down, or split in two, what is 512 bits wide.
 ///
 /// Limit: `vpdpbusd` alone, in registers.
-public let quantizedKernelsVNNI256 = QuantizedKernels(
-  quantizeRows: quantizeRows, multiply4: multiply4, multiply8: multiply8, scratchBytes: blockInputs * panelRows,
-  multiplyInRegisters: multiplyInRegisters)
+package let quantizedKernelsVNNI256 = QuantizedKernels(
+  quantizeRows: quantizeRows, multiply4: { multiply(bits: 4, $0, $1, $2, $3) }, multiply8: { multiply(bits: 8, $0, $1, $2, $3) },
+  scratchBytes: blockInputs * panelRows, multiplyInRegisters: multiplyInRegisters)
 
-func multiply4(
-  _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
+/// 4-bit codes are unpacked to bytes, a block of inputs at a time; those of 8 bits are read where they are.
+@inline(__always)
+private func multiply(
+  bits: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
 ) {
-  if rows.count <= directTokens { return multiplyDirectly4(panel, rows, output) }
-  multiplyInBlocks(bits: 4, panel, rows, output, words: 1, scratch: scratch) { first, groups in
-    unpack4(panel.codes + first * panel.group * panelRows / 2, groups * panel.group, scratch)
+  if rows.count <= fewTokens { return multiplyFewTokens(bits: bits, panel, rows, output) }
+  multiplyInBlocks(bits: bits, panel, rows, output, scratch: scratch) { first, groups in
+    let codes = panel.codes + first * panel.group * panelRows * bits / 8
+    if bits == 8 { return codes }
+    unpack4(codes, groups * panel.group, scratch)
     return UnsafeRawPointer(scratch)
   } multiply: { tile in
-    multiplyTile(tile, bits: 4)
+    multiplyTile(bits: bits, tile)
   }
 }
 
-func multiply8(
-  _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
-) {
-  if rows.count <= directTokens { return multiplyDirectly8(panel, rows, output) }
-  // An argument that is not used would make the compiler emit a second, weak copy of the function.
-  avx2_prefetch(scratch)
-  multiplyInBlocks(bits: 8, panel, rows, output, words: 1, scratch: scratch) { first, groups in
-    panel.codes + first * panel.group * panelRows
-  } multiply: { tile in
-    multiplyTile(tile, bits: 8)
-  }
-}
+private func multiplyInRegisters(_ iterations: Int) -> Int { repeatInRegisters(iterations) { vnni256_dot($0, $1, $2) } }
 
 /// What a sum starts from: −zero · Σ values, of which −8 · Σ values is stored.
 @inline(__always)
@@ -44,19 +37,44 @@ func start(_ offset: UnsafePointer<Int32>, bits: Int) -> __m256i {
   return bits == 4 ? start : avx2_times16(start)
 }
 
-func multiplyInRegisters(_ iterations: Int) -> Int {
-  var sums = zeros12()
-  var left = avx2_fill8(1)
-  var right = avx2_fill8(2)
-  let values = avx2_fill8(1)
-  for _ in 0..<iterations {
-    for token in 0..<6 {
-      left = avx2_opaque(left)
-      right = avx2_opaque(right)
-      sums[unchecked: 2 * token] = vnni256_dot(sums[unchecked: 2 * token], left, values)
-      sums[unchecked: 2 * token + 1] = vnni256_dot(sums[unchecked: 2 * token + 1], right, values)
-    }
+// MARK: what the rounding of activations in `x86-vnni` works with
+
+typealias Integers = __m256i
+let integersInVector = 8
+@inline(__always)
+func zeroIntegers() -> Integers { avx2_fill32(0) }
+/// The greater of each lane of `greatest` and the bits of |x|.
+@inline(__always)
+func greaterMagnitudes(_ greatest: Integers, _ x: UnsafePointer<Float>) -> Integers {
+  avx2_max32(greatest, avx2_and(avx2_fill32(0x7fff_ffff), avx2_load(x)))
+}
+@inline(__always)
+func greatestOfFour(_ a: Integers, _ b: Integers, _ c: Integers, _ d: Integers) -> SIMD4<Int32> { avx2_greatest_of_four(a, b, c, d) }
+@inline(__always)
+func roundedProducts(_ x: UnsafePointer<Float>, _ factor: Float) -> Integers {
+  avx2_round(avx2_multiply(avx2_load_floats(x), avx2_fill_float(factor)))
+}
+@inline(__always)
+func interleaveBytes(_ a: Integers, _ b: Integers, _ c: Integers, _ d: Integers) -> Integers { avx2_interleave_bytes(a, b, c, d) }
+@inline(__always)
+func addFours(_ sums: Integers, _ bytes: Integers) -> Integers { vnni256_dot(sums, avx2_fill8(1), bytes) }
+@inline(__always)
+func storeSixteens(_ to: UnsafeMutableRawPointer, _ bytes: Integers, _ step: Int) { avx2_store_sixteens(to, bytes, step) }
+@inline(__always)
+func sumsOfFours(_ sums: Integers) -> SIMD4<Int32> { avx2_sums_of_fours(sums) }
+
+/// A group of one token, and the sum of its values; those from `known` on are zeros.
+@inline(__always)
+func quantizeGroup(
+  _ x: UnsafePointer<Float>, _ known: Int, _ inverse: Float, _ count: Int, _ to: UnsafeMutableRawPointer, _ width: Int
+) -> Int32 {
+  var sum = avx2_fill32(0)
+  var index = 0
+  while index < count {
+    let bytes = quantize32(x + index, known - index, inverse)
+    sum = vnni256_dot(sum, avx2_fill8(1), bytes)
+    store(bytes, to + index * width, width)
+    index += 32
   }
-  for index in 0..<12 { _ = avx2_opaque(sums[unchecked: index]) }
-  return iterations * 12 * 32
+  return avx2_sum32(sum)
 }

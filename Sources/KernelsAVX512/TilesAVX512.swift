@@ -1,54 +1,9 @@
 import CIntrinsics
 import Kernels
 
-// Many tokens, six at a time. One function for each number of them: the compiler then knows it, and accumulators stay in registers.
-
-@inline(__always)
-func multiplyTile(_ tile: QuantizedTile, bits: Int) {
-  multiplyPart(tile, from: 0, smaller(6, tile.width), bits: bits)
-  if tile.width > 6 { multiplyPart(tile, from: 6, tile.width - 6, bits: bits) }
-}
-
-@inline(__always)
-func multiplyPart(_ tile: QuantizedTile, from token: Int, _ tokens: Int, bits: Int) {
-  switch tokens {
-  case 1: bits == 4 ? part4x1(tile, token) : part8x1(tile, token)
-  case 2: bits == 4 ? part4x2(tile, token) : part8x2(tile, token)
-  case 3: bits == 4 ? part4x3(tile, token) : part8x3(tile, token)
-  case 4: bits == 4 ? part4x4(tile, token) : part8x4(tile, token)
-  case 5: bits == 4 ? part4x5(tile, token) : part8x5(tile, token)
-  default: bits == 4 ? part4x6(tile, token) : part8x6(tile, token)
-  }
-}
-
-@inline(never)
-func part4x1(_ tile: QuantizedTile, _ token: Int) { multiplyTokens(bits: 4, 1, tile, from: token) }
-@inline(never)
-func part4x2(_ tile: QuantizedTile, _ token: Int) { multiplyTokens(bits: 4, 2, tile, from: token) }
-@inline(never)
-func part4x3(_ tile: QuantizedTile, _ token: Int) { multiplyTokens(bits: 4, 3, tile, from: token) }
-@inline(never)
-func part4x4(_ tile: QuantizedTile, _ token: Int) { multiplyTokens(bits: 4, 4, tile, from: token) }
-@inline(never)
-func part4x5(_ tile: QuantizedTile, _ token: Int) { multiplyTokens(bits: 4, 5, tile, from: token) }
-@inline(never)
-func part4x6(_ tile: QuantizedTile, _ token: Int) { multiplyTokens(bits: 4, 6, tile, from: token) }
-@inline(never)
-func part8x1(_ tile: QuantizedTile, _ token: Int) { multiplyTokens(bits: 8, 1, tile, from: token) }
-@inline(never)
-func part8x2(_ tile: QuantizedTile, _ token: Int) { multiplyTokens(bits: 8, 2, tile, from: token) }
-@inline(never)
-func part8x3(_ tile: QuantizedTile, _ token: Int) { multiplyTokens(bits: 8, 3, tile, from: token) }
-@inline(never)
-func part8x4(_ tile: QuantizedTile, _ token: Int) { multiplyTokens(bits: 8, 4, tile, from: token) }
-@inline(never)
-func part8x5(_ tile: QuantizedTile, _ token: Int) { multiplyTokens(bits: 8, 5, tile, from: token) }
-@inline(never)
-func part8x6(_ tile: QuantizedTile, _ token: Int) { multiplyTokens(bits: 8, 6, tile, from: token) }
-
 /// All 32 rows by `tokens` (a constant) tokens from `first` on. Sums of a group and results each have their registers.
 @inline(__always)
-func multiplyTokens(bits: Int, _ tokens: Int, _ tile: QuantizedTile, from first: Int) {
+func multiplyTokens(bits: Int, _ tokens: Int, _ tile: QuantizedTile, _ first: Int) {
   let width = tile.width
   let output = tile.output + first * panelRows
   var weights = tile.weights
@@ -108,7 +63,7 @@ func multiplyTokens(bits: Int, _ tokens: Int, _ tile: QuantizedTile, from first:
 
 /// Four inputs: 32 rows' codes, the upper sixteen rows' first, by each token's four values.
 @inline(__always)
-func multiplyFour(
+private func multiplyFour(
   _ upper: __m512i, _ lower: __m512i, _ tokens: Int, _ values: UnsafeRawPointer, _ sums: inout InlineArray<12, __m512i>
 ) {
   for token in 0..<tokens {
@@ -119,4 +74,4 @@ func multiplyFour(
 }
 
 @inline(__always)
-func lowerHalves(_ bytes: __m512i) -> __m512i { avx512_and(bytes, avx512_fill8(15)) }
+private func lowerHalves(_ bytes: __m512i) -> __m512i { avx512_and(bytes, avx512_fill8(15)) }

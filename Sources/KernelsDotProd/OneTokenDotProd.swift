@@ -1,20 +1,12 @@
 import CIntrinsics
 import Kernels
 
-/// Up to this many tokens are multiplied straight from the packed codes: each code is read once, from memory, and unpacked in registers.
-let directTokens = 1
-
-/// Bytes ahead of the codes being read that are asked for.
-private let prefetchDistance = 1024
-
-func multiplyDirectly(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, bits: Int) {
-  clear(output, 1)
-  if bits == 4 { direct4(panel, rows, output) } else { direct8(panel, rows, output) }
-}
+// One token, straight from the packed codes: each code is read once, from memory, and unpacked in registers.
 
 /// All 32 rows. 4-bit codes stay unsigned, and the accumulators start at −8 · Σ values.
 @inline(never)
-func direct4(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+func multiplyOneToken4(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  clear(output, 1)
   var sums = zeros24()
   var codes = panel.codes
   var values = UnsafeRawPointer(rows.values)
@@ -39,7 +31,8 @@ func direct4(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMut
 }
 
 @inline(never)
-func direct8(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+func multiplyOneToken8(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  clear(output, 1)
   var sums = zeros24()
   var codes = panel.codes
   var values = UnsafeRawPointer(rows.values)

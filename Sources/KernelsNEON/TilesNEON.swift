@@ -1,8 +1,8 @@
 import CIntrinsics
 import Kernels
 
-// Many tokens: four at a time with 4-bit codes, two with 8-bit codes. One function for each number of tokens: the compiler then knows it, and
-// accumulators stay in registers.
+// Many tokens: four at a time with 4-bit codes, two with 8-bit codes. One function for each number of tokens: the compiler then knows it,
+// and accumulators stay in registers.
 
 @inline(__always)
 func multiplyTile(_ tile: QuantizedTile, bits: Int) {
@@ -11,14 +11,14 @@ func multiplyTile(_ tile: QuantizedTile, bits: Int) {
     while first < tile.width {
       let rest = tile.width - first
       if bits == 8 {
-        if rest == 1 { tile8x1(tile, first, quarter) } else { tile8x2(tile, first, quarter) }
+        if rest == 1 { TileTokens8<1>.multiply(tile, first, quarter) } else { TileTokens8<2>.multiply(tile, first, quarter) }
         first += 2
       } else {
         switch rest {
-        case 1: tile4x1(tile, first, quarter)
-        case 2: tile4x2(tile, first, quarter)
-        case 3: tile4x3(tile, first, quarter)
-        default: tile4x4(tile, first, quarter)
+        case 1: TileTokens4<1>.multiply(tile, first, quarter)
+        case 2: TileTokens4<2>.multiply(tile, first, quarter)
+        case 3: TileTokens4<3>.multiply(tile, first, quarter)
+        default: TileTokens4<4>.multiply(tile, first, quarter)
         }
         first += 4
       }
@@ -26,25 +26,22 @@ func multiplyTile(_ tile: QuantizedTile, bits: Int) {
   }
 }
 
-@inline(never)
-func tile4x1(_ tile: QuantizedTile, _ first: Int, _ quarter: Int) { multiplyTokens4(1, tile, first, quarter) }
-@inline(never)
-func tile4x2(_ tile: QuantizedTile, _ first: Int, _ quarter: Int) { multiplyTokens4(2, tile, first, quarter) }
-@inline(never)
-func tile4x3(_ tile: QuantizedTile, _ first: Int, _ quarter: Int) { multiplyTokens4(3, tile, first, quarter) }
-@inline(never)
-func tile4x4(_ tile: QuantizedTile, _ first: Int, _ quarter: Int) { multiplyTokens4(4, tile, first, quarter) }
-@inline(never)
-func tile8x1(_ tile: QuantizedTile, _ first: Int, _ quarter: Int) { multiplyTokens8(1, tile, first, quarter) }
-@inline(never)
-func tile8x2(_ tile: QuantizedTile, _ first: Int, _ quarter: Int) { multiplyTokens8(2, tile, first, quarter) }
+private enum TileTokens4<let tokens: Int> {
+  @inline(never)
+  static func multiply(_ tile: QuantizedTile, _ first: Int, _ quarter: Int) { multiplyTokens4(tokens, tile, first, quarter) }
+}
+
+private enum TileTokens8<let tokens: Int> {
+  @inline(never)
+  static func multiply(_ tile: QuantizedTile, _ first: Int, _ quarter: Int) { multiplyTokens8(tokens, tile, first, quarter) }
+}
 
 /// Inputs that an int16 takes of 4-bit codes less their zero point: a product for each four.
 private let inputsOfInt16 = 128
 
 /// 8 rows by `tokens` (a constant) tokens: four accumulators of int16 a token, one for each two rows.
 @inline(__always)
-func multiplyTokens4(_ tokens: Int, _ tile: QuantizedTile, _ first: Int, _ quarter: Int) {
+private func multiplyTokens4(_ tokens: Int, _ tile: QuantizedTile, _ first: Int, _ quarter: Int) {
   var sums = zeros16x16()
   var wide = zeros24()
   var weights = tile.weights + quarter * (tile.groups * tile.group * 8)
@@ -84,7 +81,7 @@ func multiplyTokens4(_ tokens: Int, _ tile: QuantizedTile, _ first: Int, _ quart
 
 /// The same for 8-bit codes: products of two inputs at a time are added to four accumulators of int32 a token.
 @inline(__always)
-func multiplyTokens8(_ tokens: Int, _ tile: QuantizedTile, _ first: Int, _ quarter: Int) {
+private func multiplyTokens8(_ tokens: Int, _ tile: QuantizedTile, _ first: Int, _ quarter: Int) {
   var sums = zeros16()
   var weights = tile.weights + quarter * (tile.groups * tile.group * 8)
   var values = UnsafeRawPointer(tile.values + 4 * first)
@@ -118,7 +115,7 @@ func multiplyTokens8(_ tokens: Int, _ tile: QuantizedTile, _ first: Int, _ quart
 
 /// A group's sums of 8 rows and `tokens` (a constant) tokens to the output, scaled: two vectors of four rows a token.
 @inline(__always)
-func addGroup(
+private func addGroup(
   bits: Int, _ tokens: Int, _ sums: InlineArray<24, neon_int32>, _ tile: QuantizedTile, _ group: Int, _ first: Int, _ quarter: Int
 ) {
   let row = group * panelRows + 8 * quarter

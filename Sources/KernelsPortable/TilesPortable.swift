@@ -9,29 +9,26 @@ func multiplyTile(
 ) {
   var token = 0
   while token + 2 <= tile.width {
-    for part in 0..<2 { two(tile, token, part, weights, values, scales, minima) }
+    for part in 0..<2 { TileTokens<2>.multiply(tile, token, part, weights, values, scales, minima) }
     token += 2
   }
   if token < tile.width {
-    for part in 0..<2 { one(tile, token, part, weights, values, scales, minima) }
+    for part in 0..<2 { TileTokens<1>.multiply(tile, token, part, weights, values, scales, minima) }
   }
 }
 
-@inline(never)
-func two(
-  _ tile: QuantizedTile, _ first: Int, _ part: Int, _ weights: UnsafePointer<Int16>, _ values: UnsafePointer<Int16>,
-  _ scales: UnsafePointer<Float>, _ minima: UnsafePointer<Float>?
-) { multiplyTokens(2, tile, first, part, weights, values, scales, minima) }
-
-@inline(never)
-func one(
-  _ tile: QuantizedTile, _ first: Int, _ part: Int, _ weights: UnsafePointer<Int16>, _ values: UnsafePointer<Int16>,
-  _ scales: UnsafePointer<Float>, _ minima: UnsafePointer<Float>?
-) { multiplyTokens(1, tile, first, part, weights, values, scales, minima) }
+/// One function for each number of tokens, so that the compiler knows it.
+private enum TileTokens<let tokens: Int> {
+  @inline(never)
+  static func multiply(
+    _ tile: QuantizedTile, _ first: Int, _ part: Int, _ weights: UnsafePointer<Int16>, _ values: UnsafePointer<Int16>,
+    _ scales: UnsafePointer<Float>, _ minima: UnsafePointer<Float>?
+  ) { multiplyTokens(tokens, tile, first, part, weights, values, scales, minima) }
+}
 
 /// `tokens` (a constant) tokens by 16 rows: four accumulators each.
 @inline(__always)
-func multiplyTokens(
+private func multiplyTokens(
   _ tokens: Int, _ tile: QuantizedTile, _ first: Int, _ part: Int, _ weights: UnsafePointer<Int16>, _ values: UnsafePointer<Int16>,
   _ scales: UnsafePointer<Float>, _ minima: UnsafePointer<Float>?
 ) {

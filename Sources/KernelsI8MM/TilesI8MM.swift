@@ -76,12 +76,12 @@ func multiplyTokens(_ tokens: Int, _ tile: QuantizedTile, _ first: Int, _ quarte
 
 /// What belongs to the first or the second pair of four rows, twice each: [0, 0, 1, 1].
 @inline(__always)
-func rowPairTwice(_ rows: neon_float, _ pair: Int) -> neon_float {
+private func rowPairTwice(_ rows: neon_float, _ pair: Int) -> neon_float {
   pair & 1 == 0 ? neon_zip_low(rows, rows) : neon_zip_high(rows, rows)
 }
 
 /// What belongs to a pair of tokens, twice: [0, 1, 0, 1]; what stands beside a last token counts for nothing.
 @inline(__always)
-func tokenPairTwice(_ from: UnsafePointer<Float>, _ pair: Int, _ tokens: Int) -> neon_float {
+private func tokenPairTwice(_ from: UnsafePointer<Float>, _ pair: Int, _ tokens: Int) -> neon_float {
   2 * pair + 1 < tokens ? neon_load_pair_twice(from + 2 * pair) : neon_fill_float(from[2 * pair])
 }

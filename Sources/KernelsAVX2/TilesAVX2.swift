@@ -3,10 +3,21 @@ import Kernels
 
 // 12 accumulators of 16 int16, two vectors of codes, one of values and a product: all 16 registers.
 
-/// `tokens` (a constant) tokens from `first` on, by 16 rows of one digit or 8 rows of two, after each other; `isLong` (a constant) says that a
-/// group is longer than what an int16 accumulator takes. All rows in one call: with one for each 8 rows it took 3 % longer.
+/// `tokens` (a constant) tokens from `first` on, by 16 rows of one digit or 8 rows of two, after each other. All rows in one call: with one
+/// for each 8 rows it took 3 % longer.
 @inline(__always)
-func multiplyTokens(_ digits: Int, _ tokens: Int, isLong: Bool, _ tile: QuantizedTile, _ first: Int) {
+func multiplyTokens(bits: Int, _ tokens: Int, _ tile: QuantizedTile, _ first: Int) {
+  let digits = bits / 4
+  if tile.group > lanes16Inputs {
+    multiplyTokens(digits, tokens, isLong: true, tile, first)
+  } else {
+    multiplyTokens(digits, tokens, isLong: false, tile, first)
+  }
+}
+
+/// `isLong` (a constant) says that a group is longer than what an int16 accumulator takes.
+@inline(__always)
+private func multiplyTokens(_ digits: Int, _ tokens: Int, isLong: Bool, _ tile: QuantizedTile, _ first: Int) {
   var weights = tile.weights
   let rows = digits == 1 ? 16 : 8
   for part in 0..<panelRows / rows {
@@ -18,7 +29,7 @@ func multiplyTokens(_ digits: Int, _ tokens: Int, isLong: Bool, _ tile: Quantize
 
 /// The rows from `row` on.
 @inline(__always)
-func multiplyRows(
+private func multiplyRows(
   _ digits: Int, _ tokens: Int, isLong: Bool, _ tile: QuantizedTile, _ first: Int, _ row: Int, _ place: inout TilePlace
 ) {
   let vectors = digits == 1 ? 2 : 1
@@ -30,7 +41,7 @@ func multiplyRows(
       // Sums of the earlier stretches wait in memory: they are needed once in 64 inputs, and registers are all taken.
       accumulate(tokens, lanes16Inputs, &place, &sums)
       for index in 0..<vectors * tokens { avx2_store(tile.scratch + 32 * index, widen(digits, index, sums)) }
-      for _ in 2..<offsetWords(tile.group) {
+      for _ in 2..<offsetsPerGroup(tile.group) {
         accumulate(tokens, lanes16Inputs, &place, &sums)
         for index in 0..<vectors * tokens {
           let waiting = tile.scratch + 32 * index
@@ -66,7 +77,7 @@ func multiplyRows(
 }
 
 /// Where a kernel stands in its tile.
-struct TilePlace {
+private struct TilePlace {
   var weights: UnsafeRawPointer
   var values: UnsafeRawPointer
   var offsets: UnsafePointer<Int32>
@@ -84,7 +95,7 @@ struct TilePlace {
 
 /// The sums over the next `inputs` inputs, a multiple of 32: two vectors for each token.
 @inline(__always)
-func accumulate(_ tokens: Int, _ inputs: Int, _ place: inout TilePlace, _ sums: inout InlineArray<12, __m256i>) {
+private func accumulate(_ tokens: Int, _ inputs: Int, _ place: inout TilePlace, _ sums: inout InlineArray<12, __m256i>) {
   for token in 0..<tokens {
     sums[unchecked: 2 * token] = avx2_broadcast(place.offsets + token)
     sums[unchecked: 2 * token + 1] = sums[unchecked: 2 * token]
@@ -110,14 +121,14 @@ func accumulate(_ tokens: Int, _ inputs: Int, _ place: inout TilePlace, _ sums: 
 
 /// The int32 sums of vector `index`, of the digits together.
 @inline(__always)
-func widen(_ digits: Int, _ index: Int, _ sums: InlineArray<12, __m256i>) -> __m256i {
+private func widen(_ digits: Int, _ index: Int, _ sums: InlineArray<12, __m256i>) -> __m256i {
   digits == 1 ? widen(sums[unchecked: index]) : widen(high: sums[unchecked: 2 * index], low: sums[unchecked: 2 * index + 1])
 }
 
-/// A token's sums, scaled, to its output, before the next token's are widened: multiplications, of which two run at a time, so alternate with
-/// what runs beside them.
+/// A token's sums, scaled, to its output, before the next token's are widened: multiplications, of which two run at a time, so alternate
+/// with what runs beside them.
 @inline(__always)
-func addToken(
+private func addToken(
   _ digits: Int, _ token: Int, _ sums: InlineArray<12, __m256i>, _ isLong: Bool, _ scratch: UnsafeMutableRawPointer,
   _ left: __m256, _ right: __m256, _ scale: UnsafePointer<Float>, to output: UnsafeMutablePointer<Float>
 ) {
@@ -134,7 +145,9 @@ func addToken(
 
 /// The sums of the whole group: of a long one with those of the earlier stretches, which wait in `scratch`.
 @inline(__always)
-func whole(_ digits: Int, _ index: Int, _ sums: InlineArray<12, __m256i>, _ isLong: Bool, _ scratch: UnsafeMutableRawPointer) -> __m256i {
+private func whole(_ digits: Int, _ index: Int, _ sums: InlineArray<12, __m256i>, _ isLong: Bool, _ scratch: UnsafeMutableRawPointer)
+  -> __m256i
+{
   let sum = widen(digits, index, sums)
   return isLong ? avx2_add32(sum, avx2_load(scratch + 32 * index)) : sum
 }

@@ -72,7 +72,7 @@ func multiplyTokens(_ tokens: Int, _ tile: QuantizedTile, _ first: Int, _ quarte
 
 /// Four inputs of a token to its sums.
 @inline(__always)
-func add(_ four: neon_int8, _ upper: neon_int8, _ lower: neon_int8, _ token: Int, _ sums: inout InlineArray<12, neon_int32>) {
+private func add(_ four: neon_int8, _ upper: neon_int8, _ lower: neon_int8, _ token: Int, _ sums: inout InlineArray<12, neon_int32>) {
   sums[unchecked: 2 * token] = neon_dot(sums[unchecked: 2 * token], upper, four)
   sums[unchecked: 2 * token + 1] = neon_dot(sums[unchecked: 2 * token + 1], lower, four)
 }

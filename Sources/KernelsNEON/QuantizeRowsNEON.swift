@@ -5,27 +5,28 @@ import Kernels
 func quantizeRows(
   _ x: UnsafePointer<Float>, _ stride: Int, _ columns: Int, _ rows: QuantizedRows, _ tokens: Range<Int>, _ groups: Range<Int>
 ) {
-  quantizeRows(x, stride, columns, rows, tokens, groups, together: 4)
+  quantizeRows(x, stride, columns, rows, tokens, groups, interleave: 4)
 }
 
-/// The same, with eight inputs of a token together.
-public func quantizeRowsInEights(
+/// The same, with eight inputs of a token side by side.
+package func quantizeRowsInEights(
   _ x: UnsafePointer<Float>, _ stride: Int, _ columns: Int, _ rows: QuantizedRows, _ tokens: Range<Int>, _ groups: Range<Int>
 ) {
-  quantizeRows(x, stride, columns, rows, tokens, groups, together: 8)
+  quantizeRows(x, stride, columns, rows, tokens, groups, interleave: 8)
 }
 
 @inline(__always)
 private func quantizeRows(
-  _ x: UnsafePointer<Float>, _ stride: Int, _ columns: Int, _ rows: QuantizedRows, _ tokens: Range<Int>, _ groups: Range<Int>, together: Int
+  _ x: UnsafePointer<Float>, _ stride: Int, _ columns: Int, _ rows: QuantizedRows, _ tokens: Range<Int>, _ groups: Range<Int>,
+  interleave: Int
 ) {
-  quantizeInFours(x, stride, columns, rows, tokens, groups, together: together) { x in
+  quantize4RowsAtOnce(x, stride, columns, rows, tokens, groups, interleave: interleave) { x in
     greatestMagnitudes(x, stride, rows.group)
   } values: { x, inverses, to, width in
-    together == 4
+    interleave == 4
       ? quantizeGroupInFours(x, stride, rows.group, inverses, to, width) : quantizeGroupInEights(x, stride, rows.group, inverses, to, width)
-  } one: { x, columns, token, groups in
-    quantizeRow(x, columns, rows, token, groups, together: together)
+  } single: { x, columns, token, groups in
+    quantizeRow(x, columns, rows, token, groups, interleave: interleave)
   }
 }
 
@@ -73,32 +74,27 @@ private func greatestMagnitudes(_ x: UnsafePointer<Float>, _ stride: Int, _ coun
 /// One token.
 @inline(__always)
 private func quantizeRow(
-  _ x: UnsafePointer<Float>, _ columns: Int, _ rows: QuantizedRows, _ token: Int, _ groups: Range<Int>, together: Int
+  _ x: UnsafePointer<Float>, _ columns: Int, _ rows: QuantizedRows, _ token: Int, _ groups: Range<Int>, interleave: Int
 ) {
-  let place = QuantizedRowPlace(rows, token, group: groups.lowerBound, words: 1, together: together)
-
-  for group in 0..<groups.count {
-    let start = group * rows.group
-    let known = greater(0, smaller(rows.group, columns - start))
-    let (scale, inverse) = scaleAndInverse(greatestMagnitude(x + start, known))
+  quantizeRow(x, columns, rows, token, groups, interleave: interleave) { x, known in
+    greatestMagnitude(x, known)
+  } values: { x, known, inverse, to, width, _ in
     var sum: Int32 = 0
     var index = 0
     while index < rows.group {
-      let bytes = quantize16(x + start + index, known - index, inverse)
-      let to = place.values + (start + index) * place.width
-      if together == 4 { neon_store_fours(to, bytes, 4 * place.width) } else { neon_store_eights(to, bytes, 8 * place.width) }
+      let bytes = quantize16(x + index, known - index, inverse)
+      let place = to + index * width
+      if interleave == 4 { neon_store_fours(place, bytes, 4 * width) } else { neon_store_eights(place, bytes, 8 * width) }
       sum &+= neon_sum_of_bytes(bytes)
       index += 16
     }
-    place.scales[group * place.width] = scale
-    place.sums[group * place.width] = scale * Float(sum)
-    place.offsets[group * place.width] = -8 &* sum
+    return sum
   }
 }
 
 /// The bits of the greatest |x|: as integers they are ordered as the magnitudes are, with NaN above infinity.
 @inline(__always)
-func greatestMagnitude(_ x: UnsafePointer<Float>, _ count: Int) -> Int32 {
+private func greatestMagnitude(_ x: UnsafePointer<Float>, _ count: Int) -> Int32 {
   var greatest = neon_fill(0)
   var index = 0
   while index + 4 <= count {
@@ -116,7 +112,7 @@ func greatestMagnitude(_ x: UnsafePointer<Float>, _ count: Int) -> Int32 {
 
 /// 16 values; those from `known` on are zeros.
 @inline(__always)
-func quantize16(_ x: UnsafePointer<Float>, _ known: Int, _ inverse: Float) -> neon_int8 {
+private func quantize16(_ x: UnsafePointer<Float>, _ known: Int, _ inverse: Float) -> neon_int8 {
   if inverse == 0 || known <= 0 { return neon_int8() }
   if known >= 16 { return neon_quantize(x, inverse) }
   return withUnsafeTemporaryAllocation(of: Float.self, capacity: 16) { copy in

@@ -1,46 +1,11 @@
 import CIntrinsics
 import Kernels
 
-// One function for each number of tokens: the compiler then knows it, and accumulators stay in registers.
-
-@inline(never)
-func direct4x1(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
-  multiplyDirectly(bits: 4, 1, panel, rows, output)
-}
-@inline(never)
-func direct4x2(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
-  multiplyDirectly(bits: 4, 2, panel, rows, output)
-}
-@inline(never)
-func direct4x3(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
-  multiplyDirectly(bits: 4, 3, panel, rows, output)
-}
-@inline(never)
-func direct4x4(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
-  multiplyDirectly(bits: 4, 4, panel, rows, output)
-}
-@inline(never)
-func direct8x1(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
-  multiplyDirectly(bits: 8, 1, panel, rows, output)
-}
-@inline(never)
-func direct8x2(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
-  multiplyDirectly(bits: 8, 2, panel, rows, output)
-}
-@inline(never)
-func direct8x3(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
-  multiplyDirectly(bits: 8, 3, panel, rows, output)
-}
-@inline(never)
-func direct8x4(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
-  multiplyDirectly(bits: 8, 4, panel, rows, output)
-}
-
-/// All 32 rows by `tokens` (a constant) tokens, in steps of 128 bytes of 4-bit or 256 of 8-bit codes: eight inputs, the first four and the
-/// last four added up apart so that a sum waits for its predecessor less often. The upper halves of 4-bit codes stay where they are, so that
-/// their sums come out 16 times too large, which costs one shift a group in place of one a vector.
+/// All 32 rows by `tokens` (a constant) tokens straight from the packed codes, in steps of 128 bytes of 4-bit or 256 of 8-bit codes: eight
+/// inputs, the first four and the last four added up apart so that a sum waits for its predecessor less often. The upper halves of 4-bit
+/// codes stay where they are, so that their sums come out 16 times too large, which costs one shift a group in place of one a vector.
 @inline(__always)
-func multiplyDirectly(
+func multiplyPackedCodes(
   bits: Int, _ tokens: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>
 ) {
   var first = zeros8()

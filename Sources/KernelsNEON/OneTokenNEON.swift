@@ -1,23 +1,15 @@
 import CIntrinsics
 import Kernels
 
-/// Up to this many tokens are multiplied straight from the packed codes: each code is read once, from memory, and unpacked in registers.
-let directTokens = 1
-
-/// Bytes ahead of the codes being read that are asked for.
-private let prefetchDistance = 1024
+// One token, straight from the packed codes: each code is read once, from memory, and unpacked in registers.
 
 /// Inputs that an int16 takes of unsigned 4-bit codes: a product for each four, at most 15 · 127 each.
 private let inputsOfInt16 = 64
 
-func multiplyDirectly(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, bits: Int) {
-  clear(output, 1)
-  if bits == 4 { direct4(panel, rows, output) } else { direct8(panel, rows, output) }
-}
-
 /// All 32 rows: two accumulators of int16 for each four.
 @inline(never)
-func direct4(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+func multiplyOneToken4(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  clear(output, 1)
   var sums = zeros16x16()
   var wide = zeros24()
   var codes = panel.codes
@@ -60,7 +52,8 @@ func direct4(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMut
 
 /// The same for 8-bit codes: two accumulators of int32 for each four rows.
 @inline(never)
-func direct8(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+func multiplyOneToken8(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  clear(output, 1)
   var sums = zeros16()
   var codes = panel.codes
   var values = UnsafeRawPointer(rows.values)

@@ -1,49 +1,16 @@
 import CIntrinsics
 import Kernels
 
-// One function for each number of tokens: the compiler then knows it, and accumulators stay in registers.
-
-@inline(never)
-func direct4x1(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
-  multiplyDirectly(bits: 4, vectors: 4, 1, panel, rows, output)
-}
-@inline(never)
-func direct4x2(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
-  multiplyDirectly(bits: 4, vectors: 4, 2, panel, rows, output)
-}
-@inline(never)
-func direct4x3(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
-  multiplyDirectly(bits: 4, vectors: 2, 3, panel, rows, output)
-}
-@inline(never)
-func direct4x4(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
-  multiplyDirectly(bits: 4, vectors: 2, 4, panel, rows, output)
-}
-@inline(never)
-func direct8x1(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
-  multiplyDirectly(bits: 8, vectors: 4, 1, panel, rows, output)
-}
-@inline(never)
-func direct8x2(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
-  multiplyDirectly(bits: 8, vectors: 2, 2, panel, rows, output)
-}
-@inline(never)
-func direct8x3(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
-  multiplyDirectly(bits: 8, vectors: 1, 3, panel, rows, output)
-}
-@inline(never)
-func direct8x4(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
-  multiplyDirectly(bits: 8, vectors: 1, 4, panel, rows, output)
-}
-
-/// `tokens` tokens (a constant), `vectors` · 8 rows at a time.
+/// `tokens` (a constant) tokens straight from the packed codes: so many vectors of 8 rows at a time that the accumulators are at most
+/// eight, one for each digit of the codes, token and vector.
 @inline(__always)
-func multiplyDirectly(
-  bits: Int, vectors: Int, _ tokens: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>
+func multiplyPackedCodes(
+  bits: Int, _ tokens: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>
 ) {
-  // Inputs of one 128-byte block of the panel's 32 rows, and accumulators of a token and vector: one for each digit of the codes.
-  let inputs = bits == 4 ? 8 : 4
   let digitCount = bits == 4 ? 1 : 2
+  let vectors = tokens * digitCount > 4 ? 1 : tokens * digitCount > 2 ? 2 : 4
+  // Inputs of one 128-byte block of the panel's 32 rows.
+  let inputs = bits == 4 ? 8 : 4
   var sums = zeros8()
   var wide = zeros8()
   for part in 0..<4 / vectors {

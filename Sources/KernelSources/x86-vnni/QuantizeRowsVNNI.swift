@@ -1,18 +1,28 @@
 import CIntrinsics
 import Kernels
 
-// The same with vectors of 256 and of 512 bits: `Integers`, what is done with them, and `quantizeRow` are the table's own.
+// Activations to int8. The same with vectors of 256 and of 512 bits: `Integers`, what is done with them, `greatestMagnitude` and
+// `quantizeGroup` of one token are the module's own.
 
 /// See `QuantizedKernels.quantizeRows`. A group's offset is −8 · Σ values.
 func quantizeRows(
   _ x: UnsafePointer<Float>, _ stride: Int, _ columns: Int, _ rows: QuantizedRows, _ tokens: Range<Int>, _ groups: Range<Int>
 ) {
-  quantizeInFours(x, stride, columns, rows, tokens, groups) { x in
+  quantize4RowsAtOnce(x, stride, columns, rows, tokens, groups) { x in
     greatestMagnitudes(x, stride, rows.group)
   } values: { x, inverses, to, width in
     quantizeGroup(x, stride, rows.group, inverses, to, width)
-  } one: { x, columns, token, groups in
+  } single: { x, columns, token, groups in
     quantizeRow(x, columns, rows, token, groups)
+  }
+}
+
+@inline(never)
+private func quantizeRow(_ x: UnsafePointer<Float>, _ columns: Int, _ rows: QuantizedRows, _ token: Int, _ groups: Range<Int>) {
+  quantizeRow(x, columns, rows, token, groups) { x, known in
+    greatestMagnitude(x, known)
+  } values: { x, known, inverse, to, width, _ in
+    quantizeGroup(x, known, inverse, rows.group, to, width)
   }
 }
 
