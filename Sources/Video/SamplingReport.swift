@@ -8,15 +8,16 @@ package struct SampledFrame: Sendable {
   package let image: RGBImage
 }
 
-/// What happens to a clip's frames on their way from the decoder to the encoder, one event after the other; `Frame` is what a stage has of one.
+/// What happens to a clip's frames on their way from the decoder to the encoder, one event after the other; `Frame` is what a stage has
+/// of one.
 package enum FrameEvent<Frame> {
   /// So many frames follow, each as `frame` or `repeated`: those that were asked for, or fewer where a rule gives fewer.
   case begin(frames: Int)
   case frame(Frame)
   /// The frame before stands here too, so that what was computed from it serves again.
   case repeated
-  /// All frames since `begin` are void: the stream proved damaged, and another `begin` follows. Rare, but then the number of frames, and so each
-  /// index, is another one.
+  /// All frames since `begin` are void: the stream proved damaged, and another `begin` follows. Rare, but then the number of frames,
+  /// and so each index, is another one.
   case restart
 
   package func map<Other, Failure: Error>(_ transform: (Frame) throws(Failure) -> Other) throws(Failure) -> FrameEvent<Other> {

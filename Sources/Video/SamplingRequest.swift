@@ -46,8 +46,9 @@ public struct SamplingRequest: Sendable {
     return (0..<frames).map { all[min(all.count - 1, max(0, Int((Double($0 + 1) * scale - 1).rounded(.toNearestOrEven))))] }
   }
 
-  /// The rule `uniform`: for each of the `frames` positions, which of `count` frames stands there: `int(linspace(0, count − 1, frames))` as NumPy computes
-  /// it, in doubles, truncated. Never descending; indices repeat when `count` is smaller. `count` is at least 1.
+  /// The rule `uniform`: for each of the `frames` positions, which of `count` frames stands there: `int(linspace(0, count − 1,
+  /// frames))` as NumPy computes it, in doubles, truncated. Never descending; indices repeat when `count` is smaller. `count` is at least
+  /// 1.
   public func indices(of count: Int) -> [Int] {
     guard frames > 1 else { return [0] }
     let last = Double(count - 1)

@@ -2,7 +2,8 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The demonstration checkpoint as other tools and versions of them write it (`Data/make_checkpoints.py`): converted, each answers as the original.
+/// The demonstration checkpoint as other tools and versions of them write it (`Data/make_checkpoints.py`): converted, each answers as
+/// the original.
 @Suite struct CheckpointVariantTests {
   private static let same = [
     "v5_rope", "rope_scaling_default", "v5_template", "slow_tokenizer_old", "slow_tokenizer_old_noeos", "eos_base", "model_max_huge",

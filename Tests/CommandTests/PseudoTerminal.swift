@@ -15,7 +15,8 @@ final class PseudoTerminal {
   private(set) var bytes: [UInt8] = []
   private var isOver = false
 
-  /// A terminal whose size is unknown says 0. With a `script` a shell with job control runs it, and has the command as `$0`, its arguments as `$@`.
+  /// A terminal whose size is unknown says 0. With a `script` a shell with job control runs it, and has the command as `$0`, its
+  /// arguments as `$@`.
   init(_ arguments: [String], columns: Int, isSizeKnown: Bool = true, script: String? = nil, environment: [String: String] = [:]) throws {
     terminal = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC)
     screen = TerminalScreen(columns: columns)

@@ -13,8 +13,8 @@ import Video
 
   @Test func theImagesAreThere() { #expect(ImageTests.images.count == 96) }
 
-  /// Lossless formats of 8 bits exactly; JPEG within three levels of Pillow's decoder, AVIF and HEIC within one of theirs; 16 bits of colour
-  /// and CMYK within one, which Pillow rounds down.
+  /// Lossless formats of 8 bits exactly; JPEG within three levels of Pillow's decoder, AVIF and HEIC within one of theirs; 16 bits of
+  /// colour and CMYK within one, which Pillow rounds down.
   @Test(arguments: images.keys.sorted()) func pixels(_ name: String) throws {
     let expected = try #require(ImageTests.images[name])
     let path = TestClips.path("images/\(name)")

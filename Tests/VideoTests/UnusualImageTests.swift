@@ -133,7 +133,8 @@ import Video
     return bytes + little(0, 4)
   }
 
-  /// Ten bits in five columns of 16: 0, 64, 512, 940, 1023. The values are by hand: v · 255 / 1023, and (v − 64) · 255 / 876 where the range is limited.
+  /// Ten bits in five columns of 16: 0, 64, 512, 940, 1023. The values are by hand: v · 255 / 1023, and (v − 64) · 255 / 876 where the
+  /// range is limited.
   @Test(arguments: [
     ("grey_10.mkv", [0, 16, 128, 234, 255]), ("grey_10_full.mkv", [0, 16, 128, 234, 255]), ("grey_10_limited.mkv", [0, 0, 130, 255, 255]),
   ]) func greyOfTenBits(_ name: String, _ levels: [UInt8]) throws {

@@ -239,7 +239,8 @@ struct VideoStream {
 
 /// What a Matroska or WebM file says of its own length. libav reads one that was cut off up to its end and says nothing.
 package enum MatroskaLength {
-  /// Bytes that its one segment promises and that are not there. nil for another format, or for a segment of unknown length, as live streams have.
+  /// Bytes that its one segment promises and that are not there. nil for another format, or for a segment of unknown length, as live
+  /// streams have.
   /// `head` are the file's first bytes.
   package static func missing(_ head: [UInt8], byteCount: Int) -> Int? {
     var bytes = head[...]

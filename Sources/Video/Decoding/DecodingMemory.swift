@@ -1,7 +1,7 @@
 import CLibAV
 
-/// The memory that decoding a clip takes, until its pictures are resized: an upper bound, which codecs that keep few earlier pictures do not
-/// reach.
+/// The memory that decoding a clip takes, until its pictures are resized: an upper bound, which codecs that keep few earlier pictures
+/// do not reach.
 package struct DecodingMemory: Sendable, Equatable {
   /// With one thread.
   package var bytes: Int

@@ -216,8 +216,9 @@ extension AVPixelFormat {
   }
 }
 
-/// A decoded picture with less chroma than luma, for image files: gives parts of it with chroma at every pixel, three parts of the nearer sample
-/// and one of the farther one in each direction, as image libraries do it. (libav's converter shifts chroma of half the height by half a row.)
+/// A decoded picture with less chroma than luma, for image files: gives parts of it with chroma at every pixel, three parts of the
+/// nearer sample and one of the farther one in each direction, as image libraries do it. (libav's converter shifts chroma of half the
+/// height by half a row.)
 struct ChromaUpsampler {
   private let frame: Frame
   private let width: Int

@@ -10,8 +10,8 @@ struct VideoSampler {
   let sink: FrameSink
   let cancelled: () -> Bool
 
-  /// What decoding takes beside the pictures that `DecodingMemory` counts: threads' stacks, tables, pictures in RGB. An allocation of Swift's that fails
-  /// ends the process, so this must be there before the first.
+  /// What decoding takes beside the pictures that `DecodingMemory` counts: threads' stacks, tables, pictures in RGB. An allocation of
+  /// Swift's that fails ends the process, so this must be there before the first.
   private static let room = 64 << 20
 
   func run() throws(VideoError) -> SamplingReport {

@@ -2,8 +2,8 @@ import Foundation
 import Support
 import Synchronization
 
-/// Editing of a line at a terminal, with the lines before it: by libedit or readline, whichever the machine has. Both have the functions that are
-/// used here, and neither is needed to build or to run.
+/// Editing of a line at a terminal, with the lines before it: by libedit or readline, whichever the machine has. Both have the
+/// functions that are used here, and neither is needed to build or to run.
 final class LineEditor {
   typealias LineHandler = @convention(c) (UnsafeMutablePointer<CChar>?) -> Void
   typealias KeyHandler = @convention(c) (Int32, Int32) -> Int32

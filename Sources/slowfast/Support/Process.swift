@@ -31,7 +31,8 @@ enum Interrupt {
   }
 }
 
-/// Ctrl-C at a terminal: stops an answer, and at the prompt what is being typed. Where an answer does not stop, a second one ends the process.
+/// Ctrl-C at a terminal: stops an answer, and at the prompt what is being typed. Where an answer does not stop, a second one ends the
+/// process.
 enum ChatInterrupt {
   private static let presses = Atomic<Int>(0)
   private static let isAnswering = Atomic<Bool>(false)
