@@ -70,24 +70,25 @@ let package = Package(
       name: "CLibAV", pkgConfig: "libavformat libavcodec libswscale libavutil",
       providers: [.apt(["libavformat-dev", "libavcodec-dev", "libswscale-dev", "libavutil-dev"])]),
 
-    // Text of messages.
-    .target(name: "Support", swiftSettings: strict),
+    // Files, locks, time, memory, JSON and the text of messages.
+    .target(name: "Support", dependencies: ["CIntrinsics"], swiftSettings: strict),
 
     // What a value is stored as, and where quantized matrices have theirs.
     // Optimised in debug builds too: tests quantize and read whole models.
     .target(name: "Tensors", swiftSettings: strict + [.unsafeFlags(["-O"])]),
 
     // Computing.
-    .target(name: "Parallel", dependencies: ["CIntrinsics"], swiftSettings: strict),
+    .target(name: "Parallel", dependencies: ["CIntrinsics", "Support"], swiftSettings: strict),
     .target(name: "Kernels", dependencies: ["CIntrinsics", "Tensors"], swiftSettings: strict),
     .target(name: "KernelsPortable", dependencies: ["Kernels", "CIntrinsics", "Tensors"], swiftSettings: kernels([])),
     .target(
       name: "Compute",
-      dependencies: ["CIntrinsics", "Parallel", "Kernels", "KernelsPortable", "Tensors"] + kernelTargets.map { .byName(name: $0.name) },
+      dependencies: ["CIntrinsics", "Parallel", "Support", "Kernels", "KernelsPortable", "Tensors"]
+        + kernelTargets.map { .byName(name: $0.name) },
       swiftSettings: strict),
 
     // What this machine can do at most.
-    .target(name: "Measurement", dependencies: ["Kernels", "Parallel"], swiftSettings: strict),
+    .target(name: "Measurement", dependencies: ["Kernels", "Parallel", "Support"], swiftSettings: strict),
 
     // What comes from outside.
     .target(name: "Tokenizer", dependencies: ["Support"], swiftSettings: strict),
@@ -98,7 +99,7 @@ let package = Package(
     .target(name: "Architecture", dependencies: ["Support"], swiftSettings: strict),
     .target(name: "ModelFile", dependencies: ["Support", "Parallel", "Tensors", "CZstd", "CXXHash"], swiftSettings: strict),
     // Optimised in debug builds too: tests quantize whole models.
-    .target(name: "Quantization", dependencies: ["CIntrinsics", "Kernels", "Parallel", "Tensors"], swiftSettings: kernels([])),
+    .target(name: "Quantization", dependencies: ["CIntrinsics", "Kernels", "Parallel", "Support", "Tensors"], swiftSettings: kernels([])),
     .target(
       name: "Conversion",
       dependencies: ["Architecture", "Safetensors", "Support", "Kernels", "ModelFile", "Parallel", "Quantization", "Tensors", "Tokenizer"],
@@ -120,7 +121,7 @@ let package = Package(
 
     // Measures the kernels beside the machine's limits; not part of the product.
     .executableTarget(
-      name: "kernel-bench", dependencies: ["CIntrinsics", "Compute", "Kernels", "Measurement", "Parallel"],
+      name: "kernel-bench", dependencies: ["CIntrinsics", "Compute", "Kernels", "Measurement", "Parallel", "Support"],
       path: "benchmarks/kernels", exclude: ["arm.md", "arm_loops.py", "x86.md"], swiftSettings: strict),
 
     // Programs over the library, which tests run; the first is the README's.
@@ -128,7 +129,8 @@ let package = Package(
     .executableTarget(name: "example-watch", dependencies: ["SlowFast"], path: "Examples/watch", swiftSettings: strict),
 
     .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
-    tests("ParallelTests", ["Parallel"]),
+    tests("SupportTests", ["Support"]),
+    tests("ParallelTests", ["Parallel", "Support"]),
     tests(
       "KernelTests", ["Kernels", "KernelsPortable", "Compute", "Quantization", "Tensors"] + kernelTargets.map { .byName(name: $0.name) }),
     tests("ComputeTests", ["Compute", "Kernels", "Parallel", "Quantization", "Tensors"]),
@@ -139,7 +141,7 @@ let package = Package(
     tests("QuantizationTests", ["Compute", "Kernels", "Parallel", "Quantization", "Tensors"]),
     tests("ConversionTests", ["Architecture", "Safetensors", "Conversion", "ModelFile", "Parallel", "Tensors", "Tokenizer"]),
     tests("ArchitectureTests", ["Architecture"]),
-    tests("SlowFastTests", ["Architecture", "Safetensors", "Compute", "Conversion", "ModelFile", "SlowFast", "Video"]),
+    tests("SlowFastTests", ["Architecture", "Safetensors", "Compute", "Conversion", "ModelFile", "SlowFast", "Support", "Video"]),
     tests("CommandTests", ["Safetensors", "ModelFile", "slowfast", "example-ask", "example-watch"], exclude: ["Data"]),
   ] + kernelTargets
 )

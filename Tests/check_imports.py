@@ -32,6 +32,7 @@ LAYERS = [
 ]
 # What a module may import of its own layer, and why.
 SIBLINGS = {
+    ("Parallel", "Support"): "a pool takes the clock and the number of processors from it",
     ("KernelsDotProd", "KernelsNEON"): "a processor with the dot product takes NEON's kernels for the rest",
     ("KernelsI8MM", "KernelsNEON"): "as above",
     ("KernelsI8MM", "KernelsDotProd"): "as above: one token has no second one to pair with",

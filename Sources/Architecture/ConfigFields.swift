@@ -1,26 +1,20 @@
-import Foundation
+import Support
 
 /// The fields of a JSON configuration, each taken with its type and range checked. A field that is null is absent.
 struct ConfigFields {
-  private let object: [String: Any]
+  private let object: [String: JSONValue]
   private let file: String
   /// Of the fields' names, where they are those of an object inside the file: `rope_parameters.`.
   private let prefix: String
 
   init(json: [UInt8], file: String = "config.json") throws(ArchitectureError) {
-    do {
-      guard let object = try JSONSerialization.jsonObject(with: Data(json)) as? [String: Any] else {
-        throw ArchitectureError.configUnreadable(file: file, reason: "expected a JSON object")
-      }
-      self.init(object: object, file: file, prefix: "")
-    } catch let error as ArchitectureError {
-      throw error
-    } catch {
-      throw .configUnreadable(file: file, reason: "not JSON")
-    }
+    let value: JSONValue
+    do throws(JSONError) { value = try JSONValue(json) } catch { throw .configUnreadable(file: file, reason: "\(error)") }
+    guard let object = value.object else { throw .configUnreadable(file: file, reason: "expected a JSON object") }
+    self.init(object: object, file: file, prefix: "")
   }
 
-  private init(object: [String: Any], file: String, prefix: String) {
+  private init(object: [String: JSONValue], file: String, prefix: String) {
     (self.object, self.file, self.prefix) = (object, file, prefix)
   }
 
@@ -29,12 +23,12 @@ struct ConfigFields {
   /// As messages say it.
   func name(_ field: String) -> String { prefix + field }
 
-  func isNull(_ field: String) -> Bool { object[field] == nil || object[field] is NSNull }
+  func isNull(_ field: String) -> Bool { (object[field] ?? .null) == .null }
 
-  func isObject(_ field: String) -> Bool { object[field] is [String: Any] }
+  func isObject(_ field: String) -> Bool { object[field]?.object != nil }
 
   /// The field as text, for messages.
-  func text(_ field: String) -> String { object[field].map { String(String(describing: $0).prefix(100)) } ?? "absent" }
+  func text(_ field: String) -> String { object[field].map { String($0.description.prefix(100)) } ?? "absent" }
 
   private func wrong(_ field: String, _ expected: String) -> ArchitectureError {
     .configValue(file: file, field: name(field), found: text(field), expected: expected)
@@ -48,13 +42,13 @@ struct ConfigFields {
 
   func object(_ field: String) throws(ArchitectureError) -> ConfigFields? {
     if isNull(field) { return nil }
-    guard let value = object[field] as? [String: Any] else { throw wrong(field, "an object") }
+    guard let value = object[field]?.object else { throw wrong(field, "an object") }
     return ConfigFields(object: value, file: file, prefix: name(field) + ".")
   }
 
   func optionalString(_ field: String) throws(ArchitectureError) -> String? {
     if isNull(field) { return nil }
-    guard let value = object[field] as? String else { throw wrong(field, "a string") }
+    guard let value = object[field]?.string else { throw wrong(field, "a string") }
     return value
   }
 
@@ -62,13 +56,15 @@ struct ConfigFields {
 
   func optionalStrings(_ field: String) throws(ArchitectureError) -> [String]? {
     if isNull(field) { return nil }
-    guard let value = object[field] as? [String] else { throw wrong(field, "strings") }
-    return value
+    guard let values = object[field]?.array, case let strings = values.compactMap(\.string), strings.count == values.count else {
+      throw wrong(field, "strings")
+    }
+    return strings
   }
 
   func optionalBool(_ field: String) throws(ArchitectureError) -> Bool? {
     if isNull(field) { return nil }
-    guard let value = object[field] as? Bool else { throw wrong(field, "true or false") }
+    guard let value = object[field]?.bool else { throw wrong(field, "true or false") }
     return value
   }
 
@@ -76,7 +72,7 @@ struct ConfigFields {
 
   func optionalNumber(_ field: String, in range: ClosedRange<Double>) throws(ArchitectureError) -> Double? {
     if isNull(field) { return nil }
-    guard let value = Self.number(object[field]), range.contains(value) else {
+    guard let value = object[field]?.double, range.contains(value) else {
       throw wrong(
         field, range.lowerBound == range.upperBound ? "\(range.lowerBound)" : "a number from \(range.lowerBound) to \(range.upperBound)")
     }
@@ -89,7 +85,7 @@ struct ConfigFields {
 
   func optionalInteger(_ field: String, in range: ClosedRange<Int>) throws(ArchitectureError) -> Int? {
     if isNull(field) { return nil }
-    guard let value = Self.number(object[field]).flatMap({ Int(exactly: $0) }), range.contains(value) else {
+    guard let value = object[field]?.integer, range.contains(value) else {
       throw wrong(field, "a whole number from \(range.lowerBound) to \(range.upperBound)")
     }
     return value
@@ -102,7 +98,7 @@ struct ConfigFields {
   /// A limit from 1 on; nil where there is none, which HuggingFace writes as 10³⁰.
   func optionalLimit(_ field: String, upTo limit: Int) throws(ArchitectureError) -> Int? {
     if isNull(field) { return nil }
-    guard let value = Self.number(object[field]), value >= 1, value == value.rounded() else {
+    guard let value = object[field]?.double, value >= 1, value == value.rounded() else {
       throw wrong(field, "a whole number from 1 on")
     }
     return value <= Double(limit) ? Int(value) : nil
@@ -111,15 +107,17 @@ struct ConfigFields {
   /// A token's id or several; none where the field is absent.
   func ids(_ field: String) throws(ArchitectureError) -> [Int32] {
     if isNull(field) { return [] }
-    let values = object[field] as? [Any] ?? [object[field] as Any]
-    let ids = values.compactMap { Self.number($0).flatMap { Int32(exactly: $0) } }
+    let values = object[field].map { $0.array ?? [$0] } ?? []
+    let ids = values.compactMap { $0.integer.flatMap { Int32(exactly: $0) } }
     guard ids.count == values.count else { throw wrong(field, "a token's id or several") }
     return ids
   }
 
-  /// JSON's true and false are no numbers, whatever Foundation says.
-  private static func number(_ value: Any?) -> Double? {
-    guard let number = value as? NSNumber, String(cString: number.objCType) != "c" else { return nil }
-    return number.doubleValue
+  /// Numbers of which each counts.
+  func numbers(_ field: String) throws(ArchitectureError) -> [Double] {
+    guard let values = try required(object[field], field).array, case let numbers = values.compactMap(\.double),
+      numbers.count == values.count
+    else { throw wrong(field, "numbers") }
+    return numbers
   }
 }

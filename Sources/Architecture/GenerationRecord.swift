@@ -1,4 +1,5 @@
 import Foundation
+import Support
 
 /// How a model answers unless the user says otherwise: a model file's `generation` section.
 public struct GenerationRecord: Sendable, Codable, Equatable {
@@ -36,17 +37,25 @@ public struct GenerationRecord: Sendable, Codable, Equatable {
   }
 
   package init(json: [UInt8]) throws(ArchitectureError) {
-    do { self = try JSONDecoder().decode(Self.self, from: Data(json)) } catch {
-      throw .configUnreadable(file: "generation", reason: "the section is not as specified")
+    let fields = try ConfigFields(json: json, file: "generation")
+    let largest = Double(Float.greatestFiniteMagnitude)
+    func positive(_ field: String, upTo limit: Double, _ expected: String) throws(ArchitectureError) -> Float {
+      let value = Float(try fields.number(field, in: -largest...largest))
+      guard value > 0, Double(value) <= limit else {
+        throw .configValue(file: "generation", field: field, found: "\(value)", expected: expected)
+      }
+      return value
     }
-    func check(_ holds: Bool, _ field: CodingKeys, _ found: Any, _ expected: String) throws(ArchitectureError) {
-      if !holds { throw .configValue(file: "generation", field: field.rawValue, found: "\(found)", expected: expected) }
+    temperature = Float(try fields.number("temperature", in: 0...largest))
+    topP = try positive("top_p", upTo: 1, "more than 0 and at most 1")
+    topK = try fields.integer("top_k", in: 0...Limits.tokens)
+    repetitionPenalty = try positive("repetition_penalty", upTo: largest, "more than 0")
+    maximumTokens = try fields.integer("max_new_tokens", in: 1...Limits.tokens)
+    let attention = try fields.string("slow_attention")
+    guard let slowAttention = SlowAttention(rawValue: attention) else {
+      throw .configValue(file: "generation", field: "slow_attention", found: attention, expected: "prompt or all")
     }
-    try check(temperature >= 0 && temperature.isFinite, .temperature, temperature, "0 or more")
-    try check(topP > 0 && topP <= 1, .topP, topP, "more than 0 and at most 1")
-    try check((0...(1 << 24)).contains(topK), .topK, topK, "0 to \(1 << 24)")
-    try check(repetitionPenalty > 0 && repetitionPenalty.isFinite, .repetitionPenalty, repetitionPenalty, "more than 0")
-    try check((1...(1 << 24)).contains(maximumTokens), .maximumTokens, maximumTokens, "1 to \(1 << 24)")
+    self.slowAttention = slowAttention
   }
 
   package func json() throws(ArchitectureError) -> [UInt8] {

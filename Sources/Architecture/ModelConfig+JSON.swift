@@ -1,4 +1,4 @@
-import Foundation
+import Support
 
 extension ModelConfig {
   /// Reads `config.json`. Every number is checked against what the runtime can address, so that products of two fields cannot overflow.
@@ -71,7 +71,7 @@ extension ModelConfig {
     contextLength = min(maximumPositions, try fields.optionalLimit("tokenizer_model_max_length", upTo: 1 << 24) ?? maximumPositions)
     endTokens = try fields.ids("eos_token_id")
     usesImageStartEnd = try fields.optionalBool("mm_use_im_start_end") ?? false
-    frameCount = try fields.optionalInteger("video_frames", in: 1...65536)
+    frameCount = try fields.optionalInteger("video_frames", in: 1...Limits.frames)
   }
 
   /// The families whose published code computes what this runtime does.
@@ -106,7 +106,7 @@ extension ModelConfig {
   /// Frames that a clip gets unless the user says otherwise: the config's own number, or as many as fill the fast tokens exactly
   /// (64 for s1t4, 96 for s1t6, 128 for s2t4 with 16 fast frames).
   public var defaultFrameCount: Int {
-    frameCount ?? min(65536, fastTokens.minimumFrames * fastTokens.temporalStride * fastTokens.samplingStride)
+    frameCount ?? min(Limits.frames, fastTokens.minimumFrames * fastTokens.temporalStride * fastTokens.samplingStride)
   }
 }
 

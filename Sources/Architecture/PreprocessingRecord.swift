@@ -1,4 +1,5 @@
 import Foundation
+import Support
 
 /// What a model file says of how frames become pixels: its `preprocessing` section.
 package struct PreprocessingRecord: Sendable, Codable, Equatable {
@@ -23,28 +24,25 @@ package struct PreprocessingRecord: Sendable, Codable, Equatable {
 
   /// `slowfast-…-576-frame64-s1t4` → 64.
   private static func frames(inName name: String) -> Int? {
-    guard let match = name.firstMatch(of: #/frames?([0-9]{1,5})/#), let count = Int(match.1), (1...65536).contains(count) else {
+    guard let match = name.firstMatch(of: #/frames?([0-9]{1,5})/#), let count = Int(match.1), (1...Limits.frames).contains(count) else {
       return nil
     }
     return count
   }
 
   package init(json: [UInt8]) throws(ArchitectureError) {
-    do { self = try JSONDecoder().decode(Self.self, from: Data(json)) } catch {
-      throw .configUnreadable(file: "preprocessing", reason: "the section is not as specified")
-    }
+    let fields = try ConfigFields(json: json, file: "preprocessing")
+    size = try fields.integer("size", in: 32...4096)
+    mean = try fields.numbers("mean").map(Float.init)
+    std = try fields.numbers("std").map(Float.init)
+    resampling = try fields.string("resampling")
+    frames = try fields.integer("frames", in: 1...Limits.frames)
     guard resampling == "bicubic" else {
       throw .configValue(file: "preprocessing", field: "resampling", found: resampling, expected: "bicubic")
     }
     guard mean.count == 3, std.count == 3, (mean + std).allSatisfy(\.isFinite), std.allSatisfy({ $0 > 0 }) else {
       throw .configValue(
         file: "preprocessing", field: "mean, std", found: "\(mean), \(std)", expected: "three numbers each, deviations above 0")
-    }
-    guard (32...4096).contains(size) else {
-      throw .configValue(file: "preprocessing", field: "size", found: "\(size)", expected: "32 to 4096")
-    }
-    guard (1...65536).contains(frames) else {
-      throw .configValue(file: "preprocessing", field: "frames", found: "\(frames)", expected: "1 to 65536")
     }
   }
 

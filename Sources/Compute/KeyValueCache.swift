@@ -1,5 +1,6 @@
 import Kernels
 import Parallel
+import Support
 import Tensors
 
 /// Keys and values of one layer, in the layout its attention reads.

@@ -1,4 +1,5 @@
 import Parallel
+import Support
 
 /// Rows of floats in memory that the matrix, or a larger one that it is a part of, owns. A reference: copies share their values.
 ///

@@ -1,6 +1,7 @@
 import Foundation
 import Kernels
 import Parallel
+import Support
 
 /// A norm of each row of a matrix. Weights and biases are `[1, columns]`.
 package enum RowNorm {

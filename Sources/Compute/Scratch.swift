@@ -1,5 +1,6 @@
 import Kernels
 import Parallel
+import Support
 import Tensors
 
 /// One block of memory that grows to the largest request. What it held before is gone after each.

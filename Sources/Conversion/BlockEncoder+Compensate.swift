@@ -1,6 +1,7 @@
 import ModelFile
 import Parallel
 import Quantization
+import Support
 import Tensors
 
 extension BlockEncoder {

@@ -122,7 +122,7 @@ extension ConversionReport {
       let shape = tensor.shape.map(String.init).joined(separator: "×")
       let renamed = tensor.renamedFrom.map { "  renamed from \($0.escaped())" } ?? ""
       lines.append(
-        "\(padded(tensor.name.escaped(), width))  \(padded(shape, 12))  \(padded(tensor.encoding, 20))  \(tensor.bytes)\(renamed)")
+        "\(tensor.name.escaped().padded(to: width))  \(shape.padded(to: 12))  \(tensor.encoding.padded(to: 20))  \(tensor.bytes)\(renamed)")
     }
     lines += unused.map { "unused   \($0.name.escaped()): \($0.reason)" }
     lines += unknown.map { "unknown  \($0.name.escaped())" + ($0.nearest.map { "; nearest known name: \($0)" } ?? "") }
@@ -131,23 +131,15 @@ extension ConversionReport {
     lines += unsupported.map { "type     \($0.name.escaped()): \($0.type), expected BF16, F16 or F32" }
     lines.append("")
     for part in parts {
+      func column(_ value: Int, _ width: Int) -> String { "\(value)".leftPadded(to: width) }
       lines.append(
-        "\(padded(part.name, 12))\(leftPadded("\(part.tensors)", 6)) tensors  \(leftPadded("\(part.weights)", 12)) weights  "
-          + "\(leftPadded("\(part.bytes)", 12)) bytes  \(leftPadded(decimals(part.bitsPerWeight), 6)) bits per weight")
+        "\(part.name.padded(to: 12))\(column(part.tensors, 6)) tensors  \(column(part.weights, 12)) weights  "
+          + "\(column(part.bytes, 12)) bytes  \(part.bitsPerWeight.fixed(2).leftPadded(to: 6)) bits per weight")
     }
     lines.append("")
     lines.append("the checkpoint's weights: \(checkpointBytes) bytes")
     lines.append("the model file: \(fileBytes) bytes\(isCompressed ? " before compression, at most that after it" : "")")
     if let problem { lines.append("cannot be converted: \(problem)") }
     return lines.joined(separator: "\n")
-  }
-
-  private func padded(_ text: String, _ width: Int) -> String { text + String(repeating: " ", count: max(0, width - text.count)) }
-  private func leftPadded(_ text: String, _ width: Int) -> String { String(repeating: " ", count: max(0, width - text.count)) + text }
-
-  /// Two decimals.
-  private func decimals(_ value: Double) -> String {
-    let hundredths = Int((value * 100).rounded())
-    return "\(hundredths / 100).\(hundredths % 100 < 10 ? "0" : "")\(hundredths % 100)"
   }
 }

@@ -2,6 +2,7 @@ import Foundation
 import ModelFile
 import Quantization
 import Safetensors
+import Support
 
 /// How a model file was made: its `provenance` section. The same checkpoint and options give the same bytes.
 struct Provenance: Codable {
@@ -88,8 +89,7 @@ extension Provenance.Shard {
         let beginning = try shard.file.bytes(start..<min(tensor.bytes.upperBound, start + 4096))
         digest = checksum(beginning + withUnsafeBytes(of: digest.littleEndian) { Array($0) })
       }
-      let digits = String(digest, radix: 16)
-      fingerprint = String(repeating: "0", count: 16 - digits.count) + digits
+      fingerprint = digest.hexadecimal()
     } catch { throw .checkpoint(error) }
   }
 }

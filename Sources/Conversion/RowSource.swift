@@ -1,6 +1,7 @@
 import Architecture
 import Parallel
 import Safetensors
+import Support
 import Tensors
 
 /// A checkpoint's tensor as rows of floats in the model file's layout.

@@ -2,6 +2,7 @@ import ModelFile
 import Parallel
 import Quantization
 import Safetensors
+import Support
 import Synchronization
 
 /// Brings tensors from a checkpoint into a model file, a batch of blocks of rows at a time: all threads read and encode the blocks of a

@@ -1,5 +1,6 @@
 import Kernels
 import Parallel
+import Support
 
 /// What the machine can do at most with one kernel table on the threads of a pool: what stages and kernels are measured against. Each is
 /// the best of many short runs, by wall time.
@@ -55,4 +56,21 @@ package struct MachineLimits: Sendable {
     let reading = MemoryReading([UnsafeRawBufferPointer(start: memory.base, count: size)])
     return Double(size) / 1e9 / fastest(budget: budget) { _ = reading.seconds(pool) }
   }
+}
+
+/// Seconds of the fastest of the runs of `body` that fit into `budget` seconds, three at least. Wall time: processor time over threads would
+/// call a run twice as fast in which one of two threads did all the work. On a busy machine some short runs still have all processors.
+package func fastest(budget: Double = 0.6, _ body: () -> Void) -> Double {
+  var least = Double.infinity
+  var total = 0.0
+  var runs = 0
+  while total < budget || runs < 3 {
+    let start = monotonicSeconds()
+    body()
+    let seconds = monotonicSeconds() - start
+    least = min(least, seconds)
+    total += seconds
+    runs += 1
+  }
+  return least
 }

@@ -1,5 +1,6 @@
 import Kernels
 import Parallel
+import Support
 
 /// A plain loop that reads memory and does nothing else: the limit of everything that takes its operands from memory.
 ///

@@ -1,5 +1,6 @@
 import CZstd
 import Parallel
+import Support
 import Synchronization
 
 /// Whether chunks are stored as they are or packed.

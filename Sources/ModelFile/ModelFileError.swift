@@ -188,14 +188,14 @@ extension ModelFileError: CustomStringConvertible {
     case .unsupportedVersion(let path, let major, let minor, let supported):
       (path, "has format version \(major).\(minor); this program reads version \(supported)")
     case .preludeChecksum(let path, let expected, let found):
-      (path, "its first 64 bytes are damaged: checksum \(hexadecimal(found)), expected \(hexadecimal(expected))")
+      (path, "its first 64 bytes are damaged: checksum \(found.hexadecimal()), expected \(expected.hexadecimal())")
     case .unknownFlags(let path, let flags): (path, "needs features that this program does not know (flags 0x\(String(flags, radix: 16)))")
     case .fileLength(let path, let expected, let found):
       (path, "is \(UInt64(found) < expected ? "truncated" : "too long"): \(found) bytes where it should have \(expected)")
     case .tableRange(let path, let offset, let length, let fileLength):
       (path, "its table cannot be \(length) bytes at byte \(offset) of a file of \(fileLength)")
     case .tableChecksum(let path, let expected, let found):
-      (path, "its table is damaged: checksum \(hexadecimal(found)), expected \(hexadecimal(expected))")
+      (path, "its table is damaged: checksum \(found.hexadecimal()), expected \(expected.hexadecimal())")
     default: nil
     }
   }
@@ -247,7 +247,7 @@ extension ModelFileError: CustomStringConvertible {
     case .storedLength(let path, let part, let chunk, let rawLength, let found):
       (path, "chunk \(chunk) of \(part) stores \(rawLength) bytes as \(found), which its codec cannot")
     case .chunkChecksum(let path, let part, let range, let expected, let found):
-      (path, "\(part): damaged in bytes \(text(range)): checksum \(hexadecimal(found)), expected \(hexadecimal(expected))")
+      (path, "\(part): damaged in bytes \(text(range)): checksum \(found.hexadecimal()), expected \(expected.hexadecimal())")
     case .invalidFrame(let path, let part, let range, let reason): (path, "\(part), bytes \(text(range)): no valid zstd frame: \(reason)")
     case .frameLength(let path, let part, let range, let expected, let found):
       (path, "\(part), bytes \(text(range)): the zstd frame holds \(found) bytes, \(expected) expected")
@@ -284,11 +284,6 @@ extension ModelFileError: CustomStringConvertible {
 private func quoted(_ tensor: String) -> String { "tensor '\(tensor.escaped())'" }
 private func text(_ range: Range<Int>) -> String { "\(range.lowerBound) to \(range.upperBound)" }
 private func text(_ name: [UInt8]) -> String { "'\(String(decoding: name, as: UTF8.self).escaped())'" }
-
-private func hexadecimal(_ value: UInt64) -> String {
-  let digits = String(value, radix: 16)
-  return String(repeating: "0", count: 16 - digits.count) + digits
-}
 
 private func hexadecimal(_ bytes: [UInt8]) -> String {
   bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined(separator: " ")

@@ -1,4 +1,5 @@
 import Parallel
+import Support
 
 /// Makes one model file out of another.
 package enum ModelFileTransform {

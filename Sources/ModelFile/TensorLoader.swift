@@ -1,4 +1,5 @@
 import Parallel
+import Support
 
 /// A tensor's bytes in memory: unpacked, or the file's own pages. Valid as long as the object lives.
 package final class LoadedTensor: Sendable {

@@ -1,3 +1,4 @@
+import Support
 import Synchronization
 
 /// A fixed set of threads that share the indices of one loop at a time.
@@ -18,9 +19,9 @@ package final class ThreadPool: Sendable {
 
   /// Starts `threadCount − 1` threads, or as many of them as the system gives; nil takes the number of processors that this process may use.
   package init(threadCount: Int? = nil) {
-    let wanted = max(1, threadCount ?? ThreadPool.availableProcessors)
+    let wanted = max(1, threadCount ?? Resources.processors)
     // Threads that outnumber the processors would spin in each other's way.
-    team = ThreadTeam(workers: wanted, spins: wanted <= ThreadPool.availableProcessors)
+    team = ThreadTeam(workers: wanted, spins: wanted <= Resources.processors)
     var count = 1
     while count < wanted, team.start(worker: count) { count += 1 }
     self.threadCount = count

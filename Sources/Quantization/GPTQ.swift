@@ -1,5 +1,6 @@
 import Kernels
 import Parallel
+import Support
 import Tensors
 
 /// Quantizes rows of a matrix so that the inputs that come later make up for the errors of those before (Frantar et al., 2022), in the form

@@ -1,5 +1,6 @@
 import Kernels
 import Parallel
+import Support
 
 /// `H = Σ x·xᵀ` over the inputs `x` that a linear layer was seen to take: what an error in its weights costs in its outputs is
 /// `error · H · errorᵀ`. Float32, filled a block of inputs at a time by all threads; the sums do not depend on how many there are.

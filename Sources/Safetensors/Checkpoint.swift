@@ -161,19 +161,19 @@ struct ShardIndex {
 
   /// Parses the index; a shard's name must be a plain file name, so that no index reaches outside its directory.
   init(json: [UInt8], file: String) throws(CheckpointError) {
-    var scanner = JSONScanner(json, file: file)
     var shards: [String: String]?
-    try scanner.object { (scanner: inout JSONScanner, key: String) throws(CheckpointError) in
-      guard key == "weight_map" else { return try scanner.skipValue() }
-      var map: [String: String] = [:]
-      try scanner.object { (scanner: inout JSONScanner, tensor: String) throws(CheckpointError) in
-        let shard = try scanner.string()
-        guard Self.isFileName(shard) else { throw .shardNameIsNoFileName(index: file, shard: shard) }
-        map[tensor] = shard
+    try CheckpointError.reading(json, of: file) { reader in
+      try reader.object { reader, key in
+        guard key == "weight_map" else { return try reader.skipValue() }
+        var map: [String: String] = [:]
+        try reader.object { reader, tensor in
+          let shard = try reader.string()
+          guard Self.isFileName(shard) else { throw CheckpointError.shardNameIsNoFileName(index: file, shard: shard) }
+          map[tensor] = shard
+        }
+        shards = map
       }
-      shards = map
     }
-    try scanner.end()
     guard let shards, !shards.isEmpty else { throw .indexWithoutWeightMap(index: file) }
     self.shards = shards
   }

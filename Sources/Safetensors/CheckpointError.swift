@@ -118,3 +118,20 @@ extension CheckpointError: CustomStringConvertible {
     }
   }
 }
+
+extension CheckpointError {
+  /// Reads the JSON text of a file, all of it; what `read` finds wrong is thrown as that file's.
+  static func reading(_ json: [UInt8], of file: String, _ read: (inout JSONReader) throws -> Void) throws(CheckpointError) {
+    var reader = JSONReader(json)
+    do {
+      try read(&reader)
+      try reader.end()
+    } catch let error as CheckpointError {
+      throw error
+    } catch JSONError.expected(let expected, let offset) {
+      throw .invalidJSON(file: file, offset: offset, expected: expected)
+    } catch JSONError.duplicateKey(let key) {
+      throw .duplicateKey(file: file, key: key)
+    } catch { throw .cannotRead(file: file, reason: "\(error)") }
+  }
+}

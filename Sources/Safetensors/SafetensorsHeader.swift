@@ -1,3 +1,4 @@
+import Support
 import Tensors
 
 /// One tensor of a safetensors file.
@@ -39,17 +40,17 @@ struct SafetensorsHeader {
     let dataStart = 8 + json.count
     let dataBytes = fileBytes - dataStart
 
-    var scanner = JSONScanner(json, file: file)
     var tensors: [TensorInfo] = []
     var metadata: [String: String] = [:]
-    try scanner.object { (scanner: inout JSONScanner, name: String) throws(CheckpointError) in
-      if name == "__metadata__" {
-        try scanner.object { (scanner: inout JSONScanner, key: String) throws(CheckpointError) in metadata[key] = try scanner.string() }
-      } else {
-        try tensors.append(Self.tensor(name, &scanner, dataStart: dataStart, dataBytes: dataBytes, file: file))
+    try CheckpointError.reading(json, of: file) { reader in
+      try reader.object { reader, name in
+        if name == "__metadata__" {
+          try reader.object { reader, key in metadata[key] = try reader.string() }
+        } else {
+          try tensors.append(Self.tensor(name, &reader, dataStart: dataStart, dataBytes: dataBytes, file: file))
+        }
       }
     }
-    try scanner.end()
 
     // An empty tensor shares its offset with the next one and comes before it.
     tensors.sort { ($0.bytes.lowerBound, $0.bytes.upperBound) < ($1.bytes.lowerBound, $1.bytes.upperBound) }
@@ -59,47 +60,47 @@ struct SafetensorsHeader {
   }
 
   private static func tensor(
-    _ name: String, _ scanner: inout JSONScanner, dataStart: Int, dataBytes: Int, file: String
-  ) throws(CheckpointError) -> TensorInfo {
+    _ name: String, _ reader: inout JSONReader, dataStart: Int, dataBytes: Int, file: String
+  ) throws -> TensorInfo {
     var typeName: String?
     var shape: [Int]?
     var offsets: [Int]?
-    try scanner.object { (scanner: inout JSONScanner, key: String) throws(CheckpointError) in
+    try reader.object { reader, key in
       switch key {
-      case "dtype": typeName = try scanner.string()
-      case "shape": shape = try counts(&scanner, limit: dimensionLimit, tensor: name, file: file)
-      case "data_offsets": offsets = try counts(&scanner, limit: 2, tensor: name, file: file)
-      default: try scanner.skipValue()
+      case "dtype": typeName = try reader.string()
+      case "shape": shape = try counts(&reader, limit: dimensionLimit, tensor: name, file: file)
+      case "data_offsets": offsets = try counts(&reader, limit: 2, tensor: name, file: file)
+      default: try reader.skipValue()
       }
     }
-    guard let typeName else { throw .tensorWithout(file: file, tensor: name, field: "dtype") }
-    guard let shape else { throw .tensorWithout(file: file, tensor: name, field: "shape") }
-    guard let offsets, offsets.count == 2 else { throw .tensorWithout(file: file, tensor: name, field: "data_offsets") }
+    guard let typeName else { throw CheckpointError.tensorWithout(file: file, tensor: name, field: "dtype") }
+    guard let shape else { throw CheckpointError.tensorWithout(file: file, tensor: name, field: "shape") }
+    guard let offsets, offsets.count == 2 else { throw CheckpointError.tensorWithout(file: file, tensor: name, field: "data_offsets") }
     guard let type = TensorType(rawValue: typeName) else {
-      if TensorType.subByte.contains(typeName) { throw .subByteType(file: file, tensor: name, type: typeName) }
-      throw .unknownType(file: file, tensor: name, type: typeName)
+      if TensorType.subByte.contains(typeName) { throw CheckpointError.subByteType(file: file, tensor: name, type: typeName) }
+      throw CheckpointError.unknownType(file: file, tensor: name, type: typeName)
     }
 
     var expected = type.size
     for size in shape {
       let (product, overflows) = expected.multipliedReportingOverflow(by: size)
-      guard !overflows else { throw .sizeOverflows(file: file, tensor: name, shape: shape) }
+      guard !overflows else { throw CheckpointError.sizeOverflows(file: file, tensor: name, shape: shape) }
       expected = product
     }
     let (begin, end) = (offsets[0], offsets[1])
-    guard begin <= end else { throw .offsetsReversed(file: file, tensor: name, begin: begin, end: end) }
-    guard end - begin == expected else { throw .offsetsDoNotMatchShape(file: file, tensor: name, bytes: end - begin, expected: expected) }
-    guard end <= dataBytes else { throw .dataBeyondEnd(file: file, tensor: name, end: end, dataBytes: dataBytes) }
+    guard begin <= end else { throw CheckpointError.offsetsReversed(file: file, tensor: name, begin: begin, end: end) }
+    guard end - begin == expected else {
+      throw CheckpointError.offsetsDoNotMatchShape(file: file, tensor: name, bytes: end - begin, expected: expected)
+    }
+    guard end <= dataBytes else { throw CheckpointError.dataBeyondEnd(file: file, tensor: name, end: end, dataBytes: dataBytes) }
     return TensorInfo(name: name, type: type, shape: shape, bytes: dataStart + begin..<dataStart + end)
   }
 
-  private static func counts(
-    _ scanner: inout JSONScanner, limit: Int, tensor: String, file: String
-  ) throws(CheckpointError) -> [Int] {
+  private static func counts(_ reader: inout JSONReader, limit: Int, tensor: String, file: String) throws -> [Int] {
     var values: [Int] = []
-    try scanner.array { (scanner: inout JSONScanner) throws(CheckpointError) in
-      guard values.count < limit else { throw .tooManyDimensions(file: file, tensor: tensor, limit: limit) }
-      try values.append(scanner.count())
+    try reader.array { reader in
+      guard values.count < limit else { throw CheckpointError.tooManyDimensions(file: file, tensor: tensor, limit: limit) }
+      try values.append(reader.count())
     }
     return values
   }

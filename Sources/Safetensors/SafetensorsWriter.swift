@@ -59,7 +59,7 @@ package struct SafetensorsWriter {
   private func header() -> [UInt8] {
     var entries: [String] = []
     if !metadata.isEmpty {
-      let pairs = metadata.sorted { $0.key < $1.key }.map { "\(json($0.key)):\(json($0.value))" }
+      let pairs = metadata.sorted { $0.key < $1.key }.map { "\(JSONValue.quoted($0.key)):\(JSONValue.quoted($0.value))" }
       entries.append("\"__metadata__\":{\(pairs.joined(separator: ","))}")
     }
     var offset = 0
@@ -72,26 +72,11 @@ package struct SafetensorsWriter {
         }
       let shape = tensor.shape.map(String.init).joined(separator: ",")
       let fields = "\"dtype\":\"\(type.rawValue)\",\"shape\":[\(shape)],\"data_offsets\":[\(offset),\(offset + bytes)]"
-      entries.append("\(json(tensor.name)):{\(fields)}")
+      entries.append("\(JSONValue.quoted(tensor.name)):{\(fields)}")
       offset += bytes
     }
     var text = Array("{\(entries.joined(separator: ","))}".utf8)
     while text.count % 8 != 0 { text.append(0x20) }
     return text
-  }
-
-  private func json(_ text: String) -> String {
-    var result = "\""
-    for scalar in text.unicodeScalars {
-      switch scalar {
-      case "\"": result += "\\\""
-      case "\\": result += "\\\\"
-      case _ where scalar.value < 0x20:
-        let digits = String(scalar.value, radix: 16)
-        result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-      default: result.unicodeScalars.append(scalar)
-      }
-    }
-    return result + "\""
   }
 }

@@ -137,21 +137,6 @@ extension SlowFastError {
   }
 }
 
-/// `1536` → `1.5 KiB`.
-public func formatBytes(_ count: Int) -> String {
-  var value = Double(count)
-  for unit in ["bytes", "KiB", "MiB"] {
-    if value < 1024 { return unit == "bytes" ? counted(count, "byte") : "\(rounded(value)) \(unit)" }
-    value /= 1024
-  }
-  return "\(rounded(value)) GiB"
-}
-
-private func rounded(_ value: Double) -> String {
-  let tenths = Int((value * (value < 100 ? 10 : 1)).rounded())
-  return value < 100 ? "\(tenths / 10).\(tenths % 10)" : "\(tenths)"
-}
-
 /// Runs operators, their failures as this module's.
 func compute<T>(_ body: () throws(ComputeError) -> T) throws(SlowFastError) -> T {
   do throws(ComputeError) { return try body() } catch { throw .compute(error) }

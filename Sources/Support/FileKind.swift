@@ -5,7 +5,7 @@
 #endif
 
 /// What lies at a path, told by its first bytes, for errors that say what was found where something else belongs.
-public enum FileKind: Equatable, Sendable {
+package enum FileKind: Equatable, Sendable {
   case missing
   /// A link to a name where nothing is: what an interrupted download leaves in a hub's cache.
   case danglingLink(to: String)
@@ -18,7 +18,7 @@ public enum FileKind: Equatable, Sendable {
   case lfsPointer
   case other
 
-  public init(path: String) {
+  package init(path: String) {
     var status = stat()
     guard path.withFileName({ stat($0, &status) }) == 0 else {
       let target = Self.target(path)
@@ -33,7 +33,7 @@ public enum FileKind: Equatable, Sendable {
   }
 
   /// Whether there is anything of that name, be it a link that leads nowhere.
-  public static func isThere(_ path: String) -> Bool {
+  package static func isThere(_ path: String) -> Bool {
     var status = stat()
     return path.withFileName { lstat($0, &status) } == 0
   }
@@ -80,7 +80,7 @@ public enum FileKind: Equatable, Sendable {
   private static let lfsBeginning = "version https://git-lfs.github.com/spec/"
 
   /// What an error says of a file that cannot be what its name promises; nil where there is nothing to say.
-  public var instead: String? {
+  package var instead: String? {
     switch self {
     case .danglingLink(let target): "a link to \(target.quoted), which is missing: the download was not finished, repeat it"
     case .directory: "a directory, expected a file"
@@ -90,7 +90,7 @@ public enum FileKind: Equatable, Sendable {
   }
 
   /// What an error says of a path where a model belongs: an .sfq file or a checkpoint's directory; nil where there is nothing to say.
-  public func insteadOfModel(_ path: String) -> String? {
+  package func insteadOfModel(_ path: String) -> String? {
     switch self {
     case .missing:
       Self.isHubID(path)
@@ -106,7 +106,7 @@ public enum FileKind: Equatable, Sendable {
   }
 
   /// What an error says of a path where a clip belongs; nil where there is nothing to say.
-  public func insteadOfClip(_ path: String) -> String? {
+  package func insteadOfClip(_ path: String) -> String? {
     switch self {
     case .modelFile: "a model file, expected a clip: the model comes first, then the clip"
     case .safetensors, .gguf: "a model's weights, expected a clip: the model comes first, then the clip"

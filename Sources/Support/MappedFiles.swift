@@ -8,7 +8,7 @@ import Synchronization
 
 /// The memory that is a file's own pages. Touching a page that the file no longer has is a bus error, which says neither which file nor why; with
 /// `reportLostPages` the process ends with a line that does.
-public enum MappedFiles {
+package enum MappedFiles {
   private struct Entry {
     var start: UInt
     var end: UInt
@@ -29,7 +29,7 @@ public enum MappedFiles {
   private static let names = Mutex(Names())
 
   /// Notes a mapping; returns its place for `remove`.
-  public static func add(_ base: UnsafeRawPointer, byteCount: Int, path: String) -> Int? {
+  package static func add(_ base: UnsafeRawPointer, byteCount: Int, path: String) -> Int? {
     names.withLock { names in
       guard let place = (0..<capacity).first(where: { entries[$0].start == 0 }) else { return nil }
       var name = names.byPath[path]
@@ -43,13 +43,13 @@ public enum MappedFiles {
     }
   }
 
-  public static func remove(_ place: Int?) {
+  package static func remove(_ place: Int?) {
     guard let place else { return }
     names.withLock { _ in entries[place] = Entry(start: 0, end: 0, name: nil) }
   }
 
   /// From now on a page that its file has lost ends the process with one line on the error stream and `status`.
-  public static func reportLostPages() {
+  package static func reportLostPages() {
     // Made now: a handler must not be the first to ask for them.
     _ = entries
     var action = sigaction()

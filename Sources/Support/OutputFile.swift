@@ -5,7 +5,7 @@
 #endif
 
 /// Why a file is not written.
-public enum OutputError: Error, Equatable {
+package enum OutputError: Error, Equatable {
   /// Something has the name, and nobody asked for it to be replaced.
   case exists(path: String)
   /// What has the name is no file: replacing it would lose more than bytes.
@@ -16,7 +16,7 @@ public enum OutputError: Error, Equatable {
 }
 
 extension OutputError: CustomStringConvertible {
-  public var description: String {
+  package var description: String {
     switch self {
     case .exists(let path): "\(path.escaped()): exists already"
     case .notReplaceable(let path, let kind): "\(path.escaped()): is \(kind.rawValue), expected the name of a file to write"
@@ -31,15 +31,15 @@ extension OutputError: CustomStringConvertible {
 ///
 /// Until then it has no name where the file system can do that, else one of its own beside the output. It never replaces a directory, a device or a
 /// link, nor anything that is read.
-public final class OutputFile {
-  public let path: String
+package final class OutputFile {
+  package let path: String
   private let replacing: Bool
   private let descriptor: Int32
   /// The name it has until it is published; nil for none.
   private var temporary: String?
 
   /// Throws what keeps a file from being written to `path`. Without `replacing`, a file that is there does; `inputs` are the names of what is read.
-  public static func check(_ path: String, replacing: Bool, inputs: [String] = []) throws(OutputError) {
+  package static func check(_ path: String, replacing: Bool, inputs: [String] = []) throws(OutputError) {
     guard !path.isEmpty, !path.hasSuffix("/") else { throw .notReplaceable(path: path, kind: .directory) }
     guard let found = FileStatus(path: path, followingLinks: false) else { return }
     for input in inputs {
@@ -51,7 +51,7 @@ public final class OutputFile {
     if !replacing { throw .exists(path: path) }
   }
 
-  public init(_ path: String, replacing: Bool, inputs: [String] = [], mode: mode_t = 0o666) throws(OutputError) {
+  package init(_ path: String, replacing: Bool, inputs: [String] = [], mode: mode_t = 0o666) throws(OutputError) {
     try Self.check(path, replacing: replacing, inputs: inputs)
     self.path = path
     self.replacing = replacing
@@ -93,14 +93,14 @@ public final class OutputFile {
   private static func link(to descriptor: Int32) -> String { "/proc/self/fd/\(descriptor)" }
 
   /// Adds bytes at the end.
-  public func write(_ bytes: UnsafeRawBufferPointer) throws(OutputError) {
+  package func write(_ bytes: UnsafeRawBufferPointer) throws(OutputError) {
     do throws(SystemError) { try SystemCalls.write(bytes, to: descriptor) } catch { throw .cannotWrite(path: path, error) }
   }
 
-  public func write(_ bytes: [UInt8]) throws(OutputError) { try write(contentsOf: bytes) }
+  package func write(_ bytes: [UInt8]) throws(OutputError) { try write(contentsOf: bytes) }
 
   /// The values' bytes, as they are in memory.
-  public func write<Value: BitwiseCopyable>(contentsOf values: [Value]) throws(OutputError) {
+  package func write<Value: BitwiseCopyable>(contentsOf values: [Value]) throws(OutputError) {
     // A closure's typed error is lost in `withUnsafeBytes`.
     let result = values.withUnsafeBytes { bytes -> Result<Void, OutputError> in
       do throws(OutputError) { return .success(try write(bytes)) } catch { return .failure(error) }
@@ -109,7 +109,7 @@ public final class OutputFile {
   }
 
   /// Makes the bytes durable, gives the file its name, and makes that durable.
-  public func publish() throws(OutputError) {
+  package func publish() throws(OutputError) {
     do throws(SystemError) {
       try SystemCalls.synchronize(descriptor)
       if let temporary {
@@ -134,7 +134,7 @@ public final class OutputFile {
   }
 
   /// Gives a whole file another name; EEXIST where something has that name by now and `replacing` is not asked for.
-  public static func publish(_ temporary: String, as path: String, replacing: Bool) throws(SystemError) {
+  package static func publish(_ temporary: String, as path: String, replacing: Bool) throws(SystemError) {
     if replacing { return try SystemCalls.rename(temporary, to: path) }
     // A second link cannot replace a file, which renaming would.
     do throws(SystemError) {
@@ -149,7 +149,7 @@ public final class OutputFile {
   }
 
   /// A whole file at once.
-  public static func write(_ bytes: UnsafeRawBufferPointer, to path: String, replacing: Bool, inputs: [String] = []) throws(OutputError) {
+  package static func write(_ bytes: UnsafeRawBufferPointer, to path: String, replacing: Bool, inputs: [String] = []) throws(OutputError) {
     let file = try OutputFile(path, replacing: replacing, inputs: inputs)
     try file.write(bytes)
     try file.publish()

@@ -5,25 +5,25 @@
 #endif
 
 /// An error number of a system call that failed.
-public struct SystemError: Error, Equatable {
-  public let code: Int32
+package struct SystemError: Error, Equatable {
+  package let code: Int32
 
-  public init(_ code: Int32) { self.code = code }
+  package init(_ code: Int32) { self.code = code }
 
   /// The last call's.
-  public init() { code = errno }
+  package init() { code = errno }
 
   /// There is no room for what was to be written: the disk is full, or a quota or the largest size of a file is reached.
-  public var isNoRoom: Bool { [ENOSPC, EDQUOT, EFBIG].contains(code) }
+  package var isNoRoom: Bool { [ENOSPC, EDQUOT, EFBIG].contains(code) }
 
   /// The system's words.
-  public var message: String { String(cString: strerror(code)) }
+  package var message: String { String(cString: strerror(code)) }
 }
 
 /// Calls of POSIX on names and descriptors: interrupted ones are repeated, short ones go on.
-public enum SystemCalls {
+package enum SystemCalls {
   /// `open(2)`, close-on-exec. A name with a zero byte, which would be cut there, is refused.
-  public static func open(_ path: String, _ flags: Int32, mode: mode_t = 0o666) throws(SystemError) -> Int32 {
+  package static func open(_ path: String, _ flags: Int32, mode: mode_t = 0o666) throws(SystemError) -> Int32 {
     guard !path.utf8.contains(0) else { throw SystemError(EINVAL) }
     while true {
       let descriptor = path.withFileName { name in
@@ -39,7 +39,7 @@ public enum SystemCalls {
   }
 
   /// Writes all of `bytes` at the descriptor's position.
-  public static func write(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32) throws(SystemError) {
+  package static func write(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32) throws(SystemError) {
     try transfer(bytes.count) { done, count in
       #if canImport(Glibc)
         Glibc.write(descriptor, bytes.baseAddress.map { $0 + done }, count)
@@ -50,7 +50,7 @@ public enum SystemCalls {
   }
 
   /// Writes all of `bytes` at `offset`.
-  public static func write(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32, at offset: Int) throws(SystemError) {
+  package static func write(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32, at offset: Int) throws(SystemError) {
     try transfer(bytes.count) { done, count in pwrite(descriptor, bytes.baseAddress.map { $0 + done }, count, off_t(offset + done)) }
   }
 
@@ -70,7 +70,7 @@ public enum SystemCalls {
   }
 
   /// Fills `buffer` with the bytes from `offset` on; fewer where the file ends. Returns how many.
-  public static func read(_ descriptor: Int32, into buffer: UnsafeMutableRawBufferPointer, at offset: Int) throws(SystemError) -> Int {
+  package static func read(_ descriptor: Int32, into buffer: UnsafeMutableRawBufferPointer, at offset: Int) throws(SystemError) -> Int {
     var done = 0
     while done < buffer.count {
       let count = pread(descriptor, buffer.baseAddress.map { $0 + done }, min(buffer.count - done, 1 << 30), off_t(offset + done))
@@ -81,7 +81,7 @@ public enum SystemCalls {
   }
 
   /// All of a file; nil where it is none, or longer than `limit`.
-  public static func contents(of path: String, limit: Int) throws(SystemError) -> [UInt8]? {
+  package static func contents(of path: String, limit: Int) throws(SystemError) -> [UInt8]? {
     // Without O_NONBLOCK, opening a named pipe would wait for a writer.
     let descriptor = try open(path, O_RDONLY | O_NONBLOCK)
     defer { close(descriptor) }
@@ -96,7 +96,7 @@ public enum SystemCalls {
   }
 
   /// Returns when what was written is on the disk. A descriptor of a directory makes its names durable, where the file system can.
-  public static func synchronize(_ descriptor: Int32) throws(SystemError) {
+  package static func synchronize(_ descriptor: Int32) throws(SystemError) {
     while fsync(descriptor) != 0 {
       if errno == EINTR { continue }
       // Some file systems know no such thing, for a directory above all.
@@ -106,20 +106,20 @@ public enum SystemCalls {
   }
 
   /// Makes the names in the directory that holds `path` durable.
-  public static func synchronizeDirectory(of path: String) throws(SystemError) {
+  package static func synchronizeDirectory(of path: String) throws(SystemError) {
     let directory = try open(parent(of: path), O_RDONLY | O_DIRECTORY)
     defer { close(directory) }
     try synchronize(directory)
   }
 
   /// The directory that a name is in, as a name.
-  public static func parent(of path: String) -> String {
+  package static func parent(of path: String) -> String {
     path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
   }
 
-  /// False where another process holds the lock.
-  public static func lock(_ descriptor: Int32) throws(SystemError) -> Bool {
-    while flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
+  /// False where another process holds the lock, which can only be if nobody is `waiting` for it.
+  package static func lock(_ descriptor: Int32, waiting: Bool = false) throws(SystemError) -> Bool {
+    while flock(descriptor, waiting ? LOCK_EX : LOCK_EX | LOCK_NB) != 0 {
       if errno == EINTR { continue }
       if errno == EWOULDBLOCK { return false }
       throw SystemError()
@@ -127,7 +127,7 @@ public enum SystemCalls {
     return true
   }
 
-  public static func rename(_ old: String, to new: String) throws(SystemError) {
+  package static func rename(_ old: String, to new: String) throws(SystemError) {
     let result = old.withFileName { old in
       new.withFileName { new in
         #if canImport(Glibc)
@@ -140,19 +140,19 @@ public enum SystemCalls {
     if result != 0 { throw SystemError() }
   }
 
-  public static func link(_ old: String, to new: String, followingLinks: Bool = false) throws(SystemError) {
+  package static func link(_ old: String, to new: String, followingLinks: Bool = false) throws(SystemError) {
     let flags = followingLinks ? AT_SYMLINK_FOLLOW : 0
     let result = old.withFileName { old in new.withFileName { new in linkat(AT_FDCWD, old, AT_FDCWD, new, flags) } }
     if result != 0 { throw SystemError() }
   }
 
   /// Removes a name, if it is there.
-  public static func remove(_ path: String) { _ = path.withFileName { unlink($0) } }
+  package static func remove(_ path: String) { _ = path.withFileName { unlink($0) } }
 }
 
 /// What identifies a file, and whether it changed.
-public struct FileStatus: Equatable, Sendable {
-  public enum Kind: String, Sendable {
+package struct FileStatus: Equatable, Sendable {
+  package enum Kind: String, Sendable {
     case file = "a file"
     case directory = "a directory"
     case link = "a symbolic link"
@@ -161,19 +161,19 @@ public struct FileStatus: Equatable, Sendable {
     case socket = "a socket"
   }
 
-  public var device: UInt64
-  public var inode: UInt64
-  public var links: Int
-  public var owner: UInt32
+  package var device: UInt64
+  package var inode: UInt64
+  package var links: Int
+  package var owner: UInt32
   /// The permission bits.
-  public var mode: UInt32
-  public var kind: Kind
-  public var byteCount: Int
+  package var mode: UInt32
+  package var kind: Kind
+  package var byteCount: Int
   /// When content, and when anything, was last changed; nanoseconds since 1970.
-  public var modified: Int64
-  public var changed: Int64
+  package var modified: Int64
+  package var changed: Int64
 
-  public init(_ status: stat) {
+  package init(_ status: stat) {
     device = UInt64(status.st_dev)
     inode = UInt64(status.st_ino)
     links = Int(status.st_nlink)
@@ -194,26 +194,26 @@ public struct FileStatus: Equatable, Sendable {
 
   private static func nanoseconds(_ time: timespec) -> Int64 { Int64(time.tv_sec) &* 1_000_000_000 &+ Int64(time.tv_nsec) }
 
-  public init(descriptor: Int32) throws(SystemError) {
+  package init(descriptor: Int32) throws(SystemError) {
     var status = stat()
     guard fstat(descriptor, &status) == 0 else { throw SystemError() }
     self.init(status)
   }
 
   /// nil where there is nothing of that name. With `followingLinks` a link is what it leads to.
-  public init?(path: String, followingLinks: Bool = true) {
+  package init?(path: String, followingLinks: Bool = true) {
     var status = stat()
     guard path.withFileName({ followingLinks ? stat($0, &status) : lstat($0, &status) }) == 0 else { return nil }
     self.init(status)
   }
 
   /// Nothing at all was done to it.
-  public func isUntouched(since other: FileStatus) -> Bool { hasSameBytes(as: other) && changed == other.changed }
+  package func isUntouched(since other: FileStatus) -> Bool { hasSameBytes(as: other) && changed == other.changed }
 
   /// Nothing was written to it, as far as its length and time tell. Names may have been given and taken since.
-  public func hasSameBytes(as other: FileStatus) -> Bool {
+  package func hasSameBytes(as other: FileStatus) -> Bool {
     isSameFile(as: other) && byteCount == other.byteCount && modified == other.modified
   }
 
-  public func isSameFile(as other: FileStatus) -> Bool { device == other.device && inode == other.inode }
+  package func isSameFile(as other: FileStatus) -> Bool { device == other.device && inode == other.inode }
 }

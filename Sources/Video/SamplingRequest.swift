@@ -1,8 +1,7 @@
+import Support
+
 /// Which frames of a clip are asked for.
 public struct SamplingRequest: Sendable {
-  /// More frames than any model takes, and few enough for their positions to be listed.
-  public static let frameLimit = 100_000
-
   /// How many frames: exactly so many with the rule `uniform`, at most so many with `rate`.
   public var frames: Int
   /// Which ones.
@@ -24,8 +23,8 @@ public struct SamplingRequest: Sendable {
   }
 
   func check() throws(VideoError) {
-    guard (1...SamplingRequest.frameLimit).contains(frames) else {
-      throw .invalidFrameCount(frames, limit: SamplingRequest.frameLimit)
+    guard (1...Limits.frames).contains(frames) else {
+      throw .invalidFrameCount(frames, limit: Limits.frames)
     }
     guard start.map({ $0.isFinite && $0 >= 0 }) ?? true, end.map({ $0.isFinite && $0 > start ?? 0 }) ?? true else {
       throw .invalidRange(start: start, end: end)

@@ -1,5 +1,6 @@
 import Foundation
 import Parallel
+import Support
 import Synchronization
 import Testing
 
@@ -129,8 +130,7 @@ import Testing
   }
 
   @Test func processorsAreCounted() {
-    #expect(ThreadPool.availableProcessors >= 1)
-    #expect(ThreadPool().threadCount == ThreadPool.availableProcessors)
+    #expect(ThreadPool().threadCount == Resources.processors)
     #expect(ThreadPool(threadCount: -3).threadCount == 1)
   }
 }

@@ -73,7 +73,7 @@ import Testing
     try expect(safetensors([0x7B, 0x22, 0xFF, 0x22, 0x7D], data: [])) { .invalidJSON(file: $0, offset: 2, expected: "UTF-8 text") }
     try expect(safetensors([0x7B, 0x22, 0xC0, 0x80, 0x22, 0x7D], data: [])) { .invalidJSON(file: $0, offset: 2, expected: "UTF-8 text") }
     let deep = "{\"a\":{\"x\":" + String(repeating: "[", count: 100_000)
-    try expect(deep) { .invalidJSON(file: $0, offset: 138, expected: "a value nested less than 128 levels deep") }
+    try expect(deep) { .invalidJSON(file: $0, offset: 136, expected: "a value nested less than 128 levels deep") }
   }
 
   @Test func duplicateKeys() throws {

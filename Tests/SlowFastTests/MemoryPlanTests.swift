@@ -1,5 +1,6 @@
 import Foundation
 import SlowFast
+import Support
 import TestSupport
 import Testing
 import Video
@@ -149,12 +150,5 @@ import Video
       return images
     }
     #expect(images[0] == images[1] && images[0].count == 2)
-  }
-
-  @Test func bytesForPeople() {
-    #expect(formatBytes(0) == "0 bytes")
-    #expect(formatBytes(1536) == "1.5 KiB")
-    #expect(formatBytes(5 << 30) == "5.0 GiB")
-    #expect(formatBytes(300 << 20) == "300 MiB")
   }
 }

@@ -1,3 +1,4 @@
+import Support
 import Testing
 import Video
 
@@ -37,7 +38,7 @@ import Video
     }
   }
 
-  @Test(arguments: [0, -1, SamplingRequest.frameLimit + 1, Int.max, Int.min]) func frameCountsThatAreNone(_ frames: Int) {
+  @Test(arguments: [0, -1, Limits.frames + 1, Int.max, Int.min]) func frameCountsThatAreNone(_ frames: Int) {
     guard case .invalidFrameCount(frames, _)? = videoError({ _ = try Sampled(clip: "b_frames.mp4", frames) }) else {
       Issue.record("expected invalidFrameCount")
       return

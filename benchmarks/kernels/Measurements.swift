@@ -1,6 +1,7 @@
 import Kernels
 import Measurement
 import Parallel
+import Support
 
 /// A quantized matrix of random codes, larger than the caches in 8 bits as in 4: several copies, read in turn.
 struct RandomMatrix {

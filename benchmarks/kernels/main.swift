@@ -6,13 +6,14 @@ import Foundation
 import Kernels
 import Measurement
 import Parallel
+import Support
 
 let tables = KernelChoice.available.filter { CommandLine.arguments.count < 2 || CommandLine.arguments[1] == $0.name }
 if tables.isEmpty {
   print("kernel-bench [\(KernelChoice.available.map(\.name).joined(separator: "|"))]")
   exit(2)
 }
-let processors = ThreadPool.availableProcessors
+let processors = Resources.processors
 for table in tables {
   for threads in Set([1, processors]).sorted() {
     let pool = ThreadPool(threadCount: threads)

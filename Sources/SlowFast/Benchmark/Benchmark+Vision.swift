@@ -1,6 +1,7 @@
 import Architecture
 import Compute
 import Measurement
+import Support
 import Video
 
 extension Benchmark {

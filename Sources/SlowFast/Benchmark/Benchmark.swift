@@ -4,6 +4,7 @@ import Kernels
 import Measurement
 import ModelFile
 import Parallel
+import Support
 import Video
 
 /// Times each stage of a model on this machine, beside what the machine can do at most.

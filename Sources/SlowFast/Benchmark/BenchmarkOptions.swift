@@ -1,3 +1,4 @@
+import Support
 import Video
 
 /// A part of the way from a clip to an answer that can be timed by itself.
@@ -52,7 +53,7 @@ public struct BenchmarkOptions: Sendable {
       }
     }
     try check([repeats], 1...1000, "--repeat")
-    try check([frames].compactMap { $0 }, 1...65536, "--frames")
+    try check([frames].compactMap { $0 }, 1...Limits.frames, "--frames")
     try check(prompts, 1...GenerationOptions.tokenLimit, "--prompts")
     try check(contexts, 1...GenerationOptions.tokenLimit, "--contexts")
     try check([generatedTokens], 1...65536, "--tokens")

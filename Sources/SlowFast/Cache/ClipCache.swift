@@ -71,7 +71,7 @@ struct ClipCache {
   private func trim() {
     guard let lock = try? SystemCalls.open(options.directory + "/.lock", O_RDWR | O_CREAT | O_NOFOLLOW, mode: 0o600) else { return }
     defer { close(lock) }
-    flock(lock, LOCK_EX)
+    _ = try? SystemCalls.lock(lock, waiting: true)
     evict(to: options.limit)
   }
 
@@ -107,7 +107,7 @@ struct ClipCache {
     // One at a time makes room and fills it, so that several together stay within the limit.
     let lock = try? SystemCalls.open(options.directory + "/.lock", O_RDWR | O_CREAT | O_NOFOLLOW, mode: 0o600)
     defer { if let lock { close(lock) } }
-    if let lock { flock(lock, LOCK_EX) }
+    if let lock { _ = try? SystemCalls.lock(lock, waiting: true) }
     evict(to: options.limit - size)
     do throws(ModelFileError) {
       let writer = try ModelFileWriter(path: path, fingerprint: key.text, compression: .none, overwrite: true, mode: 0o600, pool: pool)

@@ -15,12 +15,7 @@ struct CacheKey: Sendable, Equatable {
   private init(_ lines: [String]) { text = (["slowfast clip cache \(Self.version)"] + lines).joined(separator: "\n") }
 
   /// A file name without its suffix: 128 bits of the text.
-  var name: String {
-    [text, "again " + text].map { text in
-      let digits = String(checksum(Array(text.utf8)), radix: 16)
-      return String(repeating: "0", count: 16 - digits.count) + digits
-    }.joined()
-  }
+  var name: String { [text, "again " + text].map { checksum(Array($0.utf8)).hexadecimal() }.joined() }
 
   /// The slow and fast tokens of one clip. `content` identifies what its files hold.
   static func features(

@@ -4,6 +4,7 @@ import Kernels
 import ModelFile
 import Parallel
 import Quantization
+import Support
 import Tensors
 
 func logarithm(_ x: Float) -> Float { log(x) }

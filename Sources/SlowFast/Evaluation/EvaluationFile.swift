@@ -1,4 +1,3 @@
-import Foundation
 import ModelFile
 import Safetensors
 import Support
@@ -6,22 +5,12 @@ import Support
 /// Reading an `eval.jsonl`.
 enum EvaluationFile {
   /// A line of the file.
-  struct Entry: Decodable {
+  struct Entry {
     /// nil where the line says null: one that forgets the video is no question without one.
     var video: String?
     var question: String
     var answer: String
     var kind: String?
-
-    private enum Key: CodingKey { case video, question, answer, kind }
-
-    init(from decoder: any Decoder) throws {
-      let fields = try decoder.container(keyedBy: Key.self)
-      video = try fields.decodeNil(forKey: .video) ? nil : try fields.decode(String.self, forKey: .video)
-      question = try fields.decode(String.self, forKey: .question)
-      answer = try fields.decode(String.self, forKey: .answer)
-      kind = try fields.decodeIfPresent(String.self, forKey: .kind)
-    }
   }
 
   /// More than any evaluation set has; such a file is something else.
@@ -43,27 +32,24 @@ enum EvaluationFile {
   }
 
   static func entry(_ line: ArraySlice<UInt8>, path: String, number: Int) throws(SlowFastError) -> Entry {
-    let entry: Entry
-    do { entry = try JSONDecoder().decode(Entry.self, from: Data(line)) } catch {
-      throw .badEvaluation(path: path, line: number, problem: problem(error))
+    func bad(_ problem: String) -> SlowFastError { .badEvaluation(path: path, line: number, problem: problem) }
+    let value: JSONValue
+    do throws(JSONError) { value = try JSONValue(Array(line)) } catch {
+      if case .duplicateKey(let key) = error { throw bad("\(key.quoted) appears twice") }
+      throw bad("no JSON, expected an object with video, question and answer")
     }
-    for (name, text) in [
-      ("video", entry.video ?? "-"), ("question", entry.question), ("answer", entry.answer), ("kind", entry.kind ?? "-"),
-    ] {
-      guard !text.isEmpty else { throw .badEvaluation(path: path, line: number, problem: "\(name.quoted) is empty") }
+    guard let fields = value.object else { throw bad("no JSON object, expected one with video, question and answer") }
+    func text(_ name: String) throws(SlowFastError) -> String {
+      guard let field = fields[name] else {
+        throw bad("no \(name.quoted), expected video (null where there is none), question and answer")
+      }
+      guard let text = field.string else { throw bad("\(name.quoted) is no text") }
+      guard !text.isEmpty else { throw bad("\(name.quoted) is empty") }
+      return text
     }
-    return entry
-  }
-
-  private static func problem(_ error: any Error) -> String {
-    switch error {
-    case DecodingError.keyNotFound(let key, _):
-      "no \(key.stringValue.quoted), expected video (null where there is none), question and answer"
-    case DecodingError.typeMismatch(_, let context), DecodingError.valueNotFound(_, let context):
-      context.codingPath.last.map { "\($0.stringValue.quoted) is no text" }
-        ?? "no JSON object, expected one with video, question and answer"
-    default: "no JSON, expected an object with video, question and answer"
-    }
+    return Entry(
+      video: fields["video"] == .null ? nil : try text("video"), question: try text("question"), answer: try text("answer"),
+      kind: (fields["kind"] ?? .null) == .null ? nil : try text("kind"))
   }
 
   static func resolve(_ video: String, beside path: String) -> String {

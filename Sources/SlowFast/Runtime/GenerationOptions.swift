@@ -1,4 +1,5 @@
 import Architecture
+import Support
 
 /// How an answer's tokens are chosen. A model's own are its `generationDefaults`.
 public struct GenerationOptions: Sendable, Equatable {
@@ -23,8 +24,7 @@ public struct GenerationOptions: Sendable, Equatable {
   /// Greedy, 256 tokens at most. A model's own defaults are `VideoLanguageModel.generationDefaults`.
   public init() {}
 
-  /// More than any model's positions, and few enough that sums with it cannot overflow.
-  static let tokenLimit = 1 << 24
+  static let tokenLimit = Limits.tokens
 
   /// Always the likeliest token, no penalty: what golden outputs are made with.
   public mutating func makeGreedy() {

@@ -2,6 +2,7 @@ import Architecture
 import Compute
 import Foundation
 import Kernels
+import Support
 import Video
 
 /// What a run will need before it starts: tokens, and bytes by purpose. The tower's weights and buffers are given back before the
@@ -118,17 +119,7 @@ extension MemoryPlan {
 
   /// Bytes that this process could still take without swapping: the system's, or its control group's if that is less.
   /// nil where the system does not say.
-  public static func availableBytes() -> Int? {
-    var result: Int?
-    if let meminfo = try? String(contentsOfFile: "/proc/meminfo", encoding: .utf8),
-      let line = meminfo.split(separator: "\n").first(where: { $0.hasPrefix("MemAvailable:") }),
-      let kibibytes = line.split(separator: " ").dropFirst().first.flatMap({ Int($0) })
-    {
-      result = kibibytes * 1024
-    }
-    if let group = ControlGroups().memoryHeadroom() { result = min(result ?? group, group) }
-    return result
-  }
+  public static func availableBytes() -> Int? { Resources.availableMemory() }
 }
 
 extension ScratchMeasures {

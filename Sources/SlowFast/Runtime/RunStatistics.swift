@@ -1,5 +1,6 @@
 import Foundation
 import Measurement
+import Support
 
 /// Seconds that the stages of a run took.
 public struct StageTimes: Sendable, Codable {

@@ -69,10 +69,7 @@ public struct FrameExport: Sendable {
 
   /// `frame-0007-000123.png`: position and index.
   private static func name(_ frame: SampledFrame, _ position: Int, in directory: String) -> String {
-    func padded(_ number: Int, _ width: Int) -> String {
-      let digits = String(number)
-      return String(repeating: "0", count: max(0, width - digits.count)) + digits
-    }
+    func padded(_ number: Int, _ width: Int) -> String { "\(number)".leftPadded(to: width, with: "0") }
     return "\(directory)/frame-\(padded(position, 4))-\(padded(frame.index, 6)).png"
   }
 }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import SlowFast
+import Support
 
 /// What every command takes that prints something for programs.
 struct JSONArguments: ParsableArguments {
@@ -19,7 +20,7 @@ struct SamplingArguments: ParsableArguments {
 
   static func check(_ frames: Int) throws {
     if frames < 1 { throw ValidationError("--frames is \(frames), expected at least 1") }
-    if frames > 65536 { throw ValidationError("--frames is \(frames), expected at most 65536") }
+    if frames > Limits.frames { throw ValidationError("--frames is \(frames), expected at most \(Limits.frames)") }
   }
 
   func request(defaultFrames: Int) -> SamplingRequest { range.request(frames: frames ?? defaultFrames) }

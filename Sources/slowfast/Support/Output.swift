@@ -9,7 +9,7 @@ struct UnwritableOutput: Error, CustomStringConvertible {
 
   /// Whoever read the output has gone, and knows.
   var isBrokenPipe: Bool { code == EPIPE }
-  var description: String { "standard output: \(String(cString: strerror(code)))" }
+  var description: String { "standard output: \(SystemError(code).message)" }
 }
 
 /// The two streams that the command writes, without buffers.

@@ -30,7 +30,7 @@ final class MeasurementJournal {
       while start < bytes.count, let end = bytes[start...].firstIndex(of: UInt8(ascii: "\n")) {
         let fields = bytes[start..<end].split(separator: UInt8(ascii: "\t"), maxSplits: 2, omittingEmptySubsequences: false)
         if fields.count == 3, let clip = Int(String(decoding: fields[0], as: UTF8.self)),
-          String(decoding: fields[1], as: UTF8.self) == Self.digits(of: UnsafeRawBufferPointer(rebasing: fields[2]))
+          String(decoding: fields[1], as: UTF8.self) == checksum(UnsafeRawBufferPointer(rebasing: fields[2])).hexadecimal()
         {
           places[clip] = fields[2].startIndex..<end
         } else {
@@ -41,11 +41,6 @@ final class MeasurementJournal {
       }
       length = start
     }
-  }
-
-  private static func digits(of json: UnsafeRawBufferPointer) -> String {
-    let digits = String(checksum(json), radix: 16)
-    return String(repeating: "0", count: 16 - digits.count) + digits
   }
 
   /// The clip's record; nil where there is none that can be read.
@@ -67,7 +62,7 @@ final class MeasurementJournal {
       let encoder = JSONEncoder()
       encoder.nonConformingFloatEncodingStrategy = .convertToString(positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
       let json = try encoder.encode(record)
-      let line = Data("\(record.clip)\t\(json.withUnsafeBytes(Self.digits))\t".utf8) + json + Data("\n".utf8)
+      let line = Data("\(record.clip)\t\(json.withUnsafeBytes { checksum($0) }.hexadecimal())\t".utf8) + json + Data("\n".utf8)
       try file.seek(toOffset: UInt64(length))
       try file.write(contentsOf: line)
       try file.synchronize()

@@ -47,10 +47,7 @@ final class ReportFolder {
   /// A place for a model file that is needed for a while.
   func modelFile(_ identity: [String]) -> String { "\(cache)/\(Self.key(identity)).sfq" }
 
-  static func key(_ identity: [String]) -> String {
-    let digits = String(checksum(Array(identity.joined(separator: "\n").utf8)), radix: 16)
-    return String(repeating: "0", count: 16 - digits.count) + digits
-  }
+  static func key(_ identity: [String]) -> String { checksum(Array(identity.joined(separator: "\n").utf8)).hexadecimal() }
 }
 
 /// What tells one model from another without reading all of it.

@@ -1,8 +1,9 @@
 import Foundation
+import Support
 
 /// Numbers as reports write them.
 enum Numbers {
-  static func fixed(_ value: Double, _ digits: Int) -> String { String(format: "%.\(digits)f", value) }
+  static func fixed(_ value: Double, _ digits: Int) -> String { value.fixed(digits) }
 
   /// `98.4 %`
   static func percent(_ share: Double, digits: Int = 1) -> String { fixed(100 * share, digits) + " %" }

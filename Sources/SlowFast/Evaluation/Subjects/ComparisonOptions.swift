@@ -47,7 +47,7 @@ public struct ComparisonOptions: Sendable {
       throw .badOption(name: "--fps", found: "\(rate)", expected: "more than 0")
     }
     for (name, value, range) in [
-      ("--max-tokens", maximumTokens, 1...GenerationOptions.tokenLimit), ("--frames", frames ?? 1, 1...65536),
+      ("--max-tokens", maximumTokens, 1...GenerationOptions.tokenLimit), ("--frames", frames ?? 1, 1...Limits.frames),
       ("--threads", threads ?? 1, 1...1024),
     ] where !range.contains(value) {
       throw .badOption(name: name, found: "\(value)", expected: "\(range.lowerBound) to \(range.upperBound)")

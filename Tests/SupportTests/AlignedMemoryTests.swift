@@ -1,4 +1,4 @@
-import Parallel
+import Support
 import Testing
 
 @Suite struct AlignedMemoryTests {

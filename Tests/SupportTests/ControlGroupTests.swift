@@ -1,5 +1,5 @@
 import Foundation
-import SlowFast
+import Support
 import TestSupport
 import Testing
 
@@ -9,14 +9,16 @@ import Testing
 
   init() throws { directory = try TemporaryDirectory() }
 
-  private func headroom(_ files: [String: String]) throws -> Int? {
+  private func headroom(_ files: [String: String]) throws -> Int? { try groups(files).memoryHeadroom() }
+
+  private func groups(_ files: [String: String]) throws -> ControlGroups {
     for (name, text) in files {
       let path = directory.file(name)
       let parent = URL(fileURLWithPath: path).deletingLastPathComponent().path
       try FileManager.default.createDirectory(atPath: parent, withIntermediateDirectories: true)
       try text.write(toFile: path, atomically: false, encoding: .utf8)
     }
-    return ControlGroups(root: directory.path).memoryHeadroom()
+    return ControlGroups(root: directory.path)
   }
 
   @Test func version2() throws {
@@ -72,5 +74,18 @@ import Testing
     #expect(
       try headroom(["proc/self/cgroup": "0::/\nnonsense\n", "sys/fs/cgroup/memory.max": "max\n", "sys/fs/cgroup/memory.current": "5\n"])
         == nil)
+  }
+
+  /// Processor time, in whole processors.
+  @Test(
+    arguments: [
+      (["cpu.max": "150000 100000\n"], 2), (["cpu.max": "200000 100000"], 2), (["cpu.max": "1000 100000"], 1),
+      (["cpu.max": "max 100000"], nil),
+      (["cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"], 3),
+      (["cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"], nil), (["cpu.max": "1 0"], nil), ([:], nil),
+    ] as [([String: String], Int?)])
+  func processors(files: [String: String], limit: Int?) throws {
+    let named = files.map { ("sys/fs/cgroup/" + $0, $1) }
+    #expect(try groups(Dictionary(uniqueKeysWithValues: named)).processorLimit() == limit)
   }
 }

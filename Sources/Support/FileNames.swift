@@ -9,7 +9,7 @@
 /// every name comes back as it was.
 extension String {
   /// A name as the system gives it.
-  public init(fileName bytes: some Collection<UInt8>) {
+  package init(fileName bytes: some Collection<UInt8>) {
     self.init()
     var rest = bytes[...]
     while !rest.isEmpty {
@@ -35,7 +35,7 @@ extension String {
   }
 
   /// Whether a byte of it is no UTF-8: a file's name may have some, a text may not.
-  public var hasEscapedBytes: Bool { unicodeScalars.contains { $0.escapedByte != nil } }
+  package var hasEscapedBytes: Bool { unicodeScalars.contains { $0.escapedByte != nil } }
 
   /// The name where text belongs, in JSON and reports: `\xNN` for each byte that is no UTF-8, as in messages.
   package var fileNameText: String {
@@ -47,10 +47,10 @@ extension String {
   }
 
   /// The name as the system wants it.
-  public var fileNameBytes: [UInt8] { unicodeScalars.flatMap { scalar in scalar.escapedByte.map { [$0] } ?? Array(String(scalar).utf8) } }
+  package var fileNameBytes: [UInt8] { unicodeScalars.flatMap { scalar in scalar.escapedByte.map { [$0] } ?? Array(String(scalar).utf8) } }
 
   /// Calls `body` with the name as the system wants it; the pointer is valid until `body` returns.
-  public func withFileName<Result>(_ body: (UnsafePointer<CChar>) -> Result) -> Result {
+  package func withFileName<Result>(_ body: (UnsafePointer<CChar>) -> Result) -> Result {
     (fileNameBytes + [0]).withUnsafeBytes { bytes in
       bytes.withMemoryRebound(to: CChar.self) { name in
         // There is a last zero at least, so there is a base address.
@@ -63,7 +63,7 @@ extension String {
 
 extension SystemCalls {
   /// Makes a directory, and those that it is in, where they are not there.
-  public static func makeDirectory(_ path: String, mode: mode_t = 0o777) throws(SystemError) {
+  package static func makeDirectory(_ path: String, mode: mode_t = 0o777) throws(SystemError) {
     guard !path.utf8.contains(0) else { throw SystemError(EINVAL) }
     func make() -> Int32 { path.withFileName { mkdir($0, mode) } == 0 ? 0 : errno }
     var code = make()
@@ -78,7 +78,7 @@ extension SystemCalls {
 
 extension SystemCalls {
   /// The names in a directory, without `.` and `..`, in no order.
-  public static func entries(of directory: String) throws(SystemError) -> [String] {
+  package static func entries(of directory: String) throws(SystemError) -> [String] {
     guard let handle = directory.withFileName({ opendir($0) }) else { throw SystemError() }
     defer { closedir(handle) }
     var names: [String] = []
@@ -95,4 +95,32 @@ extension Unicode.Scalar {
 
   /// The byte of a file's name that this scalar stands for, which is no UTF-8.
   var escapedByte: UInt8? { (0x10FE80...0x10FEFF).contains(value) ? UInt8(truncatingIfNeeded: value) : nil }
+}
+
+extension CommandLine {
+  /// The arguments behind the program's own name, byte for byte, as names of files.
+  package static var systemArguments: [String] {
+    // Swift reads them from /proc, and has none where that is not mounted.
+    let read = (0..<Int(argc)).compactMap { unsafeArgv[$0] }
+    return (read.isEmpty ? argumentsOfStack : read).dropFirst().map {
+      String(fileName: UnsafeRawBufferPointer(start: $0, count: strlen($0)))
+    }
+  }
+
+  /// What the kernel laid at the end of the first thread's stack: the number of arguments, pointers to them, a null, then the environment.
+  private static var argumentsOfStack: [UnsafeMutablePointer<CChar>] {
+    var here = 0
+    guard let symbol = dlsym(nil, "environ"),
+      let environment = symbol.load(as: UnsafePointer<UnsafeMutablePointer<CChar>?>?.self),
+      // A library that added to the environment has moved it to the heap, which lies below.
+      withUnsafePointer(to: &here, { UnsafeRawPointer($0) < UnsafeRawPointer(environment) })
+    else { return [] }
+    var found: [UnsafeMutablePointer<CChar>] = []
+    var place = environment - 2
+    while let argument = place.pointee, UInt(bitPattern: argument) != UInt(found.count) {
+      found.append(argument)
+      place -= 1
+    }
+    return found.reversed()
+  }
 }
