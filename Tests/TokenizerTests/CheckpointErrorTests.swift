@@ -142,7 +142,9 @@ struct CheckpointErrorTests {
     // Ids need not follow one another, and tokens need not be of the byte alphabet.
     #expect(try vocabularyError { $0["new"] = 100_000 } == "none")
     #expect(try vocabularyError { $0["a b \u{2603}"] = 460 } == "none")
-    #expect(try modelError { $0["vocab"] = ["a": 0.5] } == "tokenizer.json: the file is not JSON, or a number in it is not a whole one")
+    #expect(try modelError { $0["vocab"] = ["a": 0.5] } == "tokenizer.json: a number in the file is not a whole one")
+    let twice = Data(#"{"model": {"vocab": {"a": 0, "a": 1}}}"#.utf8)
+    #expect(try self.error(["tokenizer.json": twice]) == "tokenizer.json: \"a\" appears twice in one JSON object")
     #expect(try modelError { $0["vocab"] = ["a": "b"] }.hasPrefix("tokenizer.json: model.vocab"))
     // Only the first merge is told of.
     #expect(try modelError { $0["vocab"] = [String: Int]() }.contains("merge 0 needs the token \"r\""))

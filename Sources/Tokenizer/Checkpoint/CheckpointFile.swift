@@ -15,20 +15,24 @@ struct CheckpointFile {
   /// A link that leads nowhere counts: reading it says so.
   var exists: Bool { FileKind.isThere(path) }
 
-  func read() throws(TokenizerError) -> Data {
+  func read() throws(TokenizerError) -> [UInt8] {
     if let instead = FileKind(path: path).instead { throw .unreadable(file: path, reason: instead) }
     let bytes: [UInt8]?
     do throws(SystemError) { bytes = try SystemCalls.contents(of: path, limit: Self.maximumLength) } catch {
       throw .unreadable(file: path, reason: error.message)
     }
     guard let bytes else { throw .unreadable(file: path, reason: "not a file of at most \(Self.maximumLength) bytes") }
-    return Data(bytes)
+    return bytes
   }
 
   func decode<T: Decodable>(_ type: T.Type) throws(TokenizerError) -> T {
-    let data = try read()
+    let bytes = try read()
     do {
-      return try JSONDecoder().decode(type, from: data)
+      // Foundation's decoder takes one of two equal keys, and does not say where a text is wrong.
+      try JSONReader.check(bytes)
+      return try JSONDecoder().decode(type, from: Data(bytes))
+    } catch let error as JSONError {
+      throw .malformed(file: path, reason: error.description)
     } catch let error as DecodingError {
       throw .malformed(file: path, reason: Self.describe(error))
     } catch {
@@ -45,8 +49,8 @@ struct CheckpointFile {
     case .typeMismatch(let type, let context): return "\(place(context)) is not of the type \(type)"
     case .valueNotFound(_, let context): return "\(place(context)) is null"
     case .keyNotFound(let key, let context): return "\(place(context)) has no \"\(key.stringValue)\""
-    // Foundation does not say which of the two, nor where.
-    case .dataCorrupted(let context): return "\(place(context)) is not JSON, or a number in it is not a whole one"
+    // It is JSON; Foundation does not say where.
+    case .dataCorrupted(let context): return "a number in \(place(context)) is not a whole one"
     @unknown default: return "\(error)"
     }
   }
