@@ -55,6 +55,7 @@ let package = Package(
   name: "slowfast",
   products: [
     .library(name: "SlowFast", targets: ["SlowFast"]),
+    .library(name: "SlowFastLab", targets: ["Lab"]),
     .executable(name: "slowfast", targets: ["slowfast"]),
   ],
   dependencies: [
@@ -95,28 +96,46 @@ let package = Package(
     .target(name: "Video", dependencies: ["CLibAV", "CPixels", "Support"], swiftSettings: strict),
     .target(name: "Safetensors", dependencies: ["Support", "Tensors"], swiftSettings: strict),
 
-    // The model's shape, the file, and the way from a checkpoint to it.
-    .target(name: "Architecture", dependencies: ["Support"], swiftSettings: strict),
     .target(name: "ModelFile", dependencies: ["Support", "Parallel", "Tensors", "CZstd", "CXXHash"], swiftSettings: strict),
     // Optimised in debug builds too: tests quantize whole models.
     .target(name: "Quantization", dependencies: ["CIntrinsics", "Kernels", "Parallel", "Support", "Tensors"], swiftSettings: kernels([])),
+
+    // What models are, and how one is run.
+    .target(name: "Models", dependencies: ["Compute", "Kernels", "Parallel", "Support", "Tensors"], swiftSettings: strict),
+    .target(
+      name: "Runtime",
+      dependencies: [
+        "Compute", "Kernels", "ModelFile", "Models", "Parallel", "Safetensors", "Support", "Tensors", "Tokenizer", "Video",
+      ],
+      swiftSettings: strict),
+
+    // From a checkpoint to a model file.
     .target(
       name: "Conversion",
-      dependencies: ["Architecture", "Safetensors", "Support", "Kernels", "ModelFile", "Parallel", "Quantization", "Tensors", "Tokenizer"],
+      dependencies: [
+        "Compute", "Kernels", "ModelFile", "Models", "Parallel", "Quantization", "Runtime", "Safetensors", "Support", "Tensors",
+        "Tokenizer", "Video",
+      ],
+      swiftSettings: strict),
+
+    // What measures: evaluation, benchmark, traces.
+    .target(
+      name: "Lab",
+      dependencies: [
+        "Compute", "Conversion", "Kernels", "Measurement", "ModelFile", "Models", "Parallel", "Quantization", "Runtime", "Safetensors",
+        "Support", "Tensors", "Tokenizer", "Video",
+      ],
       swiftSettings: strict),
 
     // What others import.
     .target(
       name: "SlowFast",
-      dependencies: [
-        "Architecture", "Safetensors", "Compute", "Conversion", "Support", "Kernels", "Measurement", "ModelFile", "Parallel",
-        "Quantization", "Tensors", "Tokenizer", "Video",
-      ],
+      dependencies: ["Conversion", "ModelFile", "Models", "Parallel", "Quantization", "Runtime", "Support", "Tokenizer", "Video"],
       swiftSettings: strict),
 
     .executableTarget(
       name: "slowfast",
-      dependencies: ["Support", "SlowFast", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      dependencies: ["Lab", "SlowFast", "Support", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       swiftSettings: strict),
 
     // Measures the kernels beside the machine's limits; not part of the product.
@@ -139,9 +158,11 @@ let package = Package(
     tests("SafetensorsTests", ["Safetensors", "Support"]),
     tests("ModelFileTests", ["ModelFile", "Parallel", "Tensors"]),
     tests("QuantizationTests", ["Compute", "Kernels", "Parallel", "Quantization", "Tensors"]),
-    tests("ConversionTests", ["Architecture", "Safetensors", "Conversion", "ModelFile", "Parallel", "Tensors", "Tokenizer"]),
-    tests("ArchitectureTests", ["Architecture"]),
-    tests("SlowFastTests", ["Architecture", "Safetensors", "Compute", "Conversion", "ModelFile", "SlowFast", "Support", "Video"]),
+    tests("ConversionTests", ["Models", "Safetensors", "Conversion", "ModelFile", "Parallel", "Tensors", "Tokenizer"]),
+    tests("ModelsTests", ["Models"]),
+    tests(
+      "SlowFastTests",
+      ["Compute", "Conversion", "Lab", "ModelFile", "Models", "Runtime", "Safetensors", "SlowFast", "Support", "Tensors", "Video"]),
     tests("CommandTests", ["Safetensors", "ModelFile", "slowfast", "example-ask", "example-watch"], exclude: ["Data"]),
   ] + kernelTargets
 )

@@ -1,5 +1,6 @@
 import Kernels
 import Parallel
+import Support
 
 /// The operators of the model on one machine: a kernel table, a thread pool, scratch memory.
 /// Not for two threads at once: each session has its own and they may share a pool.
@@ -62,6 +63,15 @@ extension ComputeError: CustomStringConvertible {
     case .noSuchKernels(let name, let available):
       let choice = available.joined(separator: ", ")
       return "\(KernelChoice.environmentVariable): this machine has no kernels named \(name.debugDescription); it has \(choice)"
+    }
+  }
+}
+
+extension ComputeError: ClassifiedError {
+  package var kind: SlowFastError.Kind {
+    switch self {
+    case .outOfMemory: .notEnoughMemory
+    case .noSuchKernels: .invalidOption
     }
   }
 }

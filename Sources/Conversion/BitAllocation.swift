@@ -1,5 +1,5 @@
-import Architecture
 import ModelFile
+import Models
 
 /// What a model file may take.
 public enum SizeTarget: Sendable, Equatable {

@@ -1,4 +1,3 @@
-import ModelFile
 import Parallel
 import Quantization
 import Support

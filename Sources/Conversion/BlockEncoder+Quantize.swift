@@ -1,4 +1,3 @@
-import ModelFile
 import Quantization
 import Tensors
 

@@ -1,5 +1,5 @@
-import Architecture
 import ModelFile
+import Models
 import Quantization
 import Safetensors
 import Support
@@ -103,4 +103,29 @@ extension ConversionError: CustomStringConvertible {
   private static func list(_ items: [String]) -> String {
     items.prefix(4).joined(separator: ", ") + (items.count > 4 ? ", …" : "")
   }
+}
+
+extension ConversionError: ClassifiedError {
+  /// What it passes on.
+  private var inner: (any ClassifiedError)? {
+    switch self {
+    case .checkpoint(let error): error
+    case .architecture(let error): error
+    case .modelFile(let error): error
+    case .tokenizer(let error): error
+    default: nil
+    }
+  }
+
+  package var kind: SlowFastError.Kind {
+    switch self {
+    case .invalidBits, .invalidGroup, .invalidKeepRule, .calibrationMissing, .calibrationUnused: .invalidOption
+    case .outOfMemory: .notEnoughMemory
+    case .cancelled: .cancelled
+    case .calibration(let error): SlowFastError(error).kind
+    default: inner?.kind ?? .invalidModel
+    }
+  }
+
+  package var namesItsFile: Bool { inner?.namesItsFile ?? !isAboutCheckpoint }
 }

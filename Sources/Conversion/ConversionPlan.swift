@@ -1,5 +1,5 @@
-import Architecture
 import ModelFile
+import Models
 import Safetensors
 
 /// What will become of each tensor of a checkpoint: what `--dry-run` shows. A plan can be made of a checkpoint that cannot be converted;

@@ -1,6 +1,3 @@
-import ModelFile
-import Support
-
 /// A plan as a program or a person reads it.
 public struct ConversionReport: Codable, Sendable {
   /// A tensor that is stored.

@@ -1,6 +1,5 @@
 import ModelFile
 import Parallel
-import Safetensors
 
 extension Converter {
   /// The converter whose matrices have the bits and groups that cost least within the target: what measurements of the weights, and of their

@@ -1,5 +1,5 @@
-import Architecture
 import ModelFile
+import Models
 import Safetensors
 
 /// Makes the plan of a conversion.
@@ -13,7 +13,7 @@ struct Planner {
 
   /// The plan but for the file's length.
   func plan() throws(ConversionError) -> ConversionPlan {
-    let names = CanonicalNames(checkpoint)
+    let names = CanonicalNames(checkpoint.tensors)
     if let adapter = names.adapter { throw .adapterNotMerged(tensor: adapter) }
     if let collision = names.collisions.first {
       throw .sameTensorTwice(name: collision.name, first: collision.taken, second: collision.left)

@@ -2,7 +2,6 @@ import Foundation
 import ModelFile
 import Quantization
 import Safetensors
-import Support
 
 /// How a model file was made: its `provenance` section. The same checkpoint and options give the same bytes.
 struct Provenance: Codable {

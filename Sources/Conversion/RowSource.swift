@@ -1,5 +1,4 @@
-import Architecture
-import Parallel
+import Models
 import Safetensors
 import Support
 import Tensors

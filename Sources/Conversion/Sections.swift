@@ -1,4 +1,4 @@
-import Architecture
+import Models
 import Safetensors
 import Tokenizer
 

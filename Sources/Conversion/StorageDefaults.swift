@@ -1,5 +1,5 @@
-import Architecture
 import ModelFile
+import Models
 import Safetensors
 import Tensors
 

@@ -288,3 +288,15 @@ private func text(_ name: [UInt8]) -> String { "'\(String(decoding: name, as: UT
 private func hexadecimal(_ bytes: [UInt8]) -> String {
   bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined(separator: " ")
 }
+
+extension ModelFileError: ClassifiedError {
+  package var kind: SlowFastError.Kind {
+    switch self {
+    case .output(let error): error.kind
+    case .cancelled: .cancelled
+    case .outOfMemory: .notEnoughMemory
+    case .cannotCreate, .writeFailed, .diskFull: .unwritableOutput
+    default: .invalidModel
+    }
+  }
+}

@@ -135,3 +135,7 @@ extension CheckpointError {
     } catch { throw .cannotRead(file: file, reason: "\(error)") }
   }
 }
+
+extension CheckpointError: ClassifiedError {
+  package var kind: SlowFastError.Kind { if case .output(let error) = self { error.kind } else { .invalidModel } }
+}

@@ -1,16 +1,13 @@
-@_exported import struct Architecture.GenerationRecord
-// What users of the library name: sources of frames, requests, reports, images.
-@_exported import struct Architecture.ModelConfig
-@_exported import enum Architecture.SlowAttention
-@_exported import struct Conversion.CalibrationRecord
-@_exported import struct Conversion.ConversionOptions
-@_exported import struct Conversion.ConversionPlan
-@_exported import struct Conversion.ConversionProgress
-@_exported import struct Conversion.ConversionReport
-@_exported import struct Conversion.KeepRule
-@_exported import enum Conversion.SizeTarget
+// The library's users import this module only. What it is made of lies in modules below, of which most is for this package alone: what is
+// `public` there is this module's interface.
+@_exported import Conversion
+@_exported import Models
+@_exported import Runtime
+
 @_exported import enum ModelFile.ChunkCompression
 @_exported import enum Quantization.QuantizationMethod
+@_exported import struct Support.SlowFastError
+@_exported import enum Support.SlowFastVersion
 @_exported import struct Tokenizer.Tokenizer
 @_exported import struct Video.MediaInput
 @_exported import struct Video.RGBImage

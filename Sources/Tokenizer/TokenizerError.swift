@@ -67,3 +67,14 @@ extension TokenizerError: CustomStringConvertible {
     }
   }
 }
+
+extension TokenizerError: ClassifiedError {
+  package var kind: SlowFastError.Kind { .invalidModel }
+
+  package var namesItsFile: Bool {
+    switch self {
+    case .notSerialized, .unsupportedVersion, .wrongLength, .invalidField: false
+    default: true
+    }
+  }
+}

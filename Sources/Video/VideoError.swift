@@ -124,3 +124,16 @@ func secondsText(_ seconds: Double) -> String {
   let digits = String(rest)
   return (thousandths < 0 ? "-" : "") + "\(whole)." + String(repeating: "0", count: 3 - digits.count) + digits
 }
+
+extension VideoError: ClassifiedError {
+  package var kind: SlowFastError.Kind {
+    switch self {
+    case .output(let error): error.kind
+    case .cancelled: .cancelled
+    case .outOfMemory: .notEnoughMemory
+    case .unwritableImage: .unwritableOutput
+    case .invalidFrameCount, .invalidRange, .invalidRate: .invalidOption
+    default: .invalidClip
+    }
+  }
+}

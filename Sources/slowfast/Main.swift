@@ -1,6 +1,5 @@
 import ArgumentParser
 import Foundation
-import SlowFast
 import Support
 
 /// One line and a status for whatever happens: 0 done, 1 bad input, 2 wrong usage, 130 interrupted.

@@ -1,6 +1,5 @@
 import Conversion
 import ModelFile
-import Safetensors
 import TestSupport
 import Testing
 

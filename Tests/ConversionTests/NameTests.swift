@@ -1,7 +1,6 @@
 import Conversion
 import Foundation
 import ModelFile
-import Safetensors
 import TestSupport
 import Testing
 

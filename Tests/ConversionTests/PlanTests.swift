@@ -1,7 +1,7 @@
-import Architecture
 import Conversion
 import Foundation
 import ModelFile
+import Models
 import Safetensors
 import TestSupport
 import Testing

@@ -1,7 +1,9 @@
 import Foundation
-import SlowFast
+import Lab
+import Runtime
 import TestSupport
 import Testing
+import Video
 
 @Suite struct BenchmarkTests {
   private var options: BenchmarkOptions {

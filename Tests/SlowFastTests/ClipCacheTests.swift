@@ -1,8 +1,10 @@
 import Foundation
-import SlowFast
+import Models
+import Runtime
 import Synchronization
 import TestSupport
 import Testing
+import Video
 
 /// Calls so far, from any thread.
 final class Counter: Sendable {

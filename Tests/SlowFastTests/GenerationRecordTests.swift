@@ -1,6 +1,7 @@
-import Architecture
+import Conversion
 import Foundation
-import SlowFast
+import Models
+import Runtime
 import TestSupport
 import Testing
 

@@ -1,6 +1,9 @@
 import Foundation
+import Lab
+import Models
+import Runtime
 import Safetensors
-import SlowFast
+import Video
 
 /// The checkpoints with recorded tensors of the published implementation.
 enum Golden {

@@ -1,6 +1,6 @@
 import Compute
 import Foundation
-import SlowFast
+import Runtime
 import Testing
 
 /// The unquantized model against the published implementation: each stage within 1e-3, each generated token the same.

@@ -1,6 +1,6 @@
-import Architecture
 import Compute
-import SlowFast
+import Models
+import Runtime
 import Testing
 
 /// The pooling between the projector and the decoder, in counts and in values.

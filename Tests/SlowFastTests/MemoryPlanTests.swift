@@ -1,5 +1,5 @@
 import Foundation
-import SlowFast
+import Runtime
 import Support
 import TestSupport
 import Testing

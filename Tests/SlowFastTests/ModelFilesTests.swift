@@ -1,5 +1,6 @@
 import Foundation
 import ModelFile
+import Runtime
 import SlowFast
 import TestSupport
 import Testing

@@ -1,6 +1,6 @@
-import Architecture
 import Compute
-import SlowFast
+import Models
+import Runtime
 import Testing
 
 /// Which tokens of a prompt read the slow tokens.

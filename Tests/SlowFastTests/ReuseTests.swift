@@ -1,5 +1,5 @@
 import Foundation
-import SlowFast
+import Runtime
 import TestSupport
 import Testing
 import Video

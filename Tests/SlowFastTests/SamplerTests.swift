@@ -1,5 +1,5 @@
 import Foundation
-import SlowFast
+import Runtime
 import Testing
 
 /// The choice of the next token against a plain reading of the published processors: penalty, temperature, top-k, top-p.

@@ -1,5 +1,6 @@
 import Foundation
-import SlowFast
+import Lab
+import Runtime
 import TestSupport
 import Testing
 import Video

@@ -1,7 +1,9 @@
 import Foundation
-import SlowFast
+import Models
+import Runtime
 import Synchronization
 import Testing
+import Video
 
 /// A conversation about a clip: what is kept between questions, and what ends an answer.
 @Suite struct SessionTests {

@@ -1,6 +1,6 @@
 import Compute
 import Foundation
-import SlowFast
+import Runtime
 import TestSupport
 import Testing
 

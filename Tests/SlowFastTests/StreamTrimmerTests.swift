@@ -1,4 +1,4 @@
-import SlowFast
+import Runtime
 import Testing
 
 /// White space at an answer's ends, in whatever pieces it comes.

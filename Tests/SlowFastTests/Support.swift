@@ -1,6 +1,10 @@
+import Conversion
 import Foundation
-import SlowFast
+import ModelFile
+import Runtime
+import Support
 import TestSupport
+import Video
 
 /// A golden checkpoint as a model file.
 func convert(_ name: String, bits: Int, to directory: TemporaryDirectory, compression: ChunkCompression = .standard) throws -> String {

@@ -1,4 +1,4 @@
-import Support
+import SlowFast
 
 /// What a line of a conversation asks for.
 enum ChatLine: Equatable {

@@ -1,6 +1,6 @@
 import ArgumentParser
+import Lab
 import SlowFast
-import Support
 
 struct BenchCommand: ParsableCommand {
   static let configuration = CommandConfiguration(

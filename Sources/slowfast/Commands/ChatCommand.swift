@@ -1,6 +1,5 @@
 import ArgumentParser
 import Foundation
-import SlowFast
 
 struct ChatCommand: ParsableCommand {
   static let configuration = CommandConfiguration(

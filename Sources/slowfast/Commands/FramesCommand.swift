@@ -1,6 +1,5 @@
 import ArgumentParser
 import SlowFast
-import Support
 
 struct FramesCommand: ParsableCommand {
   static let configuration = CommandConfiguration(

@@ -1,6 +1,5 @@
 import ArgumentParser
 import SlowFast
-import Support
 
 struct TokenizeCommand: ParsableCommand {
   static let configuration = CommandConfiguration(

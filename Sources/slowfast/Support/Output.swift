@@ -1,5 +1,4 @@
 import Foundation
-import SlowFast
 import Support
 import Synchronization
 

@@ -1,6 +1,5 @@
 import ArgumentParser
 import Foundation
-import SlowFast
 import Support
 
 /// Questions of a command line: text, `-` for standard input, `@FILE` for a file, `@@text` for text that begins with `@`.

@@ -1,7 +1,11 @@
+import Conversion
 import Foundation
-import SlowFast
+import Quantization
+import Runtime
+import Support
 import TestSupport
 import Testing
+import Video
 
 /// Conversions that look at the inputs of the model's layers.
 @Suite struct CalibrationTests {

@@ -1,5 +1,7 @@
+import Conversion
 import Foundation
-import SlowFast
+import Lab
+import Runtime
 import Synchronization
 import TestSupport
 import Testing

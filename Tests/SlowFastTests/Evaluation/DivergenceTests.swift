@@ -1,5 +1,5 @@
 import Foundation
-import SlowFast
+import Lab
 import Testing
 
 /// The baseline's distributions as they are kept, and the divergence from them.

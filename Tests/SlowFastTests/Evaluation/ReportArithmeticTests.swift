@@ -1,5 +1,6 @@
+import Conversion
 import Foundation
-import SlowFast
+import Lab
 import TestSupport
 import Testing
 

@@ -1,5 +1,9 @@
-import SlowFast
+import Conversion
+import Lab
+import Models
+import Runtime
 import Testing
+import Video
 
 /// Logits of answers that are given.
 @Suite struct ScoringTests {

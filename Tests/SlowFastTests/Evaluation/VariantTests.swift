@@ -1,4 +1,5 @@
-import SlowFast
+import Conversion
+import Lab
 import Testing
 
 /// Variants as `--variants` names them.

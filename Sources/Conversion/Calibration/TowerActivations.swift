@@ -1,0 +1,125 @@
+import Compute
+import Models
+import Runtime
+import Support
+import Video
+
+/// Some frames of the calibration's clips on their way through the tower and the projector.
+final class TowerActivations {
+  /// `[side², width]` of each frame.
+  private var maps: [Matrix] = []
+  private var side: Int
+  private let tower: VisionTower
+  private let workspace: VisionTower.Workspace
+
+  /// Decodes the clips and runs the stem.
+  init(_ calibrator: Calibrator) throws(SlowFastError) {
+    tower = try VisionTower(calibrator.model.source)
+    workspace = try tower.makeWorkspace()
+    side = tower.imageSize / tower.shape.patch
+    let sources = try calibrator.clipSources().compactMap { $0 }
+    let picks = Self.picks(sources.map { $0.frameCount(calibrator.sampling) }, limit: Self.limit(tower))
+    for (source, chosen) in zip(sources, picks) where !chosen.isEmpty {
+      maps += try decode(source, chosen, calibrator)
+    }
+  }
+
+  /// Frames whose maps fit.
+  private static func limit(_ tower: VisionTower) -> Int {
+    let floats = VisionTower.workspaceFloats(imageSize: tower.imageSize, shape: tower.shape)
+    return max(1, min(CalibrationOptions.towerFrameLimit, CalibrationOptions.towerMapBytes / max(1, floats * 4)))
+  }
+
+  /// At most `limit` frames, evenly spread over all: for each clip the indices of its own.
+  static func picks(_ counts: [Int], limit: Int) -> [Set<Int>] {
+    let total = counts.reduce(0, +)
+    let wanted = min(limit, total)
+    var all = (0..<wanted).map { $0 * total / wanted }[...]
+    var start = 0
+    return counts.map { count in
+      let own = all.prefix { $0 < start + count }
+      all = all.dropFirst(own.count)
+      defer { start += count }
+      return Set(own.map { $0 - start })
+    }
+  }
+
+  private func decode(_ source: ClipSource, _ chosen: Set<Int>, _ calibrator: Calibrator) throws(SlowFastError) -> [Matrix] {
+    let preprocessing = try Preprocessing(calibrator.model.preprocessing)
+    let feed = FrameFeed(
+      source: source, sampling: calibrator.sampling, preprocessing: preprocessing, threads: calibrator.engine.pool.threadCount)
+    let pixels = try compute { () throws(ComputeError) in try Matrix(rows: preprocessing.size * preprocessing.size, columns: 3) }
+    var times = StageTimes()
+    var maps: [Matrix] = []
+    var index = 0
+    _ = try feed.forEach(times: &times, isCancelled: calibrator.isCancelled) { (event, _) throws(SlowFastError) in
+      switch event {
+      case .frame(let image):
+        if chosen.contains(index) {
+          preprocessing.normalize(image, into: pixels.buffer)
+          let map = try compute { () throws(ComputeError) in
+            try self.tower.embed(pixels, in: self.workspace, on: calibrator.engine).copied()
+          }
+          maps.append(map)
+        }
+        index += 1
+      case .repeated: index += 1
+      case .begin, .restart:
+        index = 0
+        maps = []
+      }
+    }
+    return maps
+  }
+
+  /// Runs all maps through one unit of `source`; they become its outputs if it `keepsOutput`.
+  func run(
+    _ unit: CalibrationUnit, _ source: any WeightSource, keepsOutput: Bool, seeing prepared: PreparedUnit?, _ calibrator: Calibrator
+  ) throws(SlowFastError) {
+    let engine = calibrator.engine
+    let name = unit.prefixes[0]
+    switch unit {
+    case .downsample:
+      let downsample = try VisionTower.Downsample(source, name)
+      prepared?.see([try calibrator.slot([name + "1.weight"], downsample.linear.weight)], on: engine)
+      try forEach(calibrator, keepsOutput) { x throws(ComputeError) in
+        try downsample.run(x, side: self.side, in: self.workspace, on: engine)
+      }
+      if keepsOutput { side /= 2 }
+    case .block:
+      let block = try VisionTower.Block(source, name)
+      prepared?.see(
+        [
+          try calibrator.slot([name + "mlp.fc1.weight"], block.fc1.weight),
+          try calibrator.slot([name + "mlp.fc2.weight"], block.fc2.weight),
+        ], on: engine)
+      try forEach(calibrator, keepsOutput) { x throws(ComputeError) in
+        try block.run(x, side: self.side, in: self.workspace, on: engine)
+        return x
+      }
+    default:
+      let projector = try Projector(source)
+      let names = calibrator.model.source.schema.requirements.filter { $0.role == .projector }.map(\.name)
+      var slots: [InputSlot] = []
+      for (name, layer) in zip(names, projector.layers) { slots.append(try calibrator.slot([name], layer.weight)) }
+      prepared?.see(slots, on: engine)
+      try forEach(calibrator, keepsOutput) { x throws(ComputeError) in try projector.project(x, on: engine) }
+    }
+  }
+
+  /// `step` gets each map in the workspace's memory and may leave its output there.
+  private func forEach(
+    _ calibrator: Calibrator, _ keepsOutput: Bool, _ step: (Matrix) throws(ComputeError) -> Matrix
+  ) throws(SlowFastError) {
+    for index in maps.indices {
+      try calibrator.checkCancelled()
+      let map = maps[index]
+      try compute { () throws(ComputeError) in
+        let x = workspace.map.reshaped(rows: map.rows, columns: map.columns)
+        x.copy(from: map)
+        let output = try step(x)
+        if keepsOutput { maps[index] = try output.copied() }
+      }
+    }
+  }
+}

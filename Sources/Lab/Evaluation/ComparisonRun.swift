@@ -1,0 +1,221 @@
+import Conversion
+import Foundation
+import Models
+import Runtime
+import Support
+
+/// One run of a comparison: the baseline first, then one model after the other.
+struct ComparisonRun {
+  let comparison: Comparison
+  let baseline: VideoLanguageModel
+  let origins: SubjectOrigins
+  let folder: ReportFolder
+  /// Of the checkpoint.
+  let identity: String
+  /// Models, the baseline included.
+  let count: Int
+  let progress: @Sendable (ComparisonProgress) -> Void
+  let isCancelled: @Sendable () -> Bool
+
+  private var options: ComparisonOptions {
+    var options = comparison.options
+    options.slowAttention = slowAttention
+    return options
+  }
+  private var slowAttention: SlowAttention { comparison.options.slowAttention ?? baseline.generation.slowAttention }
+  private var clips: [EvaluationSet.Clip] { comparison.data.clips }
+
+  func report(_ subjects: [Subject]) throws(SlowFastError) -> ComparisonReport {
+    let session = try Session(baseline, options: sessionOptions)
+    let settings = settings(kernels: session.statistics.kernels)
+    let reference = try journal([identity, "baseline"] + settings, of: "baseline", 0)
+    try measureBaseline(reference)
+    var failures: [ClipFailure] = []
+    var tally = Tally(descriptions: comparison.data.descriptionKinds)
+    for (index, clip) in clips.enumerated() {
+      guard let record = reference.record(index) else { continue }
+      if let reason = record.failure {
+        failures.append(ClipFailure(video: clip.label, model: "baseline", reason: reason))
+      } else {
+        tally.add(record, of: clip, baseline: nil)
+      }
+    }
+    guard tally.questionCount > 0 else {
+      throw .badEvaluation(
+        path: comparison.dataName, line: nil, problem: "none of its clips could be measured: \(failures.first?.reason ?? "no question")")
+    }
+    var results: [ModelResult] = []
+    var converted: (key: [String], path: String)?
+    defer { if let converted { SystemCalls.remove(converted.path) } }
+    for (place, subject) in subjects.enumerated() {
+      let journal = try journal([identity] + subject.identity() + settings, of: subject.name, place + 1)
+      let facts = FactsFile(path: String(journal.path.dropLast("jsonl".count)) + "json")
+      if facts.read() == nil || clips.indices.contains(where: { reference.record($0)?.failure == nil && journal.record($0) == nil }) {
+        let key = subject.text.map { [identity, $0] }
+        if let old = converted, old.key != key {
+          SystemCalls.remove(old.path)
+          converted = nil
+        }
+        if let key, converted == nil { converted = (key, folder.modelFile(key)) }
+        try measure(subject, place: place + 1, journal, reference: reference, facts, converted: converted?.path)
+      }
+      results.append(try result(of: subject, journal, reference: reference, facts, &failures))
+    }
+    var base = tally.result("baseline", isBaseline: true)
+    let weights = ModelFacts(weightsOf: baseline)
+    base.description = "the checkpoint's weights as they are"
+    base.fileBytes = weights.fileBytes
+    base.residentBytes = weights.residentBytes
+    base.bitsPerWeight = weights.bitsPerWeight
+    let variants = zip(subjects, results).filter { !$0.0.isPart }.map(\.1)
+    return ComparisonReport(
+      program: "slowfast \(SlowFastVersion.current)", date: Date().formatted(.iso8601), machine: Machine.description,
+      checkpoint: URL(fileURLWithPath: comparison.checkpoint).lastPathComponent.fileNameText,
+      parameters: baseline.source.schema.requirements.reduce(0) { $0 + $1.shape.reduce(1, *) }, data: comparison.dataName.fileNameText,
+      clips: base.clips,
+      questions: tally.questionCount, tokens: tally.tokenCount, frames: options.frames ?? baseline.defaultFrameCount,
+      slowAttention: slowAttention, kernels: session.statistics.kernels, threads: session.statistics.threads, baseline: base,
+      variants: variants, parts: zip(subjects, results).filter { $0.0.isPart }.map(\.1), partBits: options.partBits, failures: failures,
+      choice: Choice(among: variants, questions: tally.questionCount), notes: origins.notes)
+  }
+
+  private var sessionOptions: SessionOptions {
+    var session = SessionOptions()
+    session.threads = options.threads
+    session.slowAttention = slowAttention
+    return session
+  }
+
+  /// What the results depend on beside the models.
+  private func settings(kernels: String) -> [String] {
+    [
+      SlowFastVersion.current, comparison.data.fingerprint, kernels, slowAttention.rawValue, "\(baseline.answerVocabulary) tokens",
+      "\(options.frames ?? baseline.defaultFrameCount) \(options.maximumTokens) \(options.featureClips) \(SparseDistribution.kept)"
+        + (options.sampling == .uniform ? "" : " \(options.sampling)"),
+    ]
+  }
+
+  private func show(_ model: String, _ place: Int, _ work: ComparisonProgress.Work) {
+    progress(ComparisonProgress(model: model, index: place, count: count, work: work))
+  }
+
+  /// The records of what `identity` says; damaged ones are told.
+  private func journal(_ identity: [String], of model: String, _ place: Int) throws(SlowFastError) -> MeasurementJournal {
+    let journal = try folder.journal(identity)
+    for line in journal.damagedLines {
+      show(model, place, .warning("\(journal.path.escaped()):\(line): a damaged measurement; its clip is measured again"))
+    }
+    return journal
+  }
+
+  private func measureBaseline(_ journal: MeasurementJournal) throws(SlowFastError) {
+    let missing = clips.indices.filter { journal.record($0) == nil }
+    if missing.isEmpty { return }
+    let measurer = try ClipMeasurer(baseline, options, isCancelled: isCancelled)
+    for index in missing {
+      show("baseline", 0, .measuring(index, of: clips.count))
+      try journal.append(try measurer.measureBaseline(clips[index], index: index, keepsFeatures: index < options.featureClips))
+    }
+  }
+
+  private func measure(
+    _ subject: Subject, place: Int, _ journal: MeasurementJournal, reference: MeasurementJournal, _ facts: FactsFile, converted: String?
+  ) throws(SlowFastError) {
+    var summary: ConversionSummary?
+    if let converted, FileStatus(path: converted) == nil, let conversion = try subject.conversion(of: comparison.checkpoint) {
+      summary = try conversion.run(
+        to: converted, progress: { show(subject.name, place, .converting($0.doneByteCount, of: $0.totalByteCount)) },
+        isCancelled: isCancelled)
+    }
+    try facts.write(try ModelFacts(subject, converted: converted, seconds: summary?.seconds ?? facts.read()?.conversionSeconds))
+    let measurer = try ClipMeasurer(try subject.model(baseline, converted: converted), options, isCancelled: isCancelled)
+    for (index, clip) in clips.enumerated() where journal.record(index) == nil {
+      guard let known = reference.record(index), known.failure == nil else { continue }
+      show(subject.name, place, .measuring(index, of: clips.count))
+      try journal.append(try measurer.measure(clip, beside: known))
+    }
+  }
+
+  private func result(
+    of subject: Subject, _ journal: MeasurementJournal, reference: MeasurementJournal, _ facts: FactsFile, _ failures: inout [ClipFailure]
+  ) throws(SlowFastError) -> ModelResult {
+    var tally = Tally(descriptions: comparison.data.descriptionKinds)
+    for (index, clip) in clips.enumerated() {
+      guard let record = journal.record(index), let known = reference.record(index) else { continue }
+      if let reason = record.failure {
+        failures.append(ClipFailure(video: clip.label, model: subject.name.fileNameText, reason: reason))
+      } else {
+        tally.add(record, of: clip, baseline: known)
+      }
+    }
+    var result = tally.result(subject.name.fileNameText, isBaseline: false)
+    let known = facts.read()
+    if case .conversion(_, _, _, hasFloatInputs: true) = subject.making { result.hasFloatInputs = true }
+    result.description = subject.isPart ? nil : origins.description(of: subject)
+    if origins.isAnother(subject) { result.isAnotherModel = true }
+    result.fileBytes = known?.fileBytes
+    result.residentBytes = known?.residentBytes
+    result.bitsPerWeight = known?.bitsPerWeight
+    result.storedBitsPerWeight = known?.storedBitsPerWeight
+    result.shareOfWeights = known?.shareOfWeights
+    result.conversionSeconds = known?.conversionSeconds
+    return result
+  }
+}
+
+/// What is known of a model's file, kept because the file is not.
+struct ModelFacts: Codable {
+  var fileBytes: Int?
+  var residentBytes: Int?
+  var bitsPerWeight: Double?
+  var storedBitsPerWeight: Double?
+  var shareOfWeights: Double?
+  var conversionSeconds: Double?
+
+  init(_ subject: Subject, converted: String?, seconds: Double?) throws(SlowFastError) {
+    let path: String?
+    if case .file(let own) = subject.making { path = own } else { path = converted }
+    guard let path else { return }
+    if FileStatus(path: path)?.kind == .directory {
+      self = ModelFacts(weightsOf: try VideoLanguageModel(path: path))
+      return
+    }
+    let summary = try ModelSummary(path: path)
+    if case .part(let name, _) = subject.making {
+      let part = summary.parts.first { $0.name == name }
+      shareOfWeights = Double(part?.parameters ?? 0) / Double(max(1, summary.parameters))
+      return
+    }
+    fileBytes = summary.fileBytes
+    residentBytes = summary.total.bytes
+    bitsPerWeight = summary.total.bitsPerWeight
+    storedBitsPerWeight = summary.parameters > 0 ? Double(8 * summary.fileBytes) / Double(summary.parameters) : nil
+    conversionSeconds = seconds
+  }
+
+  /// Of weights that are used as they are stored.
+  init(weightsOf model: VideoLanguageModel) {
+    let schema = model.source.schema
+    let weights = schema.requirements.reduce(0) { $0 + $1.shape.reduce(1, *) }
+    let bytes = model.source.residentBytes(schema.requirements.map(\.name))
+    fileBytes = bytes
+    residentBytes = bytes
+    bitsPerWeight = Double(8 * bytes) / Double(max(1, weights))
+  }
+}
+
+/// The facts on the disk, beside the records.
+struct FactsFile {
+  let path: String
+
+  func read() -> ModelFacts? {
+    (try? SystemCalls.contents(of: path, limit: 1 << 20)).flatMap { try? JSONDecoder().decode(ModelFacts.self, from: Data($0)) }
+  }
+
+  func write(_ facts: ModelFacts) throws(SlowFastError) {
+    do {
+      let json = [UInt8](try JSONEncoder().encode(facts))
+      try json.withUnsafeBytes { try OutputFile.write($0, to: path, replacing: true) }
+    } catch { throw .badReport(path: path, reason: "cannot write: \((error as? OutputError).map { "\($0)" } ?? "\(error)")") }
+  }
+}

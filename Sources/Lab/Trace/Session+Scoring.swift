@@ -1,0 +1,115 @@
+import Compute
+import Conversion
+import Runtime
+import Support
+
+/// What a model makes of a question whose answer is given.
+package struct ScoredAnswer {
+  /// The given answer's tokens and the token that ends a turn.
+  package var tokens: [Int32]
+  /// Whether the model's own answer, always its likeliest token, is the given one.
+  package var isRight: Bool
+}
+
+extension Session {
+  /// Asks about the clips one question after the other, each as if it were the only one, with the answer given: `onLogits` gets, for the
+  /// question of that index, the logits `[vocabulary]` from which each token of its answer would be chosen (the end included), valid
+  /// during the call. The prompt up to the questions goes through the decoder once.
+  ///
+  /// To be called after `watch`, before any question. `observer` sees the first question's prompt, as a generator's does.
+  package func score(
+    _ questions: [EvaluationSet.Question], maximumTokens: Int, observer: ((_ layer: Int, _ position: Int, _ x: Matrix) -> Void)? = nil,
+    isCancelled: @escaping @Sendable () -> Bool = { false },
+    onLogits: (_ question: Int, _ token: Int32, _ logits: UnsafeBufferPointer<Float>) -> Void
+  ) throws(SlowFastError) -> [ScoredAnswer] {
+    let endOfTurn = try endOfTurnToken()
+    let prompts = questions.map { promptHalves($0.question) }.map {
+      (opening: Prompt(pieces: $0.before), rest: Prompt(pieces: $0.after, followsVisual: !clips.isEmpty))
+    }
+    let lengths = prompts.map { $0.opening.tokenCount + $0.rest.tokenCount }
+    let answers = questions.map { model.tokenizer.encode($0.answer) + [endOfTurn] }
+    let longest = zip(lengths, answers).map { $0 + max($1.count, maximumTokens) }.max() ?? 0
+    for (length, answer) in zip(lengths, answers) where length + answer.count > model.config.contextLength {
+      throw .promptTooLong(tokens: length + answer.count, limit: model.config.contextLength)
+    }
+    let room = min(longest, model.config.maximumPositions)
+    let generator = try readyGenerator(capacity: room, progress: { _ in })
+    try generator.reserve(room)
+    generator.truncate(to: 0)
+    generator.isCancelled = isCancelled
+    generator.observer = observer
+    defer {
+      generator.isCancelled = { false }
+      generator.observer = nil
+      generator.truncate(to: 0)
+    }
+    var results: [ScoredAnswer] = []
+    var shared = 0
+    for (index, prompt) in prompts.enumerated() {
+      if index == 0, prompt.opening.tokenCount > 0 {
+        _ = try statistics.times.measure(\.prefill) { () throws(SlowFastError) in try generator.prefill(prompt.opening) }
+        shared = generator.position
+      }
+      generator.truncate(to: shared)
+      let first = try statistics.times.measure(\.prefill) { () throws(SlowFastError) in try generator.prefill(prompt.rest) }
+      generator.observer = nil
+      let answer = answers[index]
+      results.append(
+        try statistics.times.measure(\.generate) { () throws(SlowFastError) in
+          try score(answer, text: questions[index].answer, after: first, on: generator, maximumTokens: maximumTokens) {
+            onLogits(index, $0, $1)
+          }
+        })
+    }
+    return results
+  }
+
+  /// One answer, after its prompt.
+  private func score(
+    _ answer: [Int32], text: String, after first: UnsafeBufferPointer<Float>, on generator: Generator, maximumTokens: Int,
+    onLogits: (_ token: Int32, _ logits: UnsafeBufferPointer<Float>) -> Void
+  ) throws(SlowFastError) -> ScoredAnswer {
+    let start = generator.position
+    var greedy = Sampler(GenerationOptions())
+    // Where the model's own answer leaves the given one, and with which token.
+    var parting: (index: Int, token: Int32)?
+    var index = 0
+    func take(_ logits: UnsafeBufferPointer<Float>) {
+      onLogits(answer[index], logits)
+      let own = greedy.next(logits)
+      if own != answer[index], parting == nil { parting = (index, own) }
+      index += 1
+    }
+    take(first)
+    try generator.force(answer.dropLast(), body: take)
+    guard let parting else { return ScoredAnswer(tokens: answer, isRight: true) }
+    // Other tokens may still spell the same text.
+    generator.truncate(to: start + parting.index)
+    var said = Array(answer[..<parting.index])
+    var next = parting.token
+    while !model.generationDefaults.stopTokens.contains(next) {
+      said.append(next)
+      // A character that is not whole yet is no other character.
+      let spelled = model.tokenizer.decode(said, skipSpecial: true).trimmedOfSpace.prefix(while: { $0 != "\u{FFFD}" })
+      guard said.count < maximumTokens, generator.position < generator.capacity, text.trimmedOfSpace.hasPrefix(spelled) else {
+        return ScoredAnswer(tokens: answer, isRight: false)
+      }
+      next = greedy.next(try generator.step(next))
+    }
+    return ScoredAnswer(tokens: answer, isRight: model.tokenizer.decode(said, skipSpecial: true).trimmedOfSpace == text.trimmedOfSpace)
+  }
+
+  private func endOfTurnToken() throws(SlowFastError) -> Int32 {
+    guard let token = model.tokenizer.id(of: "<|im_end|>") else { throw .missingToken("<|im_end|>") }
+    return token
+  }
+}
+
+extension String {
+  /// Without white space at both ends.
+  var trimmedOfSpace: String {
+    let start = drop { $0.isWhitespace }
+    let end = start.lastIndex { !$0.isWhitespace }
+    return end.map { String(start[...$0]) } ?? ""
+  }
+}

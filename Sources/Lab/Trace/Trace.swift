@@ -1,0 +1,86 @@
+import Runtime
+import Safetensors
+import Support
+import Video
+
+/// Every stage's tensors of one run, under the names and with the meaning that the reference implementation's golden files have:
+/// `pixel_values` [T,3,S,S], `vision_features` [T,n,C], `projected` [T,n,D], `slow_tokens`, `fast_tokens` [·,D], `prompt_ids`
+/// (−200 marks `<image>`), `hidden_states` [layers+1,L,D] (input embeddings, after each layer, the last one after the final norm),
+/// `logits` [L,V], `generated`.
+public struct Trace: Sendable {
+  /// A tensor of floats.
+  public struct Floats: Sendable {
+    /// Outermost dimension first.
+    public var shape: [Int]
+    /// In the shape's order, the last dimension without gaps.
+    public var values: [Float]
+  }
+
+  /// Tensors by name.
+  public var floats: [String: Floats] = [:]
+  /// Token ids and positions by name.
+  public var integers: [String: [Int32]] = [:]
+  /// How it was made.
+  public var metadata: [String: String] = [:]
+
+  /// Throws what keeps a trace from being written there, before any work is done.
+  public static func check(_ path: String, replacing: Bool = false, inputs: [String] = []) throws(SlowFastError) {
+    do throws(OutputError) { try OutputFile.check(path, replacing: replacing, inputs: inputs) } catch { throw SlowFastError(error) }
+  }
+
+  /// Writes a safetensors file, under its name only when it is whole. A file that is there is replaced only if `replacing`, none of `inputs` ever.
+  public func write(to path: String, replacing: Bool = false, inputs: [String] = []) throws(SlowFastError) {
+    do throws(CheckpointError) {
+      var writer = SafetensorsWriter(metadata: metadata)
+      for (name, tensor) in floats.sorted(by: { $0.key < $1.key }) { try writer.add(name, shape: tensor.shape, tensor.values) }
+      for (name, values) in integers.sorted(by: { $0.key < $1.key }) { try writer.add(name, shape: [values.count], values) }
+      try writer.write(to: path, replacing: replacing, inputs: inputs)
+    } catch { throw SlowFastError(error) }
+  }
+}
+
+extension Session {
+  /// Runs a clip and a question and keeps everything on the way; greedy, `generate` tokens without regard to stop tokens.
+  public func trace(
+    _ source: ClipSource, sampling: SamplingRequest, question: String, generate: Int = 0, progress: @escaping ProgressHandler = { _ in },
+    isCancelled: @escaping @Sendable () -> Bool = { false }
+  ) throws(SlowFastError) -> Trace {
+    let recorder = TraceRecorder(config: model.config)
+    try watch([source], sampling: sampling, progress: progress, isCancelled: isCancelled, observer: recorder)
+    return try trace(question, generate: generate, recorder: recorder, progress: progress, isCancelled: isCancelled)
+  }
+
+  /// The second half of a trace: prompt and answer.
+  func trace(
+    _ question: String, generate: Int, recorder: TraceRecorder, progress: @escaping ProgressHandler = { _ in },
+    isCancelled: @escaping @Sendable () -> Bool
+  ) throws(SlowFastError) -> Trace {
+    let prompt = try makePrompt(question, cached: 0)
+    guard prompt.tokenCount <= model.config.contextLength else {
+      throw .promptTooLong(tokens: prompt.tokenCount, limit: model.config.contextLength)
+    }
+    let generator = try readyGenerator(capacity: prompt.tokenCount + generate, progress: progress)
+    generator.isCancelled = isCancelled
+    // Beside another implementation: rows of the head that no answer may choose are shown, and chosen, as it does.
+    generator.answerVocabulary = model.config.vocabularySize
+    defer { generator.answerVocabulary = model.answerVocabulary }
+    generator.observer = { layer, _, x in recorder.add(layer: layer, x) }
+    var logits = try generator.prefill(prompt) { progress(.prefilling(token: $0, of: prompt.tokenCount)) }
+    generator.observer = nil
+    var greedy = Sampler(GenerationOptions())
+    var generated: [Int32] = []
+    while generated.count < generate {
+      generated.append(greedy.next(logits))
+      if generated.count < generate { logits = try generator.step(generated[generated.count - 1]) }
+    }
+    try model.source.checkUnchanged()
+    try recorder.finishPrompt(generator, engine: engine)
+    var trace = recorder.trace
+    trace.integers["prompt_ids"] = prompt.pieces.flatMap { piece in
+      if case .text(let ids) = piece { ids } else { [Prompt.imageToken] }
+    }
+    if generate > 0 { trace.integers["generated"] = generated }
+    trace.metadata = ["question": question, "slow_attention": slowAttention.rawValue, "kernels": engine.kernels.name]
+    return trace
+  }
+}

@@ -1,0 +1,65 @@
+/// A checkpoint's tensors under the names that they have in the published checkpoints.
+package struct CanonicalNames<Record: Sendable>: Sendable {
+  /// By canonical name. Where two tensors get the same one, that which needed no renaming, else the first by name.
+  package let tensors: [String: Record]
+  /// Names of the checkpoint that are the same tensor: canonical name, the one taken, the one left.
+  package let collisions: [(name: String, taken: String, left: String)]
+  /// A tensor that belongs to an adapter that was not merged.
+  package let adapter: String?
+
+  /// `records` by the names that they have in the checkpoint.
+  package init(_ records: [String: Record]) {
+    var tensors: [String: Record] = [:]
+    var taken: [String: String] = [:]
+    var collisions: [(String, String, String)] = []
+    let renamed = records.keys.map { (name: $0, canonical: CanonicalName.canonical($0)) }
+    for (name, canonical) in renamed.sorted(by: { ($0.name != $0.canonical ? 1 : 0, $0.name) < ($1.name != $1.canonical ? 1 : 0, $1.name) })
+    {
+      if let first = taken[canonical] {
+        collisions.append((canonical, first, name))
+      } else {
+        tensors[canonical] = records[name]
+        taken[canonical] = name
+      }
+    }
+    self.tensors = tensors
+    self.collisions = collisions
+    adapter = records.keys.filter(CanonicalName.isAdapter).min()
+  }
+}
+
+/// A tensor's name as the published checkpoints have it, made from the names that other tools write.
+package enum CanonicalName {
+  /// What training tools put before, and some between, the parts of a name.
+  private static let wrappers = ["_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module."]
+  private static let prefixes = ["module.", "base_model.model."]
+  /// Marks of an adapter that was not merged into the weights.
+  private static let adapterMarks = [
+    ".lora_A.", ".lora_B.", ".lora_embedding_A.", ".lora_embedding_B.", ".lora_magnitude_vector.", ".base_layer.", ".modules_to_save.",
+  ]
+
+  package static func isAdapter(_ name: String) -> Bool { adapterMarks.contains { ("." + name + ".").contains($0) } }
+
+  package static func canonical(_ name: String) -> String {
+    var name = name
+    for wrapper in wrappers { name = name.replacing(wrapper, with: "") }
+    while let prefix = prefixes.first(where: { name.hasPrefix($0) }) { name.removeFirst(prefix.count) }
+    // Loaders of the original rename these two wherever they stand, so the published layer scales are called `weight`; exports that
+    // went another way kept `gamma`.
+    if name.hasPrefix(TowerShape.prefix) {
+      if name.hasSuffix(".gamma") { name = String(name.dropLast(5)) + "weight" }
+      if name.hasSuffix(".beta") { name = String(name.dropLast(4)) + "bias" }
+    }
+    return name
+  }
+
+  /// Why the model does not use a tensor of that (canonical) name; nil if nothing of the kind is known.
+  package static func reasonUnused(_ name: String) -> String? {
+    if name.hasPrefix(TowerShape.prefix + "head.") { return "the tower's classifier" }
+    if name.hasSuffix(".rotary_emb.inv_freq") { return "computed from rope_theta" }
+    if name.hasSuffix(".position_ids") { return "computed" }
+    if name.hasSuffix(".num_batches_tracked") { return "a counter of training" }
+    if name == "model.image_newline" { return "separates tiles of an image, which this model does not cut" }
+    return nil
+  }
+}

@@ -1,0 +1,123 @@
+import Support
+
+/// The fields of a JSON configuration, each taken with its type and range checked. A field that is null is absent.
+package struct ConfigFields {
+  private let object: [String: JSONValue]
+  private let file: String
+  /// Of the fields' names, where they are those of an object inside the file: `rope_parameters.`.
+  private let prefix: String
+
+  package init(json: [UInt8], file: String = "config.json") throws(ArchitectureError) {
+    let value: JSONValue
+    do throws(JSONError) { value = try JSONValue(json) } catch { throw .configUnreadable(file: file, reason: "\(error)") }
+    guard let object = value.object else { throw .configUnreadable(file: file, reason: "expected a JSON object") }
+    self.init(object: object, file: file, prefix: "")
+  }
+
+  private init(object: [String: JSONValue], file: String, prefix: String) {
+    (self.object, self.file, self.prefix) = (object, file, prefix)
+  }
+
+  package var names: [String] { object.keys.sorted() }
+
+  /// As messages say it.
+  package func name(_ field: String) -> String { prefix + field }
+
+  package func isNull(_ field: String) -> Bool { (object[field] ?? .null) == .null }
+
+  package func isObject(_ field: String) -> Bool { object[field]?.object != nil }
+
+  /// The field as text, for messages.
+  package func text(_ field: String) -> String { object[field].map { String($0.description.prefix(100)) } ?? "absent" }
+
+  private func wrong(_ field: String, _ expected: String) -> ArchitectureError {
+    .configValue(file: file, field: name(field), found: text(field), expected: expected)
+  }
+
+  /// What is there, or the error that it is not.
+  private func required<Value>(_ value: Value?, _ field: String) throws(ArchitectureError) -> Value {
+    guard let value else { throw .configMissing(file: file, field: name(field)) }
+    return value
+  }
+
+  package func object(_ field: String) throws(ArchitectureError) -> ConfigFields? {
+    if isNull(field) { return nil }
+    guard let value = object[field]?.object else { throw wrong(field, "an object") }
+    return ConfigFields(object: value, file: file, prefix: name(field) + ".")
+  }
+
+  package func optionalString(_ field: String) throws(ArchitectureError) -> String? {
+    if isNull(field) { return nil }
+    guard let value = object[field]?.string else { throw wrong(field, "a string") }
+    return value
+  }
+
+  package func string(_ field: String) throws(ArchitectureError) -> String { try required(try optionalString(field), field) }
+
+  package func optionalStrings(_ field: String) throws(ArchitectureError) -> [String]? {
+    if isNull(field) { return nil }
+    guard let values = object[field]?.array, case let strings = values.compactMap(\.string), strings.count == values.count else {
+      throw wrong(field, "strings")
+    }
+    return strings
+  }
+
+  package func optionalBool(_ field: String) throws(ArchitectureError) -> Bool? {
+    if isNull(field) { return nil }
+    guard let value = object[field]?.bool else { throw wrong(field, "true or false") }
+    return value
+  }
+
+  package func bool(_ field: String) throws(ArchitectureError) -> Bool { try required(try optionalBool(field), field) }
+
+  package func optionalNumber(_ field: String, in range: ClosedRange<Double>) throws(ArchitectureError) -> Double? {
+    if isNull(field) { return nil }
+    guard let value = object[field]?.double, range.contains(value) else {
+      throw wrong(
+        field, range.lowerBound == range.upperBound ? "\(range.lowerBound)" : "a number from \(range.lowerBound) to \(range.upperBound)")
+    }
+    return value
+  }
+
+  package func number(_ field: String, in range: ClosedRange<Double>) throws(ArchitectureError) -> Double {
+    try required(try optionalNumber(field, in: range), field)
+  }
+
+  package func optionalInteger(_ field: String, in range: ClosedRange<Int>) throws(ArchitectureError) -> Int? {
+    if isNull(field) { return nil }
+    guard let value = object[field]?.integer, range.contains(value) else {
+      throw wrong(field, "a whole number from \(range.lowerBound) to \(range.upperBound)")
+    }
+    return value
+  }
+
+  package func integer(_ field: String, in range: ClosedRange<Int>) throws(ArchitectureError) -> Int {
+    try required(try optionalInteger(field, in: range), field)
+  }
+
+  /// A limit from 1 on; nil where there is none, which HuggingFace writes as 10³⁰.
+  package func optionalLimit(_ field: String, upTo limit: Int) throws(ArchitectureError) -> Int? {
+    if isNull(field) { return nil }
+    guard let value = object[field]?.double, value >= 1, value == value.rounded() else {
+      throw wrong(field, "a whole number from 1 on")
+    }
+    return value <= Double(limit) ? Int(value) : nil
+  }
+
+  /// A token's id or several; none where the field is absent.
+  package func ids(_ field: String) throws(ArchitectureError) -> [Int32] {
+    if isNull(field) { return [] }
+    let values = object[field].map { $0.array ?? [$0] } ?? []
+    let ids = values.compactMap { $0.integer.flatMap { Int32(exactly: $0) } }
+    guard ids.count == values.count else { throw wrong(field, "a token's id or several") }
+    return ids
+  }
+
+  /// Numbers of which each counts.
+  package func numbers(_ field: String) throws(ArchitectureError) -> [Double] {
+    guard let values = try required(object[field], field).array, case let numbers = values.compactMap(\.double),
+      numbers.count == values.count
+    else { throw wrong(field, "numbers") }
+    return numbers
+  }
+}

@@ -1,0 +1,66 @@
+import Foundation
+import Support
+
+/// How a model answers unless the user says otherwise: a model file's `generation` section.
+public struct GenerationRecord: Sendable, Codable, Equatable {
+  /// 0 is greedy.
+  public var temperature: Float
+  /// The share of the likeliest tokens that are drawn from; 1 is all of them.
+  public var topP: Float
+  /// 0 is all.
+  public var topK: Int
+  /// What logits of tokens that are there already are divided by; 1 changes nothing.
+  public var repetitionPenalty: Float
+  /// The most tokens of an answer.
+  public var maximumTokens: Int
+  /// Which tokens read the slow tokens, unless a session says otherwise.
+  public var slowAttention: SlowAttention
+
+  package enum CodingKeys: String, CodingKey {
+    case temperature
+    case topP = "top_p"
+    case topK = "top_k"
+    case repetitionPenalty = "repetition_penalty"
+    case maximumTokens = "max_new_tokens"
+    case slowAttention = "slow_attention"
+  }
+
+  /// As the published demo answers: temperature 0.2, top-p 1 and 1024 tokens, the rest from the generation config, whose own default is a top-k of 50.
+  /// A checkpoint whose generation config says that it does not sample is greedy; a penalty counts there too.
+  package init(_ generation: GenerationConfig?, slowAttention: SlowAttention) {
+    temperature = generation?.samples == false ? 0 : 0.2
+    topP = 1
+    topK = generation?.topK ?? 50
+    repetitionPenalty = generation?.repetitionPenalty ?? 1
+    maximumTokens = 1024
+    self.slowAttention = slowAttention
+  }
+
+  package init(json: [UInt8]) throws(ArchitectureError) {
+    let fields = try ConfigFields(json: json, file: "generation")
+    let largest = Double(Float.greatestFiniteMagnitude)
+    func positive(_ field: String, upTo limit: Double, _ expected: String) throws(ArchitectureError) -> Float {
+      let value = Float(try fields.number(field, in: -largest...largest))
+      guard value > 0, Double(value) <= limit else {
+        throw .configValue(file: "generation", field: field, found: "\(value)", expected: expected)
+      }
+      return value
+    }
+    temperature = Float(try fields.number("temperature", in: 0...largest))
+    topP = try positive("top_p", upTo: 1, "more than 0 and at most 1")
+    topK = try fields.integer("top_k", in: 0...Limits.tokens)
+    repetitionPenalty = try positive("repetition_penalty", upTo: largest, "more than 0")
+    maximumTokens = try fields.integer("max_new_tokens", in: 1...Limits.tokens)
+    let attention = try fields.string("slow_attention")
+    guard let slowAttention = SlowAttention(rawValue: attention) else {
+      throw .configValue(file: "generation", field: "slow_attention", found: attention, expected: "prompt or all")
+    }
+    self.slowAttention = slowAttention
+  }
+
+  package func json() throws(ArchitectureError) -> [UInt8] {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys]
+    do { return Array(try encoder.encode(self)) } catch { throw .configUnreadable(file: "generation", reason: "\(error)") }
+  }
+}

@@ -1,0 +1,162 @@
+import Foundation
+import Kernels
+import ModelFile
+import Parallel
+import Support
+
+/// Where clips that were watched are kept for the next time.
+public struct ClipCacheOptions: Sendable, Equatable {
+  /// Made if it is not there.
+  public var directory: String
+  /// Bytes of all entries; those not used for longest go first.
+  public var limit: Int
+
+  /// About twenty clips of 64 frames at full size.
+  public static let defaultLimit = 4 << 30
+
+  /// A cache in a directory, which is made where it is missing, within `limit` bytes.
+  public init(directory: String, limit: Int = ClipCacheOptions.defaultLimit) {
+    self.directory = directory
+    self.limit = limit
+  }
+}
+
+/// A directory of entries, each a file in the model files' format (`Formats/sfq.md`): every chunk has a checksum, a file appears under its name only
+/// when it is whole, and its temporary name is locked while a process writes it. So several processes may use one directory.
+package struct ClipCache {
+  package let options: ClipCacheOptions
+  private static let suffix = ".clip"
+
+  package struct Entry {
+    package var info: [UInt8]
+    package var tensors: [String: LoadedTensor]
+  }
+
+  package enum Lookup {
+    case none
+    case found(Entry)
+    /// There is one that cannot be used, and why.
+    case damaged(String)
+  }
+
+  /// What an entry holds: a row of values, in pieces that are to be written one after the other.
+  package struct Part {
+    package var name: String
+    package var type: FloatType
+    package var pieces: [UnsafeRawBufferPointer]
+    package var byteCount: Int { pieces.reduce(0) { $0 + $1.count } }
+  }
+
+  package init(_ options: ClipCacheOptions) throws(SlowFastError) {
+    self.options = options
+    guard options.limit > 0 else { throw .badOption(name: "--cache-size", found: "\(options.limit)", expected: "more than 0") }
+    do throws(SystemError) { try SystemCalls.makeDirectory(options.directory, mode: 0o700) } catch {
+      throw .cannotCache(directory: options.directory, reason: "the directory cannot be made: \(error.message)")
+    }
+    guard options.directory.withFileName({ access($0, W_OK | X_OK) }) == 0 else {
+      throw .cannotCache(directory: options.directory, reason: "the directory cannot be written to")
+    }
+    // Whoever can write there decides what is answered.
+    if let status = FileStatus(path: options.directory) {
+      guard status.owner == geteuid() else { throw .cannotCache(directory: options.directory, reason: "the directory is another user's") }
+      guard status.mode & 0o022 == 0 else {
+        throw .cannotCache(directory: options.directory, reason: "others may write to the directory; chmod go-w makes it yours alone")
+      }
+    }
+    trim()
+  }
+
+  /// Removes what is beyond the limit, which may have been larger before.
+  private func trim() {
+    guard let lock = try? SystemCalls.open(options.directory + "/.lock", O_RDWR | O_CREAT | O_NOFOLLOW, mode: 0o600) else { return }
+    defer { close(lock) }
+    _ = try? SystemCalls.lock(lock, waiting: true)
+    evict(to: options.limit)
+  }
+
+  private func path(_ key: CacheKey) -> String { "\(options.directory)/\(key.name)\(Self.suffix)" }
+
+  /// The entry of that key, every checksum checked.
+  package func lookup(_ key: CacheKey, pool: ThreadPool) -> Lookup {
+    let path = path(key)
+    guard FileStatus(path: path) != nil else { return .none }
+    do throws(ModelFileError) {
+      let file = try ModelFileReader(path: path)
+      guard try file.section("key") == Array(key.text.utf8) else { return .none }
+      let info = try file.section("info")
+      let tensors = try file.loadAll(of: file.tensors.map(\.name), pool: pool)
+      // Used now: it goes last.
+      _ = path.withFileName { utimes($0, nil) }
+      // Names that differ may still be equal as Unicode has it.
+      return .found(Entry(info: info, tensors: Dictionary(tensors.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })))
+    } catch {
+      // Another process may have removed it since.
+      if case .cannotOpen(_, ENOENT) = error { return .none }
+      return .damaged("\(error)")
+    }
+  }
+
+  /// Keeps an entry, in place of one that is there. Returns what kept it from doing so, if that is worth telling.
+  package func store(_ key: CacheKey, info: [UInt8], _ parts: [Part], pool: ThreadPool) -> String? {
+    let size = parts.reduce(info.count + key.text.utf8.count + (parts.count + 4) << 12) { $0 + $1.byteCount }
+    guard size <= options.limit else {
+      return "the clip is not kept: it takes \(formatBytes(size)), the cache has room for \(formatBytes(options.limit))"
+    }
+    let path = path(key)
+    // One at a time makes room and fills it, so that several together stay within the limit.
+    let lock = try? SystemCalls.open(options.directory + "/.lock", O_RDWR | O_CREAT | O_NOFOLLOW, mode: 0o600)
+    defer { if let lock { close(lock) } }
+    if let lock { _ = try? SystemCalls.lock(lock, waiting: true) }
+    evict(to: options.limit - size)
+    do throws(ModelFileError) {
+      let writer = try ModelFileWriter(path: path, fingerprint: key.text, compression: .none, overwrite: true, mode: 0o600, pool: pool)
+      do throws(ModelFileError) {
+        // What an interrupted run has written of the same entry is taken over.
+        for part in parts.dropFirst(writer.resumed.count) {
+          let encoding: TensorEncoding = part.type == .float16 ? .float16 : .float32
+          try writer.beginTensor(TensorDescriptor(name: part.name, shape: [part.byteCount / part.type.size], encoding: encoding))
+          for piece in part.pieces { try writer.write(.values, piece) }
+          try writer.endTensor()
+        }
+        try writer.addSection("key", Array(key.text.utf8))
+        try writer.addSection("info", info)
+        try writer.finish()
+      } catch {
+        writer.abort()
+        throw error
+      }
+      return nil
+    } catch {
+      // Another process is writing the same entry: one of them is enough.
+      if case .locked = error { return nil }
+      return "the clip is not kept: \(error)"
+    }
+  }
+
+  /// Removes the entries that were used least lately until the others take at most `limit` bytes, and what interrupted processes left.
+  private func evict(to limit: Int) {
+    var entries: [(path: String, bytes: Int, used: Int64)] = []
+    for name in (try? SystemCalls.entries(of: options.directory)) ?? [] {
+      let path = "\(options.directory)/\(name)"
+      if name.hasSuffix(Self.suffix + ".partial") {
+        removeIfAbandoned(path)
+      } else if name.hasSuffix(Self.suffix), let status = FileStatus(path: path, followingLinks: false) {
+        entries.append((path, status.byteCount, status.modified))
+      }
+    }
+    var total = 0
+    for entry in entries.sorted(by: { $0.used > $1.used }) {
+      total += entry.bytes
+      if total > limit { unlink(entry.path) }
+    }
+  }
+
+  /// A temporary file that no process holds the lock of.
+  private func removeIfAbandoned(_ path: String) {
+    guard let descriptor = try? SystemCalls.open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK) else { return }
+    defer { close(descriptor) }
+    guard let isOurs = try? SystemCalls.lock(descriptor), isOurs else { return }
+    SystemCalls.remove(path + ".journal")
+    SystemCalls.remove(path)
+  }
+}

@@ -1,0 +1,112 @@
+import Compute
+import Models
+import Support
+import Video
+
+/// Tower and projector with the memory that they work in. Drop it when the clips are encoded and all of that is given back.
+package final class VisionModel {
+  package let tower: VisionTower
+  package let projector: Projector
+  package let workspace: VisionTower.Workspace
+  package let config: ModelConfig
+
+  package init(_ source: any WeightSource) throws(SlowFastError) {
+    tower = try VisionTower(source)
+    projector = try Projector(source)
+    workspace = try tower.makeWorkspace()
+    config = source.config
+  }
+}
+
+/// Turns one clip's frames, one at a time, into its tokens.
+package final class ClipEncoder {
+  package let layout: SlowFastLayout
+  /// `[frames · slowSide², hidden]`, filled frame by frame.
+  package let slow: Matrix
+  package private(set) var encodedFrames = 0
+  /// Of those, frames that went through the tower.
+  package private(set) var towerFrames = 0
+  /// Of those, frames that took over the features of an earlier one because they hardly differ from it.
+  package private(set) var reusedFrames = 0
+  private let vision: VisionModel
+  private let engine: Engine
+  private let preprocessing: Preprocessing
+  /// Mean difference of two frames' bytes below which they count as the same; nil: never.
+  private let reuseThreshold: Double?
+  /// `[imageSize², 3]`, normalised.
+  private let pixels: Matrix
+  /// The frame that went through the tower last.
+  private var lastImage: RGBImage?
+
+  package var observer: (any ClipObserver)?
+
+  package init(
+    _ vision: VisionModel, frames: Int, preprocessing: Preprocessing, reuseThreshold: Double? = nil, engine: Engine
+  ) throws(SlowFastError) {
+    self.vision = vision
+    self.engine = engine
+    self.preprocessing = preprocessing
+    self.reuseThreshold = reuseThreshold
+    layout = SlowFastLayout(config: vision.config, towerSide: vision.tower.outputSide, frames: frames)
+    let (rows, columns, size) = (layout.slowCount, vision.config.hiddenSize, preprocessing.size)
+    (slow, pixels) = try compute { () throws(ComputeError) in
+      (try Matrix(rows: rows, columns: columns), try Matrix(rows: size * size, columns: 3))
+    }
+  }
+
+  /// The next frame: `image` has the model's size. `isCancelled` is asked between the tower's blocks.
+  package func encode(_ image: RGBImage, times: inout StageTimes, isCancelled: () -> Bool) throws(SlowFastError) {
+    if let reuseThreshold, let lastImage, image.meanDifference(from: lastImage) < reuseThreshold {
+      repeatFrame()
+      reusedFrames += 1
+      return
+    }
+    times.measure(\.resize) { preprocessing.normalize(image, into: pixels.buffer) }
+    let features = try times.measure(\.tower) { () throws(SlowFastError) in
+      try compute { () throws(ComputeError) in try vision.tower.encode(pixels, in: vision.workspace, on: engine, isCancelled: isCancelled) }
+    }
+    guard let features else { throw .cancelled }
+    let projected = try times.measure(\.projector) { () throws(SlowFastError) in
+      try compute { () throws(ComputeError) in try vision.projector.project(features, on: engine) }
+    }
+    observer?.see(.frame(EncodedFrame(pixels: pixels, features: features, projected: projected)))
+    layout.pool(projected, frame: encodedFrames, into: slow)
+    encodedFrames += 1
+    towerFrames += 1
+    if reuseThreshold != nil { lastImage = image }
+  }
+
+  /// The last frame again: a clip with fewer frames than were asked for repeats some.
+  package func repeatFrame() {
+    observer?.see(.repeated)
+    let size = layout.slowSide * layout.slowSide
+    let from = slow[rows: (encodedFrames - 1) * size..<encodedFrames * size]
+    slow[rows: encodedFrames * size..<(encodedFrames + 1) * size].copy(from: from)
+    encodedFrames += 1
+  }
+
+  /// When all frames are in.
+  package func finish() throws(SlowFastError) -> SlowFastTokens {
+    let fast = try compute { () throws(ComputeError) in try layout.makeFastTokens(from: slow) }
+    return SlowFastTokens(slow: slow, fast: fast, frames: layout.frames)
+  }
+}
+
+extension RGBImage {
+  /// The mean of the absolute differences of all bytes, 0 to 255; infinite where the sizes differ.
+  package func meanDifference(from other: RGBImage) -> Double {
+    guard width == other.width, height == other.height else { return .infinity }
+    return pixels.withUnsafeBufferPointer { a in
+      other.pixels.withUnsafeBufferPointer { b in
+        var sum = 0
+        // Rows keep the inner sums within 32 bits: a row has at most 3 · 8192 bytes.
+        for row in 0..<height {
+          var part: Int32 = 0
+          for index in row * width * 3..<(row + 1) * width * 3 { part &+= abs(Int32(a[index]) &- Int32(b[index])) }
+          sum += Int(part)
+        }
+        return Double(sum) / Double(pixels.count)
+      }
+    }
+  }
+}

@@ -1,0 +1,154 @@
+import Models
+import Parallel
+import Support
+import Video
+
+/// Where a clip's frames come from.
+public enum ClipSource: Sendable {
+  /// A video, an image, or a directory of images.
+  case visual(MediaInput)
+  /// Frames that are there already: all are taken, sampling does not apply.
+  case frames([RGBImage])
+
+  /// Frames that a sampling of this source gives; with a rule that may give fewer, at most so many.
+  package func frameCount(_ sampling: SamplingRequest) -> Int {
+    switch self {
+    case .visual(let source): source.frameCount(sampling)
+    case .frames(let images): images.count
+    }
+  }
+}
+
+/// Sampled and resized frames, one after the other. A clip is decoded and resized by a thread of its own while its earlier frames are encoded.
+package struct FrameFeed: Sendable {
+  package let source: ClipSource
+  package let sampling: SamplingRequest
+  package let preprocessing: Preprocessing
+  package let threads: Int
+  /// Bytes that decoding may take.
+  package var memory: Int?
+
+  package init(source: ClipSource, sampling: SamplingRequest, preprocessing: Preprocessing, threads: Int, memory: Int? = nil) {
+    self.source = source
+    self.sampling = sampling
+    self.preprocessing = preprocessing
+    self.threads = threads
+    self.memory = memory
+  }
+
+  /// Calls `body` with what happens to the frames, each of `size` × `size` pixels. Returns what sampling reports.
+  package func forEach(
+    times: inout StageTimes, isCancelled: @escaping @Sendable () -> Bool,
+    body: (FrameEvent<RGBImage>, inout StageTimes) throws(SlowFastError) -> Void
+  ) throws(SlowFastError) -> SamplingReport {
+    switch source {
+    case .frames(let images):
+      var report: [SamplingReport.Frame] = []
+      try body(.begin(frames: images.count), &times)
+      for (index, image) in images.enumerated() {
+        if isCancelled() { throw .cancelled }
+        let frame = times.measure(\.resize) { preprocessing.pixels(image) }
+        try body(.frame(frame), &times)
+        report.append(.init(index: index, seconds: 0, width: image.width, height: image.height))
+      }
+      return SamplingReport(decodedFrames: images.count, rotation: 0, frames: report, warnings: [])
+    case .visual(let visual):
+      let queue = FrameQueue()
+      guard detachThread({ decode(visual, to: queue, isCancelled) }) else {
+        return try forEachOnThisThread(visual, times: &times, isCancelled: isCancelled, body: body)
+      }
+      while true {
+        let item = times.measure(\.frameWait) { queue.take() }
+        do throws(SlowFastError) {
+          switch item {
+          case .event(let event): try body(event, &times)
+          case .end(let result, let decoding):
+            times.decode += decoding.decode
+            times.resize += decoding.resize
+            return try result.get()
+          }
+        } catch {
+          if case .end = item {} else { queue.stop() }
+          throw error
+        }
+      }
+    }
+  }
+
+  /// Where the system gives no thread: each frame is decoded when the one before is encoded.
+  private func forEachOnThisThread(
+    _ visual: MediaInput, times: inout StageTimes, isCancelled: @escaping @Sendable () -> Bool,
+    body: (FrameEvent<RGBImage>, inout StageTimes) throws(SlowFastError) -> Void
+  ) throws(SlowFastError) -> SamplingReport {
+    var clock = StageTimes.now
+    do throws(VideoError) {
+      let report = try visual.sample(
+        request(visual), threads: 1, memory: memory, cancelled: isCancelled,
+        onEvent: { event in
+          times.decode += StageTimes.now - clock
+          try body(event.map { frame in times.measure(\.resize) { preprocessing.pixels(frame.image) } }, &times)
+          clock = StageTimes.now
+        })
+      times.decode += StageTimes.now - clock
+      return report
+    } catch {
+      switch error {
+      case .cancelled: throw .cancelled
+      case .consumerFailed(let inner as SlowFastError): throw inner
+      default: throw SlowFastError(error)
+      }
+    }
+  }
+
+  private func request(_ visual: MediaInput) -> SamplingRequest {
+    var request = sampling
+    request.frames = visual.frameCount(sampling)
+    return request
+  }
+
+  /// The decoding thread. It and the codec's threads, which it starts, run only as far ahead as the queue lets them: beside the tower, whose
+  /// threads are as many as there are processors already, they wait nearly all the time. The pool's loops lose nothing when a thread has to
+  /// stand back for a while.
+  private func decode(_ visual: MediaInput, to queue: FrameQueue, _ isCancelled: @escaping @Sendable () -> Bool) {
+    var times = StageTimes()
+    var clock = StageTimes.now
+    let result: Result<SamplingReport, SlowFastError>
+    do throws(VideoError) {
+      let report = try visual.sample(
+        request(visual), threads: threads, memory: memory, cancelled: { isCancelled() || queue.isStopped },
+        onEvent: { event in
+          // Time between frames is the decoder's; waiting for room is nobody's.
+          times.decode += StageTimes.now - clock
+          queue.put(.event(event.map { frame in times.measure(\.resize) { preprocessing.pixels(frame.image) } }))
+          clock = StageTimes.now
+        })
+      times.decode += StageTimes.now - clock
+      result = .success(report)
+    } catch {
+      if case .cancelled = error { result = .failure(.cancelled) } else { result = .failure(SlowFastError(error)) }
+    }
+    queue.put(.end(result, times))
+  }
+}
+
+/// Runs a step of the video module, its failures as this module's.
+package func video<T>(_ body: () throws(VideoError) -> T) throws(SlowFastError) -> T {
+  do throws(VideoError) { return try body() } catch { throw SlowFastError(error, path: "") }
+}
+
+extension MediaInput {
+  /// Frames that a sampling gives, at most: an image is a clip of one, and where a rule gives fewer, only decoding tells.
+  package func frameCount(_ sampling: SamplingRequest) -> Int {
+    switch kind {
+    case .image: 1
+    case .directory(let images) where sampling.rule != .uniform: min(images.count, sampling.frames)
+    case .video, .directory: sampling.frames
+    }
+  }
+}
+
+extension Preprocessing {
+  package init(_ record: PreprocessingRecord) throws(SlowFastError) {
+    self = try video { () throws(VideoError) in try Preprocessing(size: record.size, mean: record.mean, deviation: record.std) }
+  }
+}

@@ -1,0 +1,69 @@
+import Compute
+import Models
+import Support
+
+/// Tokens for the decoder: text by id, clips by their fast tokens.
+package struct Prompt {
+  package enum Piece {
+    case text([Int32])
+    /// A clip's fast tokens `[count, hidden]`.
+    case visual(Matrix)
+
+    package var count: Int {
+      switch self {
+      case .text(let ids): ids.count
+      case .visual(let tokens): tokens.rows
+      }
+    }
+  }
+
+  /// Stands for a clip in lists of ids, as the published code has it.
+  package static let imageToken: Int32 = -200
+
+  package var pieces: [Piece]
+  /// The conversation had a visual token before this part of it.
+  package var followsVisual: Bool
+
+  package init(pieces: [Piece], followsVisual: Bool = false) {
+    self.pieces = pieces
+    self.followsVisual = followsVisual
+  }
+
+  package var tokenCount: Int { pieces.reduce(0) { $0 + $1.count } }
+
+  /// Rows that read the slow tokens in hybrid layers.
+  package func crossRanges(config: ModelConfig) -> [Range<Int>] {
+    guard let hybrid = config.hybrid else { return [] }
+    let hasVisual = pieces.contains { if case .visual(let tokens) = $0 { tokens.rows > 0 } else { false } }
+    guard hasVisual || followsVisual else { return [] }
+    guard hybrid.isTextOnly else { return [0..<tokenCount] }
+    var ranges: [Range<Int>] = []
+    var start = 0
+    var sawVisual = followsVisual
+    for piece in pieces {
+      switch piece {
+      case .text(let ids): if sawVisual || !hybrid.masksSystem { ranges.append(start..<start + ids.count) }
+      case .visual: sawVisual = true
+      }
+      start += piece.count
+    }
+    return ranges
+  }
+
+  /// Writes the input embeddings of the tokens in `range` to `x` `[range.count, hidden]`.
+  package func fill(_ x: Matrix, _ range: Range<Int>, from embedding: any EmbeddingTable, on engine: Engine) throws(SlowFastError) {
+    var start = 0
+    for piece in pieces {
+      let part = range.clamped(to: start..<start + piece.count)
+      if !part.isEmpty {
+        let target = x[rows: part.lowerBound - range.lowerBound..<part.upperBound - range.lowerBound]
+        let source = part.lowerBound - start..<part.upperBound - start
+        switch piece {
+        case .text(let ids): try embedding.gather(Array(ids[source]), to: target, on: engine)
+        case .visual(let tokens): target.copy(from: tokens[rows: source])
+        }
+      }
+      start += piece.count
+    }
+  }
+}

@@ -1,0 +1,137 @@
+import Compute
+import Foundation
+import Kernels
+import Models
+import Support
+import Video
+
+/// What a run will need before it starts: tokens, and bytes by purpose. The tower's weights and buffers are given back before the
+/// decoder's are taken, so the peak is the greater of the two phases.
+public struct MemoryPlan: Sendable, Codable, Equatable {
+  /// Of all clips.
+  public var frames: Int
+  /// Tokens of the clips that stand in the prompt.
+  public var fastTokens: Int
+  /// Tokens of the clips that are read through cross-attention.
+  public var slowTokens: Int
+  /// Text and fast tokens of the prompt.
+  public var promptTokens: Int
+  /// Tokens that the answer may have.
+  public var maximumAnswerTokens: Int
+
+  // While the clip is encoded.
+  /// Weights of tower and projector.
+  public var visionWeightBytes: Int
+  /// The tower's maps, the projector's output, quantized activations, and `decodingBytes`.
+  public var visionBufferBytes: Int
+  /// The decoder's pictures, of the clip where they are largest: at most so much.
+  public var decodingBytes: Int
+  /// Threads of the decoder: fewer than the session's where pictures are large.
+  public var decodingThreads: Int
+  // While the answer is made.
+  /// Weights of the decoder.
+  public var decoderWeightBytes: Int
+  /// What is between and inside the decoder's layers.
+  public var decoderBufferBytes: Int
+  /// Keys and values of prompt and answer.
+  public var cacheBytes: Int
+  /// Keys and values of the slow tokens in the hybrid layers.
+  public var slowCacheBytes: Int
+  /// The clip's tokens themselves: there in both phases.
+  public var tokenBytes: Int
+  /// The program, its tokenizer and tables.
+  public var baseBytes: Int
+
+  /// All that is there while the clip is encoded.
+  public var visionPhaseBytes: Int { baseBytes + visionWeightBytes + visionBufferBytes + tokenBytes }
+  /// All that is there while the answer is made.
+  public var decoderPhaseBytes: Int {
+    baseBytes + decoderWeightBytes + decoderBufferBytes + cacheBytes + slowCacheBytes + tokenBytes
+  }
+  /// The greater of the two phases.
+  public var peakBytes: Int { max(visionPhaseBytes, decoderPhaseBytes) }
+
+  /// One line for error messages.
+  public var summary: String {
+    "clip \(formatBytes(visionPhaseBytes)): weights \(formatBytes(visionWeightBytes)), buffers \(formatBytes(visionBufferBytes)); "
+      + "answer \(formatBytes(decoderPhaseBytes)): weights \(formatBytes(decoderWeightBytes)), caches "
+      + "\(formatBytes(cacheBytes + slowCacheBytes)), buffers \(formatBytes(decoderBufferBytes))"
+  }
+}
+
+extension MemoryPlan {
+  /// What measured runs use beside the accounted parts: the program itself, libraries and a tokenizer of Qwen2's size.
+  private static let programBytes = 48 << 20
+
+  /// `clips` are the frames of each clip, `decoding` what their decoders take where it is known; `textTokens` are the prompt's without the
+  /// visual ones.
+  package init(
+    source: any WeightSource, clips: [Int], decoding: [DecodingMemory], decodingLimit: Int?, textTokens: Int, maximumAnswerTokens: Int,
+    cacheType: FloatType, kernels: KernelTable, threads: Int
+  ) {
+    let config = source.config
+    let schema = source.schema
+    let side = VisionTower.outputSide(imageSize: config.imageSize, shape: schema.tower)
+    let layouts = clips.map { SlowFastLayout(config: config, towerSide: side, frames: $0) }
+    let float = MemoryLayout<Float>.stride
+    frames = clips.reduce(0, +)
+    fastTokens = layouts.reduce(0) { $0 + $1.fastCount }
+    slowTokens = layouts.reduce(0) { $0 + $1.slowCount }
+    promptTokens = textTokens + fastTokens
+    self.maximumAnswerTokens = maximumAnswerTokens
+
+    let floats = VisionTower.workspaceFloats(imageSize: config.imageSize, shape: schema.tower)
+    let positions = side * side
+    let towerScratch = clips.isEmpty ? nil : ScratchMeasures(tower: schema.tower, imageSize: config.imageSize)
+    let scratch = { (measures: ScratchMeasures) in Engine.scratchBytes(measures, kernels: kernels, threads: threads) }
+    visionWeightBytes = clips.isEmpty ? 0 : source.residentBytes(schema.visionNames)
+    let decoders = decoding.map { memory in
+      let count = decodingLimit.map { memory.threads(threads, within: $0) } ?? threads
+      return (threads: count, bytes: memory.bytes(threads: count))
+    }
+    decodingBytes = decoders.map(\.bytes).max() ?? 0
+    decodingThreads = decoders.map(\.threads).min() ?? threads
+    visionBufferBytes =
+      clips.isEmpty
+      ? 0
+      : (2 * floats + 2 * positions * config.hiddenSize + 3 * config.imageSize * config.imageSize) * float
+        + (towerScratch.map(scratch) ?? 0) + decodingBytes
+
+    let chunk = min(Generator.chunk, promptTokens + maximumAnswerTokens)
+    decoderWeightBytes = source.residentBytes(schema.decoderNames) + source.embeddingBytes
+    decoderBufferBytes =
+      (HybridDecoder.Workspace.floats(config: config, tokens: chunk) + chunk * config.hiddenSize + config.vocabularySize) * float
+      // The engine's memory grows to its largest use, and stays.
+      + max(scratch(ScratchMeasures(decoder: config)), towerScratch.map(scratch) ?? 0)
+      + (promptTokens + maximumAnswerTokens) * 4 * config.headDimension
+    cacheBytes =
+      config.layerCount
+      * KeyValueCache.byteCount(
+        heads: config.keyValueHeadCount, headDimension: config.headDimension, capacity: promptTokens + maximumAnswerTokens,
+        type: cacheType)
+    slowCacheBytes =
+      (config.hybrid?.layers.count ?? 0)
+      * KeyValueCache.byteCount(
+        heads: config.keyValueHeadCount, headDimension: config.headDimension, capacity: slowTokens, type: cacheType)
+    tokenBytes = (slowTokens + fastTokens) * config.hiddenSize * float
+    baseBytes = Self.programBytes + threads * (4 << 20)
+  }
+
+  /// Bytes that this process could still take without swapping: the system's, or its control group's if that is less.
+  /// nil where the system does not say.
+  public static func availableBytes() -> Int? { Resources.availableMemory() }
+}
+
+extension ScratchMeasures {
+  /// Of the tower and the projector after it.
+  package init(tower: TowerShape, imageSize: Int) {
+    let widest = max(tower.innerWidths.max() ?? 0, 4 * (tower.widths.dropLast().max() ?? 0))
+    self.init(widestInput: widest, heads: 1, keyHeads: 1, headDimension: 1, mapWidth: imageSize / tower.patch)
+  }
+
+  package init(decoder config: ModelConfig) {
+    self.init(
+      widestInput: max(config.intermediateSize, config.hiddenSize, config.headCount * config.headDimension), heads: config.headCount,
+      keyHeads: config.keyValueHeadCount, headDimension: config.headDimension, mapWidth: 0)
+  }
+}

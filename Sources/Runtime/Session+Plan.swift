@@ -1,0 +1,76 @@
+import Support
+import Tokenizer
+import Video
+
+extension Session {
+  /// What a run of these clips and this question will need. Clips are opened for it, to know how large their pictures are.
+  public func plan(
+    _ sources: [ClipSource], sampling: SamplingRequest, question: String, maximumTokens: Int
+  ) -> MemoryPlan {
+    planned(sources, sampling: sampling, question: question, maximumTokens: maximumTokens).plan
+  }
+
+  /// Throws when a run exceeds the memory there is; the error tells what would help, and by how much.
+  public func checkMemory(
+    _ sources: [ClipSource], sampling: SamplingRequest, question: String, maximumTokens: Int, available: Int? = MemoryPlan.availableBytes()
+  ) throws(SlowFastError) {
+    let wish = planned(sources, sampling: sampling, question: question, maximumTokens: maximumTokens)
+    guard let available, wish.plan.peakBytes > available else { return }
+    throw .notEnoughMemory(
+      needed: wish.plan.peakBytes, available: available, plan: wish.plan.summary, help: help(wish, sampling, maximumTokens, available))
+  }
+
+  /// A plan, and the same for other frames, answers and threads.
+  private struct Planned {
+    var plan: MemoryPlan
+    var remade: (_ frames: Int, _ tokens: Int, _ threads: Int) -> MemoryPlan
+  }
+
+  private func planned(_ sources: [ClipSource], sampling: SamplingRequest, question: String, maximumTokens: Int) -> Planned {
+    let chat = ChatPrompt(marksImages: model.config.usesImageStartEnd).adding(user: question, images: sources.count)
+    let text = Self.textCount(chat.pieces(model.tokenizer))
+    // What cannot be opened is told when it is decoded.
+    let decoding = sources.compactMap { source -> DecodingMemory? in
+      guard case .visual(let visual) = source else { return nil }
+      return try? visual.decodingMemory()
+    }
+    let remade = { [self] (frames: Int, tokens: Int, threads: Int) -> MemoryPlan in
+      var request = sampling
+      request.frames = frames
+      return MemoryPlan(
+        source: model.source, clips: sources.map { $0.frameCount(request) }, decoding: decoding, decodingLimit: decodingLimit,
+        textTokens: text,
+        maximumAnswerTokens: min(tokens, model.config.maximumPositions), cacheType: model.cacheType, kernels: engine.kernels,
+        threads: threads)
+    }
+    return Planned(plan: remade(sampling.frames, maximumTokens, pool.threadCount), remade: remade)
+  }
+
+  /// Each change that makes the run smaller, with what it then takes: as little of it as fits, or the most that can be had of it.
+  private func help(_ wish: Planned, _ sampling: SamplingRequest, _ tokens: Int, _ available: Int) -> [String] {
+    let (frames, threads) = (sampling.frames, pool.threadCount)
+    let choices: [(most: Int, plan: (Int) -> MemoryPlan, words: (Int) -> String)] = [
+      (frames, { wish.remade($0, tokens, threads) }, { "\($0) frame\($0 == 1 ? "" : "s") of a clip" }),
+      (threads, { wish.remade(frames, tokens, $0) }, { "\($0) thread\($0 == 1 ? "" : "s")" }),
+      (tokens, { wish.remade(frames, $0, threads) }, { "answers of at most \($0) token\($0 == 1 ? "" : "s")" }),
+    ]
+    var help: [String] = []
+    for choice in choices where choice.most > 1 {
+      var (low, high) = (1, choice.most - 1)
+      while low < high {
+        let middle = (low + high + 1) / 2
+        if choice.plan(middle).peakBytes <= available { low = middle } else { high = middle - 1 }
+      }
+      let bytes = choice.plan(low).peakBytes
+      // Less than a hundredth is no help.
+      if bytes < wish.plan.peakBytes / 100 * 99 { help.append("\(formatBytes(bytes)) with \(choice.words(low))") }
+    }
+    let schema = model.source.schema
+    let weights = schema.requirements.filter { schema.decoderNames.contains($0.name) }.reduce(0) { $0 + $1.shape.reduce(1, *) }
+    var small = wish.plan
+    // Codes of four bits and a scale for each group.
+    small.decoderWeightBytes = weights / 2 + weights / 32
+    if small.peakBytes < wish.plan.peakBytes / 10 * 9 { help.append("about \(formatBytes(small.peakBytes)) with weights of 4 bits") }
+    return help
+  }
+}

@@ -1,0 +1,122 @@
+import Foundation
+import Kernels
+import ModelFile
+import Models
+import Safetensors
+import Support
+import Tokenizer
+
+/// A slow-fast video language model: an `.sfq` file, or a checkpoint directory whose weights are used as they are.
+/// Opening one reads its tables and its tokenizer; weights are read when a session needs them. Sessions may share a model.
+public final class VideoLanguageModel: Sendable {
+  /// As it was given.
+  public let path: String
+  /// The checkpoint's configuration.
+  public let config: ModelConfig
+  /// Text to token ids and back.
+  public let tokenizer: Tokenizer
+  /// How it answers unless the user says otherwise, and which tokens read the slow ones.
+  public let generation: GenerationRecord
+  /// The same as options, with the tokens that end an answer.
+  public let generationDefaults: GenerationOptions
+  /// Tokens that an answer may have: the published loader cuts the head's later rows off.
+  package var answerVocabulary: Int { tokenizer.vocabularySize }
+  /// Frames of a clip unless the user says otherwise.
+  public var defaultFrameCount: Int { preprocessing.frames }
+  /// How frames become pixels.
+  package let preprocessing: PreprocessingRecord
+
+  /// Changes whenever a weight or a setting does.
+  package let identity: String
+  package let source: any WeightSource
+  /// float16 beside quantized weights; float32 where nothing else is rounded either.
+  package let cacheType: FloatType
+
+  /// Opens a model file or a checkpoint directory; weights are read when they are needed.
+  public init(path: String) throws(SlowFastError) {
+    self.path = path
+    guard let kind = FileStatus(path: path)?.kind else {
+      throw .notAModel(path: path, reason: FileKind(path: path).insteadOfModel(path) ?? "no such file or directory")
+    }
+    let opened = kind == .directory ? try Self.openCheckpoint(path) : try Self.openModelFile(path)
+    source = opened.source
+    config = opened.source.config
+    tokenizer = opened.tokenizer
+    identity = opened.identity
+    preprocessing = opened.preprocessing
+    cacheType = opened.source.isQuantized ? .float16 : .float32
+    do throws(TokenizerError) {
+      try tokenizer.checkFits(rows: config.vocabularySize, marksImages: config.usesImageStartEnd, path)
+    } catch { throw SlowFastError(error) }
+    generation = opened.record ?? GenerationRecord(opened.generationConfig, slowAttention: config.slowAttention)
+    // ChatML's ends beside those that the configuration names: one that names the base model's end only would run on.
+    let ends = ["<|im_end|>", "<|endoftext|>"].compactMap { [tokenizer] in tokenizer.id(of: $0) }
+    generationDefaults = GenerationOptions(
+      generation, stopTokens: Set(ends + (opened.generationConfig?.endTokens ?? config.endTokens)))
+  }
+
+  /// The same model with other weights: for measuring.
+  package init(_ model: VideoLanguageModel, source: any WeightSource, cacheType: FloatType) {
+    path = model.path
+    config = model.config
+    tokenizer = model.tokenizer
+    generation = model.generation
+    generationDefaults = model.generationDefaults
+    preprocessing = model.preprocessing
+    identity = model.identity
+    self.source = source
+    self.cacheType = cacheType
+  }
+
+  private struct Opened {
+    var source: any WeightSource
+    var tokenizer: Tokenizer
+    /// As a model file says it; nil: the configuration files say it.
+    var record: GenerationRecord?
+    var generationConfig: GenerationConfig?
+    var preprocessing: PreprocessingRecord
+    var identity: String
+  }
+
+  private static func openCheckpoint(_ path: String) throws(SlowFastError) -> Opened {
+    do {
+      let checkpoint = try Checkpoint(directory: path)
+      let source = try CheckpointSource(checkpoint)
+      return Opened(
+        source: source, tokenizer: try Tokenizer(checkpoint: path),
+        generationConfig: try checkpoint.generationConfig.map { try GenerationConfig(json: $0) },
+        preprocessing: PreprocessingRecord(config: source.config, checkpointName: checkpoint.name),
+        identity: identity(of: checkpoint))
+    } catch { throw SlowFastError(error, path: path) }
+  }
+
+  /// Weights are too many to be read for this: their files' lengths and times stand for them.
+  private static func identity(of checkpoint: Checkpoint) -> String {
+    let shards = checkpoint.shards.map { "\($0.file.path) \($0.file.byteCount) \($0.file.modified)" }
+    return (["checkpoint \(checkpoint.directory)", "config \(checksum(checkpoint.config))"] + shards).joined(separator: ", ")
+  }
+
+  /// The section must speak of the same square that the configuration does.
+  private static func preprocessing(of file: ModelFileReader, _ source: any WeightSource) throws -> PreprocessingRecord {
+    let record = try PreprocessingRecord(json: try file.section("preprocessing"))
+    guard record.size == source.config.imageSize else {
+      throw SlowFastError.badModel(
+        path: file.path, reason: "frames of \(record.size) pixels in its preprocessing, \(source.config.imageSize) in its config.json")
+    }
+    return record
+  }
+
+  private static func openModelFile(_ path: String) throws(SlowFastError) -> Opened {
+    do {
+      let file = try ModelFileReader(path: path)
+      let source = try ModelFileSource(file)
+      return Opened(
+        source: source, tokenizer: try Tokenizer(serialized: try file.section("tokenizer")),
+        record: file.hasSection("generation") ? try GenerationRecord(json: try file.section("generation")) : nil,
+        generationConfig: file.hasSection("generation_config.json")
+          ? try GenerationConfig(json: try file.section("generation_config.json")) : nil,
+        preprocessing: try preprocessing(of: file, source),
+        identity: "model file \(file.byteCount) bytes, table \(file.tableChecksum)")
+    } catch { throw SlowFastError(error, path: path) }
+  }
+}

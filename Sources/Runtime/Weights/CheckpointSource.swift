@@ -1,0 +1,88 @@
+import Compute
+import Kernels
+import Models
+import Parallel
+import Safetensors
+import Support
+
+/// A checkpoint's tensors as they are: matrices used straight from the mapped files, small tensors as floats.
+package final class CheckpointSource: WeightSource {
+  package let config: ModelConfig
+  package let schema: TensorSchema
+  package let isQuantized = false
+  private let checkpoint: Checkpoint
+  /// Canonical names to the checkpoint's tensors.
+  private let tensors: [String: CheckpointTensor]
+  private let requirements: [String: TensorRequirement]
+
+  package init(_ checkpoint: Checkpoint) throws(SlowFastError) {
+    self.checkpoint = checkpoint
+    do throws(ArchitectureError) {
+      config = try ModelConfig(json: checkpoint.config)
+      var tensors = CanonicalNames(checkpoint.tensors).tensors
+      // A tied head is the embedding, whatever else the file holds.
+      if config.tiesWordEmbeddings { tensors["lm_head.weight"] = nil }
+      self.tensors = tensors
+      schema = try TensorSchema(config: config, shapes: tensors.mapValues(\.shape))
+    } catch { throw SlowFastError(error) }
+    requirements = Dictionary(uniqueKeysWithValues: schema.requirements.map { ($0.name, $0) })
+    for requirement in schema.requirements { _ = try floatType(of: try tensor(requirement.name)) }
+  }
+
+  // The system reads mapped files as they are used.
+  package func preload(_ names: [String], pool: ThreadPool, progress: @escaping @Sendable (Int, Int) -> Void) throws(SlowFastError) {}
+
+  package func checkUnchanged() throws(SlowFastError) {
+    do throws(CheckpointError) { for shard in checkpoint.shards { try shard.file.checkUnchanged() } } catch { throw SlowFastError(error) }
+  }
+
+  package func residentBytes(_ names: [String]) -> Int { names.reduce(0) { $0 + (tensors[$1]?.byteCount ?? 0) } }
+  /// Only the rows of the prompt's and the answer's tokens are ever read.
+  package var embeddingBytes: Int { 0 }
+
+  package func makeEmbeddingTable() throws(SlowFastError) -> any EmbeddingTable {
+    MatrixEmbedding(table: try matrix(TensorSchema.embeddingName))
+  }
+
+  package func matrix(_ name: String) throws(SlowFastError) -> WeightMatrix {
+    let tensor = try tensor(name)
+    let type = try floatType(of: tensor)
+    guard let requirement = requirements[name] else { throw .badModel(path: checkpoint.directory, reason: "no tensor \(name.escaped())") }
+    let shape = requirement.storedShape
+    let mapped = try map(tensor)
+    let address = mapped.withUnsafeBytes { $0.baseAddress }
+    if requirement.layout == .asStored, let address, Int(bitPattern: address) % type.size == 0 {
+      return WeightMatrix(rows: shape[0], columns: shape[1], storage: .float(type, address), owner: mapped.owner)
+    }
+    return WeightMatrix(try vector(name))
+  }
+
+  package func vector(_ name: String) throws(SlowFastError) -> Matrix {
+    let tensor = try tensor(name)
+    let type = try floatType(of: tensor)
+    guard let requirement = requirements[name] else { throw .badModel(path: checkpoint.directory, reason: "no tensor \(name.escaped())") }
+    let stored = requirement.storedShape
+    let shape = stored.count == 1 ? [1, stored[0]] : stored
+    let result = try compute { () throws(ComputeError) in try Matrix(rows: shape[0], columns: shape[1]) }
+    try map(tensor).withUnsafeBytes { bytes in
+      guard let values = bytes.baseAddress else { return }
+      requirement.forEachStoredIndex { target, source in result.pointer[target] = type.value(values, source) }
+    }
+    return result
+  }
+
+  private func tensor(_ name: String) throws(SlowFastError) -> CheckpointTensor {
+    guard let tensor = tensors[name] else { throw SlowFastError(ArchitectureError.missingTensors([name])) }
+    return tensor
+  }
+
+  private func map(_ tensor: CheckpointTensor) throws(SlowFastError) -> MappedTensor {
+    do throws(CheckpointError) { return try checkpoint.mapped(tensor) } catch { throw SlowFastError(error) }
+  }
+
+  private func floatType(of tensor: CheckpointTensor) throws(SlowFastError) -> FloatType {
+    if let type = tensor.type.scalar { return type }
+    let file = checkpoint.shards[tensor.shard].file.path
+    throw SlowFastError(CheckpointError.wrongType(file: file, tensor: tensor.name, type: tensor.type, expected: "F32, F16 or BF16"))
+  }
+}

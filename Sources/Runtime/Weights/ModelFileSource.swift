@@ -1,0 +1,89 @@
+import Compute
+import Kernels
+import ModelFile
+import Models
+import Parallel
+import Support
+import Synchronization
+
+/// The tensors of an `.sfq` file. What `preload` brought in is handed out once and belongs to the model part that took it.
+package final class ModelFileSource: WeightSource {
+  package let config: ModelConfig
+  package let schema: TensorSchema
+  package let isQuantized: Bool
+  private let file: ModelFileReader
+  private let loaded = Mutex<[String: LoadedTensor]>([:])
+
+  package init(_ file: ModelFileReader) throws(SlowFastError) {
+    self.file = file
+    do {
+      config = try ModelConfig(json: try file.section("config.json"))
+      var shapes: [String: [Int]] = [:]
+      for tensor in file.tensors { shapes[tensor.name] = tensor.descriptor.shape }
+      schema = try TensorSchema(config: config, storedShapes: shapes)
+    } catch { throw SlowFastError(error, path: file.path) }
+    var isQuantized = false
+    for requirement in schema.requirements {
+      guard case .quantized(let scheme)? = file.tensor(requirement.name)?.descriptor.encoding else { continue }
+      isQuantized = true
+      guard requirement.role.isMatrix else {
+        throw .badModel(path: file.path, reason: "tensor \(requirement.name.escaped()) is quantized, expected floats")
+      }
+      guard scheme.group <= largestGroup else {
+        throw .badModel(
+          path: file.path,
+          reason: "tensor \(requirement.name.escaped()): groups of \(scheme.group), this runtime takes at most \(largestGroup)")
+      }
+    }
+    self.isQuantized = isQuantized
+  }
+
+  package func preload(_ names: [String], pool: ThreadPool, progress: @escaping @Sendable (Int, Int) -> Void) throws(SlowFastError) {
+    let tensors = try fromFile { () throws(ModelFileError) in
+      try file.loadAll(of: names, pool: pool) { done, total in
+        progress(done, total)
+        return true
+      }
+    }
+    loaded.withLock { loaded in for tensor in tensors { loaded[tensor.name] = tensor } }
+  }
+
+  package func checkUnchanged() throws(SlowFastError) { try fromFile { () throws(ModelFileError) in try file.checkUnchanged() } }
+
+  package func residentBytes(_ names: [String]) -> Int { names.reduce(0) { $0 + (file.tensor($1)?.rawByteCount ?? 0) } }
+
+  package func matrix(_ name: String) throws(SlowFastError) -> WeightMatrix {
+    guard let weight = try take(name).weightMatrix else { throw SlowFastError(ArchitectureError.missingTensors([name])) }
+    return weight
+  }
+
+  package func vector(_ name: String) throws(SlowFastError) -> Matrix {
+    let tensor = try take(name)
+    guard let values = try compute({ () throws(ComputeError) in try tensor.floats() }) else {
+      throw .badModel(path: file.path, reason: "tensor \(name.escaped()) is quantized, expected floats")
+    }
+    return values
+  }
+
+  package func makeEmbeddingTable() throws(SlowFastError) -> any EmbeddingTable {
+    RowEmbedding(
+      rows: try fromFile { () throws(ModelFileError) in try file.rows(of: TensorSchema.embeddingName, keptChunks: Self.keptChunks) })
+  }
+
+  /// Unpacked chunks of a packed embedding table that stay in memory: neighbouring tokens are often asked for again. Of a raw one each plane
+  /// has the memory in which a chunk is checked.
+  private static let keptChunks = 8
+  package var embeddingBytes: Int {
+    guard let table = file.tensor(TensorSchema.embeddingName) else { return 0 }
+    return min((table.isRaw ? table.planes.count : Self.keptChunks + 1) * file.chunkSize, table.rawByteCount)
+  }
+
+  private func take(_ name: String) throws(SlowFastError) -> LoadedTensor {
+    if let tensor = loaded.withLock({ $0.removeValue(forKey: name) }) { return tensor }
+    return try fromFile { () throws(ModelFileError) in try file.load(name, pool: ThreadPool(threadCount: 1)) }
+  }
+
+  private func fromFile<T>(_ body: () throws(ModelFileError) -> T) throws(SlowFastError) -> T {
+    do throws(ModelFileError) { return try body() } catch { throw SlowFastError(error) }
+  }
+}

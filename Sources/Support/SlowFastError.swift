@@ -1,0 +1,116 @@
+/// What went wrong between a path and an answer: its kind, for a program, and one line that says what and where, for a person.
+public struct SlowFastError: Error, Sendable, CustomStringConvertible {
+  /// What a program may want to tell apart.
+  public enum Kind: String, Sendable {
+    /// The caller asked to stop.
+    case cancelled
+    /// An option is out of range, whatever the files hold.
+    case invalidOption
+    /// A model file or a checkpoint cannot be used.
+    case invalidModel
+    /// A clip or a picture cannot be decoded.
+    case invalidClip
+    /// Another file that was named: questions, a report's folder, a cache's directory.
+    case invalidFile
+    /// Prompt and clip have more tokens than the model has positions.
+    case promptTooLong
+    /// The plan is more than the memory there is; the description says what would help.
+    case notEnoughMemory
+    /// A file was not written because there is one of that name.
+    case outputExists
+    /// A file cannot be written.
+    case unwritableOutput
+  }
+
+  /// What went wrong, for a program.
+  public let kind: Kind
+  /// One line, with the name of the file that it is about.
+  public let description: String
+  /// As the part of the program threw it.
+  package let underlying: (any Error)?
+
+  package init(_ kind: Kind, _ description: String, underlying: (any Error)? = nil) {
+    (self.kind, self.description, self.underlying) = (kind, description, underlying)
+  }
+
+  /// An error of any part as one of the program's.
+  package init(_ error: any Error) {
+    switch error {
+    case let error as SlowFastError: self = error
+    case let error as any ClassifiedError: self.init(error.kind, "\(error)", underlying: error)
+    default: self.init(.invalidFile, "\(error)", underlying: error)
+    }
+  }
+
+  /// The same; what does not name its file speaks of the one at `path`.
+  package init(_ error: any Error, path: String) {
+    let inner = (error as? SlowFastError)?.underlying ?? error
+    switch inner {
+    case let inner as any ClassifiedError where !inner.namesItsFile:
+      self.init(inner.kind, "\(path.escaped()): \(inner)", underlying: inner)
+    case is any ClassifiedError: self.init(error)
+    default: self = error as? SlowFastError ?? Self(.invalidModel, "\(path.escaped()): \(error)", underlying: error)
+    }
+  }
+}
+
+/// An error of one part of the program, which knows what kind of thing it is. Its description is one line.
+package protocol ClassifiedError: Error, Sendable, CustomStringConvertible {
+  var kind: SlowFastError.Kind { get }
+  /// Whether the description names the file that it is about, where there is one.
+  var namesItsFile: Bool { get }
+}
+
+extension ClassifiedError {
+  package var namesItsFile: Bool { true }
+}
+
+extension OutputError: ClassifiedError {
+  package var kind: SlowFastError.Kind {
+    if case .exists = self { .outputExists } else { .unwritableOutput }
+  }
+}
+
+extension SlowFastError {
+  package static let cancelled = SlowFastError(.cancelled, "interrupted")
+
+  package static func notAModel(path: String, reason: String) -> Self { Self(.invalidModel, "\(path.escaped()): \(reason)") }
+  package static func notAClip(path: String, reason: String) -> Self { Self(.invalidClip, "\(path.escaped()): \(reason)") }
+  /// A section or a tensor of a model file holds what its name does not promise.
+  package static func badModel(path: String, reason: String) -> Self { Self(.invalidModel, "\(path.escaped()): \(reason)") }
+  /// The directory of a clip cache is of no use.
+  package static func cannotCache(directory: String, reason: String) -> Self {
+    Self(.invalidFile, "\(directory.escaped()): clips cannot be kept there: \(reason)")
+  }
+  /// The folder that a comparison writes to.
+  package static func badReport(path: String, reason: String) -> Self { Self(.invalidFile, "\(path.escaped()): \(reason)") }
+  /// A file of questions and answers; `line` counts from 1 and is nil where the whole file is meant.
+  package static func badEvaluation(path: String, line: Int?, problem: String) -> Self {
+    Self(.invalidFile, "\(path.escaped())\(line.map { ":\($0)" } ?? ""): \(problem)")
+  }
+  /// A generation option out of range.
+  package static func badOption(name: String, found: String, expected: String) -> Self {
+    Self(.invalidOption, "\(name) is \(found.escaped()), expected \(expected)")
+  }
+  /// The model has no id for a token that the prompt needs.
+  package static func missingToken(_ token: String) -> Self { Self(.invalidModel, "the tokenizer has no token \(token.escaped())") }
+  /// Too few tokens to tell what a layer takes.
+  package static func calibrationTooSmall(tokens: Int, least: Int) -> Self {
+    Self(.invalidFile, "the calibration set gives \(tokens) tokens, expected at least \(least): name more clips or questions")
+  }
+
+  package static func promptTooLong(tokens: Int, limit: Int) -> Self {
+    Self(
+      .promptTooLong,
+      "the prompt takes \(tokens) tokens, the model's context has \(limit): ask a shorter question, take fewer frames, or begin a new conversation"
+    )
+  }
+
+  /// `help`: what it would take with which change.
+  package static func notEnoughMemory(needed: Int, available: Int, plan: String, help: [String]) -> Self {
+    Self(
+      .notEnoughMemory,
+      "the run needs \(formatBytes(needed)), \(formatBytes(available)) are available (\(plan)); "
+        + (help.isEmpty ? "it takes a smaller model" : "it would take \(help.joined(separator: ", "))"))
+  }
+}
