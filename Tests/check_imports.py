@@ -23,7 +23,7 @@ LAYERS = [
         "KernelsNEON", "KernelsDotProd", "KernelsI8MM", "KernelSources",
     ],
     ["Compute", "Quantization", "Tokenizer", "Video", "Safetensors", "ModelFile", "Measurement"],
-    ["Models", "Architecture"],
+    ["Models"],
     ["Runtime"],
     ["Conversion"],
     ["Lab"],

@@ -61,7 +61,9 @@ import Testing
     let outcome = try Run(
       ["run", try Fixture.model(), Repository.clip, "-q", "hi", "--frames", "2"], environment: ["SLOWFAST_KERNELS": "nonsense"]
     ).finish()
-    outcome.expectBadInput("nonsense", "portable")
+    #expect(outcome.status == 2, "\(outcome.errors)")
+    #expect(outcome.output == "")
+    #expect(outcome.errors.contains("SLOWFAST_KERNELS") && outcome.errors.contains("nonsense") && outcome.errors.contains("portable"))
   }
 
   @Test(.enabled(if: geteuid() != 0, "root reads everything")) func unreadable() throws {
