@@ -1,3 +1,4 @@
+import Foundation
 import Runtime
 
 /// What was measured of one clip with one model. Kept on the disk, so that a run that was cut off goes on after it.
@@ -38,5 +39,15 @@ extension ClipRecord {
       (0...question.logProbabilities.values.count).contains(question.agreements ?? 0)
         && (question.distributions ?? []).allSatisfy { $0.tokens.allSatisfy { $0 >= 0 } }
     }
+  }
+}
+
+/// The most memory of a stretch of work.
+enum PeakMemory {
+  /// Forgets the peak so far, where the system can do that; else later peaks are at least the former ones.
+  static func reset() {
+    guard let file = FileHandle(forWritingAtPath: "/proc/self/clear_refs") else { return }
+    try? file.write(contentsOf: Data("5".utf8))
+    try? file.close()
   }
 }
