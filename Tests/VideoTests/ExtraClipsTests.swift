@@ -2,8 +2,8 @@ import Foundation
 import Testing
 import Video
 
-/// Real clips that lie beside the project on some machines: `../shared/clips`, with what is expected of them.
-@Suite struct SharedClipsTests {
+/// Real clips of a directory that `SLOWFAST_CLIPS` names, with what its `expected.json` says of them: too large to come with the project.
+@Suite struct ExtraClipsTests {
   struct Expected: Decodable, Sendable {
     struct Frame: Decodable, Sendable {
       let index: Int
@@ -25,13 +25,13 @@ import Video
     }
   }
 
-  static let directory = TestClips.tests.deletingLastPathComponent().deletingLastPathComponent().appending(path: "shared/clips")
+  static let directory = URL(fileURLWithPath: ProcessInfo.processInfo.environment["SLOWFAST_CLIPS"] ?? "/nonexistent")
   static let clips: [String: Expected] =
     (try? JSONDecoder().decode([String: Expected].self, from: Data(contentsOf: directory.appending(path: "expected.json")))) ?? [:]
 
   @Test(.enabled(if: !clips.isEmpty), arguments: clips.keys.sorted()) func expectedFrames(_ name: String) throws {
-    let clip = try #require(SharedClipsTests.clips[name])
-    let path = SharedClipsTests.directory.appending(path: name).path
+    let clip = try #require(ExtraClipsTests.clips[name])
+    let path = ExtraClipsTests.directory.appending(path: name).path
     guard let frames = clip.frames, let rotation = clip.rotation else {
       guard case .noVideoStream? = videoError({ _ = try Sampled(path, SamplingRequest(frames: 8)) }) else {
         Issue.record("expected noVideoStream")
