@@ -299,4 +299,12 @@ extension ModelFileError: ClassifiedError {
     default: .invalidModel
     }
   }
+
+  package var whatItIs: String? {
+    switch self {
+    case .notModelFile(let path, _), .notRegularFile(let path), .cannotOpen(let path, _), .tooShort(let path, _, _):
+      FileKind(path: path).insteadOfModel(path).map { "\(path.escaped()): \($0)" }
+    default: nil
+    }
+  }
 }

@@ -46,6 +46,8 @@ public struct SlowFastError: Error, Sendable, CustomStringConvertible {
   package init(_ error: any Error, path: String) {
     let inner = (error as? SlowFastError)?.underlying ?? error
     switch inner {
+    case let inner as any ClassifiedError where inner.whatItIs != nil:
+      self.init(inner.kind, inner.whatItIs ?? "\(inner)", underlying: inner)
     case let inner as any ClassifiedError where !inner.namesItsFile:
       self.init(inner.kind, "\(path.escaped()): \(inner)", underlying: inner)
     case is any ClassifiedError: self.init(error)
@@ -59,10 +61,13 @@ package protocol ClassifiedError: Error, Sendable, CustomStringConvertible {
   var kind: SlowFastError.Kind { get }
   /// Whether the description names the file that it is about, where there is one.
   var namesItsFile: Bool { get }
+  /// What the file is in place of what was expected, where that helps more than what is wrong with it.
+  var whatItIs: String? { get }
 }
 
 extension ClassifiedError {
   package var namesItsFile: Bool { true }
+  package var whatItIs: String? { nil }
 }
 
 extension OutputError: ClassifiedError {
