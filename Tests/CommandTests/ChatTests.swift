@@ -304,7 +304,10 @@ import Testing
   /// Two signals at once would be one.
   @Test func twoInterruptsAtOnce() throws {
     let terminal = try terminal()
-    terminal.type("a question\u{3}\u{3}")
+    // Not before the line is edited: until then the keys are signals.
+    terminal.type("a question")
+    try #require(terminal.wait { $0.screen.lines.last == "> a question" }, "\(terminal.text)")
+    terminal.type("\u{3}\u{3}")
     #expect(try terminal.finish() == 0)
   }
 
