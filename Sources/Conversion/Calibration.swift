@@ -13,6 +13,7 @@ public struct TensorTreatment {
   /// For GPTQ: of the inputs that the stored matrix will take.
   public var compensation: Compensation?
 
+  /// What GPTQ compensates a matrix's rounding with.
   public struct Compensation {
     package var factor: HessianFactor
     package var kernels: FloatKernels
@@ -23,6 +24,7 @@ public struct TensorTreatment {
     }
   }
 
+  /// Nothing is done to the tensor.
   public init() {}
 }
 

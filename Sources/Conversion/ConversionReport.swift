@@ -89,6 +89,7 @@ public struct ConversionReport: Codable, Sendable {
 }
 
 extension ConversionPlan {
+  /// The plan as a report, for a conversion with these options.
   public func report(_ options: ConversionOptions) -> ConversionReport {
     var problem: String?
     do throws(ConversionError) { try check(ignoringUnknown: options.ignoresUnknown) } catch { problem = error.description }

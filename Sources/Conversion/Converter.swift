@@ -22,6 +22,7 @@ public struct ConversionProgress: Sendable {
 
 /// What a conversion made.
 public struct ConversionResult: Sendable {
+  /// What was planned, and done.
   public var plan: ConversionPlan
   /// Length of the model file.
   public var fileByteCount: Int
@@ -34,6 +35,7 @@ public struct ConversionResult: Sendable {
 /// Turns a checkpoint into a model file.
 public struct Converter: Sendable {
   package let checkpoint: Checkpoint
+  /// As they were given.
   public let options: ConversionOptions
 
   package init(checkpoint: Checkpoint, options: ConversionOptions = ConversionOptions()) throws(ConversionError) {

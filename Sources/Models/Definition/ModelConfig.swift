@@ -54,6 +54,7 @@ public struct ModelConfig: Sendable, Equatable {
 
 /// The layers that also read the slow tokens.
 public struct HybridConfig: Sendable, Equatable {
+  /// Indices of the hybrid layers, in order.
   public var layers: [Int]
   /// Only text tokens cross-attend; otherwise (`vanilla`) every position does, and the warm-up factor is the raw parameter.
   public var isTextOnly: Bool
@@ -67,14 +68,21 @@ public struct HybridConfig: Sendable, Equatable {
 
 /// How a clip's pooled features become fast tokens.
 public struct FastTokenConfig: Sendable, Equatable {
+  /// Of so many frames one is taken.
   public var samplingStride: Int
+  /// So many frames of those taken are averaged.
   public var temporalStride: Int
+  /// Side of the squares of a frame's map that are averaged.
   public var spatialStride: Int
+  /// Fast frames that there are at least, where the clip has as many.
   public var minimumFrames: Int
 }
 
+/// What stands between the tower and the decoder (`mm_projector_type`).
 public enum ProjectorType: Sendable, Equatable {
+  /// Nothing: features go in as they are.
   case identity
+  /// One linear layer.
   case linear
   /// `mlpNx_gelu`: N linear layers with GELU between.
   case mlp(depth: Int)
