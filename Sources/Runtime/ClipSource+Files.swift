@@ -31,7 +31,7 @@ extension MediaInput {
   /// Opens a video or an image.
   public init(opening path: String) throws(SlowFastError) {
     if let reason = FileKind(path: path).insteadOfClip(path) { throw .notAClip(path: path, reason: reason) }
-    self = try video { () throws(VideoError) in try MediaInput(path: path) }
+    self = try classified { () throws(VideoError) in try MediaInput(path: path) }
   }
 }
 

@@ -104,7 +104,7 @@ public final class Session {
     decodingLimit = MemoryPlan.availableBytes().map { $0 / 4 }
     let pool = ThreadPool(threadCount: options.threads)
     self.pool = pool
-    engine = try compute { () throws(ComputeError) in
+    engine = try classified { () throws(ComputeError) in
       try Engine(pool: pool, kernels: try options.kernels.map { name throws(ComputeError) in try KernelChoice.kernels(named: name) })
     }
     statistics.kernels = engine.kernels.name
@@ -246,7 +246,7 @@ public final class Session {
     let slow = clips.compactMap { $0.tokens?.slow }
     guard slow.count > 1 else { return slow.first }
     let rows = slow.reduce(0) { $0 + $1.rows }
-    let joined = try compute { () throws(ComputeError) in try Matrix(rows: rows, columns: model.config.hiddenSize) }
+    let joined = try classified { () throws(ComputeError) in try Matrix(rows: rows, columns: model.config.hiddenSize) }
     var start = 0
     for part in slow {
       joined[rows: start..<start + part.rows].copy(from: part)

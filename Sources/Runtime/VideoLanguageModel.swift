@@ -36,7 +36,7 @@ public final class VideoLanguageModel: Sendable {
   public init(path: String) throws(SlowFastError) {
     self.path = path
     guard let kind = FileStatus(path: path)?.kind else {
-      throw .notAModel(path: path, reason: FileKind(path: path).insteadOfModel(path) ?? "no such file or directory")
+      throw .badModel(path: path, reason: FileKind(path: path).insteadOfModel(path) ?? "no such file or directory")
     }
     let opened = kind == .directory ? try Self.openCheckpoint(path) : try Self.openModelFile(path)
     source = opened.source

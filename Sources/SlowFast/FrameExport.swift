@@ -1,4 +1,3 @@
-import Runtime
 import Support
 import Video
 
@@ -39,7 +38,7 @@ public struct FrameExport: Sendable {
         throw SlowFastError(OutputError.cannotWrite(path: directory, error))
       }
     }
-    return try video { () throws(VideoError) in
+    return try classified { () throws(VideoError) in
       var request = request
       request.frames = source.frameCount(request)
       var contact: ContactSheet?

@@ -7,7 +7,7 @@ extension Tokenizer {
   /// The tokenizer of an `.sfq` file or of a checkpoint directory; nothing else of it is read.
   public init(model path: String) throws(SlowFastError) {
     guard let kind = FileStatus(path: path)?.kind else {
-      throw .notAModel(path: path, reason: FileKind(path: path).insteadOfModel(path) ?? "no such file or directory")
+      throw .badModel(path: path, reason: FileKind(path: path).insteadOfModel(path) ?? "no such file or directory")
     }
     do {
       self =

@@ -70,6 +70,11 @@ extension ClassifiedError {
   package var whatItIs: String? { nil }
 }
 
+/// Runs a step of a module below, its failures as the program's.
+package func classified<T, Failure: ClassifiedError>(_ body: () throws(Failure) -> T) throws(SlowFastError) -> T {
+  do throws(Failure) { return try body() } catch { throw SlowFastError(error) }
+}
+
 extension OutputError: ClassifiedError {
   package var kind: SlowFastError.Kind {
     if case .exists = self { .outputExists } else { .unwritableOutput }
@@ -79,9 +84,8 @@ extension OutputError: ClassifiedError {
 extension SlowFastError {
   package static let cancelled = SlowFastError(.cancelled, "interrupted")
 
-  package static func notAModel(path: String, reason: String) -> Self { Self(.invalidModel, "\(path.escaped()): \(reason)") }
   package static func notAClip(path: String, reason: String) -> Self { Self(.invalidClip, "\(path.escaped()): \(reason)") }
-  /// A section or a tensor of a model file holds what its name does not promise.
+  /// What was named is no model, or holds what it does not promise.
   package static func badModel(path: String, reason: String) -> Self { Self(.invalidModel, "\(path.escaped()): \(reason)") }
   /// The directory of a clip cache is of no use.
   package static func cannotCache(directory: String, reason: String) -> Self {

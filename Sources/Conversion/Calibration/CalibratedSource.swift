@@ -32,7 +32,7 @@ final class CalibratedSource: WeightSource {
   }
 
   func vector(_ name: String) throws(SlowFastError) -> Matrix {
-    if let tensor = try written(name), let values = try compute({ () throws(ComputeError) in try tensor.floats() }) { return values }
+    if let tensor = try written(name), let values = try classified({ () throws(ComputeError) in try tensor.floats() }) { return values }
     return try checkpoint.vector(name)
   }
 }

@@ -63,7 +63,7 @@ final class Calibrator: Calibration {
     self.set = set
     sampling = SamplingRequest(frames: options.frames ?? model.defaultFrameCount)
     let pool = ThreadPool(threadCount: conversion.threadCount)
-    engine = try compute { () throws(ComputeError) in try Engine(pool: pool) }
+    engine = try classified { () throws(ComputeError) in try Engine(pool: pool) }
     let schema = model.source.schema
     units = CalibrationUnit.all(schema, model.config)
     var places: [String: Int] = [:]
@@ -174,7 +174,7 @@ final class Calibrator: Calibration {
     let isQuantized = names.contains { if case .quantized? = encodings[$0] { true } else { false } }
     return InputSlot(
       names: names, weight: weight,
-      statistics: try compute { () throws(ComputeError) in
+      statistics: try classified { () throws(ComputeError) in
         try InputStatistics(
           count: weight.columns, needsHessian: method == .gptq && isQuantized, seed: UInt64(current) &* 977 &+ UInt64(names[0].utf8.count))
       })

@@ -25,7 +25,7 @@ final class DecoderActivations {
   /// Encodes the clips with `source`'s tower, all frames of them, and embeds the texts.
   init(_ calibrator: Calibrator, _ source: any WeightSource) throws(SlowFastError) {
     let config = calibrator.model.config
-    workspace = try compute { () throws(ComputeError) in try HybridDecoder.Workspace(config: config, tokens: Generator.chunk) }
+    workspace = try classified { () throws(ComputeError) in try HybridDecoder.Workspace(config: config, tokens: Generator.chunk) }
     let vision = try VisionModel(source)
     let embedding = try calibrator.model.source.makeEmbeddingTable()
     for (index, (clip, visual)) in zip(calibrator.set.clips, try calibrator.clipSources()).enumerated() {
@@ -73,7 +73,7 @@ final class DecoderActivations {
     let whole = answer.isEmpty ? asked : Prompt(pieces: pieces + [.text(tokenizer.encode(answer))])
     let count = whole.tokenCount
     guard count <= config.contextLength else { throw .promptTooLong(tokens: count, limit: config.contextLength) }
-    let x = try compute { () throws(ComputeError) in try Matrix(rows: count, columns: config.hiddenSize) }
+    let x = try classified { () throws(ComputeError) in try Matrix(rows: count, columns: config.hiddenSize) }
     try whole.fill(x, 0..<count, from: embedding, on: calibrator.engine)
     var afterClip = 0
     var position = 0
@@ -97,7 +97,7 @@ final class DecoderActivations {
     var keys: (clip: Int, cache: KeyValueCache)?
     for sequence in sequences {
       try calibrator.checkCancelled()
-      try compute { () throws(ComputeError) in
+      try classified { () throws(ComputeError) in
         let slow = slow[sequence.clip]
         if let cross = layer.cross, let slow, keys?.clip != sequence.clip {
           keys = (
@@ -143,7 +143,7 @@ final class DecoderActivations {
     let norm = try source.vector("model.norm.weight")
     for sequence in sequences {
       try calibrator.checkCancelled()
-      try compute { () throws(ComputeError) in
+      try classified { () throws(ComputeError) in
         let rows = try sequence.x[rows: sequence.predicting].copied()
         calibrator.engine.normalize(rows, .rms(weight: norm, epsilon: source.config.rmsNormEpsilon), to: rows)
         try slot.statistics?.add(rows, on: calibrator.engine)

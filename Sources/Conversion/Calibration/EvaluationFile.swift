@@ -1,5 +1,4 @@
 import ModelFile
-import Runtime
 import Safetensors
 import Support
 

@@ -1,6 +1,5 @@
 import Compute
 import Foundation
-import Models
 import Quantization
 import Support
 import Tensors
@@ -19,17 +18,16 @@ struct FoldSample {
 
   var columns: Int { weights.columns }
 
-  init(
+  /// nil where the matrix has no floats, or not the scheme's layout.
+  init?(
     _ weight: WeightMatrix, _ statistics: InputStatistics, _ scheme: QuantizedScheme, rowLimit: Int, _ engine: Engine
   ) throws(SlowFastError) {
     guard let layout = QuantizedLayout(rows: min(rowLimit, weight.rows), columns: weight.columns, scheme: scheme),
       case .float(let type, let base) = weight.storage
-    else {
-      throw SlowFastError(ComputeError.outOfMemory(bytes: .max))
-    }
+    else { return nil }
     self.layout = layout
     moments = statistics.moments
-    (inputs, weights, outputs) = try compute { () throws(ComputeError) in
+    (inputs, weights, outputs) = try classified { () throws(ComputeError) in
       let inputs = try Matrix(rows: statistics.rows.count, columns: weight.columns, values: statistics.rows.flatMap { $0 })
       // Runs of rows, evenly spread.
       let count = min(rowLimit, weight.rows)

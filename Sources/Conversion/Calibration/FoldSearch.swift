@@ -55,7 +55,10 @@ struct FoldSearch {
     for slot in slots {
       for name in slot.names {
         guard case .quantized(let scheme)? = encodings[name], let statistics = slot.statistics, statistics.samples > 0 else { continue }
-        samples.append(try FoldSample(try source.matrix(name), statistics, scheme, rowLimit: Self.rowLimit, engine))
+        let sample = try FoldSample(try source.matrix(name), statistics, scheme, rowLimit: Self.rowLimit, engine)
+        // A fold would change a matrix unseen.
+        guard let sample else { return nil }
+        samples.append(sample)
       }
     }
     guard let count = samples.first?.columns else { return nil }
@@ -84,7 +87,7 @@ struct FoldSearch {
   }
 
   private func error(_ samples: [FoldSample], _ divisors: [Float]) throws(SlowFastError) -> Double {
-    try compute { () throws(ComputeError) in
+    try classified { () throws(ComputeError) in
       var total = 0.0
       for sample in samples { total += try sample.error(divisors, engine) }
       return total

@@ -48,7 +48,7 @@ final class TowerActivations {
     let preprocessing = try Preprocessing(calibrator.model.preprocessing)
     let feed = FrameFeed(
       source: source, sampling: calibrator.sampling, preprocessing: preprocessing, threads: calibrator.engine.pool.threadCount)
-    let pixels = try compute { () throws(ComputeError) in try Matrix(rows: preprocessing.size * preprocessing.size, columns: 3) }
+    let pixels = try classified { () throws(ComputeError) in try Matrix(rows: preprocessing.size * preprocessing.size, columns: 3) }
     var times = StageTimes()
     var maps: [Matrix] = []
     var index = 0
@@ -57,7 +57,7 @@ final class TowerActivations {
       case .frame(let image):
         if chosen.contains(index) {
           preprocessing.normalize(image, into: pixels.buffer)
-          let map = try compute { () throws(ComputeError) in
+          let map = try classified { () throws(ComputeError) in
             try self.tower.embed(pixels, in: self.workspace, on: calibrator.engine).copied()
           }
           maps.append(map)
@@ -114,7 +114,7 @@ final class TowerActivations {
     for index in maps.indices {
       try calibrator.checkCancelled()
       let map = maps[index]
-      try compute { () throws(ComputeError) in
+      try classified { () throws(ComputeError) in
         let x = workspace.map.reshaped(rows: map.rows, columns: map.columns)
         x.copy(from: map)
         let output = try step(x)

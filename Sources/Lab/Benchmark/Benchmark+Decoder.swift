@@ -35,9 +35,9 @@ extension Benchmark {
 
   private mutating func timeCross(_ decoder: HybridDecoder, _ tokens: SlowFastTokens) throws(SlowFastError) {
     guard model.config.hybrid != nil else { return skip("cross", "the model has no hybrid layers") }
-    var caches = try compute { () throws(ComputeError) in try DecoderCaches(config: model.config, capacity: 1, type: model.cacheType) }
+    var caches = try classified { () throws(ComputeError) in try DecoderCaches(config: model.config, capacity: 1, type: model.cacheType) }
     let runs = try measure("cross keys and values") { () throws(SlowFastError) in
-      try compute { () throws(ComputeError) in try caches.readSlow(tokens.slow, decoder: decoder, type: model.cacheType, on: engine) }
+      try classified { () throws(ComputeError) in try caches.readSlow(tokens.slow, decoder: decoder, type: model.cacheType, on: engine) }
     }
     add(
       "cross keys and values", runs, units: tokens.slow.rows, unit: "tokens",

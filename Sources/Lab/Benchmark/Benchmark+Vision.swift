@@ -66,7 +66,7 @@ extension Benchmark {
     let features = try timeTower(vision, pixels)
     if wants(.projector) {
       let runs = try measure("projector") { () throws(SlowFastError) in
-        try compute { () throws(ComputeError) in _ = try vision.projector.project(features, on: engine) }
+        try classified { () throws(ComputeError) in _ = try vision.projector.project(features, on: engine) }
       }
       let weights = vision.projector.layers.reduce(0) { $0 + $1.weight.rows * $1.weight.columns }
       add("projector", runs, units: 1, unit: "frames", products: features.rows * weights)
@@ -86,7 +86,7 @@ extension Benchmark {
     var features = pixels
     let runs = try measure("tower") { () throws(SlowFastError) in
       var last = StageRun(wall: monotonicSeconds(), processor: processorSeconds())
-      let result = try compute { () throws(ComputeError) in
+      let result = try classified { () throws(ComputeError) in
         try vision.tower.encode(pixels, in: vision.workspace, on: engine, isCancelled: isCancelled) { stage in
           let now = StageRun(wall: monotonicSeconds(), processor: processorSeconds())
           parts[stage].append(StageRun(wall: now.wall - last.wall, processor: now.processor - last.processor))
@@ -109,7 +109,7 @@ extension Benchmark {
 
   private func pixels() throws(SlowFastError) -> Matrix {
     let size = model.preprocessing.size
-    return try compute { () throws(ComputeError) in try Matrix(rows: size * size, columns: 3) }
+    return try classified { () throws(ComputeError) in try Matrix(rows: size * size, columns: 3) }
   }
 
   /// A picture that differs from place to place, the same each time.
@@ -124,6 +124,6 @@ extension Benchmark {
         bytes.append(UInt8(truncatingIfNeeded: ((x + y) / 8 % 2) * 127) &+ UInt8(truncatingIfNeeded: noise >> 16 & 63))
       }
     }
-    return try video { () throws(VideoError) in try RGBImage(width: width, height: height, pixels: bytes) }
+    return try classified { () throws(VideoError) in try RGBImage(width: width, height: height, pixels: bytes) }
   }
 }

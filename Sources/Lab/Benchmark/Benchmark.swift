@@ -40,7 +40,7 @@ public struct Benchmark {
     self.progress = progress
     self.isCancelled = isCancelled
     let pool = ThreadPool(threadCount: options.threads)
-    let engine = try compute { () throws(ComputeError) in try Engine(pool: pool) }
+    let engine = try classified { () throws(ComputeError) in try Engine(pool: pool) }
     self.engine = engine
     let schema = model.source.schema
     costs = ModelCosts(config: model.config, tower: schema.tower)
@@ -96,7 +96,7 @@ public struct Benchmark {
 
   /// Values between −1 and 1, the same each time.
   static func madeUp(rows: Int, columns: Int, seed: UInt64) throws(SlowFastError) -> Matrix {
-    let matrix = try compute { () throws(ComputeError) in try Matrix(rows: rows, columns: columns) }
+    let matrix = try classified { () throws(ComputeError) in try Matrix(rows: rows, columns: columns) }
     var generator = SplitMix64(state: seed)
     for index in 0..<rows * columns { matrix.pointer[index] = Float(2 * generator.nextUnit() - 1) }
     return matrix

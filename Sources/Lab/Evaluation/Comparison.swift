@@ -75,7 +75,7 @@ public struct Comparison: Sendable {
   /// Everything that can be told before hours of work.
   private func check(_ subjects: [Subject], _ baseline: VideoLanguageModel) throws(SlowFastError) {
     for subject in subjects {
-      if let problem = try subject.conversion(of: checkpoint)?.check() { throw .notAModel(path: checkpoint, reason: problem) }
+      if let problem = try subject.conversion(of: checkpoint)?.check() { throw .badModel(path: checkpoint, reason: problem) }
       if case .file(let path) = subject.making {
         let model = try VideoLanguageModel(path: path)
         func same<T: Equatable>(_ name: String, _ value: KeyPath<ModelConfig, T>) throws(SlowFastError) {

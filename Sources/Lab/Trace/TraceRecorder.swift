@@ -73,7 +73,7 @@ final class TraceRecorder: ClipObserver {
     let block = 64
     var normed: [Float] = []
     var logits: [Float] = []
-    try compute { () throws(ComputeError) in
+    try classified { () throws(ComputeError) in
       let x = try Matrix(rows: rows, columns: config.hiddenSize, values: last)
       let output = try Matrix(rows: block, columns: config.vocabularySize)
       for start in stride(from: 0, to: rows, by: block) {

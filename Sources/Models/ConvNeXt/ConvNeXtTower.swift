@@ -92,7 +92,7 @@ package struct VisionTower: Sendable {
 
   package func makeWorkspace() throws(SlowFastError) -> Workspace {
     let floats = Self.workspaceFloats(imageSize: imageSize, shape: shape)
-    return try compute { () throws(ComputeError) in
+    return try classified { () throws(ComputeError) in
       Workspace(map: try Matrix(rows: 1, columns: floats), scratch: try Matrix(rows: 1, columns: floats))
     }
   }

@@ -49,7 +49,7 @@ package final class ClipEncoder {
     self.reuseThreshold = reuseThreshold
     layout = SlowFastLayout(config: vision.config, towerSide: vision.tower.outputSide, frames: frames)
     let (rows, columns, size) = (layout.slowCount, vision.config.hiddenSize, preprocessing.size)
-    (slow, pixels) = try compute { () throws(ComputeError) in
+    (slow, pixels) = try classified { () throws(ComputeError) in
       (try Matrix(rows: rows, columns: columns), try Matrix(rows: size * size, columns: 3))
     }
   }
@@ -63,11 +63,13 @@ package final class ClipEncoder {
     }
     times.measure(\.resize) { preprocessing.normalize(image, into: pixels.buffer) }
     let features = try times.measure(\.tower) { () throws(SlowFastError) in
-      try compute { () throws(ComputeError) in try vision.tower.encode(pixels, in: vision.workspace, on: engine, isCancelled: isCancelled) }
+      try classified { () throws(ComputeError) in
+        try vision.tower.encode(pixels, in: vision.workspace, on: engine, isCancelled: isCancelled)
+      }
     }
     guard let features else { throw .cancelled }
     let projected = try times.measure(\.projector) { () throws(SlowFastError) in
-      try compute { () throws(ComputeError) in try vision.projector.project(features, on: engine) }
+      try classified { () throws(ComputeError) in try vision.projector.project(features, on: engine) }
     }
     observer?.see(.frame(EncodedFrame(pixels: pixels, features: features, projected: projected)))
     layout.pool(projected, frame: encodedFrames, into: slow)
@@ -87,7 +89,7 @@ package final class ClipEncoder {
 
   /// When all frames are in.
   package func finish() throws(SlowFastError) -> SlowFastTokens {
-    let fast = try compute { () throws(ComputeError) in try layout.makeFastTokens(from: slow) }
+    let fast = try classified { () throws(ComputeError) in try layout.makeFastTokens(from: slow) }
     return SlowFastTokens(slow: slow, fast: fast, frames: layout.frames)
   }
 }

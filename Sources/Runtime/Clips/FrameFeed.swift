@@ -131,11 +131,6 @@ package struct FrameFeed: Sendable {
   }
 }
 
-/// Runs a step of the video module, its failures as this module's.
-package func video<T>(_ body: () throws(VideoError) -> T) throws(SlowFastError) -> T {
-  do throws(VideoError) { return try body() } catch { throw SlowFastError(error, path: "") }
-}
-
 extension MediaInput {
   /// Frames that a sampling gives, at most: an image is a clip of one, and where a rule gives fewer, only decoding tells.
   package func frameCount(_ sampling: SamplingRequest) -> Int {
@@ -149,6 +144,6 @@ extension MediaInput {
 
 extension Preprocessing {
   package init(_ record: PreprocessingRecord) throws(SlowFastError) {
-    self = try video { () throws(VideoError) in try Preprocessing(size: record.size, mean: record.mean, deviation: record.std) }
+    self = try classified { () throws(VideoError) in try Preprocessing(size: record.size, mean: record.mean, deviation: record.std) }
   }
 }

@@ -40,7 +40,7 @@ package final class Generator {
     self.config = config
     self.capacity = capacity
     let tokens = min(Self.chunk, capacity)
-    (caches, workspace, x, logits) = try compute { () throws(ComputeError) in
+    (caches, workspace, x, logits) = try classified { () throws(ComputeError) in
       var caches = try DecoderCaches(config: config, capacity: capacity, type: cacheType)
       if let slow, slow.rows > 0 { try caches.readSlow(slow, decoder: decoder, type: cacheType, on: engine, progress: progress) }
       return (
@@ -56,13 +56,13 @@ package final class Generator {
   package func reserve(_ tokens: Int) throws(SlowFastError) {
     guard tokens > capacity else { return }
     let larger = min(max(tokens, capacity + capacity / 2), max(tokens, config.maximumPositions))
-    try compute { () throws(ComputeError) in try caches.grow(to: larger) }
+    try classified { () throws(ComputeError) in try caches.grow(to: larger) }
     capacity = larger
   }
 
   /// Takes over what a clip cache has; nothing has been read before.
   package func restore(_ prefix: CachedPrefix) throws(SlowFastError) {
-    try compute { () throws(ComputeError) in try prefix.restore(&caches, config: config, type: caches.own[0].type) }
+    try classified { () throws(ComputeError) in try prefix.restore(&caches, config: config, type: caches.own[0].type) }
   }
 
   /// Forgets all but the first `count` tokens.
@@ -125,7 +125,7 @@ package final class Generator {
   private func run(_ rows: Matrix, crossRanges: [Range<Int>], progress: (_ layers: Int) -> Void = { _ in }) throws(SlowFastError) {
     let position = caches.count
     observer?(0, position, rows)
-    let finished = try compute { () throws(ComputeError) in
+    let finished = try classified { () throws(ComputeError) in
       try decoder.run(rows, position: position, caches: caches, crossRanges: crossRanges, in: workspace, on: engine) { layer, x in
         observer?(layer + 1, position, x)
         progress(layer + 1)
@@ -136,7 +136,7 @@ package final class Generator {
   }
 
   private func readOut(_ row: Matrix) throws(SlowFastError) -> UnsafeBufferPointer<Float> {
-    try compute { () throws(ComputeError) in
+    try classified { () throws(ComputeError) in
       try decoder.readOut(row, logits: logits, on: engine)
     }
     return UnsafeBufferPointer(start: logits.pointer, count: answerVocabulary)

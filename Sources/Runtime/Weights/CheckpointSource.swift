@@ -63,7 +63,7 @@ package final class CheckpointSource: WeightSource {
     guard let requirement = requirements[name] else { throw .badModel(path: checkpoint.directory, reason: "no tensor \(name.escaped())") }
     let stored = requirement.storedShape
     let shape = stored.count == 1 ? [1, stored[0]] : stored
-    let result = try compute { () throws(ComputeError) in try Matrix(rows: shape[0], columns: shape[1]) }
+    let result = try classified { () throws(ComputeError) in try Matrix(rows: shape[0], columns: shape[1]) }
     try map(tensor).withUnsafeBytes { bytes in
       guard let values = bytes.baseAddress else { return }
       requirement.forEachStoredIndex { target, source in result.pointer[target] = type.value(values, source) }

@@ -59,7 +59,7 @@ package final class ModelFileSource: WeightSource {
 
   package func vector(_ name: String) throws(SlowFastError) -> Matrix {
     let tensor = try take(name)
-    guard let values = try compute({ () throws(ComputeError) in try tensor.floats() }) else {
+    guard let values = try classified({ () throws(ComputeError) in try tensor.floats() }) else {
       throw .badModel(path: file.path, reason: "tensor \(name.escaped()) is quantized, expected floats")
     }
     return values

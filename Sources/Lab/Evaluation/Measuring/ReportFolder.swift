@@ -53,7 +53,7 @@ final class ReportFolder {
 /// What tells one model from another without reading all of it.
 enum ModelIdentity {
   static func of(_ path: String) throws(SlowFastError) -> String {
-    guard let status = FileStatus(path: path) else { throw .notAModel(path: path, reason: "no such file or directory") }
+    guard let status = FileStatus(path: path) else { throw .badModel(path: path, reason: "no such file or directory") }
     do throws(CheckpointError) {
       guard status.kind == .directory else { return try describe(SourceFile(path: path)) }
       let checkpoint = try Checkpoint(directory: path)

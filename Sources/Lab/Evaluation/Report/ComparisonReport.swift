@@ -1,5 +1,4 @@
 import Models
-import Runtime
 
 /// What a comparison found: `report.json`.
 public struct ComparisonReport: Codable, Sendable {
