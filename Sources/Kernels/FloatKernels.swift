@@ -1,3 +1,5 @@
+import Tensors
+
 /// Loops over 32-bit floats. One source for all instruction sets (`KernelSources/float`), compiled once for each.
 package struct FloatKernels: Sendable {
   /// The inner product of matrices: `c[i · cStride + j] (+)= Σ_p a[i · aStride + p] · b[p · bStride + j]` for `i < m`, `j < 32`, `p < k`.
@@ -21,18 +23,18 @@ package struct FloatKernels: Sendable {
   /// right. `rowStride` is in values of the stored type.
   package var packPanel:
     @Sendable (
-      _ type: FloatType, _ weights: UnsafeRawPointer, _ rowStride: Int, _ rows: Int, _ columns: Int, _ panel: UnsafeMutablePointer<Float>
+      _ type: ScalarType, _ weights: UnsafeRawPointer, _ rowStride: Int, _ rows: Int, _ columns: Int, _ panel: UnsafeMutablePointer<Float>
     ) -> Void
 
   /// `output[r] = Σ_k weights[r · rowStride + k] · x[k]` for `r < rows`: one token against a stored matrix, without packing.
   package var multiplyVector:
     @Sendable (
-      _ type: FloatType, _ weights: UnsafeRawPointer, _ rowStride: Int, _ rows: Int, _ columns: Int, _ x: UnsafePointer<Float>,
+      _ type: ScalarType, _ weights: UnsafeRawPointer, _ rowStride: Int, _ rows: Int, _ columns: Int, _ x: UnsafePointer<Float>,
       _ output: UnsafeMutablePointer<Float>
     ) -> Void
 
   /// `count` stored values to floats.
-  package var toFloat: @Sendable (_ type: FloatType, _ from: UnsafeRawPointer, _ count: Int, _ to: UnsafeMutablePointer<Float>) -> Void
+  package var toFloat: @Sendable (_ type: ScalarType, _ from: UnsafeRawPointer, _ count: Int, _ to: UnsafeMutablePointer<Float>) -> Void
   /// `count` floats to float16, rounded to nearest even.
   package var toHalf: @Sendable (_ from: UnsafePointer<Float>, _ count: Int, _ to: UnsafeMutablePointer<UInt16>) -> Void
 
@@ -100,12 +102,12 @@ package struct FloatKernels: Sendable {
         Int, Int, UnsafePointer<Float>, Int, UnsafePointer<UInt16>, Int, UnsafeMutablePointer<Float>, Int, Bool
       ) -> Void,
     halfRows: Int,
-    packPanel: @escaping @Sendable (FloatType, UnsafeRawPointer, Int, Int, Int, UnsafeMutablePointer<Float>) -> Void,
+    packPanel: @escaping @Sendable (ScalarType, UnsafeRawPointer, Int, Int, Int, UnsafeMutablePointer<Float>) -> Void,
     multiplyVector:
       @escaping @Sendable (
-        FloatType, UnsafeRawPointer, Int, Int, Int, UnsafePointer<Float>, UnsafeMutablePointer<Float>
+        ScalarType, UnsafeRawPointer, Int, Int, Int, UnsafePointer<Float>, UnsafeMutablePointer<Float>
       ) -> Void,
-    toFloat: @escaping @Sendable (FloatType, UnsafeRawPointer, Int, UnsafeMutablePointer<Float>) -> Void,
+    toFloat: @escaping @Sendable (ScalarType, UnsafeRawPointer, Int, UnsafeMutablePointer<Float>) -> Void,
     toHalf: @escaping @Sendable (UnsafePointer<Float>, Int, UnsafeMutablePointer<UInt16>) -> Void,
     layerNorm:
       @escaping @Sendable (

@@ -1,5 +1,3 @@
-import Tensors
-
 /// The inner loops of the runtime, once per instruction set. `Compute` picks one table when it starts and calls nothing else.
 ///
 /// No function allocates, checks its arguments or keeps a pointer: the operators in `Compute` do the checking, once, outside.
@@ -17,5 +15,3 @@ package struct KernelTable: Sendable {
     self.float = float
   }
 }
-
-package typealias FloatType = ScalarType

@@ -3,6 +3,7 @@ import Foundation
 import Kernels
 import Models
 import Support
+import Tensors
 import Video
 
 /// What a run will need before it starts: tokens, and bytes by purpose. The tower's weights and buffers are given back before the
@@ -67,7 +68,7 @@ extension MemoryPlan {
   /// visual ones.
   package init(
     source: any WeightSource, clips: [Int], decoding: [DecodingMemory], decodingLimit: Int?, textTokens: Int, maximumAnswerTokens: Int,
-    cacheType: FloatType, kernels: KernelTable, threads: Int
+    cacheType: ScalarType, kernels: KernelTable, threads: Int
   ) {
     let config = source.config
     let schema = source.schema

@@ -1,9 +1,9 @@
 import Foundation
-import Kernels
 import ModelFile
 import Models
 import Safetensors
 import Support
+import Tensors
 import Tokenizer
 
 /// A slow-fast video language model: an `.sfq` file, or a checkpoint directory whose weights are used as they are.
@@ -30,7 +30,7 @@ public final class VideoLanguageModel: Sendable {
   package let identity: String
   package let source: any WeightSource
   /// float16 beside quantized weights; float32 where nothing else is rounded either.
-  package let cacheType: FloatType
+  package let cacheType: ScalarType
 
   /// Opens a model file or a checkpoint directory; weights are read when they are needed.
   public init(path: String) throws(SlowFastError) {
@@ -56,7 +56,7 @@ public final class VideoLanguageModel: Sendable {
   }
 
   /// The same model with other weights: for measuring.
-  package init(_ model: VideoLanguageModel, source: any WeightSource, cacheType: FloatType) {
+  package init(_ model: VideoLanguageModel, source: any WeightSource, cacheType: ScalarType) {
     path = model.path
     config = model.config
     tokenizer = model.tokenizer

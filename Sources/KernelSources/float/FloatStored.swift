@@ -1,10 +1,11 @@
 import CIntrinsics
 import Kernels
+import Tensors
 
 // Values as they are stored: float32, float16 or bfloat16.
 
 /// `part` stored values from index `i` on. `type` is a constant where this is inlined.
-@inline(__always) private func load(_ type: FloatType, _ values: UnsafeRawPointer, _ i: Int, _ part: Int) -> Lanes {
+@inline(__always) private func load(_ type: ScalarType, _ values: UnsafeRawPointer, _ i: Int, _ part: Int) -> Lanes {
   switch type {
   case .float32:
     return load(values.assumingMemoryBound(to: Float.self) + i, part)
@@ -16,7 +17,7 @@ import Kernels
 }
 
 /// Calls `body` with the type as a constant.
-@inline(__always) private func withConstant(_ type: FloatType, _ body: (FloatType) -> Void) {
+@inline(__always) private func withConstant(_ type: ScalarType, _ body: (ScalarType) -> Void) {
   switch type {
   case .float32: body(.float32)
   case .float16: body(.float16)
@@ -24,7 +25,7 @@ import Kernels
   }
 }
 
-func toFloat(_ type: FloatType, _ from: UnsafeRawPointer, _ count: Int, _ to: UnsafeMutablePointer<Float>) {
+func toFloat(_ type: ScalarType, _ from: UnsafeRawPointer, _ count: Int, _ to: UnsafeMutablePointer<Float>) {
   withConstant(type) { type in
     eachVector(count) { i, part in store(load(type, from, i, part), to + i, part) }
   }
@@ -40,7 +41,7 @@ func toHalf(_ from: UnsafePointer<Float>, _ count: Int, _ to: UnsafeMutablePoint
 /// Squares of `laneCount` rows and columns are transposed in registers: each of log₂(laneCount) rounds interleaves vector i with
 /// vector i + laneCount / 2.
 func packPanel(
-  _ type: FloatType, _ weights: UnsafeRawPointer, _ rowStride: Int, _ rows: Int, _ columns: Int, _ panel: UnsafeMutablePointer<Float>
+  _ type: ScalarType, _ weights: UnsafeRawPointer, _ rowStride: Int, _ rows: Int, _ columns: Int, _ panel: UnsafeMutablePointer<Float>
 ) {
   withConstant(type) { type in
     var firstRow = 0
@@ -75,7 +76,7 @@ func packPanel(
 
 /// Four rows share each load of `x`.
 func multiplyVector(
-  _ type: FloatType, _ weights: UnsafeRawPointer, _ rowStride: Int, _ rows: Int, _ columns: Int, _ x: UnsafePointer<Float>,
+  _ type: ScalarType, _ weights: UnsafeRawPointer, _ rowStride: Int, _ rows: Int, _ columns: Int, _ x: UnsafePointer<Float>,
   _ output: UnsafeMutablePointer<Float>
 ) {
   withConstant(type) { type in
@@ -92,7 +93,7 @@ func multiplyVector(
 }
 
 @inline(__always) private func dotProducts(
-  _ rows: Int, _ type: FloatType, _ weights: UnsafeRawPointer, _ rowStride: Int, _ columns: Int, _ x: UnsafePointer<Float>,
+  _ rows: Int, _ type: ScalarType, _ weights: UnsafeRawPointer, _ rowStride: Int, _ columns: Int, _ x: UnsafePointer<Float>,
   _ output: UnsafeMutablePointer<Float>
 ) {
   withUnsafeTemporaryAllocation(of: RowSum.self, capacity: rows) { sums in

@@ -1,6 +1,6 @@
 import Compute
-import Kernels
 import Models
+import Tensors
 
 /// Multiply-adds and bytes of a model's parts, by its measures.
 struct ModelCosts {
@@ -41,7 +41,7 @@ struct ModelCosts {
   }
 
   /// What a generated token reads: the weights but those of the slow tokens' keys and values, and the caches.
-  func generationBytes(_ source: any WeightSource, context: Int, slowTokens: Int, cacheType: FloatType) -> Int {
+  func generationBytes(_ source: any WeightSource, context: Int, slowTokens: Int, cacheType: ScalarType) -> Int {
     func cache(_ entries: Int) -> Int {
       KeyValueCache.byteCount(
         heads: config.keyValueHeadCount, headDimension: config.headDimension, capacity: entries, type: cacheType)

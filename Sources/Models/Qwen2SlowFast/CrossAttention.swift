@@ -1,7 +1,7 @@
 import Compute
 import Foundation
-import Kernels
 import Support
+import Tensors
 
 /// What a hybrid layer has beyond a Qwen2 layer: text reads the slow tokens.
 ///
@@ -32,7 +32,7 @@ package struct CrossAttention: Sendable {
   package static let blockTokens = 512
 
   /// Keys and values of a clip's slow tokens `[count, hidden]` in this layer. `inputNorm` is the layer's own RMSNorm.
-  package func makeCache(slow: Matrix, inputNorm: Matrix, config: ModelConfig, type: FloatType, on engine: Engine) throws(ComputeError)
+  package func makeCache(slow: Matrix, inputNorm: Matrix, config: ModelConfig, type: ScalarType, on engine: Engine) throws(ComputeError)
     -> KeyValueCache
   {
     let cache = try KeyValueCache(

@@ -1,6 +1,6 @@
 import Compute
-import Kernels
 import Support
+import Tensors
 
 /// Qwen2 whose hybrid layers also read the slow tokens through cross-attention.
 package struct HybridDecoder: Sendable {
@@ -147,7 +147,7 @@ package struct DecoderCaches: Sendable {
 
   package var count: Int { own.first?.count ?? 0 }
 
-  package init(config: ModelConfig, capacity: Int, type: FloatType) throws(ComputeError) {
+  package init(config: ModelConfig, capacity: Int, type: ScalarType) throws(ComputeError) {
     var own: [KeyValueCache] = []
     for _ in 0..<config.layerCount {
       own.append(
@@ -161,7 +161,7 @@ package struct DecoderCaches: Sendable {
 
   /// Keys and values of a clip's slow tokens `[count, hidden]` for every hybrid layer.
   package mutating func readSlow(
-    _ tokens: Matrix, decoder: HybridDecoder, type: FloatType, on engine: Engine,
+    _ tokens: Matrix, decoder: HybridDecoder, type: ScalarType, on engine: Engine,
     progress: (_ layer: Int, _ count: Int) -> Void = { _, _ in }
   ) throws(ComputeError) {
     let count = decoder.layers.count { $0.cross != nil }

@@ -1,9 +1,9 @@
 import Compute
 import Foundation
-import Kernels
 import ModelFile
 import Models
 import Parallel
+import Tensors
 
 /// Keys and values of a prompt up to its last clip, and of the clips' slow tokens, out of a clip cache.
 package struct CachedPrefix {
@@ -19,7 +19,7 @@ package struct CachedPrefix {
   private let tensors: [String: LoadedTensor]
 
   /// nil where the entry does not hold what a model of that config needs.
-  package init?(_ entry: ClipCache.Entry, config: ModelConfig, type: FloatType) {
+  package init?(_ entry: ClipCache.Entry, config: ModelConfig, type: ScalarType) {
     guard let info = try? JSONDecoder().decode(Info.self, from: Data(entry.info)), (1...config.maximumPositions).contains(info.tokens),
       (0...GenerationOptions.tokenLimit).contains(info.slowTokens), info.clips.allSatisfy(\.isPlausible)
     else { return nil }
@@ -56,7 +56,7 @@ package struct CachedPrefix {
   }
 
   /// Fills the caches of a decoder that has read nothing.
-  package func restore(_ caches: inout DecoderCaches, config: ModelConfig, type: FloatType) throws(ComputeError) {
+  package func restore(_ caches: inout DecoderCaches, config: ModelConfig, type: ScalarType) throws(ComputeError) {
     for (layer, cache) in caches.own.enumerated() {
       if let bytes = tensors[Self.own(layer)]?[.values]?.bytes { cache.restore(tokens, from: bytes) }
     }

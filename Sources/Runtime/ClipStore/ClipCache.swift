@@ -1,8 +1,8 @@
 import Foundation
-import Kernels
 import ModelFile
 import Parallel
 import Support
+import Tensors
 
 /// Where clips that were watched are kept for the next time.
 public struct ClipCacheOptions: Sendable, Equatable {
@@ -42,7 +42,7 @@ package struct ClipCache {
   /// What an entry holds: a row of values, in pieces that are to be written one after the other.
   package struct Part {
     package var name: String
-    package var type: FloatType
+    package var type: ScalarType
     package var pieces: [UnsafeRawBufferPointer]
     package var byteCount: Int { pieces.reduce(0) { $0 + $1.count } }
   }

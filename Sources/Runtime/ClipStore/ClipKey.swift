@@ -1,7 +1,7 @@
 import Foundation
-import Kernels
 import ModelFile
 import Support
+import Tensors
 import Video
 
 /// What an entry of a clip cache was computed from, in words. Entries are the same only where all of it is.
@@ -28,7 +28,7 @@ package struct CacheKey: Sendable, Equatable {
   }
 
   /// Keys and values of the prompt up to the last clip. `text` are its token ids, `clips` the keys of the clips between them.
-  package static func prefix(text: [Int32], clips: [CacheKey], cacheType: FloatType) -> CacheKey {
+  package static func prefix(text: [Int32], clips: [CacheKey], cacheType: ScalarType) -> CacheKey {
     CacheKey(["prefix", "values \(cacheType)", "ids \(text)"] + clips.map(\.text))
   }
 }

@@ -1,7 +1,7 @@
 import Compute
-import Kernels
 import Models
 import Support
+import Tensors
 
 /// The decoder at work on one conversation: tokens in, logits out, keys and values kept.
 package final class Generator {
@@ -28,7 +28,7 @@ package final class Generator {
   package var isCancelled: @Sendable () -> Bool = { false }
 
   package init(
-    decoder: HybridDecoder, embedding: any EmbeddingTable, slow: Matrix?, capacity: Int, cacheType: FloatType,
+    decoder: HybridDecoder, embedding: any EmbeddingTable, slow: Matrix?, capacity: Int, cacheType: ScalarType,
     slowAttention: SlowAttention, answerVocabulary: Int, engine: Engine, progress: (_ layer: Int, _ count: Int) -> Void = { _, _ in }
   ) throws(SlowFastError) {
     self.decoder = decoder

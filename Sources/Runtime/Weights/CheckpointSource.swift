@@ -1,9 +1,9 @@
 import Compute
-import Kernels
 import Models
 import Parallel
 import Safetensors
 import Support
+import Tensors
 
 /// A checkpoint's tensors as they are: matrices used straight from the mapped files, small tensors as floats.
 package final class CheckpointSource: WeightSource {
@@ -80,7 +80,7 @@ package final class CheckpointSource: WeightSource {
     do throws(CheckpointError) { return try checkpoint.mapped(tensor) } catch { throw SlowFastError(error) }
   }
 
-  private func floatType(of tensor: CheckpointTensor) throws(SlowFastError) -> FloatType {
+  private func floatType(of tensor: CheckpointTensor) throws(SlowFastError) -> ScalarType {
     if let type = tensor.type.scalar { return type }
     let file = checkpoint.shards[tensor.shard].file.path
     throw SlowFastError(CheckpointError.wrongType(file: file, tensor: tensor.name, type: tensor.type, expected: "F32, F16 or BF16"))
