@@ -162,7 +162,10 @@ let package = Package(
     tests("ModelsTests", ["Models"]),
     tests(
       "SlowFastTests",
-      ["Compute", "Conversion", "Lab", "ModelFile", "Models", "Runtime", "Safetensors", "SlowFast", "Support", "Tensors", "Video"]),
+      [
+        "Compute", "Conversion", "Lab", "ModelFile", "Models", "Parallel", "Runtime", "Safetensors", "SlowFast", "Support", "Tensors",
+        "Video",
+      ]),
     tests("CommandTests", ["Safetensors", "ModelFile", "slowfast", "example-ask", "example-watch"], exclude: ["Data"]),
   ] + kernelTargets
 )

@@ -29,6 +29,8 @@ public final class VideoLanguageModel: Sendable {
   /// Changes whenever a weight or a setting does.
   package let identity: String
   package let source: any WeightSource
+  /// What of it is in memory.
+  package let residency: WeightResidency
   /// float16 beside quantized weights; float32 where nothing else is rounded either.
   package let cacheType: ScalarType
 
@@ -40,6 +42,7 @@ public final class VideoLanguageModel: Sendable {
     }
     let opened = kind == .directory ? try Self.openCheckpoint(path) : try Self.openModelFile(path)
     source = opened.source
+    residency = WeightResidency(opened.source)
     config = opened.source.config
     tokenizer = opened.tokenizer
     identity = opened.identity
@@ -65,6 +68,7 @@ public final class VideoLanguageModel: Sendable {
     preprocessing = model.preprocessing
     identity = model.identity
     self.source = source
+    residency = WeightResidency(source)
     self.cacheType = cacheType
   }
 

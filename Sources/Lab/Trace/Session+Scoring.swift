@@ -23,8 +23,8 @@ extension Session {
     onLogits: (_ question: Int, _ token: Int32, _ logits: UnsafeBufferPointer<Float>) -> Void
   ) throws(SlowFastError) -> [ScoredAnswer] {
     let endOfTurn = try endOfTurnToken()
-    let prompts = questions.map { promptHalves($0.question) }.map {
-      (opening: Prompt(pieces: $0.before), rest: Prompt(pieces: $0.after, followsVisual: !clips.isEmpty))
+    let prompts = questions.map { conversation.promptHalves($0.question) }.map {
+      (opening: Prompt(pieces: $0.before), rest: Prompt(pieces: $0.after, followsVisual: !conversation.clips.isEmpty))
     }
     let lengths = prompts.map { $0.opening.tokenCount + $0.rest.tokenCount }
     let answers = questions.map { model.tokenizer.encode($0.answer) + [endOfTurn] }
@@ -33,7 +33,7 @@ extension Session {
       throw .promptTooLong(tokens: length + answer.count, limit: model.config.contextLength)
     }
     let room = min(longest, model.config.maximumPositions)
-    let generator = try readyGenerator(capacity: room, progress: { _ in })
+    let generator = try conversation.readyGenerator(capacity: room, progress: { _ in })
     try generator.reserve(room)
     generator.truncate(to: 0)
     generator.isCancelled = isCancelled
@@ -117,7 +117,7 @@ extension String {
 extension Session {
   /// Tokens a second that the decoder makes one after the other, with nothing of a conversation before them. To be called after `watch`.
   package func generationSpeed(tokens: Int) throws(SlowFastError) -> Double {
-    let generator = try readyGenerator(capacity: tokens + 1, progress: { _ in })
+    let generator = try conversation.readyGenerator(capacity: tokens + 1, progress: { _ in })
     try generator.reserve(tokens + 1)
     generator.truncate(to: 0)
     defer { generator.truncate(to: 0) }

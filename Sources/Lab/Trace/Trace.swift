@@ -55,11 +55,11 @@ extension Session {
     _ question: String, generate: Int, recorder: TraceRecorder, progress: @escaping ProgressHandler = { _ in },
     isCancelled: @escaping @Sendable () -> Bool
   ) throws(SlowFastError) -> Trace {
-    let prompt = try makePrompt(question, cached: 0)
+    let prompt = try conversation.makePrompt(question, cached: 0)
     guard prompt.tokenCount <= model.config.contextLength else {
       throw .promptTooLong(tokens: prompt.tokenCount, limit: model.config.contextLength)
     }
-    let generator = try readyGenerator(capacity: prompt.tokenCount + generate, progress: progress)
+    let generator = try conversation.readyGenerator(capacity: prompt.tokenCount + generate, progress: progress)
     generator.isCancelled = isCancelled
     // Beside another implementation: rows of the head that no answer may choose are shown, and chosen, as it does.
     generator.answerVocabulary = model.config.vocabularySize
@@ -74,13 +74,13 @@ extension Session {
       if generated.count < generate { logits = try generator.step(generated[generated.count - 1]) }
     }
     try model.source.checkUnchanged()
-    try recorder.finishPrompt(generator, engine: engine)
+    try recorder.finishPrompt(generator, engine: context.engine)
     var trace = recorder.trace
     trace.integers["prompt_ids"] = prompt.pieces.flatMap { piece in
       if case .text(let ids) = piece { ids } else { [Prompt.imageToken] }
     }
     if generate > 0 { trace.integers["generated"] = generated }
-    trace.metadata = ["question": question, "slow_attention": slowAttention.rawValue, "kernels": engine.kernels.name]
+    trace.metadata = ["question": question, "slow_attention": slowAttention.rawValue, "kernels": context.engine.kernels.name]
     return trace
   }
 }

@@ -23,29 +23,9 @@ public struct ClipCacheOptions: Sendable, Equatable {
 
 /// A directory of entries, each a file in the model files' format (`Formats/sfq.md`): every chunk has a checksum, a file appears under its name only
 /// when it is whole, and its temporary name is locked while a process writes it. So several processes may use one directory.
-package struct ClipCache {
+package struct ClipCache: ClipStore {
   package let options: ClipCacheOptions
   private static let suffix = ".clip"
-
-  package struct Entry {
-    package var info: [UInt8]
-    package var tensors: [String: LoadedTensor]
-  }
-
-  package enum Lookup {
-    case none
-    case found(Entry)
-    /// There is one that cannot be used, and why.
-    case damaged(String)
-  }
-
-  /// What an entry holds: a row of values, in pieces that are to be written one after the other.
-  package struct Part {
-    package var name: String
-    package var type: ScalarType
-    package var pieces: [UnsafeRawBufferPointer]
-    package var byteCount: Int { pieces.reduce(0) { $0 + $1.count } }
-  }
 
   package init(_ options: ClipCacheOptions) throws(SlowFastError) {
     self.options = options
@@ -77,7 +57,7 @@ package struct ClipCache {
   private func path(_ key: CacheKey) -> String { "\(options.directory)/\(key.name)\(Self.suffix)" }
 
   /// The entry of that key, every checksum checked.
-  package func lookup(_ key: CacheKey, pool: ThreadPool) -> Lookup {
+  package func lookup(_ key: CacheKey, pool: ThreadPool) -> ClipLookup {
     let path = path(key)
     guard FileStatus(path: path) != nil else { return .none }
     do throws(ModelFileError) {
@@ -87,8 +67,11 @@ package struct ClipCache {
       let tensors = try file.loadAll(of: file.tensors.map(\.name), pool: pool)
       // Used now: it goes last.
       _ = path.withFileName { utimes($0, nil) }
+      let values = tensors.compactMap { tensor in
+        tensor[.values].map { (tensor.name, ClipEntry.Tensor($0.bytes, owner: tensor)) }
+      }
       // Names that differ may still be equal as Unicode has it.
-      return .found(Entry(info: info, tensors: Dictionary(tensors.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })))
+      return .found(ClipEntry(info: info, tensors: Dictionary(values, uniquingKeysWith: { first, _ in first })))
     } catch {
       // Another process may have removed it since.
       if case .cannotOpen(_, ENOENT) = error { return .none }
@@ -96,12 +79,9 @@ package struct ClipCache {
     }
   }
 
-  /// Keeps an entry, in place of one that is there. Returns what kept it from doing so, if that is worth telling.
-  package func store(_ key: CacheKey, info: [UInt8], _ parts: [Part], pool: ThreadPool) -> String? {
+  package func store(_ key: CacheKey, info: [UInt8], _ parts: [ClipEntry.Part], pool: ThreadPool) -> String? {
     let size = parts.reduce(info.count + key.text.utf8.count + (parts.count + 4) << 12) { $0 + $1.byteCount }
-    guard size <= options.limit else {
-      return "the clip is not kept: it takes \(formatBytes(size)), the cache has room for \(formatBytes(options.limit))"
-    }
+    guard size <= options.limit else { return ClipEntry.tooLarge(size, limit: options.limit) }
     let path = path(key)
     // One at a time makes room and fills it, so that several together stay within the limit.
     let lock = try? SystemCalls.open(options.directory + "/.lock", O_RDWR | O_CREAT | O_NOFOLLOW, mode: 0o600)

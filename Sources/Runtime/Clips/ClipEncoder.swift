@@ -3,19 +3,22 @@ import Models
 import Support
 import Video
 
-/// Tower and projector with the memory that they work in. Drop it when the clips are encoded and all of that is given back.
+/// Tower and projector with the memory that they work in, for one clip at a time. Drop it when the clips are encoded and all of that is
+/// given back.
 package final class VisionModel {
   package let tower: VisionTower
   package let projector: Projector
   package let workspace: VisionTower.Workspace
   package let config: ModelConfig
+  private let weights: VisionWeights
 
-  package init(_ source: any WeightSource) throws(SlowFastError) {
-    tower = try VisionTower(source)
-    projector = try Projector(source)
+  package init(_ weights: VisionWeights) throws(SlowFastError) {
+    self.weights = weights
+    (tower, projector, config) = (weights.tower, weights.projector, weights.config)
     workspace = try tower.makeWorkspace()
-    config = source.config
   }
+
+  package convenience init(_ source: any WeightSource) throws(SlowFastError) { try self.init(VisionWeights(source)) }
 }
 
 /// Turns one clip's frames, one at a time, into its tokens.

@@ -1,3 +1,4 @@
+import Foundation
 import Models
 import Parallel
 import Support
@@ -128,6 +129,63 @@ package struct FrameFeed: Sendable {
       if case .cancelled = error { result = .failure(.cancelled) } else { result = .failure(SlowFastError(error)) }
     }
     queue.put(.end(result, times))
+  }
+}
+
+/// Hands frames from the thread that decodes them to the one that encodes them. Holds a few at most: who is ahead waits.
+private final class FrameQueue: @unchecked Sendable {
+  enum Item: Sendable {
+    /// Frames as the model sees them, before their bytes become numbers.
+    case event(FrameEvent<RGBImage>)
+    /// Nothing comes after it.
+    case end(Result<SamplingReport, SlowFastError>, StageTimes)
+  }
+
+  /// Frames that wait: with the one that is being decoded enough to keep the tower busy, few enough to be no burden.
+  static let capacity = 2
+
+  // All under the condition's lock.
+  private let condition = NSCondition()
+  private var items: [Item] = []
+  private var stopped = false
+  private var ended = false
+
+  var isStopped: Bool { locked { stopped } }
+
+  /// Waits for room; what comes after `stop` is dropped.
+  func put(_ item: Item) {
+    locked {
+      if case .event(.restart) = item { items = [] }
+      while items.count >= Self.capacity && !stopped { condition.wait() }
+      if case .end = item { ended = true }
+      if !stopped { items.append(item) }
+      condition.broadcast()
+    }
+  }
+
+  /// Waits for the next item; not to be called after the end.
+  func take() -> Item {
+    locked {
+      while items.isEmpty { condition.wait() }
+      condition.broadcast()
+      return items.removeFirst()
+    }
+  }
+
+  /// Wants nothing more, and returns when the other thread has put its end.
+  func stop() {
+    locked {
+      stopped = true
+      items = []
+      condition.broadcast()
+      while !ended { condition.wait() }
+    }
+  }
+
+  private func locked<T>(_ body: () -> T) -> T {
+    condition.lock()
+    defer { condition.unlock() }
+    return body()
   }
 }
 

@@ -1,6 +1,7 @@
 import Compute
 import Models
 import Support
+import Tokenizer
 
 /// Tokens for the decoder: text by id, clips by their fast tokens.
 package struct Prompt {
@@ -66,4 +67,21 @@ package struct Prompt {
       start += piece.count
     }
   }
+}
+
+extension VideoLanguageModel {
+  /// The first question's prompt about so many clips, cut after the last of them: what comes before is the same for every question.
+  package func promptPieces(_ question: String, clips: Int) -> (before: [ChatPrompt.Piece], after: [ChatPrompt.Piece]) {
+    let pieces = ChatPrompt(marksImages: config.usesImageStartEnd).adding(user: question, images: clips).pieces(tokenizer)
+    let cut = pieces.lastIndex(of: .image).map { $0 + 1 } ?? 0
+    return (Array(pieces[..<cut]), Array(pieces[cut...]))
+  }
+}
+
+extension [ChatPrompt.Piece] {
+  /// Tokens of its text.
+  package var textCount: Int { reduce(0) { sum, piece in if case .tokens(let ids) = piece { sum + ids.count } else { sum } } }
+
+  /// Ids of its text, with `Prompt.imageToken` where a clip stands.
+  package var ids: [Int32] { flatMap { piece in if case .tokens(let ids) = piece { ids } else { [Prompt.imageToken] } } }
 }

@@ -1,18 +1,87 @@
+import Compute
+import Models
+import Parallel
 import Support
+import Synchronization
 import Tokenizer
 import Video
 
-extension Session {
+/// What conversations that run side by side have in common: the model and how it computes, where clips are kept, and which weights stay.
+package final class RunContext: @unchecked Sendable {
+  package let model: VideoLanguageModel
+  package let options: SessionOptions
+  /// Which tokens read the slow tokens.
+  package var slowAttention: SlowAttention { options.slowAttention ?? model.generation.slowAttention }
+
+  package let engine: Engine
+  package var pool: ThreadPool { engine.pool }
+  /// Where clips are kept; nil: nowhere.
+  package let store: (any ClipStore)?
+  /// Bytes that a decoder's threads may take: a quarter of what there is when this is made.
+  package let decodingLimit: Int?
+
+  private let lock = Mutex(())
+  // Under the lock, and with `keepsWeights` only.
+  private var spareVision: VisionModel?
+  private var keptDecoder: DecoderWeights?
+
+  /// No weight is read yet.
+  package init(_ model: VideoLanguageModel, options: SessionOptions) throws(SlowFastError) {
+    try options.validate()
+    self.model = model
+    self.options = options
+    if let cache = options.clipCache {
+      store = try ClipCache(cache)
+    } else {
+      store = options.clipMemory.map { MemoryClipStore(limit: $0) }
+    }
+    decodingLimit = MemoryPlan.availableBytes().map { $0 / 4 }
+    let pool = ThreadPool(threadCount: options.threads)
+    engine = try classified { () throws(ComputeError) in
+      try Engine(pool: pool, kernels: try options.kernels.map { name throws(ComputeError) in try KernelChoice.kernels(named: name) })
+    }
+  }
+
+  /// Tower and projector with memory to work in, for one user at a time: to be given back.
+  package func takeVision(_ times: inout StageTimes, _ progress: @escaping ProgressHandler) throws(SlowFastError) -> VisionModel {
+    if let spare = exchangeSpareVision(nil) { return spare }
+    return try times.measure(\.loadVision) { () throws(SlowFastError) in
+      try VisionModel(model.residency.visionWeights(pool: pool, progress))
+    }
+  }
+
+  package func giveBack(_ vision: VisionModel) { if options.keepsWeights { _ = exchangeSpareVision(vision) } }
+
+  private func exchangeSpareVision(_ vision: VisionModel?) -> VisionModel? {
+    lock.withLock { _ in
+      defer { spareVision = vision }
+      return spareVision
+    }
+  }
+
+  /// The decoder, in memory for as long as the result is held, or this with `keepsWeights`.
+  package func decoderWeights(_ times: inout StageTimes, _ progress: @escaping ProgressHandler) throws(SlowFastError) -> DecoderWeights {
+    let weights = try times.measure(\.loadDecoder) { () throws(SlowFastError) in
+      try model.residency.decoderWeights(pool: pool, progress)
+    }
+    if options.keepsWeights { lock.withLock { _ in keptDecoder = weights } }
+    return weights
+  }
+}
+
+// MARK: Memory
+
+extension RunContext {
   /// What a run of these clips and this question will need. Clips are opened for it, to know how large their pictures are.
-  public func plan(
+  package func plan(
     _ sources: [ClipSource], sampling: SamplingRequest, question: String, maximumTokens: Int
   ) -> MemoryPlan {
     planned(sources, sampling: sampling, question: question, maximumTokens: maximumTokens).plan
   }
 
   /// Throws when a run exceeds the memory there is; the error tells what would help, and by how much.
-  public func checkMemory(
-    _ sources: [ClipSource], sampling: SamplingRequest, question: String, maximumTokens: Int, available: Int? = MemoryPlan.availableBytes()
+  package func checkMemory(
+    _ sources: [ClipSource], sampling: SamplingRequest, question: String, maximumTokens: Int, available: Int?
   ) throws(SlowFastError) {
     let wish = planned(sources, sampling: sampling, question: question, maximumTokens: maximumTokens)
     guard let available, wish.plan.peakBytes > available else { return }
@@ -28,7 +97,7 @@ extension Session {
 
   private func planned(_ sources: [ClipSource], sampling: SamplingRequest, question: String, maximumTokens: Int) -> Planned {
     let chat = ChatPrompt(marksImages: model.config.usesImageStartEnd).adding(user: question, images: sources.count)
-    let text = Self.textCount(chat.pieces(model.tokenizer))
+    let text = chat.pieces(model.tokenizer).textCount
     // What cannot be opened is told when it is decoded.
     let decoding = sources.compactMap { source -> DecodingMemory? in
       guard case .visual(let visual) = source else { return nil }

@@ -1,0 +1,128 @@
+import Compute
+import Foundation
+import ModelFile
+import Models
+import Parallel
+import Tensors
+import Video
+
+/// A clip that questions are about.
+package struct WatchedClip {
+  /// What is told of it, also when it comes from a cache.
+  package struct Info: Codable {
+    package var report: SamplingReport
+    package var frames: Int
+    package var slowTokens: Int
+    package var fastTokens: Int
+    package var reusedFrames: Int
+
+    /// Whether sums of several can be taken: an entry may have been written by anyone.
+    package var isPlausible: Bool {
+      let limit = 0...GenerationOptions.tokenLimit
+      return [frames, slowTokens, fastTokens, reusedFrames].allSatisfy(limit.contains) && (0...(1 << 40)).contains(report.decodedFrames)
+    }
+  }
+
+  package var info: Info
+  /// nil once the decoder's cache has all that is made of them.
+  package var tokens: SlowFastTokens?
+}
+
+extension WatchedClip {
+  /// As it was kept; nil where the entry's tensors have not the shapes that the model's have.
+  package init?(_ entry: ClipEntry, frames: ClosedRange<Int>, layout: (Int) -> SlowFastLayout, hidden: Int) {
+    guard let info = try? JSONDecoder().decode(Info.self, from: Data(entry.info)), info.isPlausible, frames.contains(info.frames) else {
+      return nil
+    }
+    let layout = layout(info.frames)
+    guard
+      let slow = Self.matrix(entry.tensors["slow"], rows: layout.slowCount, columns: hidden),
+      let fast = Self.matrix(entry.tensors["fast"], rows: layout.fastCount, columns: hidden)
+    else { return nil }
+    self.init(info: info, tokens: SlowFastTokens(slow: slow, fast: fast, frames: layout.frames))
+  }
+
+  private static func matrix(_ tensor: ClipEntry.Tensor?, rows: Int, columns: Int) -> Matrix? {
+    guard let tensor, tensor.byteCount == rows * columns * MemoryLayout<Float>.stride,
+      let matrix = try? Matrix(rows: rows, columns: columns)
+    else { return nil }
+    tensor.withBytes { UnsafeMutableRawBufferPointer(matrix.buffer).copyMemory(from: $0) }
+    return matrix
+  }
+
+  /// For another time.
+  package func store(in store: any ClipStore, _ key: CacheKey, pool: ThreadPool) -> String? {
+    guard let tokens, let info = try? JSONEncoder().encode(info) else { return nil }
+    return withExtendedLifetime(tokens) {
+      let parts = [("slow", tokens.slow), ("fast", tokens.fast)].map {
+        ClipEntry.Part(name: $0.0, type: .float32, pieces: [UnsafeRawBufferPointer($0.1.buffer)])
+      }
+      return store.store(key, info: Array(info), parts, pool: pool)
+    }
+  }
+}
+
+/// Keys and values of a prompt up to its last clip, and of the clips' slow tokens, out of a clip store.
+package struct CachedPrefix {
+  private struct Info: Codable {
+    var tokens: Int
+    var slowTokens: Int
+    var clips: [WatchedClip.Info]
+  }
+
+  package let tokens: Int
+  package let clips: [WatchedClip.Info]
+  private let slowTokens: Int
+  private let tensors: [String: ClipEntry.Tensor]
+
+  /// nil where the entry does not hold what a model of that config needs.
+  package init?(_ entry: ClipEntry, config: ModelConfig, type: ScalarType) {
+    guard let info = try? JSONDecoder().decode(Info.self, from: Data(entry.info)), (1...config.maximumPositions).contains(info.tokens),
+      (0...GenerationOptions.tokenLimit).contains(info.slowTokens), info.clips.allSatisfy(\.isPlausible)
+    else { return nil }
+    (tokens, slowTokens, clips) = (info.tokens, info.slowTokens, info.clips)
+    tensors = entry.tensors
+    func bytes(_ count: Int) -> Int {
+      KeyValueCache.runBytes(heads: config.keyValueHeadCount, headDimension: config.headDimension, count: count, type: type)
+    }
+    let sizes =
+      (0..<config.layerCount).map { (Self.own($0), bytes(info.tokens)) }
+      + (info.slowTokens > 0 ? config.hybrid?.layers ?? [] : []).map { (Self.slow($0), bytes(info.slowTokens)) }
+    for (name, size) in sizes {
+      guard entry.tensors[name]?.byteCount == size else { return nil }
+    }
+  }
+
+  private static func own(_ layer: Int) -> String { "own.\(layer)" }
+  private static func slow(_ layer: Int) -> String { "slow.\(layer)" }
+
+  /// Returns what kept it from being stored, if that is worth telling.
+  package static func store(
+    _ caches: DecoderCaches, clips: [WatchedClip.Info], in store: any ClipStore, _ key: CacheKey, pool: ThreadPool
+  ) -> String? {
+    let slowTokens = caches.slow.compactMap { $0?.count }.first ?? 0
+    guard let info = try? JSONEncoder().encode(Info(tokens: caches.count, slowTokens: slowTokens, clips: clips)) else { return nil }
+    let own = caches.own.enumerated().map { (Self.own($0), $1) }
+    let slow = caches.slow.enumerated().compactMap { layer, cache in cache.map { (Self.slow(layer), $0) } }
+    return withExtendedLifetime(caches) {
+      let parts = (own + slow).filter { $0.1.count > 0 }.map { name, cache in
+        ClipEntry.Part(name: name, type: cache.type, pieces: cache.runs(cache.count).map { UnsafeRawBufferPointer($0) })
+      }
+      return store.store(key, info: Array(info), parts, pool: pool)
+    }
+  }
+
+  /// Fills the caches of a decoder that has read nothing.
+  package func restore(_ caches: inout DecoderCaches, config: ModelConfig, type: ScalarType) throws(ComputeError) {
+    for (layer, cache) in caches.own.enumerated() {
+      tensors[Self.own(layer)]?.withBytes { cache.restore(tokens, from: $0) }
+    }
+    guard slowTokens > 0 else { return }
+    for layer in config.hybrid?.layers ?? [] {
+      let cache = try KeyValueCache(
+        heads: config.keyValueHeadCount, headDimension: config.headDimension, capacity: slowTokens, type: type)
+      tensors[Self.slow(layer)]?.withBytes { cache.restore(slowTokens, from: $0) }
+      caches.slow[layer] = cache
+    }
+  }
+}

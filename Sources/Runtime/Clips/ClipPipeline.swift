@@ -1,0 +1,233 @@
+import Compute
+import Models
+import Support
+import Video
+
+/// Clips on which conversations can be begun, any number of them.
+package struct WatchedClips {
+  package var clips: [WatchedClip] = []
+  /// Of `clips`, where they are kept. Empty without a store, and where nothing that is made of these clips may be kept.
+  package var keys: [CacheKey] = []
+  /// What the store has of a prompt up to the last of these clips, in place of their tokens.
+  package var prefix: CachedPrefix?
+  /// Of watching, with the clips' warnings.
+  package var statistics: RunStatistics
+}
+
+/// Sees a clip on its way through the tower, frame by frame. Matrices are good for the length of the call.
+package protocol ClipObserver: AnyObject {
+  func see(_ event: FrameEvent<EncodedFrame>)
+  func finishClip(_ tokens: SlowFastTokens)
+}
+
+/// What the tower made of a frame.
+package struct EncodedFrame {
+  /// `[S², 3]`, normalised, channels last.
+  package let pixels: Matrix
+  /// Of the tower, `[n, C]`.
+  package let features: Matrix
+  /// Of the projector, `[n, hidden]`.
+  package let projected: Matrix
+}
+
+extension RunContext {
+  /// Encodes clips. The tower is loaded for it and given back at the end. What the store has of the clips is not computed again; but an
+  /// observer wants to see everything, so for one nothing comes from there.
+  package func watch(
+    _ sources: [ClipSource], sampling: SamplingRequest, progress: @escaping ProgressHandler,
+    isCancelled: @escaping @Sendable () -> Bool, observer: (any ClipObserver)?
+  ) throws(SlowFastError) -> WatchedClips {
+    guard !sources.isEmpty else { return nothingWatched }
+    var pipeline = ClipPipeline(
+      context: self, sources: sources, sampling: sampling, progress: progress, isCancelled: isCancelled, observer: observer)
+    return try pipeline.run()
+  }
+
+  /// No clip.
+  package var nothingWatched: WatchedClips {
+    var statistics = RunStatistics()
+    (statistics.kernels, statistics.threads) = (engine.kernels.name, engine.pool.threadCount)
+    return WatchedClips(statistics: statistics)
+  }
+}
+
+/// From sources to encoded clips: looked up, or decoded and sent through tower and projector.
+private struct ClipPipeline {
+  let context: RunContext
+  let sources: [ClipSource]
+  let sampling: SamplingRequest
+  let progress: ProgressHandler
+  let isCancelled: @Sendable () -> Bool
+  let observer: (any ClipObserver)?
+  private var watched: WatchedClips
+  /// Of the clips' files when their keys were made.
+  private var states: [ClipFiles] = []
+
+  init(
+    context: RunContext, sources: [ClipSource], sampling: SamplingRequest, progress: @escaping ProgressHandler,
+    isCancelled: @escaping @Sendable () -> Bool, observer: (any ClipObserver)?
+  ) {
+    (self.context, self.sources, self.sampling) = (context, sources, sampling)
+    (self.progress, self.isCancelled, self.observer) = (progress, isCancelled, observer)
+    watched = context.nothingWatched
+  }
+
+  mutating func run() throws(SlowFastError) -> WatchedClips {
+    if observer == nil, let store = context.store {
+      let start = StageTimes.now
+      try findPrefix(store)
+      watched.statistics.times.clipCache += StageTimes.now - start
+    }
+    if watched.prefix == nil { try encode() }
+    for clip in watched.clips {
+      watched.statistics.frames += clip.info.frames
+      watched.statistics.fastTokens += clip.info.fastTokens
+      watched.statistics.slowTokens += clip.info.slowTokens
+      watched.statistics.reusedFrames += clip.info.reusedFrames
+      watched.statistics.decodedFrames += clip.info.report.decodedFrames
+      watched.statistics.warnings += clip.info.report.warnings
+    }
+    return watched
+  }
+
+  // MARK: What is kept
+
+  /// Makes the clips' keys, and looks for keys and values of the prompt up to the last of them.
+  private mutating func findPrefix(_ store: any ClipStore) throws(SlowFastError) {
+    let model = context.model
+    for source in sources {
+      var request = sampling
+      request.frames = source.frameCount(sampling)
+      // Before they are read: what is written to them from now on is seen afterwards.
+      states.append(ClipFiles(source))
+      watched.keys.append(
+        .features(
+          content: try source.contentIdentity(), sampling: request, reuseThreshold: context.options.reuseStatic, model: model,
+          kernels: context.engine.kernels.name))
+    }
+    let opening = model.promptPieces("", clips: sources.count).before
+    switch store.lookup(.prefix(text: opening.ids, clips: watched.keys, cacheType: model.cacheType), pool: context.pool) {
+    case .none: return
+    case .found(let entry):
+      guard let prefix = CachedPrefix(entry, config: model.config, type: model.cacheType), prefix.clips.count == sources.count,
+        prefix.tokens == prefix.clips.reduce(opening.textCount, { $0 + $1.fastTokens })
+      else {
+        warnOfDamage("not the shape of this model's")
+        return
+      }
+      watched.prefix = prefix
+      watched.clips = prefix.clips.map { WatchedClip(info: $0, tokens: nil) }
+      watched.statistics.cachedFrames = watched.clips.reduce(0) { $0 + $1.info.frames }
+    case .damaged(let reason): warnOfDamage(reason)
+    }
+  }
+
+  /// The tokens of a clip, as they were kept.
+  private mutating func findClip(_ index: Int, frames: ClosedRange<Int>) -> WatchedClip? {
+    guard let store = context.store, index < watched.keys.count else { return nil }
+    let start = StageTimes.now
+    defer { watched.statistics.times.clipCache += StageTimes.now - start }
+    let model = context.model
+    switch store.lookup(watched.keys[index], pool: context.pool) {
+    case .none: return nil
+    case .found(let entry):
+      let side = VisionTower.outputSide(imageSize: model.config.imageSize, shape: model.source.schema.tower)
+      let clip = WatchedClip(
+        entry, frames: frames, layout: { SlowFastLayout(config: model.config, towerSide: side, frames: $0) },
+        hidden: model.config.hiddenSize)
+      guard let clip else {
+        warnOfDamage("not the shape of this model's")
+        return nil
+      }
+      watched.statistics.cachedFrames += clip.info.frames
+      return clip
+    case .damaged(let reason):
+      warnOfDamage(reason)
+      return nil
+    }
+  }
+
+  private mutating func warnOfDamage(_ reason: String) {
+    watched.statistics.warnings.append("an entry of the clip cache is damaged and is made anew: \(reason)")
+  }
+
+  // MARK: What is computed
+
+  private mutating func encode() throws(SlowFastError) {
+    // At most; where a clip has fewer, that is known when it has been sampled.
+    var total = sources.reduce(0) { $0 + $1.frameCount(sampling) }
+    var vision: VisionModel?
+    defer { if let vision { context.giveBack(vision) } }
+    var done = 0
+    for (index, source) in sources.enumerated() {
+      let most = source.frameCount(sampling)
+      if let clip = findClip(index, frames: sampling.rule == .uniform ? most...most : 1...max(1, most)) {
+        watched.clips.append(clip)
+        done += clip.info.frames
+        total += clip.info.frames - most
+        progress(.encoding(frame: done, of: total))
+        continue
+      }
+      let loaded = if let vision { vision } else { try context.takeVision(&watched.statistics.times, progress) }
+      vision = loaded
+      let clip = try encode(source, loaded, done..<total)
+      if index < states.count, !states[index].isUntouched {
+        // Its key speaks of other bytes than those that were decoded.
+        watched.keys = []
+        watched.statistics.warnings.append("\(source.name.escaped()): changed while it was read, so it is not kept in the clip cache")
+      }
+      watched.clips.append(clip)
+      done += clip.info.frames
+      total += clip.info.frames - most
+      if let store = context.store, index < watched.keys.count,
+        let problem = clip.store(in: store, watched.keys[index], pool: context.pool)
+      {
+        watched.statistics.warnings.append(problem)
+      }
+    }
+  }
+
+  /// One clip; `range` says how many frames came before it and how many there are in all.
+  private mutating func encode(_ source: ClipSource, _ vision: VisionModel, _ range: Range<Int>) throws(SlowFastError) -> WatchedClip {
+    let preprocessing = try Preprocessing(context.model.preprocessing)
+    let reuseThreshold = observer == nil ? context.options.reuseStatic : nil
+    let (engine, observer, progress, isCancelled) = (context.engine, observer, progress, isCancelled)
+    let before = range.upperBound - source.frameCount(sampling)
+    var clip: ClipEncoder?
+    var last = range.upperBound
+    let feed = FrameFeed(
+      source: source, sampling: sampling, preprocessing: preprocessing, threads: context.pool.threadCount, memory: context.decodingLimit)
+    let report = try feed.forEach(times: &watched.statistics.times, isCancelled: isCancelled) {
+      (event: FrameEvent<RGBImage>, times: inout StageTimes) throws(SlowFastError) in
+      switch event {
+      case .restart:
+        clip = nil
+        observer?.see(.restart)
+        return
+      case .begin(let frames):
+        let encoder = try ClipEncoder(
+          vision, frames: frames, preprocessing: preprocessing, reuseThreshold: reuseThreshold, engine: engine)
+        encoder.observer = observer
+        clip = encoder
+        last = before + frames
+        observer?.see(.begin(frames: frames))
+        return
+      case .frame(let image):
+        guard let encoder = clip else { return }
+        progress(.decoding(frame: range.lowerBound + encoder.encodedFrames + 1, of: last))
+        try encoder.encode(image, times: &times, isCancelled: isCancelled)
+      case .repeated: clip?.repeatFrame()
+      }
+      guard let encoder = clip else { return }
+      progress(.encoding(frame: range.lowerBound + encoder.encodedFrames, of: last))
+    }
+    guard let encoder = clip else { throw SlowFastError(VideoError.noFrames(path: "", reason: "nothing was sampled")) }
+    watched.statistics.encodedFrames += encoder.towerFrames
+    let tokens = try encoder.finish()
+    try context.model.source.checkUnchanged()
+    observer?.finishClip(tokens)
+    let info = WatchedClip.Info(
+      report: report, frames: tokens.frames, slowTokens: tokens.slow.rows, fastTokens: tokens.fast.rows, reusedFrames: encoder.reusedFrames)
+    return WatchedClip(info: info, tokens: tokens)
+  }
+}

@@ -1,0 +1,276 @@
+import Compute
+import Models
+import Support
+import Tokenizer
+
+/// Questions and answers about clips, with the keys and values that are made of them. Not for two threads at once; several may run side by
+/// side, also about the same clips.
+package final class Conversation {
+  /// Of the clips, and of the last question.
+  package var statistics: RunStatistics
+  package private(set) var clips: [WatchedClip]
+  private let keys: [CacheKey]
+  /// What the store has of these clips, until the decoder takes it over.
+  private var keptPrefix: CachedPrefix?
+  private let context: RunContext
+  private var model: VideoLanguageModel { context.model }
+  private var weights: DecoderWeights?
+  private var generator: Generator?
+  private var standing = Standing()
+  /// Tokens up to the last clip that every conversation begins with and that are in the decoder's cache only.
+  private var prefixTokens = 0
+
+  /// What the decoder's cache must hold before the next question.
+  private struct Standing {
+    /// The cache holds this many tokens of prompts that are final.
+    var settled = 0
+    /// The last answer, without its stop token.
+    var answer: [Int32]?
+  }
+
+  package init(_ watched: WatchedClips, in context: RunContext) {
+    self.context = context
+    (clips, keys, keptPrefix, statistics) = (watched.clips, watched.keys, watched.prefix, watched.statistics)
+  }
+
+  /// Asks about the clips; a further question continues the conversation. `onText` gets the answer piece by piece, in whole characters,
+  /// and says whether to go on. When this throws, the conversation is as it was before.
+  package func ask(
+    _ question: String, options: GenerationOptions, progress: @escaping ProgressHandler = { _ in },
+    isCancelled: @escaping @Sendable () -> Bool = { false }, onText: (String) -> Bool = { _ in true }
+  ) throws(SlowFastError) -> Answer {
+    try options.validate()
+    // Statistics are the last question's.
+    (statistics.times.prefill, statistics.times.generate) = (0, 0)
+    statistics.cachedPromptTokens = 0
+    let read = try settlePrefix(question, options: options, progress: progress, isCancelled: isCancelled)
+    // With `prompt` attention the published code would read the whole conversation anew, earlier answers as text that reads the slow
+    // tokens: so the answer goes out of the cache and into the prompt. With `all` the cache already holds what that would compute.
+    let limit = context.slowAttention == .prompt ? standing.settled : generator?.position ?? 0
+    let prompt = try makePrompt(question, cached: limit - standing.settled)
+    let config = model.config
+    let total = limit + prompt.tokenCount
+    guard total <= config.contextLength else { throw .promptTooLong(tokens: total, limit: config.contextLength) }
+    let room = min(config.maximumPositions, total + options.maximumTokens)
+    let generator = try readyGenerator(capacity: room, progress: progress)
+    try generator.reserve(room)
+    generator.truncate(to: limit)
+    generator.isCancelled = isCancelled
+    defer { generator.isCancelled = { false } }
+
+    statistics.promptTokens = prompt.tokenCount + read
+    progress(.prefilling(token: 0, of: prompt.tokenCount))
+    let first = try statistics.times.measure(\.prefill) { () throws(SlowFastError) in
+      try generator.prefill(prompt) { progress(.prefilling(token: $0, of: prompt.tokenCount)) }
+    }
+    let answer: Answer
+    do throws(SlowFastError) {
+      answer = try statistics.times.measure(\.generate) { () throws(SlowFastError) in
+        try generate(after: first, on: generator, options: options, progress: progress, isCancelled: isCancelled, onText: onText)
+      }
+    } catch {
+      generator.truncate(to: limit)
+      throw error
+    }
+    standing.settled = total
+    standing.answer = answer.tokens
+    statistics.generatedTokens = answer.tokens.count
+    return answer
+  }
+
+  /// Forgets the conversation and keeps the clips: the next question is answered as the first.
+  package func startOver() {
+    standing = Standing(settled: prefixTokens)
+    generator?.truncate(to: prefixTokens)
+  }
+
+  private func generate(
+    after first: UnsafeBufferPointer<Float>, on generator: Generator, options: GenerationOptions, progress: ProgressHandler,
+    isCancelled: @escaping @Sendable () -> Bool, onText: (String) -> Bool
+  ) throws(SlowFastError) -> Answer {
+    var sampler = Sampler(options)
+    var decoder = StreamDecoder(model.tokenizer, skipSpecial: true)
+    var trimmer = StreamTrimmer()
+    var answer = Answer()
+    var logits = first
+    let room = min(options.maximumTokens, generator.capacity - generator.position, model.config.maximumPositions - generator.position)
+    while answer.tokens.count < room {
+      // What came of other weights must not be told.
+      try model.source.checkUnchanged()
+      let token = sampler.next(logits)
+      if options.stopTokens.contains(token) {
+        answer.endReason = .stopToken
+        break
+      }
+      answer.tokens.append(token)
+      let text = trimmer.append(decoder.append(token))
+      answer.text += text
+      if !text.isEmpty, !onText(text) {
+        answer.endReason = .stoppedByCaller
+        break
+      }
+      progress(.generating(token: answer.tokens.count, of: room))
+      if isCancelled() { throw .cancelled }
+      if answer.tokens.count < room { logits = try generator.step(token) }
+    }
+    let rest = trimmer.append(decoder.finish())
+    answer.text += rest
+    if !rest.isEmpty { _ = onText(rest) }
+    return answer
+  }
+
+  /// The tokens that the next question adds: the whole prompt at first, later the last answer's end and the new turn.
+  /// `cached` tokens of that answer are in the cache already.
+  package func makePrompt(_ question: String, cached: Int) throws(SlowFastError) -> Prompt {
+    let chat = ChatPrompt(marksImages: model.config.usesImageStartEnd)
+    guard let answer = standing.answer else {
+      let halves = promptHalves(question)
+      let isSettled = standing.settled > 0
+      return Prompt(pieces: isSettled ? halves.after : halves.before + halves.after, followsVisual: isSettled)
+    }
+    var ids = Array(answer.dropFirst(cached))
+    for case .tokens(let further) in chat.piecesForFurtherQuestion(question, model.tokenizer) { ids += further }
+    return Prompt(pieces: [.text(ids)], followsVisual: !clips.isEmpty)
+  }
+
+  /// The decoder, loaded when the first question comes.
+  package func readyGenerator(capacity: Int, progress: @escaping ProgressHandler) throws(SlowFastError) -> Generator {
+    if let generator { return generator }
+    let weights = try context.decoderWeights(&statistics.times, progress)
+    let slow = try joinedSlowTokens()
+    let generator = try statistics.times.measure(\.crossKeyValues) { () throws(SlowFastError) in
+      try Generator(
+        decoder: weights.decoder, embedding: try model.source.makeEmbeddingTable(), slow: slow, capacity: capacity,
+        cacheType: model.cacheType, slowAttention: context.slowAttention, answerVocabulary: model.answerVocabulary,
+        engine: context.engine, progress: { progress(.readingClip(layer: $0, of: $1)) })
+    }
+    self.weights = weights
+    self.generator = generator
+    return generator
+  }
+
+  /// Several clips' slow tokens follow each other.
+  private func joinedSlowTokens() throws(SlowFastError) -> Matrix? {
+    let slow = clips.compactMap { $0.tokens?.slow }
+    guard slow.count > 1 else { return slow.first }
+    let rows = slow.reduce(0) { $0 + $1.rows }
+    let joined = try classified { () throws(ComputeError) in try Matrix(rows: rows, columns: model.config.hiddenSize) }
+    var start = 0
+    for part in slow {
+      joined[rows: start..<start + part.rows].copy(from: part)
+      start += part.rows
+    }
+    return joined
+  }
+
+  /// The first question's prompt for the decoder, cut after the last clip; where the clips' tokens are gone, what comes before is not asked for.
+  package func promptHalves(_ question: String) -> (before: [Prompt.Piece], after: [Prompt.Piece]) {
+    let pieces = model.promptPieces(question, clips: clips.count)
+    var fast = clips.map { $0.tokens?.fast }.makeIterator()
+    func prompt(_ pieces: [ChatPrompt.Piece]) -> [Prompt.Piece] {
+      pieces.map { piece in
+        switch piece {
+        case .tokens(let ids): .text(ids)
+        case .image: (fast.next() ?? nil).map(Prompt.Piece.visual) ?? .text([])
+        }
+      }
+    }
+    return (prompt(pieces.before), prompt(pieces.after))
+  }
+
+  /// With a clip store, before the first question: brings the prompt up to the last clip into the decoder's cache, out of the store or by
+  /// reading it, and then keeps it. Returns the tokens that were read.
+  private func settlePrefix(
+    _ question: String, options: GenerationOptions, progress: @escaping ProgressHandler, isCancelled: @escaping @Sendable () -> Bool
+  ) throws(SlowFastError) -> Int {
+    guard let store = context.store, !keys.isEmpty, standing.answer == nil, standing.settled == 0 else { return 0 }
+    let pieces = model.promptPieces(question, clips: clips.count)
+    let count = pieces.before.textCount + statistics.fastTokens
+    let total = count + pieces.after.textCount
+    let config = model.config
+    guard total <= config.contextLength else { throw .promptTooLong(tokens: total, limit: config.contextLength) }
+    let room = min(config.maximumPositions, total + options.maximumTokens)
+    let generator = try readyGenerator(capacity: room, progress: progress)
+    try generator.reserve(room)
+    var read = 0
+    if let keptPrefix {
+      try generator.restore(keptPrefix)
+      statistics.cachedPromptTokens = count
+      self.keptPrefix = nil
+    } else {
+      let prompt = Prompt(pieces: promptHalves(question).before)
+      generator.truncate(to: 0)
+      generator.isCancelled = isCancelled
+      defer { generator.isCancelled = { false } }
+      progress(.prefilling(token: 0, of: total))
+      _ = try statistics.times.measure(\.prefill) { () throws(SlowFastError) in
+        try generator.prefill(prompt) { progress(.prefilling(token: $0, of: total)) }
+      }
+      read = count
+      let key = CacheKey.prefix(text: pieces.before.ids, clips: keys, cacheType: model.cacheType)
+      if let problem = CachedPrefix.store(generator.caches, clips: clips.map(\.info), in: store, key, pool: context.pool) {
+        statistics.warnings.append(problem)
+      }
+    }
+    standing.settled = count
+    prefixTokens = count
+    // Everything that is made of them is in the decoder's cache.
+    for index in clips.indices { clips[index].tokens = nil }
+    return read
+  }
+}
+
+/// What the model said.
+public struct Answer: Sendable, Equatable {
+  /// Why an answer ends.
+  public enum EndReason: String, Sendable, Codable {
+    /// The model ended it.
+    case stopToken
+    /// It may not be longer.
+    case maximumTokens
+    /// `onText` said so.
+    case stoppedByCaller
+
+    /// In words, for people and for output that programs read.
+    public var words: String {
+      switch self {
+      case .stopToken: "stop token"
+      case .maximumTokens: "token limit"
+      case .stoppedByCaller: "stopped"
+      }
+    }
+  }
+  /// Without white space at its ends, as the published code prints it.
+  public var text = ""
+  /// Without the stop token.
+  public var tokens: [Int32] = []
+  /// Why it ends.
+  public var endReason = EndReason.maximumTokens
+}
+
+/// Takes white space off both ends of a text that comes in pieces, as Python's `strip` does: what may turn out to be its end is held back.
+package struct StreamTrimmer {
+  private var hasBegun = false
+  private var heldBack = ""
+
+  package init() {}
+
+  /// The part of the text that is known to stay.
+  package mutating func append(_ piece: String) -> String {
+    var scalars = (heldBack + piece).unicodeScalars[...]
+    if !hasBegun { scalars = scalars.drop(while: Self.isSpace) }
+    guard let last = scalars.lastIndex(where: { !Self.isSpace($0) }) else {
+      heldBack = String(scalars)
+      return ""
+    }
+    hasBegun = true
+    let end = scalars.index(after: last)
+    heldBack = String(scalars[end...])
+    return String(scalars[..<end])
+  }
+
+  /// Unicode's White_Space and the four separators of ASCII, which Python counts as well.
+  private static func isSpace(_ scalar: Unicode.Scalar) -> Bool {
+    scalar.properties.isWhitespace || (0x1C...0x1F).contains(scalar.value)
+  }
+}
