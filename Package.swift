@@ -92,7 +92,7 @@ let package = Package(
     .target(name: "Measurement", dependencies: ["Kernels", "Parallel", "Support"], swiftSettings: strict),
 
     // What comes from outside.
-    .target(name: "Tokenizer", dependencies: ["Support"], swiftSettings: strict),
+    .target(name: "Tokenizer", dependencies: ["Support"], exclude: ["Unicode/make_unicode_tables.py"], swiftSettings: strict),
     .target(name: "Video", dependencies: ["CLibAV", "CPixels", "Support"], swiftSettings: strict),
     .target(name: "Safetensors", dependencies: ["Support", "Tensors"], swiftSettings: strict),
 

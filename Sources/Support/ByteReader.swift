@@ -32,6 +32,17 @@ package struct ByteReader<Failure: Error> {
     return bytes.withUnsafeBytes { T(littleEndian: $0.loadUnaligned(fromByteOffset: start, as: T.self)) }
   }
 
+  /// As many integers at once, which costs no more than copying them.
+  package mutating func integers<T: FixedWidthInteger & BitwiseCopyable>(_ count: Int, of type: T.Type = T.self) throws(Failure) -> [T] {
+    let (length, isTooLong) = count.multipliedReportingOverflow(by: MemoryLayout<T>.size)
+    let source = try bytes(isTooLong ? Int.max : length)
+    let values = [T](unsafeUninitializedCapacity: count) { values, initialized in
+      source.withUnsafeBytes { UnsafeMutableRawBufferPointer(values).copyMemory(from: $0) }
+      initialized = count
+    }
+    return T(littleEndian: 1) == 1 ? values : values.map { T(littleEndian: $0) }
+  }
+
   @inlinable package mutating func bytes(_ count: Int) throws(Failure) -> ArraySlice<UInt8> {
     try require(count)
     defer { position += count }

@@ -1,4 +1,4 @@
-// Written by Tests/TokenizerTests/Data/make_unicode_tables.py. Do not edit.
+// Written by make_unicode_tables.py. Do not edit.
 // swift-format-ignore-file
 
 /// The Unicode data that byte-level BPE tokenizers were made with: `\p{L}`, `\p{N}` and `\s` of Unicode 16, NFC of Unicode 9.

@@ -1,7 +1,7 @@
-"""Writes Sources/Tokenizer/Unicode/UnicodeTables.swift: the Unicode data of the PyPI package `tokenizers`.
+"""Writes UnicodeTables.swift beside it: the Unicode data of the PyPI package `tokenizers`.
 
     pip install tokenizers==0.23.3
-    python3 make_unicode_tables.py > ../../../Sources/Tokenizer/Unicode/UnicodeTables.swift
+    python3 make_unicode_tables.py > UnicodeTables.swift
 
 The classes are asked of the package's own regular expression engine, scalar by scalar. Decompositions and combining classes are
 those of Python's `unicodedata` as far as the package's NFC knows them: it was made for an older Unicode and leaves younger
@@ -85,7 +85,7 @@ def table(name, comment, element, values):
     print("  ]")
 
 
-print("""// Written by Tests/TokenizerTests/Data/make_unicode_tables.py. Do not edit.
+print("""// Written by make_unicode_tables.py. Do not edit.
 // swift-format-ignore-file
 
 /// The Unicode data that byte-level BPE tokenizers were made with: `\\p{L}`, `\\p{N}` and `\\s` of Unicode 16, NFC of Unicode 9.
