@@ -1,4 +1,5 @@
 import Models
+import Runtime
 import Safetensors
 import Tokenizer
 
@@ -17,7 +18,7 @@ struct Sections {
     let tokenizer: Tokenizer
     do throws(TokenizerError) {
       tokenizer = try Tokenizer(checkpoint: checkpoint.directory)
-      try tokenizer.checkFits(rows: config.vocabularySize, marksImages: config.usesImageStartEnd, checkpoint.directory)
+      try tokenizer.checkFits(rows: config.vocabularySize, config.promptTemplate, checkpoint.directory)
     } catch { throw .tokenizer(error) }
     entries.append(("tokenizer", tokenizer.serialized()))
     do throws(ArchitectureError) {

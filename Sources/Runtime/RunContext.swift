@@ -96,8 +96,8 @@ extension RunContext {
   }
 
   private func planned(_ sources: [ClipSource], sampling: SamplingRequest, question: String, maximumTokens: Int) -> Planned {
-    let chat = ChatPrompt(marksImages: model.config.usesImageStartEnd).adding(user: question, images: sources.count)
-    let text = chat.pieces(model.tokenizer).textCount
+    let prompt = ChatPrompt(model.config.promptTemplate, question: question, images: sources.count)
+    let text = prompt.pieces(model.tokenizer).textCount
     // What cannot be opened is told when it is decoded.
     let decoding = sources.compactMap { source -> DecodingMemory? in
       guard case .visual(let visual) = source else { return nil }

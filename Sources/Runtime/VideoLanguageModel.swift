@@ -49,13 +49,11 @@ public final class VideoLanguageModel: Sendable {
     preprocessing = opened.preprocessing
     cacheType = opened.source.isQuantized ? .float16 : .float32
     do throws(TokenizerError) {
-      try tokenizer.checkFits(rows: config.vocabularySize, marksImages: config.usesImageStartEnd, path)
+      try tokenizer.checkFits(rows: config.vocabularySize, config.promptTemplate, path)
     } catch { throw SlowFastError(error) }
     generation = opened.record ?? GenerationRecord(opened.generationConfig, slowAttention: config.slowAttention)
-    // ChatML's ends beside those that the configuration names: one that names the base model's end only would run on.
-    let ends = ["<|im_end|>", "<|endoftext|>"].compactMap { [tokenizer] in tokenizer.id(of: $0) }
-    generationDefaults = GenerationOptions(
-      generation, stopTokens: Set(ends + (opened.generationConfig?.endTokens ?? config.endTokens)))
+    let ends = config.promptTemplate.ends(tokenizer) + (opened.generationConfig?.endTokens ?? config.endTokens)
+    generationDefaults = GenerationOptions(generation, stopTokens: Set(ends))
   }
 
   /// The same model with other weights: for measuring.

@@ -16,8 +16,6 @@ public struct Tokenizer: Sendable {
   /// All added tokens by id, the special ones among them.
   package var addedTokens: [AddedToken] { added.tokens }
 
-  package var specialTokens: [AddedToken] { added.tokens.filter(\.isSpecial) }
-
   /// One more than the highest id, which a model's embedding table must have as many rows as. Not every id below it need be in use.
   public let vocabularySize: Int
 

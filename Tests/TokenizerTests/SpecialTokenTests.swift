@@ -52,15 +52,15 @@ struct SpecialTokenTests {
   func missingMarks() throws {
     let tokenizer = try Fixture.checkpoint(try files("slow")) { try Tokenizer(checkpoint: $0) }
     #expect(tokenizer.encode("<|im_start|>").count > 5)
-    let error = #expect(throws: TokenizerError.self) { try tokenizer.checkFits(rows: 512, marksImages: false, "CHECKPOINT") }
+    let error = #expect(throws: TokenizerError.self) { try tokenizer.checkFits(rows: 512, .chatML(marksImages: false), "CHECKPOINT") }
     #expect(error == .missingPromptToken(source: "CHECKPOINT", token: "<|im_start|>"))
     let whole = try Fixture.tokenizer("clip")
-    try whole.checkFits(rows: 455, marksImages: false, "CHECKPOINT")
+    try whole.checkFits(rows: 455, .chatML(marksImages: false), "CHECKPOINT")
     #expect(throws: TokenizerError.missingPromptToken(source: "CHECKPOINT", token: "<im_start>")) {
-      try whole.checkFits(rows: 455, marksImages: true, "CHECKPOINT")
+      try whole.checkFits(rows: 455, .chatML(marksImages: true), "CHECKPOINT")
     }
     #expect(throws: TokenizerError.idBeyondEmbedding(source: "CHECKPOINT", token: "<|im_end|>", id: 454, rows: 454)) {
-      try whole.checkFits(rows: 454, marksImages: false, "CHECKPOINT")
+      try whole.checkFits(rows: 454, .chatML(marksImages: false), "CHECKPOINT")
     }
   }
 }

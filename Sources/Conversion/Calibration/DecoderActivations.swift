@@ -61,7 +61,7 @@ final class DecoderActivations {
     _ question: String, _ answer: String, _ tokens: SlowFastTokens?, clip: Int, _ embedding: any EmbeddingTable, _ calibrator: Calibrator
   ) throws(SlowFastError) -> Sequence {
     let (config, tokenizer) = (calibrator.model.config, calibrator.model.tokenizer)
-    let chat = ChatPrompt(marksImages: config.usesImageStartEnd).adding(user: question, images: tokens == nil ? 0 : 1)
+    let chat = ChatPrompt(config.promptTemplate, question: question, images: tokens == nil ? 0 : 1)
     let pieces = chat.pieces(tokenizer).map { piece in
       switch piece {
       case .tokens(let ids): Prompt.Piece.text(ids)

@@ -100,7 +100,8 @@ extension Session {
   }
 
   private func endOfTurnToken() throws(SlowFastError) -> Int32 {
-    guard let token = model.tokenizer.id(of: "<|im_end|>") else { throw .missingToken("<|im_end|>") }
+    let end = model.config.promptTemplate.turnEnd
+    guard let token = model.tokenizer.id(of: end) else { throw .missingToken(end) }
     return token
   }
 }

@@ -122,15 +122,13 @@ package final class Conversation {
   /// The tokens that the next question adds: the whole prompt at first, later the last answer's end and the new turn.
   /// `cached` tokens of that answer are in the cache already.
   package func makePrompt(_ question: String, cached: Int) throws(SlowFastError) -> Prompt {
-    let chat = ChatPrompt(marksImages: model.config.usesImageStartEnd)
     guard let answer = standing.answer else {
       let halves = promptHalves(question)
       let isSettled = standing.settled > 0
       return Prompt(pieces: isSettled ? halves.after : halves.before + halves.after, followsVisual: isSettled)
     }
-    var ids = Array(answer.dropFirst(cached))
-    for case .tokens(let further) in chat.piecesForFurtherQuestion(question, model.tokenizer) { ids += further }
-    return Prompt(pieces: [.text(ids)], followsVisual: !clips.isEmpty)
+    let further = ChatPrompt(model.config.promptTemplate, furtherQuestion: question).pieces(model.tokenizer)
+    return Prompt(pieces: [.text(answer.dropFirst(cached) + further.ids)], followsVisual: !clips.isEmpty)
   }
 
   /// The decoder, loaded when the first question comes.

@@ -1,0 +1,115 @@
+/// How a family of models writes a conversation: the texts of what it was trained on around what is said. A further family adds a value.
+package struct PromptTemplate: Hashable, Sendable {
+  /// What stands before and after what is said or shown.
+  package struct Wrapping: Hashable, Sendable {
+    package var start: String
+    package var end: String
+
+    package init(start: String, end: String) {
+      self.start = start
+      self.end = end
+    }
+  }
+
+  /// What every conversation begins with, such as the system's turn; may be empty.
+  package var opening: String
+  package var user: Wrapping
+  /// Where it starts, the model answers.
+  package var assistant: Wrapping
+  /// Around each image; images stand before the question.
+  package var image: Wrapping
+  /// The token that ends an answer's turn.
+  package var turnEnd: String
+  /// Further tokens that end an answer, whichever the checkpoint's configuration names: one that names the base model's end only would
+  /// run on. A tokenizer need not have them.
+  package var otherEnds: [String]
+  /// The template's marks that the model knows as one token each: a tokenizer that spells one out is not the model's.
+  package var marks: [String]
+
+  package init(
+    opening: String, user: Wrapping, assistant: Wrapping, image: Wrapping, turnEnd: String, otherEnds: [String] = [], marks: [String]
+  ) {
+    self.opening = opening
+    self.user = user
+    self.assistant = assistant
+    self.image = image
+    self.turnEnd = turnEnd
+    self.otherEnds = otherEnds
+    self.marks = marks
+  }
+
+  /// The ids of the tokens that end an answer, of those that the tokenizer has.
+  package func ends(_ tokenizer: Tokenizer) -> [Int32] { ([turnEnd] + otherEnds).compactMap { tokenizer.id(of: $0) } }
+}
+
+extension PromptTemplate {
+  /// ChatML, as the published slow-fast models were trained on it (`qwen_1_5`):
+  ///
+  ///     <|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n(image)\nWhat happens?<|im_end|>\n<|im_start|>assistant\n
+  ///
+  /// - Parameter marksImages: Whether an image stands between `<im_start>` and `<im_end>` (`mm_use_im_start_end`).
+  package static func chatML(marksImages: Bool) -> PromptTemplate {
+    PromptTemplate(
+      opening: "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n",
+      user: Wrapping(start: "<|im_start|>user\n", end: "<|im_end|>\n"),
+      assistant: Wrapping(start: "<|im_start|>assistant\n", end: "<|im_end|>\n"),
+      image: marksImages ? Wrapping(start: "<im_start>", end: "<im_end>\n") : Wrapping(start: "", end: "\n"),
+      turnEnd: "<|im_end|>", otherEnds: ["<|endoftext|>"],
+      marks: ["<|im_start|>", "<|im_end|>"] + (marksImages ? ["<im_start>", "<im_end>"] : []))
+  }
+}
+
+/// A prompt in a template's form, and its tokens.
+///
+/// Each text between images is tokenized as a whole, as the published code does; a model's visual tokens go where `.image` stands. Special
+/// tokens that somebody writes in a question are parsed, as there and with HuggingFace. An `<image>` is no place of an image: no clip
+/// belongs to it.
+package struct ChatPrompt: Sendable {
+  package enum Piece: Hashable, Sendable {
+    case tokens([Int32])
+    /// The place of the next clip's or image's tokens.
+    case image
+  }
+
+  /// Before the first image, between each two, and after the last.
+  private var texts: [String]
+
+  /// A conversation's first question, before which `images` images stand. The model's answer is to follow.
+  package init(_ template: PromptTemplate, question: String, images: Int = 0) {
+    texts = [template.opening + template.user.start]
+    for _ in 0..<max(0, images) {
+      texts[texts.count - 1] += template.image.start
+      texts.append(template.image.end)
+    }
+    texts[texts.count - 1] += question + template.user.end + template.assistant.start
+  }
+
+  /// What to append to a conversation's tokens, after those of the model's last answer, to ask another question: the end of the
+  /// answer's turn, which the model's end token stands for and which must not be there yet, and the question's turn.
+  package init(_ template: PromptTemplate, furtherQuestion question: String) {
+    texts = [template.assistant.end + template.user.start + question + template.user.end + template.assistant.start]
+  }
+
+  package func pieces(_ tokenizer: Tokenizer) -> [Piece] {
+    var pieces: [Piece] = []
+    for (index, text) in texts.enumerated() {
+      if index > 0 { pieces.append(.image) }
+      let ids = tokenizer.encode(text)
+      if !ids.isEmpty { pieces.append(.tokens(ids)) }
+    }
+    return pieces
+  }
+}
+
+extension Tokenizer {
+  /// Throws where a model with so many rows of embedding cannot be asked with this tokenizer: an id that has no row, or a mark of the
+  /// template that is no token of its own and would be spelt out. `source` is named by the error.
+  package func checkFits(rows: Int, _ template: PromptTemplate, _ source: String) throws(TokenizerError) {
+    if vocabularySize > rows {
+      throw .idBeyondEmbedding(source: source, token: token(Int32(vocabularySize - 1)) ?? "", id: vocabularySize - 1, rows: rows)
+    }
+    for mark in template.marks where encode(mark).count != 1 {
+      throw .missingPromptToken(source: source, token: mark)
+    }
+  }
+}
