@@ -3,13 +3,15 @@ import Parallel
 import Support
 
 /// The operators of the model on one machine: a kernel table, a thread pool, scratch memory.
-/// Not for two threads at once: each session has its own and they may share a pool.
+/// Not for two threads at once: those that share one take `turns`, in which no operator is under way when it yields.
 ///
 /// Operators check shapes with preconditions: a shape comes from the model's code, never from a file that was not checked. None keeps a
 /// pointer, and the results of one do not depend on the number of threads.
 package final class Engine {
   package let kernels: KernelTable
   package let pool: ThreadPool
+  /// Whose turn it is to call operators, where several threads do.
+  package let turns = FairLock()
 
   /// Shared by the workers: quantized inputs, partial attention.
   let sharedScratch = Scratch()

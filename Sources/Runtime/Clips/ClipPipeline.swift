@@ -215,7 +215,15 @@ private struct ClipPipeline {
       case .frame(let image):
         guard let encoder = clip else { return }
         progress(.decoding(frame: range.lowerBound + encoder.encodedFrames + 1, of: last))
-        try encoder.encode(image, times: &times, isCancelled: isCancelled)
+        try engine.turns.withLock { () throws(SlowFastError) in
+          try encoder.encode(
+            image, times: &times,
+            isCancelled: {
+              // Between blocks of the tower.
+              engine.turns.yield()
+              return isCancelled()
+            })
+        }
       case .repeated: clip?.repeatFrame()
       }
       guard let encoder = clip else { return }

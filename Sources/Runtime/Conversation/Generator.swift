@@ -3,7 +3,8 @@ import Models
 import Support
 import Tensors
 
-/// The decoder at work on one conversation: tokens in, logits out, keys and values kept.
+/// The decoder at work on one conversation: tokens in, logits out, keys and values kept. Several may share an engine: a token of an answer is
+/// one turn of it, and so is each layer of a prompt.
 package final class Generator {
   package let decoder: HybridDecoder
   package let embedding: any EmbeddingTable
@@ -42,7 +43,14 @@ package final class Generator {
     let tokens = min(Self.chunk, capacity)
     (caches, workspace, x, logits) = try classified { () throws(ComputeError) in
       var caches = try DecoderCaches(config: config, capacity: capacity, type: cacheType)
-      if let slow, slow.rows > 0 { try caches.readSlow(slow, decoder: decoder, type: cacheType, on: engine, progress: progress) }
+      if let slow, slow.rows > 0 {
+        try engine.turns.withLock { () throws(ComputeError) in
+          try caches.readSlow(slow, decoder: decoder, type: cacheType, on: engine) { layer, count in
+            progress(layer, count)
+            engine.turns.yield()
+          }
+        }
+      }
       return (
         caches, try HybridDecoder.Workspace(config: config, tokens: tokens),
         try Matrix(rows: tokens, columns: config.hiddenSize), try Matrix(rows: 1, columns: config.vocabularySize)
@@ -73,8 +81,7 @@ package final class Generator {
   package func prefill(_ prompt: Prompt, progress: (Int) -> Void = { _ in }) throws(SlowFastError) -> UnsafeBufferPointer<Float> {
     let crossRanges = prompt.crossRanges(config: config)
     let tokens = prompt.tokenCount
-    let before = position
-    do throws(SlowFastError) {
+    return try inTurn { () throws(SlowFastError) in
       for start in stride(from: 0, to: tokens, by: x.rows) {
         let range = start..<min(start + x.rows, tokens)
         let rows = x[rows: 0..<range.count]
@@ -85,30 +92,22 @@ package final class Generator {
       }
       let last = (tokens - 1) % x.rows
       return try readOut(x[rows: last..<last + 1])
-    } catch {
-      caches.truncate(to: before)
-      throw error
     }
   }
 
   /// Adds one token of an answer. Returns the logits after it.
   package func step(_ token: Int32) throws(SlowFastError) -> UnsafeBufferPointer<Float> {
-    let before = position
     let row = x[rows: 0..<1]
-    do throws(SlowFastError) {
+    return try inTurn { () throws(SlowFastError) in
       try embedding.gather([token], to: row, on: engine)
       try run(row, crossRanges: slowAttention == .all && caches.hasSlow ? [0..<1] : [])
       return try readOut(row)
-    } catch {
-      caches.truncate(to: before)
-      throw error
     }
   }
 
   /// Adds tokens of an answer that is given, not chosen, and calls `body` with the logits after each.
   package func force(_ tokens: [Int32], body: (UnsafeBufferPointer<Float>) -> Void) throws(SlowFastError) {
-    let before = position
-    do throws(SlowFastError) {
+    try inTurn { () throws(SlowFastError) in
       for start in stride(from: 0, to: tokens.count, by: x.rows) {
         let part = Array(tokens[start..<min(start + x.rows, tokens.count)])
         let rows = x[rows: 0..<part.count]
@@ -116,7 +115,13 @@ package final class Generator {
         try run(rows, crossRanges: slowAttention == .all && caches.hasSlow ? [0..<part.count] : [])
         for row in 0..<part.count { body(try readOut(x[rows: row..<row + 1])) }
       }
-    } catch {
+    }
+  }
+
+  /// Calls operators when it is this conversation's turn. When that throws, the cache holds what it held before.
+  private func inTurn<T>(_ body: () throws(SlowFastError) -> T) throws(SlowFastError) -> T {
+    let before = position
+    do throws(SlowFastError) { return try engine.turns.withLock(body) } catch {
       caches.truncate(to: before)
       throw error
     }
@@ -129,6 +134,7 @@ package final class Generator {
       try decoder.run(rows, position: position, caches: caches, crossRanges: crossRanges, in: workspace, on: engine) { layer, x in
         observer?(layer + 1, position, x)
         progress(layer + 1)
+        if x.rows > 1 { engine.turns.yield() }
         return !isCancelled()
       }
     }

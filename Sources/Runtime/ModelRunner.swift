@@ -1,0 +1,104 @@
+import Dispatch
+import Support
+import Synchronization
+import Video
+
+/// What happens while a question is answered.
+public enum AnswerEvent: Sendable {
+  /// Where the work is.
+  case progress(SessionProgress)
+  /// The next piece of the answer, in whole characters.
+  case text(String)
+  /// The last one: the whole answer, and what it took.
+  case finished(Answer, RunStatistics)
+}
+
+/// One model that holds several conversations at once, from any task. They share its weights and take turns at computing, a token of an
+/// answer or a layer of a prompt each, so that none waits for another's end; what each says is the same as if it were alone.
+public final class ModelRunner: Sendable {
+  /// What answers.
+  public let model: VideoLanguageModel
+  /// As they were when the runner was made.
+  public var options: SessionOptions { context.options }
+  private let context: RunContext
+
+  /// No weight is read yet. Threads, kernels, the clip cache and `keepsWeights` are the whole runner's.
+  public init(_ model: VideoLanguageModel, options: SessionOptions = SessionOptions()) throws(SlowFastError) {
+    self.model = model
+    context = try RunContext(model, options: options)
+  }
+
+  /// A conversation about clips, or about none. They are watched when the first question comes, as the model's own number of frames unless
+  /// `sampling` says otherwise. Its keys and values go when nobody holds it any more.
+  public func conversation(about sources: [ClipSource] = [], sampling: SamplingRequest? = nil) -> ClipConversation {
+    ClipConversation(context, sources, sampling ?? SamplingRequest(frames: model.defaultFrameCount))
+  }
+
+  /// What one of the conversations will need, as if it were alone. Clips are opened for it, to know how large their pictures are.
+  public func plan(
+    _ sources: [ClipSource], sampling: SamplingRequest, question: String, maximumTokens: Int
+  ) -> MemoryPlan {
+    context.plan(sources, sampling: sampling, question: question, maximumTokens: maximumTokens)
+  }
+}
+
+/// Questions and answers about clips, beside others on the same model. Questions that are asked at the same time are answered one after the
+/// other, each as a continuation of the one before.
+public final class ClipConversation: @unchecked Sendable {
+  private let context: RunContext
+  private let sources: [ClipSource]
+  private let sampling: SamplingRequest
+  private let queue = DispatchQueue(label: "slowfast.conversation")
+  /// On the queue. nil until the clips are watched.
+  private var conversation: Conversation?
+
+  init(_ context: RunContext, _ sources: [ClipSource], _ sampling: SamplingRequest) {
+    (self.context, self.sources, self.sampling) = (context, sources, sampling)
+  }
+
+  /// Asks, with the model's own settings unless `options` says otherwise. The stream ends after `finished`, or throws a `SlowFastError`.
+  ///
+  /// When the task that reads the stream is cancelled, or nobody reads it any more, the computation stops within a layer's time, the
+  /// conversation is as it was before the question, and the stream ends without `finished`. Events wait for a slow reader.
+  public func answer(_ question: String, options: GenerationOptions? = nil) -> AsyncThrowingStream<AnswerEvent, any Error> {
+    AsyncThrowingStream { continuation in
+      let stop = StopMark()
+      continuation.onTermination = { _ in stop.set() }
+      queue.async { [self] in
+        do throws(SlowFastError) {
+          if stop.isSet { throw .cancelled }
+          let progress: ProgressHandler = { continuation.yield(.progress($0)) }
+          let conversation = try begun(progress, isCancelled: { stop.isSet })
+          let answer = try conversation.ask(
+            question, options: options ?? context.model.generationDefaults, progress: progress, isCancelled: { stop.isSet },
+            onText: { piece in
+              continuation.yield(.text(piece))
+              return true
+            })
+          continuation.yield(.finished(answer, conversation.statistics))
+          continuation.finish()
+        } catch { continuation.finish(throwing: error) }
+      }
+    }
+  }
+
+  /// Forgets the questions asked so far and keeps the clips: the next one is answered as the first.
+  public func startOver() { queue.async { [self] in conversation?.startOver() } }
+
+  private func begun(
+    _ progress: @escaping ProgressHandler, isCancelled: @escaping @Sendable () -> Bool
+  ) throws(SlowFastError) -> Conversation {
+    if let conversation { return conversation }
+    let watched = try context.watch(sources, sampling: sampling, progress: progress, isCancelled: isCancelled, observer: nil)
+    let made = Conversation(watched, in: context)
+    conversation = made
+    return made
+  }
+}
+
+/// Set once, seen by all threads.
+private final class StopMark: Sendable {
+  private let mark = Atomic(false)
+  var isSet: Bool { mark.load(ordering: .relaxed) }
+  func set() { mark.store(true, ordering: .relaxed) }
+}
