@@ -32,6 +32,13 @@ package struct Matrix: @unchecked Sendable {
     self.owner = owner
   }
 
+  private static let nothing = Nothing()
+
+  /// Stands for values that were not loaded: no rows.
+  package static func absent(columns: Int) -> Matrix {
+    Matrix(rows: 0, columns: columns, stride: columns, pointer: nothing.pointer, owner: nothing)
+  }
+
   /// A copy of `values`, one row after the other.
   package init(rows: Int, columns: Int, values: [Float]) throws(ComputeError) {
     precondition(values.count == rows * columns)
@@ -88,4 +95,9 @@ package struct Matrix: @unchecked Sendable {
     precondition(other.rows == rows && other.columns == columns)
     for index in 0..<rows { row(index).update(from: other.row(index), count: columns) }
   }
+}
+
+/// What matrices without values point to.
+private final class Nothing: @unchecked Sendable {
+  let pointer = UnsafeMutablePointer<Float>.allocate(capacity: 1)
 }

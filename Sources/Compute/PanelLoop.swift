@@ -201,6 +201,7 @@ struct PanelProduct {
     switch storage {
     case .float(let type, _): return panelRows * columns * type.size
     case .quantized(let layout, _): return layout.panelBytes
+    case .absent: return 0
     }
   }
 
@@ -212,6 +213,7 @@ struct PanelProduct {
       return kernels.quantized.scratchBytes(bits: layout.scheme.bits, columns: rows.columns)
     case (.quantized, .floats): return 2 * block
     case (.float, _): return block
+    case (.absent, _): return 0
     }
   }
 
@@ -228,6 +230,7 @@ struct PanelProduct {
     case (.quantized, .floats(let input, let stride)):
       computeDecoded(panel: panel, input + tokens.lowerBound * stride, stride, tokens.count, tile: tile, scratch: scratch, using: engine)
     case (.float, .quantized): preconditionFailure("floats take no int8")
+    case (.absent, _): preconditionFailure("a weight that was not loaded")
     case (.float(let type, let base), .floats(let input, let inputStride)):
       let rows = min(panelRows, rows - panel * panelRows)
       let weights = base + panel * panelRows * columns * type.size

@@ -119,6 +119,7 @@ extension Engine {
         case .float(let type, let base):
           toFloat(type, base + id * table.columns * type.size, table.columns, output.row(row))
         case .quantized(let layout, let planes): layout.decode(row: id, 0..<table.columns, of: planes, to: output.row(row))
+        case .absent: preconditionFailure("a table that was not loaded")
         }
       }
     }

@@ -8,6 +8,8 @@ package struct WeightMatrix: @unchecked Sendable {
     case float(ScalarType, UnsafeRawPointer)
     /// Panels of 32 rows, as in a model file.
     case quantized(QuantizedLayout, QuantizedPlanes)
+    /// Not loaded: only the shape is known.
+    case absent
   }
 
   /// What a product takes its input as. All but `.natural` is there to measure what each half of the int8 scheme costs.
@@ -25,7 +27,7 @@ package struct WeightMatrix: @unchecked Sendable {
   package let storage: Storage
   package var input = Input.natural
   /// Keeps the memory alive.
-  private let owner: AnyObject
+  private let owner: AnyObject?
 
   /// Inputs that share a scale where it takes its input as int8; nil where it takes floats.
   var inputGroup: Int? {
@@ -33,10 +35,11 @@ package struct WeightMatrix: @unchecked Sendable {
   }
 
   /// Where its values or codes begin: no two weights that are in memory at a time begin at the same place.
-  package var identity: UnsafeRawPointer {
+  package var identity: UnsafeRawPointer? {
     switch storage {
     case .float(_, let values): values
-    case .quantized(_, let planes): planes.codes
+    case .quantized(_, let planes): UnsafeRawPointer(planes.codes)
+    case .absent: nil
     }
   }
 
@@ -47,14 +50,20 @@ package struct WeightMatrix: @unchecked Sendable {
     case .quantized(let layout, let planes):
       return [UnsafeRawBufferPointer(start: planes.codes, count: layout.codeBytes)]
         + [planes.scales, planes.minima].compactMap { $0 }.map { UnsafeRawBufferPointer(start: $0, count: layout.scaleBytes) }
+    case .absent: return []
     }
   }
 
-  package init(rows: Int, columns: Int, storage: Storage, owner: AnyObject) {
+  package init(rows: Int, columns: Int, storage: Storage, owner: AnyObject?) {
     self.rows = rows
     self.columns = columns
     self.storage = storage
     self.owner = owner
+  }
+
+  /// A weight that was not loaded.
+  package static func absent(rows: Int, columns: Int) -> WeightMatrix {
+    WeightMatrix(rows: rows, columns: columns, storage: .absent, owner: nil)
   }
 
   /// A matrix of floats as a weight; shares memory. Its rows must follow each other without a gap.

@@ -1,5 +1,4 @@
 import ModelFile
-import Models
 
 /// What a model file may take.
 public enum SizeTarget: Sendable, Equatable {
@@ -74,18 +73,5 @@ enum BitAllocation {
       chosen[step.matrix] = step.choice
     }
     return chosen
-  }
-
-  /// What an equal relative error costs in a matrix of each part: the divergence of the demonstration model's answers with each part alone in 4
-  /// bits (`benchmarks/compare`), divided by the part's matrices, that of a matrix in the decoder's layers being 1. By that,
-  /// embedding and head would be 2 and 2.5; they count more because all text goes through them, with a clip or without.
-  static func importance(_ role: TensorRole) -> Double {
-    switch role {
-    case .projector: 100
-    case .towerLinear, .towerDownsample: 28
-    case .embedding: 10
-    case .head: 4
-    default: 1
-    }
   }
 }

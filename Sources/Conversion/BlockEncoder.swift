@@ -1,5 +1,7 @@
 import ModelFile
+import Parallel
 import Quantization
+import Support
 import Tensors
 
 /// Encodes blocks of rows of one tensor. Several threads may encode different blocks at once.
@@ -82,5 +84,95 @@ struct BlockEncoder {
     guard let found = try source.first(in: rows, scratch: scratch, where: { $0.isFinite && abs($0) > limit }) else { return }
     throw .weightTooLarge(
       tensor: source.tensor.name, index: found.index, value: found.value, limit: limit, encoding: descriptor.encoding)
+  }
+}
+
+extension BlockEncoder {
+  /// Rows are quantized by GPTQ, many together by all threads.
+  var compensates: Bool { method == .gptq && treatment.compensation != nil && layout != nil }
+
+  /// Encodes `rows`, whole panels unless they are the last, to the planes' places. Returns whether all values were finite.
+  func compensate(
+    _ rows: Range<Int>, to planes: [UnsafeMutableRawPointer], scratch: [ConversionScratch], _ pool: ThreadPool
+  ) throws(ConversionError) -> Bool {
+    guard let layout, let compensation = treatment.compensation else { return true }
+    let gptq = GPTQ(layout, compensation.factor, compensation.kernels)
+    let byteCount = rows.count * gptq.stride * MemoryLayout<Float>.stride
+    guard let memory = AlignedMemory(byteCount: byteCount) else { throw .outOfMemory(bytes: byteCount) }
+    let weights = memory.base.assumingMemoryBound(to: Float.self)
+    let blocks = (rows.count + QuantizedLayout.panelRows - 1) / QuantizedLayout.panelRows
+    var finite = [Bool](repeating: true, count: blocks)
+    try finite.withUnsafeMutableBufferPointer { finite throws(ConversionError) in
+      try read(rows, to: weights, stride: gptq.stride, finite, scratch: scratch, pool)
+    }
+    var isDone = true
+    var failure: QuantizationError?
+    do throws(QuantizationError) {
+      isDone = try gptq.quantize(
+        weights, rows: rows.count, codes: planes[0], scales: planes[1].assumingMemoryBound(to: UInt16.self),
+        minima: layout.scheme.isSymmetric ? nil : planes[2].assumingMemoryBound(to: UInt16.self), pool)
+    } catch { failure = error }
+    if let failure { throw try refusal(of: failure, rows, scratch[0]) }
+    if !isDone { throw .outOfMemory(bytes: byteCount) }
+    return finite.allSatisfy { $0 }
+  }
+
+  /// Reads rows as floats, 32 by each thread, and notes for each 32 whether all were finite; those that were not become 0.
+  private func read(
+    _ rows: Range<Int>, to weights: UnsafeMutablePointer<Float>, stride: Int, _ finite: UnsafeMutableBufferPointer<Bool>,
+    scratch: [ConversionScratch], _ pool: ThreadPool
+  ) throws(ConversionError) {
+    nonisolated(unsafe) let finite = finite
+    try pool.forEach(finite.count) { index, worker throws(ConversionError) in
+      let first = index * QuantizedLayout.panelRows
+      let block = rows.lowerBound + first..<min(rows.upperBound, rows.lowerBound + first + QuantizedLayout.panelRows)
+      let target = weights + first * stride
+      finite[index] = try source.floats(block, to: target, stride: stride, scratch: scratch[worker])
+      guard !finite[index] else { return }
+      try refuseNonfinite(block, scratch[worker])
+      for row in 0..<block.count {
+        for column in 0..<source.columns where !target[row * stride + column].isFinite { target[row * stride + column] = 0 }
+      }
+    }
+  }
+}
+
+extension BlockEncoder {
+  /// Encodes one panel: up to 32 rows to codes, scales and, where the codes are asymmetric, minima.
+  func quantize(
+    _ rows: Range<Int>, _ layout: QuantizedLayout, to planes: [UnsafeMutableRawPointer], scratch: ConversionScratch
+  ) throws(ConversionError) -> Bool {
+    let columns = source.columns
+    let floats = try scratch.block(count: rows.count * columns)
+    let isFinite = try source.floats(rows, to: floats, stride: columns, scratch: scratch)
+    if !isFinite {
+      try refuseNonfinite(rows, scratch)
+      for index in 0..<rows.count * columns where !floats[index].isFinite { floats[index] = 0 }
+    }
+    var failure: QuantizationError?
+    (treatment.moments ?? []).withUnsafeBufferPointer { moments in
+      do throws(QuantizationError) {
+        try layout.quantize(
+          floats, stride: columns, rows: rows.count, PanelQuantizer(method, moments: treatment.moments == nil ? nil : moments.baseAddress),
+          codes: planes[0], scales: planes[1].assumingMemoryBound(to: UInt16.self),
+          minima: layout.scheme.isSymmetric ? nil : planes[2].assumingMemoryBound(to: UInt16.self))
+      } catch { failure = error }
+    }
+    if let failure { throw try refusal(of: failure, rows, scratch) }
+    return isFinite
+  }
+
+  /// The error in the checkpoint's terms: its first weight that is beyond the limit, by its place there.
+  func refusal(
+    of error: QuantizationError, _ rows: Range<Int>, _ scratch: ConversionScratch
+  ) throws(ConversionError) -> ConversionError {
+    let name = source.tensor.name
+    switch error {
+    case .notFinite(let row, let column, let value): return .nonFinite(tensor: name, index: [rows.lowerBound + row, column], value: value)
+    case .tooLarge(let row, let column, let value, let limit):
+      try refuseTooLarge(rows, limit: limit, scratch)
+      return .weightTooLarge(
+        tensor: name, index: [rows.lowerBound + row, column], value: value, limit: limit, encoding: descriptor.encoding)
+    }
   }
 }

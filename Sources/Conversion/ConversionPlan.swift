@@ -68,7 +68,6 @@ public struct ConversionPlan: Sendable {
 
   /// The checkpoint's configuration.
   public var config: ModelConfig
-  package var tower: TowerShape
   /// In the order of the model file.
   public var stored: [Stored]
   /// What is left out.

@@ -9,7 +9,6 @@ struct Planner {
 
   /// More unknown tensors than this are listed without a nearest name: each search takes a millisecond.
   private static let nearestNameLimit = 200
-  private static let head = "lm_head.weight"
 
   /// The plan but for the file's length.
   func plan() throws(ConversionError) -> ConversionPlan {
@@ -21,18 +20,18 @@ struct Planner {
     let config = try Self.config(checkpoint)
     var tensors = names.tensors
     var unused: [ConversionPlan.Unused] = []
-    if config.tiesWordEmbeddings, let head = tensors[Self.head], let embedding = tensors[TensorSchema.embeddingName] {
+    if config.tiesWordEmbeddings, let head = tensors[TensorSchema.headName], let embedding = tensors[TensorSchema.embeddingName] {
       guard try isEqual(head, embedding) else { throw .headDiffersFromEmbedding(head: head.name, embedding: embedding.name) }
-      tensors[Self.head] = nil
+      tensors[TensorSchema.headName] = nil
       unused.append(.init(name: head.name, reason: "the embedding again, which config.json ties it to"))
     }
     let schema: TensorSchema
     do throws(ArchitectureError) {
-      schema = try TensorSchema(needed: config, shapes: tensors.mapValues(\.shape))
+      schema = try TensorSchema(needed: config, shapes: TensorShapes(tensors.mapValues(\.shape)))
     } catch { throw .architecture(error) }
 
     var plan = ConversionPlan(
-      config: config, tower: schema.tower, stored: [], unused: unused, missing: [], misshapen: [], unknown: [], unsupported: [],
+      config: config, stored: [], unused: unused, missing: [], misshapen: [], unknown: [], unsupported: [],
       fileByteCount: 0)
     for requirement in schema.requirements { try add(requirement, tensors[requirement.name], to: &plan) }
     addRest(tensors, known: schema.requirements.map(\.name), to: &plan)

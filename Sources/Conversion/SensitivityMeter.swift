@@ -49,7 +49,7 @@ struct SensitivityMeter {
         }
       }
     }
-    let importance = BitAllocation.importance(tensor.requirement.role)
+    let importance = RolePolicy(tensor.requirement.role).importance
     var choices: [StorageChoice] = []
     for (number, encoding) in encodings.enumerated() {
       let (error, energy) = (0..<count).reduce((0.0, 0.0)) {

@@ -1,34 +1,63 @@
 import Compute
 import Support
 
-/// `mm_projector`: features of the tower to the decoder's width.
-package struct Projector: Sendable {
-  /// None for `identity`; `mm_projector.0`, `.2`, … with GELU between.
-  package let layers: [Linear]
+/// What stands between tower and decoder: features of the tower to the decoder's width.
+package protocol Projector: Sendable {
+  static func computes(_ type: ProjectorType) -> Bool
+  /// All of it is one unit.
+  init(_ config: ModelConfig, width: Int, _ builder: LayerBuilder) throws(SlowFastError)
 
-  package init(_ source: any WeightSource) throws(SlowFastError) {
-    switch source.config.projector {
-    case .identity: layers = []
-    case .linear: layers = [try Linear(source, "model.mm_projector", hasBias: true)]
-    case .mlp(let depth):
-      var layers: [Linear] = []
-      for index in 0..<depth { layers.append(try Linear(source, "model.mm_projector.\(2 * index)", hasBias: true)) }
-      self.layers = layers
+  var config: ModelConfig { get }
+  /// Channels of the tower's output.
+  var width: Int { get }
+  /// Multiply-adds for `positions` of the tower's map.
+  func products(positions: Int) -> Int
+  /// `[positions, width]` → `[positions, hidden]`.
+  func project(_ features: Matrix, on engine: Engine) throws(ComputeError) -> Matrix
+}
+
+extension Projector {
+  /// The projector with weights.
+  package func loaded(_ builder: LayerBuilder) throws(SlowFastError) -> Self { try Self(config, width: width, builder) }
+}
+
+/// `mm_projector`: linear layers with GELU between, or none.
+package struct PerceptronProjector: Projector {
+  package let config: ModelConfig
+  package let width: Int
+  private let layers: [Linear]
+
+  package static func computes(_ type: ProjectorType) -> Bool { true }
+
+  package init(_ config: ModelConfig, width: Int, _ builder: LayerBuilder) throws(SlowFastError) {
+    self.config = config
+    self.width = width
+    let names: [String] =
+      switch config.projector {
+      case .identity: []
+      case .linear: ["model.mm_projector"]
+      case .mlp(let depth): (0..<depth).map { "model.mm_projector.\(2 * $0)" }
+      }
+    var layers: [Linear] = []
+    if !names.isEmpty {
+      try builder.unit { () throws(SlowFastError) in
+        for name in names {
+          layers.append(try builder.linear(name, config.hiddenSize, layers.isEmpty ? width : config.hiddenSize, .projector))
+        }
+      }
     }
+    self.layers = layers
   }
 
-  /// `[positions, tower width]` → `[positions, hidden]`.
+  package func products(positions: Int) -> Int { layers.reduce(0) { $0 + positions * $1.products } }
+
   package func project(_ features: Matrix, on engine: Engine) throws(ComputeError) -> Matrix {
+    guard !layers.isEmpty else { return try features.copied() }
     var x = features
     for (index, layer) in layers.enumerated() {
       let output = try Matrix(rows: x.rows, columns: layer.weight.rows)
       try engine.linear(x, [layer.product(index + 1 < layers.count ? .gelu : .store, to: output)])
       x = output
-    }
-    if layers.isEmpty {
-      let copy = try Matrix(rows: x.rows, columns: x.columns)
-      copy.copy(from: x)
-      return copy
     }
     return x
   }

@@ -31,34 +31,3 @@ package protocol EmbeddingTable: AnyObject {
   /// `output` `[ids.count, hidden]`; ids are below the vocabulary's size.
   func gather(_ ids: [Int32], to output: Matrix, on engine: Engine) throws(SlowFastError)
 }
-
-/// A linear layer: `weight` `[rows, columns]`, `bias` `[1, rows]` or none.
-package struct Linear: Sendable {
-  package var weight: WeightMatrix
-  package var bias: Matrix?
-
-  package init(_ source: any WeightSource, _ name: String, hasBias: Bool) throws(SlowFastError) {
-    weight = try source.matrix(name + ".weight")
-    bias = hasBias ? try source.vector(name + ".bias") : nil
-  }
-
-  /// This layer as one of the products of an input.
-  package func product(_ epilogue: Epilogue = .store, to output: Matrix) -> LinearProduct {
-    LinearProduct(weight, bias: bias, epilogue, to: output)
-  }
-}
-
-/// A LayerNorm: `weight`, `bias` `[1, channels]`.
-package struct LayerNorm: Sendable {
-  /// Of every LayerNorm in the tower; timm's ConvNeXt-XXLarge as CLIP trained it.
-  package static let epsilon: Float = 1e-5
-  package var weight: Matrix
-  package var bias: Matrix
-
-  package init(_ source: any WeightSource, _ name: String) throws(SlowFastError) {
-    weight = try source.vector(name + ".weight")
-    bias = try source.vector(name + ".bias")
-  }
-
-  package var rows: RowNorm { .layer(weight: weight, bias: bias, epsilon: Self.epsilon) }
-}

@@ -72,7 +72,8 @@ extension MemoryPlan {
   ) {
     let config = source.config
     let schema = source.schema
-    let side = VisionTower.outputSide(imageSize: config.imageSize, shape: schema.tower)
+    let (tower, decoder) = (schema.tower, schema.decoder)
+    let side = tower.outputSide
     let layouts = clips.map { SlowFastLayout(config: config, towerSide: side, frames: $0) }
     let float = MemoryLayout<Float>.stride
     frames = clips.reduce(0, +)
@@ -81,10 +82,9 @@ extension MemoryPlan {
     promptTokens = textTokens + fastTokens
     self.maximumAnswerTokens = maximumAnswerTokens
 
-    let floats = VisionTower.workspaceFloats(imageSize: config.imageSize, shape: schema.tower)
     let positions = side * side
-    let towerScratch = clips.isEmpty ? nil : ScratchMeasures(tower: schema.tower, imageSize: config.imageSize)
     let scratch = { (measures: ScratchMeasures) in Engine.scratchBytes(measures, kernels: kernels, threads: threads) }
+    let towerScratch = clips.isEmpty ? 0 : scratch(tower.scratch)
     visionWeightBytes = clips.isEmpty ? 0 : source.residentBytes(schema.visionNames)
     let decoders = decoding.map { memory in
       let count = decodingLimit.map { memory.threads(threads, within: $0) } ?? threads
@@ -95,25 +95,20 @@ extension MemoryPlan {
     visionBufferBytes =
       clips.isEmpty
       ? 0
-      : (2 * floats + 2 * positions * config.hiddenSize + 3 * config.imageSize * config.imageSize) * float
-        + (towerScratch.map(scratch) ?? 0) + decodingBytes
+      : (2 * tower.workspaceFloats + 2 * positions * config.hiddenSize + 3 * config.imageSize * config.imageSize) * float
+        + towerScratch + decodingBytes
 
     let chunk = min(Generator.chunk, promptTokens + maximumAnswerTokens)
     decoderWeightBytes = source.residentBytes(schema.decoderNames) + source.embeddingBytes
     decoderBufferBytes =
-      (HybridDecoder.Workspace.floats(config: config, tokens: chunk) + chunk * config.hiddenSize + config.vocabularySize) * float
+      (DecoderWorkspace.floats(config: config, tokens: chunk) + chunk * config.hiddenSize + config.vocabularySize) * float
       // The engine's memory grows to its largest use, and stays.
-      + max(scratch(ScratchMeasures(decoder: config)), towerScratch.map(scratch) ?? 0)
+      + max(scratch(decoder.scratch), towerScratch)
       + (promptTokens + maximumAnswerTokens) * 4 * config.headDimension
-    cacheBytes =
-      config.layerCount
-      * KeyValueCache.byteCount(
-        heads: config.keyValueHeadCount, headDimension: config.headDimension, capacity: promptTokens + maximumAnswerTokens,
-        type: cacheType)
-    slowCacheBytes =
-      (config.hybrid?.layers.count ?? 0)
-      * KeyValueCache.byteCount(
-        heads: config.keyValueHeadCount, headDimension: config.headDimension, capacity: slowTokens, type: cacheType)
+    cacheBytes = DecoderCaches.byteCount(
+      config: config, layers: decoder.layers.count, tokens: promptTokens + maximumAnswerTokens, type: cacheType)
+    slowCacheBytes = DecoderCaches.byteCount(
+      config: config, layers: decoder.layers.count { $0.readsSlowTokens }, tokens: slowTokens, type: cacheType)
     tokenBytes = (slowTokens + fastTokens) * config.hiddenSize * float
     baseBytes = Self.programBytes + threads * (4 << 20)
   }
@@ -121,18 +116,4 @@ extension MemoryPlan {
   /// Bytes that this process could still take without swapping: the system's, or its control group's if that is less.
   /// nil where the system does not say.
   public static func availableBytes() -> Int? { Resources.availableMemory() }
-}
-
-extension ScratchMeasures {
-  /// Of the tower and the projector after it.
-  package init(tower: TowerShape, imageSize: Int) {
-    let widest = max(tower.innerWidths.max() ?? 0, 4 * (tower.widths.dropLast().max() ?? 0))
-    self.init(widestInput: widest, heads: 1, keyHeads: 1, headDimension: 1, mapWidth: imageSize / tower.patch)
-  }
-
-  package init(decoder config: ModelConfig) {
-    self.init(
-      widestInput: max(config.intermediateSize, config.hiddenSize, config.headCount * config.headDimension), heads: config.headCount,
-      keyHeads: config.keyValueHeadCount, headDimension: config.headDimension, mapWidth: 0)
-  }
 }

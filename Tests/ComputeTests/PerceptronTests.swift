@@ -86,7 +86,7 @@ import Testing
         let expected = try Matrix(rows: tokens, columns: Self.columns, values: x.values)
         try engine.linear(hidden, [LinearProduct(outer.matrix, .addTo(scale: nil), to: expected)])
         for isObserved in [false, true] {
-          var seen: [UnsafeRawPointer] = []
+          var seen: [UnsafeRawPointer?] = []
           if isObserved { engine.observer = { weight, _ throws(ComputeError) in seen.append(weight.identity) } }
           let output = try Matrix(rows: tokens, columns: Self.columns, values: x.values)
           try engine.perceptron(

@@ -5,9 +5,9 @@ import Testing
 @Suite struct LayoutTests {
   /// Some requirement of a schema, with another shape and layout.
   private func requirement(_ shape: [Int], _ layout: TensorLayout) throws -> TensorRequirement {
-    let prefix = TowerShape.prefix
+    let prefix = ConvNeXtTower.prefix
     let shapes = [prefix + "stem.0.weight": [8, 3, 4, 4], prefix + "stages.0.blocks.0.mlp.fc1.weight": [32, 8]]
-    var requirement = try TensorSchema(needed: config(), shapes: shapes).requirements[0]
+    var requirement = try TensorSchema(needed: config(), shapes: TensorShapes(shapes)).requirements[0]
     requirement.shape = shape
     requirement.layout = layout
     return requirement

@@ -33,7 +33,7 @@ final class Calibrator: Calibration {
   let progress: (CalibrationProgress) -> Void
   let isCancelled: @Sendable () -> Bool
 
-  private let units: [CalibrationUnit]
+  private let units: [ModelUnit]
   /// The unit that a tensor belongs to, by its name.
   private let places: [String: Int]
   private var encodings: [String: TensorEncoding] = [:]
@@ -64,11 +64,10 @@ final class Calibrator: Calibration {
     sampling = SamplingRequest(frames: options.frames ?? model.defaultFrameCount)
     let pool = ThreadPool(threadCount: conversion.threadCount)
     engine = try classified { () throws(ComputeError) in try Engine(pool: pool) }
-    let schema = model.source.schema
-    units = CalibrationUnit.all(schema, model.config)
+    units = model.source.schema.units
     var places: [String: Int] = [:]
-    for requirement in schema.requirements {
-      places[requirement.name] = units.firstIndex { $0.prefixes.contains { requirement.name.hasPrefix($0) } }
+    for (place, unit) in units.enumerated() {
+      for name in unit.tensors { places[name] = place }
     }
     self.places = places
     record = CalibrationRecord(
@@ -85,15 +84,15 @@ final class Calibrator: Calibration {
     let least = min(512, model.config.hiddenSize)
     var tokens = 0
     for clip in set.clips {
-      let layout = try clip.source().map { SlowFastLayout(config: model.config, towerSide: towerSide, frames: $0.frameCount(sampling)) }
+      let layout = try clip.source().map {
+        SlowFastLayout(config: model.config, towerSide: model.source.schema.tower.outputSide, frames: $0.frameCount(sampling))
+      }
       for texts in Self.texts(of: clip) {
         tokens += (layout?.fastCount ?? 0) + model.tokenizer.encode(texts.question).count + model.tokenizer.encode(texts.answer).count
       }
     }
     guard tokens >= least else { throw .calibrationTooSmall(tokens: tokens, least: least) }
   }
-
-  private var towerSide: Int { VisionTower.outputSide(imageSize: model.config.imageSize, shape: model.source.schema.tower) }
 
   /// Questions and answers about a clip; where there are none, a plain question and no answer.
   static func texts(of clip: EvaluationSet.Clip) -> [(question: String, answer: String)] {
@@ -159,18 +158,28 @@ final class Calibrator: Calibration {
   private func run(_ source: any WeightSource, keepsOutput: Bool, seeing unit: PreparedUnit?) throws(SlowFastError) {
     defer { engine.observer = nil }
     let place = units[current]
-    if place.isTower || place == .projector {
-      if frames == nil { frames = try TowerActivations(self) }
-      try frames?.run(place, source, keepsOutput: keepsOutput, seeing: unit, self)
-    } else {
+    if place.component == .decoder {
       frames = nil
       if decoder == nil { decoder = try DecoderActivations(self, written) }
       try decoder?.run(place, source, keepsOutput: keepsOutput, seeing: unit, self)
+    } else {
+      if frames == nil { frames = try TowerActivations(self) }
+      try frames?.run(place, source, keepsOutput: keepsOutput, seeing: unit, self)
     }
   }
 
+  /// Slots for all inputs of a unit, whose matrices `builder` has loaded.
+  func slots(_ unit: ModelUnit, _ builder: LayerBuilder) throws(SlowFastError) -> [InputSlot] {
+    var slots: [InputSlot] = []
+    for input in unit.inputs {
+      guard let weight = builder.matrices[input.matrices[0]] else { continue }
+      slots.append(try slot(input.matrices, weight))
+    }
+    return slots
+  }
+
   /// A slot for the inputs of `weight`, which it shares with the others of `names`.
-  func slot(_ names: [String], _ weight: WeightMatrix) throws(SlowFastError) -> InputSlot {
+  private func slot(_ names: [String], _ weight: WeightMatrix) throws(SlowFastError) -> InputSlot {
     let isQuantized = names.contains { if case .quantized? = encodings[$0] { true } else { false } }
     return InputSlot(
       names: names, weight: weight,
@@ -182,5 +191,20 @@ final class Calibrator: Calibration {
 
   func checkCancelled() throws(SlowFastError) {
     if isCancelled() { throw .cancelled }
+  }
+}
+
+extension Calibrator {
+  /// Mean squares of the inputs of every matrix that is watched, by the matrix's name: a run through the whole unquantized model. The
+  /// activations stand at the model's beginning again afterwards.
+  func allMoments() throws(SlowFastError) -> [String: [Float]] {
+    var moments: [String: [Float]] = [:]
+    try forEachUnit { unit in
+      for slot in unit.slots {
+        let own = slot.storedMoments()
+        for name in slot.names { moments[name] = own }
+      }
+    }
+    return moments
   }
 }

@@ -20,12 +20,12 @@ final class DecoderActivations {
   private var sequences: [Sequence] = []
   /// `[slow tokens, hidden]` of each clip; nil for questions about none.
   private var slow: [Matrix?] = []
-  private let workspace: HybridDecoder.Workspace
+  private let workspace: DecoderWorkspace
 
   /// Encodes the clips with `source`'s tower, all frames of them, and embeds the texts.
   init(_ calibrator: Calibrator, _ source: any WeightSource) throws(SlowFastError) {
     let config = calibrator.model.config
-    workspace = try classified { () throws(ComputeError) in try HybridDecoder.Workspace(config: config, tokens: Generator.chunk) }
+    workspace = try classified { () throws(ComputeError) in try DecoderWorkspace(config: config, tokens: Generator.chunk) }
     let vision = try VisionModel(source)
     let embedding = try calibrator.model.source.makeEmbeddingTable()
     for (index, (clip, visual)) in zip(calibrator.set.clips, try calibrator.clipSources()).enumerated() {
@@ -86,25 +86,21 @@ final class DecoderActivations {
 
   /// Runs all sequences through one unit of `source`; they become its outputs if it `keepsOutput`.
   func run(
-    _ unit: CalibrationUnit, _ source: any WeightSource, keepsOutput: Bool, seeing prepared: PreparedUnit?, _ calibrator: Calibrator
+    _ unit: ModelUnit, _ source: any WeightSource, keepsOutput: Bool, seeing prepared: PreparedUnit?, _ calibrator: Calibrator
   ) throws(SlowFastError) {
-    guard case .layer(let index) = unit else {
-      if let prepared { try seeHead(prepared, source, calibrator) }
-      return
-    }
-    let layer = try HybridDecoder.Layer(source, index)
-    if let prepared { prepared.see(try slots(layer, unit.prefixes[0], calibrator), on: calibrator.engine) }
-    var keys: (clip: Int, cache: KeyValueCache)?
+    let builder = LayerBuilder(.decoder, from: source, unit: unit.index)
+    let decoder = try source.schema.decoder.loaded(builder)
+    let slots = try prepared == nil ? [] : calibrator.slots(unit, builder)
+    prepared?.see(slots, on: calibrator.engine)
+    guard unit.index < decoder.layers.count else { return try seeHead(decoder, slots, calibrator) }
+    let layer = decoder.layers[unit.index]
+    var keys: (clip: Int, cache: KeyValueCache?)?
     for sequence in sequences {
       try calibrator.checkCancelled()
       try classified { () throws(ComputeError) in
         let slow = slow[sequence.clip]
-        if let cross = layer.cross, let slow, keys?.clip != sequence.clip {
-          keys = (
-            sequence.clip,
-            try cross.makeCache(
-              slow: slow, inputNorm: layer.inputNorm, config: source.config, type: .float32, on: calibrator.engine)
-          )
+        if let slow, keys?.clip != sequence.clip {
+          keys = (sequence.clip, try layer.makeSlowCache(slow, type: .float32, on: calibrator.engine))
         }
         try run(
           sequence, keepsOutput ? sequence.x : try sequence.x.copied(), layer, slow == nil ? nil : keys?.cache, source.config,
@@ -114,38 +110,24 @@ final class DecoderActivations {
   }
 
   private func run(
-    _ sequence: Sequence, _ x: Matrix, _ layer: HybridDecoder.Layer, _ slow: KeyValueCache?, _ config: ModelConfig, _ engine: Engine
+    _ sequence: Sequence, _ x: Matrix, _ layer: any DecoderLayer, _ slow: KeyValueCache?, _ config: ModelConfig, _ engine: Engine
   ) throws(ComputeError) {
     let own = try KeyValueCache(heads: config.keyValueHeadCount, headDimension: config.headDimension, capacity: x.rows, type: .float32)
     for start in stride(from: 0, to: x.rows, by: Generator.chunk) {
       let range = start..<min(start + Generator.chunk, x.rows)
       let cross = sequence.crossRanges.map { $0.clamped(to: range) }.map { $0.lowerBound - start..<$0.upperBound - start }
-      try layer.run(x[rows: range], position: start, own: own, slow: slow, crossRanges: cross, config: config, in: workspace, on: engine)
+      try layer.run(x[rows: range], position: start, own: own, slow: slow, crossRanges: cross, in: workspace, on: engine)
     }
   }
 
-  private func slots(_ layer: HybridDecoder.Layer, _ name: String, _ calibrator: Calibrator) throws(SlowFastError) -> [InputSlot] {
-    func names(_ parts: [String]) -> [String] { parts.map { name + $0 + ".weight" } }
-    var slots = [
-      try calibrator.slot(names(["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]), layer.query.weight),
-      try calibrator.slot(names(["self_attn.o_proj"]), layer.output.weight),
-      try calibrator.slot(names(["mlp.gate_proj", "mlp.up_proj"]), layer.gate),
-      try calibrator.slot(names(["mlp.down_proj"]), layer.down.weight),
-    ]
-    if let cross = layer.cross { slots.append(try calibrator.slot(names(["self_attn.cross_attn_kv_proj"]), cross.keyValue.weight)) }
-    return slots
-  }
-
-  /// What the head takes where a prediction matters.
-  private func seeHead(_ prepared: PreparedUnit, _ source: any WeightSource, _ calibrator: Calibrator) throws(SlowFastError) {
-    let slot = try calibrator.slot(["lm_head.weight"], try source.matrix(source.schema.headName))
-    prepared.see([slot], on: calibrator.engine)
-    let norm = try source.vector("model.norm.weight")
+  /// What the head takes where a prediction matters; products with all of the vocabulary are not made for it.
+  private func seeHead(_ decoder: any Decoder, _ slots: [InputSlot], _ calibrator: Calibrator) throws(SlowFastError) {
+    guard let slot = slots.first else { return }
     for sequence in sequences {
       try calibrator.checkCancelled()
       try classified { () throws(ComputeError) in
         let rows = try sequence.x[rows: sequence.predicting].copied()
-        calibrator.engine.normalize(rows, .rms(weight: norm, epsilon: source.config.rmsNormEpsilon), to: rows)
+        calibrator.engine.normalize(rows, decoder.finalNorm, to: rows)
         try slot.statistics?.add(rows, on: calibrator.engine)
       }
     }

@@ -1,14 +1,13 @@
 import Compute
+import Foundation
 import ModelFile
 import Models
+import Quantization
 import Support
+import Tensors
 
 /// Finds factors that make a unit's inputs easier to quantize and its weights not much harder: loud inputs are divided, their weights multiplied, and
-/// the layer before divides without rounding. Only where that changes nothing else:
-///
-/// - a layer's input norm, read by q, k, v and by the slow tokens' keys and values; its second norm, read by gate and up
-/// - `up` before `down`: their product is linear in `up`
-/// - a tower block's norm before fc1; the last norm before a head that is no embedding
+/// the layer before divides without rounding. The model's layers say where that changes nothing else (`LayerBuilder.fold`).
 ///
 /// Factors are powers of the inputs' loudness (as in AWQ, Lin et al. 2023). Which power, the quantized layer itself says: int8 inputs and
 /// quantized weights against floats, on inputs that were seen.
@@ -22,32 +21,15 @@ struct FoldSearch {
   /// The error must fall to this part for a fold to be worth its while.
   private static let gain = 0.99
 
-  func search(_ unit: CalibrationUnit, _ prepared: PreparedUnit, _ source: any WeightSource) throws(SlowFastError) {
-    let name = unit.prefixes[0]
-    switch unit {
-    case .downsample, .projector: break
-    case .block: try fold(["mlp.fc1.weight"].map { name + $0 }, vectors: ["norm.weight", "norm.bias"].map { name + $0 }, prepared, source)
-    case .layer:
-      try fold(
-        ["self_attn.q_proj.weight", "self_attn.cross_attn_kv_proj.weight"].map { name + $0 }, vectors: [name + "input_layernorm.weight"],
-        prepared, source)
-      try fold([name + "mlp.gate_proj.weight"], vectors: [name + "post_attention_layernorm.weight"], prepared, source)
-      try fold([name + "mlp.down_proj.weight"], rowsOf: name + "mlp.up_proj.weight", prepared, source)
-    case .head:
-      if source.schema.headName == "lm_head.weight" { try fold(["lm_head.weight"], vectors: ["model.norm.weight"], prepared, source) }
+  func search(_ unit: ModelUnit, _ prepared: PreparedUnit, _ source: any WeightSource) throws(SlowFastError) {
+    for fold in unit.folds {
+      let slots = fold.readers.compactMap(prepared.slot)
+      guard let divisors = try best(slots, source) else { continue }
+      for slot in slots { slot.divisors = divisors }
+      let inverses = divisors.map { 1 / $0 }
+      for name in fold.vectors { prepared.vectorFactors[name] = inverses }
+      if let matrix = fold.rows { prepared.rowFactors[matrix] = inverses }
     }
-  }
-
-  /// Folds the inputs of the slots that these matrices belong to into `vectors`, or into the rows of a matrix.
-  private func fold(
-    _ names: [String], vectors: [String] = [], rowsOf matrix: String? = nil, _ prepared: PreparedUnit, _ source: any WeightSource
-  ) throws(SlowFastError) {
-    let slots = names.compactMap(prepared.slot)
-    guard let divisors = try best(slots, source) else { return }
-    for slot in slots { slot.divisors = divisors }
-    let inverses = divisors.map { 1 / $0 }
-    for name in vectors { prepared.vectorFactors[name] = inverses }
-    if let matrix { prepared.rowFactors[matrix] = inverses }
   }
 
   private func best(_ slots: [InputSlot], _ source: any WeightSource) throws(SlowFastError) -> [Float]? {
@@ -92,5 +74,96 @@ struct FoldSearch {
       for sample in samples { total += try sample.error(divisors, engine) }
       return total
     }
+  }
+}
+
+func logarithm(_ x: Float) -> Float { log(x) }
+func exponential(_ x: Float) -> Float { exp(x) }
+
+/// Some rows of a matrix and some of its inputs, to measure what quantizing both costs.
+struct FoldSample {
+  private let inputs: Matrix  // [samples, columns]
+  private let weights: Matrix  // [rows, columns]
+  private let outputs: Matrix  // [samples, rows]
+  private let energy: Double
+  private let moments: [Float]
+  private let layout: QuantizedLayout
+
+  var columns: Int { weights.columns }
+
+  /// nil where the matrix has no floats, or not the scheme's layout.
+  init?(
+    _ weight: WeightMatrix, _ statistics: InputStatistics, _ scheme: QuantizedScheme, rowLimit: Int, _ engine: Engine
+  ) throws(SlowFastError) {
+    guard let layout = QuantizedLayout(rows: min(rowLimit, weight.rows), columns: weight.columns, scheme: scheme),
+      case .float(let type, let base) = weight.storage
+    else { return nil }
+    self.layout = layout
+    moments = statistics.moments
+    (inputs, weights, outputs) = try classified { () throws(ComputeError) in
+      let inputs = try Matrix(rows: statistics.rows.count, columns: weight.columns, values: statistics.rows.flatMap { $0 })
+      // Runs of rows, evenly spread.
+      let count = min(rowLimit, weight.rows)
+      let weights = try Matrix(rows: count, columns: weight.columns)
+      for row in 0..<count {
+        let source = row * weight.rows / count
+        engine.kernels.float.toFloat(type, base + source * weight.columns * type.size, weight.columns, weights.row(row))
+      }
+      let outputs = try Matrix(rows: inputs.rows, columns: count)
+      try engine.linear(inputs, [LinearProduct(WeightMatrix(weights), to: outputs)])
+      return (inputs, weights, outputs)
+    }
+    energy = Self.sum(outputs) { value, _, _ in Double(value) * Double(value) }
+    withExtendedLifetime(weight) {}
+  }
+
+  /// The squared error of the outputs, as a part of their squares, with inputs divided by `divisors` and weights multiplied with them.
+  func error(_ divisors: [Float], _ engine: Engine) throws(ComputeError) -> Double {
+    let (x, w) = (try inputs.copied(), try weights.copied())
+    for row in 0..<x.rows {
+      for column in 0..<x.columns { x.row(row)[column] /= divisors[column] }
+    }
+    for row in 0..<w.rows {
+      for column in 0..<w.columns { w.row(row)[column] *= divisors[column] }
+    }
+    guard let quantized = try quantize(w, zip(moments, divisors).map { $0 / ($1 * $1) }, engine) else { return .infinity }
+    let found = try Matrix(rows: outputs.rows, columns: outputs.columns)
+    try engine.linear(x, [LinearProduct(quantized, to: found)])
+    let error = Self.sum(outputs) { value, row, column in
+      let difference = Double(value) - Double(found.row(row)[column])
+      return difference * difference
+    }
+    return energy > 0 ? error / energy : 0
+  }
+
+  /// nil where a weight does not fit.
+  private func quantize(_ values: Matrix, _ moments: [Float], _ engine: Engine) throws(ComputeError) -> WeightMatrix? {
+    let (bytes, scaleBytes) = (layout.codeBytes, layout.scaleBytes)
+    guard let memory = AlignedMemory(byteCount: bytes + 2 * scaleBytes) else { throw .outOfMemory(bytes: bytes + 2 * scaleBytes) }
+    let scales = (memory.base + bytes).assumingMemoryBound(to: UInt16.self)
+    let minima = scales + layout.panels * layout.panelScaleCount
+    var isDone = true
+    moments.withUnsafeBufferPointer { moments in
+      do throws(QuantizationError) {
+        try engine.pool.forEach(layout.panels) { panel, _ throws(QuantizationError) in
+          let first = panel * QuantizedLayout.panelRows
+          try layout.quantize(
+            values.row(first), stride: values.stride, rows: min(QuantizedLayout.panelRows, values.rows - first),
+            PanelQuantizer(.search, moments: moments.baseAddress), codes: memory.base + panel * layout.panelCodeBytes,
+            scales: scales + panel * layout.panelScaleCount, minima: minima + panel * layout.panelScaleCount)
+        }
+      } catch { isDone = false }
+    }
+    guard isDone else { return nil }
+    let planes = QuantizedPlanes(codes: memory.base, scales: scales, minima: layout.scheme.isSymmetric ? nil : minima)
+    return WeightMatrix(rows: values.rows, columns: values.columns, storage: .quantized(layout, planes), owner: memory)
+  }
+
+  private static func sum(_ matrix: Matrix, _ body: (Float, Int, Int) -> Double) -> Double {
+    var total = 0.0
+    for row in 0..<matrix.rows {
+      for column in 0..<matrix.columns { total += body(matrix.row(row)[column], row, column) }
+    }
+    return total
   }
 }

@@ -8,15 +8,14 @@ import Video
 final class TowerActivations {
   /// `[side², width]` of each frame.
   private var maps: [Matrix] = []
-  private var side: Int
-  private let tower: VisionTower
-  private let workspace: VisionTower.Workspace
+  private let tower: any VisionTower
+  private let workspace: TowerWorkspace
 
   /// Decodes the clips and runs the stem.
   init(_ calibrator: Calibrator) throws(SlowFastError) {
-    tower = try VisionTower(calibrator.model.source)
+    let source = calibrator.model.source
+    tower = try source.schema.tower.loaded(LayerBuilder(.tower, from: source))
     workspace = try tower.makeWorkspace()
-    side = tower.imageSize / tower.shape.patch
     let sources = try calibrator.clipSources().compactMap { $0 }
     let picks = Self.picks(sources.map { $0.frameCount(calibrator.sampling) }, limit: Self.limit(tower))
     for (source, chosen) in zip(sources, picks) where !chosen.isEmpty {
@@ -25,9 +24,8 @@ final class TowerActivations {
   }
 
   /// Frames whose maps fit.
-  private static func limit(_ tower: VisionTower) -> Int {
-    let floats = VisionTower.workspaceFloats(imageSize: tower.imageSize, shape: tower.shape)
-    return max(1, min(CalibrationOptions.towerFrameLimit, CalibrationOptions.towerMapBytes / max(1, floats * 4)))
+  private static func limit(_ tower: any VisionTower) -> Int {
+    max(1, min(CalibrationOptions.towerFrameLimit, CalibrationOptions.towerMapBytes / max(1, tower.workspaceFloats * 4)))
   }
 
   /// At most `limit` frames, evenly spread over all: for each clip the indices of its own.
@@ -74,35 +72,17 @@ final class TowerActivations {
 
   /// Runs all maps through one unit of `source`; they become its outputs if it `keepsOutput`.
   func run(
-    _ unit: CalibrationUnit, _ source: any WeightSource, keepsOutput: Bool, seeing prepared: PreparedUnit?, _ calibrator: Calibrator
+    _ unit: ModelUnit, _ source: any WeightSource, keepsOutput: Bool, seeing prepared: PreparedUnit?, _ calibrator: Calibrator
   ) throws(SlowFastError) {
     let engine = calibrator.engine
-    let name = unit.prefixes[0]
-    switch unit {
-    case .downsample:
-      let downsample = try VisionTower.Downsample(source, name)
-      prepared?.see([try calibrator.slot([name + "1.weight"], downsample.linear.weight)], on: engine)
-      try forEach(calibrator, keepsOutput) { x throws(ComputeError) in
-        try downsample.run(x, side: self.side, in: self.workspace, on: engine)
-      }
-      if keepsOutput { side /= 2 }
-    case .block:
-      let block = try VisionTower.Block(source, name)
-      prepared?.see(
-        [
-          try calibrator.slot([name + "mlp.fc1.weight"], block.fc1.weight),
-          try calibrator.slot([name + "mlp.fc2.weight"], block.fc2.weight),
-        ], on: engine)
-      try forEach(calibrator, keepsOutput) { x throws(ComputeError) in
-        try block.run(x, side: self.side, in: self.workspace, on: engine)
-        return x
-      }
-    default:
-      let projector = try Projector(source)
-      let names = calibrator.model.source.schema.requirements.filter { $0.role == .projector }.map(\.name)
-      var slots: [InputSlot] = []
-      for (name, layer) in zip(names, projector.layers) { slots.append(try calibrator.slot([name], layer.weight)) }
-      prepared?.see(slots, on: engine)
+    let builder = LayerBuilder(unit.component, from: source, unit: unit.index)
+    if unit.component == .tower {
+      let part = try tower.loaded(builder).units[unit.index]
+      prepared?.see(try calibrator.slots(unit, builder), on: engine)
+      try forEach(calibrator, keepsOutput) { x throws(ComputeError) in try part.run(x, in: self.workspace, on: engine) }
+    } else {
+      let projector = try source.schema.projector.loaded(builder)
+      prepared?.see(try calibrator.slots(unit, builder), on: engine)
       try forEach(calibrator, keepsOutput) { x throws(ComputeError) in try projector.project(x, on: engine) }
     }
   }

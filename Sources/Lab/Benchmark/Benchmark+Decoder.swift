@@ -4,6 +4,7 @@ import ModelFile
 import Models
 import Runtime
 import Support
+import Tensors
 
 extension Benchmark {
   /// Keys and values of the slow tokens, prompts, and generated tokens.
@@ -33,7 +34,7 @@ extension Benchmark {
     return lengths.filter { $0 <= limit }
   }
 
-  private mutating func timeCross(_ decoder: HybridDecoder, _ tokens: SlowFastTokens) throws(SlowFastError) {
+  private mutating func timeCross(_ decoder: any Decoder, _ tokens: SlowFastTokens) throws(SlowFastError) {
     guard model.config.hybrid != nil else { return skip("cross", "the model has no hybrid layers") }
     var caches = try classified { () throws(ComputeError) in try DecoderCaches(config: model.config, capacity: 1, type: model.cacheType) }
     let runs = try measure("cross keys and values") { () throws(SlowFastError) in
@@ -41,7 +42,7 @@ extension Benchmark {
     }
     add(
       "cross keys and values", runs, units: tokens.slow.rows, unit: "tokens",
-      products: costs.crossKeyValues(slowTokens: tokens.slow.rows))
+      products: decoder.slowProducts(tokens.slow.rows))
   }
 
   private mutating func timePrefill(_ length: Int, _ generator: Generator, _ tokens: SlowFastTokens) throws(SlowFastError) {
@@ -53,7 +54,7 @@ extension Benchmark {
     let crossTokens = prompt.crossRanges(config: model.config).reduce(0) { $0 + $1.count }
     add(
       "prefill \(length)", runs, units: length, unit: "tokens",
-      products: costs.prefill(tokens: length, crossTokens: crossTokens, slowTokens: tokens.slow.rows))
+      products: generator.decoder.prefillProducts(tokens: length, crossTokens: crossTokens, slowTokens: tokens.slow.rows))
   }
 
   /// Tokens after `context` others, and in turn with them a plain loop over the same weights. The first context's tokens are the report's.
@@ -85,8 +86,8 @@ extension Benchmark {
     let slow = report.slowAttention == .all ? tokens.slow.rows : 0
     add(
       "generate after \(context)", steps, units: 1, unit: "tokens",
-      products: costs.token(context: context, slowTokens: slow) + costs.head,
-      bytes: costs.generationBytes(model.source, context: context, slowTokens: slow, cacheType: model.cacheType),
+      products: generator.decoder.products(context: context, slowTokens: slow) + generator.decoder.headProducts,
+      bytes: model.source.generationBytes(context: context, slowTokens: slow, cacheType: model.cacheType),
       readRate: Double(reading.byteCount) / 1e9 / reads.sorted()[reads.count / 2])
     if report.tokens.isEmpty {
       report.tokens = generated
@@ -102,5 +103,16 @@ extension Benchmark {
       .text((start..<start + count).map { Int32(($0 * 7919 + 13) % model.config.vocabularySize) })
     }
     return Prompt(pieces: [text(length - after - visual, from: 0), .visual(tokens.fast[rows: 0..<visual]), text(after, from: 1000)])
+  }
+}
+
+extension WeightSource {
+  /// What a generated token reads: the weights but those of the slow tokens' keys and values, and the caches.
+  func generationBytes(context: Int, slowTokens: Int, cacheType: ScalarType) -> Int {
+    let unread = Set(schema.requirements.filter { $0.role == .crossAttention }.map(\.name))
+    let layers = schema.decoder.layers
+    return residentBytes(schema.decoderNames.filter { !unread.contains($0) })
+      + DecoderCaches.byteCount(config: config, layers: layers.count, tokens: context, type: cacheType)
+      + DecoderCaches.byteCount(config: config, layers: layers.count { $0.readsSlowTokens }, tokens: slowTokens, type: cacheType)
   }
 }

@@ -46,8 +46,10 @@ extension Benchmark {
     try load("load tower", model.source.schema.visionNames) { source throws(SlowFastError) in try VisionModel(source) }
   }
 
-  mutating func loadDecoder() throws(SlowFastError) -> HybridDecoder {
-    try load("load decoder", model.source.schema.decoderNames) { source throws(SlowFastError) in try HybridDecoder(source) }
+  mutating func loadDecoder() throws(SlowFastError) -> any Decoder {
+    try load("load decoder", model.source.schema.decoderNames) { source throws(SlowFastError) in
+      try source.schema.decoder.loaded(LayerBuilder(.decoder, from: source))
+    }
   }
 
   /// Loading where nothing else needs the weights.

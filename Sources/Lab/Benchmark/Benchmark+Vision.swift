@@ -68,8 +68,7 @@ extension Benchmark {
       let runs = try measure("projector") { () throws(SlowFastError) in
         try classified { () throws(ComputeError) in _ = try vision.projector.project(features, on: engine) }
       }
-      let weights = vision.projector.layers.reduce(0) { $0 + $1.weight.rows * $1.weight.columns }
-      add("projector", runs, units: 1, unit: "frames", products: features.rows * weights)
+      add("projector", runs, units: 1, unit: "frames", products: vision.projector.products(positions: features.rows))
     }
     let encoder = try ClipEncoder(vision, frames: frames, preprocessing: preprocessing, engine: engine)
     var times = StageTimes()
@@ -80,7 +79,7 @@ extension Benchmark {
   }
 
   private mutating func timeTower(_ vision: VisionModel, _ pixels: Matrix) throws(SlowFastError) -> Matrix {
-    let stages = costs.towerStages()
+    let stages = vision.tower.stageProducts
     // By stage, a row for each run; the first warms up.
     var parts: [[StageRun]] = Array(repeating: [], count: stages.count)
     var features = pixels

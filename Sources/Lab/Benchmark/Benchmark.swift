@@ -10,7 +10,6 @@ public struct Benchmark {
   let model: VideoLanguageModel
   let options: BenchmarkOptions
   let engine: Engine
-  let costs: ModelCosts
   let isCancelled: @Sendable () -> Bool
   let frames: Int
   let layout: SlowFastLayout
@@ -42,11 +41,8 @@ public struct Benchmark {
     let pool = ThreadPool(threadCount: options.threads)
     let engine = try classified { () throws(ComputeError) in try Engine(pool: pool) }
     self.engine = engine
-    let schema = model.source.schema
-    costs = ModelCosts(config: model.config, tower: schema.tower)
     frames = options.frames ?? model.defaultFrameCount
-    let side = VisionTower.outputSide(imageSize: model.config.imageSize, shape: schema.tower)
-    layout = SlowFastLayout(config: model.config, towerSide: side, frames: frames)
+    layout = SlowFastLayout(config: model.config, towerSide: model.source.schema.tower.outputSide, frames: frames)
     report = BenchmarkReport(
       model: model.path, kernels: engine.kernels.name, threads: pool.threadCount, isQuantized: model.source.isQuantized, frames: frames,
       slowTokens: layout.slowCount, slowAttention: options.slowAttention ?? model.generation.slowAttention,

@@ -44,18 +44,15 @@ package enum CanonicalName {
     var name = name
     for wrapper in wrappers { name = name.replacing(wrapper, with: "") }
     while let prefix = prefixes.first(where: { name.hasPrefix($0) }) { name.removeFirst(prefix.count) }
-    // Loaders of the original rename these two wherever they stand, so the published layer scales are called `weight`; exports that
-    // went another way kept `gamma`.
-    if name.hasPrefix(TowerShape.prefix) {
-      if name.hasSuffix(".gamma") { name = String(name.dropLast(5)) + "weight" }
-      if name.hasSuffix(".beta") { name = String(name.dropLast(4)) + "bias" }
-    }
+    for tower in ModelRegistry.towers where name.hasPrefix(tower.prefix) { return tower.canonical(name) }
     return name
   }
 
   /// Why the model does not use a tensor of that (canonical) name; nil if nothing of the kind is known.
   package static func reasonUnused(_ name: String) -> String? {
-    if name.hasPrefix(TowerShape.prefix + "head.") { return "the tower's classifier" }
+    for tower in ModelRegistry.towers where name.hasPrefix(tower.prefix) {
+      if let reason = tower.reasonUnused(name) { return reason }
+    }
     if name.hasSuffix(".rotary_emb.inv_freq") { return "computed from rope_theta" }
     if name.hasSuffix(".position_ids") { return "computed" }
     if name.hasSuffix(".num_batches_tracked") { return "a counter of training" }

@@ -4,7 +4,10 @@ extension ModelConfig {
   /// Reads `config.json`. Every number is checked against what the runtime can address, so that products of two fields cannot overflow.
   package init(json: [UInt8]) throws(ArchitectureError) {
     let fields = try ConfigFields(json: json)
-    try Self.checkFamily(fields)
+    modelType = try fields.string("model_type")
+    _ = try ModelRegistry.decoder(modelType: modelType, architectures: try fields.optionalStrings("architectures") ?? [])
+    towerName = try fields.optionalString("mm_vision_tower")
+    _ = try ModelRegistry.tower(named: towerName)
     let act = try fields.string("hidden_act")
     guard act == "silu" else { throw .configValue(field: "hidden_act", found: act, expected: "silu") }
     if let other = try fields.optionalStrings("layer_types")?.first(where: { $0 != "full_attention" }) {
@@ -72,24 +75,6 @@ extension ModelConfig {
     endTokens = try fields.ids("eos_token_id")
     usesImageStartEnd = try fields.optionalBool("mm_use_im_start_end") ?? false
     frameCount = try fields.optionalInteger("video_frames", in: 1...Limits.frames)
-  }
-
-  /// The families whose published code computes what this runtime does.
-  private static func checkFamily(_ fields: ConfigFields) throws(ArchitectureError) {
-    func check(_ field: String, _ found: String, among known: [String]) throws(ArchitectureError) {
-      guard known.contains(found) else {
-        throw .configValue(field: field, found: found, expected: "\(known.joined(separator: ", ")): no other family is supported")
-      }
-    }
-    try check("model_type", try fields.string("model_type"), among: ["llava_qwen_slow_fast", "llava_qwen", "llava_qwen2", "qwen2"])
-    for name in try fields.optionalStrings("architectures") ?? [] {
-      let known = ["LlavaQwenSlowFastForCausalLM", "LlavaQwenForCausalLM", "LlavaQwen2ForCausalLM", "Qwen2ForCausalLM"]
-      try check("architectures", name, among: known)
-    }
-    if let tower = try fields.optionalString("mm_vision_tower"), !tower.lowercased().contains("convnext") {
-      throw .configValue(
-        field: "mm_vision_tower", found: tower, expected: "a ConvNeXt tower such as convnext-576: no other kind of tower is supported")
-    }
   }
 
   /// `input_image_size`, or the number that the tower's name ends with (`convnext-576`).

@@ -1,6 +1,11 @@
-/// What `config.json` says of the model. The tower's depths and widths are in no config: `TowerShape` reads them off the tensors.
+/// What `config.json` says of the model. A ConvNeXt tower's depths and widths are in no config: they are read off its tensors.
 public struct ModelConfig: Sendable, Equatable {
-  // Decoder: Qwen2.
+  /// `model_type`: the decoder's family.
+  package var modelType: String
+  /// `mm_vision_tower`: the tower's family.
+  package var towerName: String?
+
+  // Decoder.
   /// Values of a token between the decoder's layers.
   public var hiddenSize: Int
   /// Values inside a decoder layer's perceptron.
@@ -86,4 +91,12 @@ public enum ProjectorType: Sendable, Equatable {
   case linear
   /// `mlpNx_gelu`: N linear layers with GELU between.
   case mlp(depth: Int)
+}
+
+/// Which tokens read the slow tokens while an answer is made.
+public enum SlowAttention: String, Sendable, CaseIterable, Codable {
+  /// The prompt's only: what the published inference code does.
+  case prompt
+  /// The answer's too: as in training.
+  case all
 }

@@ -3,38 +3,41 @@ import Foundation
 import Support
 import Tensors
 
-/// What a hybrid layer has beyond a Qwen2 layer: text reads the slow tokens.
+/// What a hybrid layer has beyond a plain one: text reads the slow tokens.
 ///
 ///     gate = tanh(cross_attn_gate_proj(a)) · tanh(cross_attn_warm_up_gate)
 ///     a'   = a + gate · softmax(q kᵀ / √d) v          a: self-attention before o_proj, q: the layer's queries after RoPE
 package struct CrossAttention: Sendable {
-  package let keyValue: Linear  // cross_attn_kv_proj, [2 · keyValueHeads · headDimension, hidden]: per head its key, then its value
-  package let gate: Linear  // cross_attn_gate_proj.0, [1, heads · headDimension]
-  package let gateHasTanh: Bool
-  /// The warm-up factor as it multiplies the gate; 1 where there is none.
-  package let warmUp: Float
-
-  package init(_ source: any WeightSource, _ name: String) throws(SlowFastError) {
-    keyValue = try Linear(source, name + "cross_attn_kv_proj", hasBias: true)
-    gate = try Linear(source, name + "cross_attn_gate_proj.0", hasBias: true)
-    let hybrid = source.config.hybrid
-    gateHasTanh = hybrid?.gateHasTanh ?? false
-    if hybrid?.gateHasWarmUp == true {
-      let raw = try source.vector(name + "cross_attn_warm_up_gate").values[0]
-      // `vanilla` takes the parameter as it is.
-      warmUp = hybrid?.isTextOnly == true ? tanh(raw) : raw
-    } else {
-      warmUp = 1
-    }
-  }
+  package let keyValue: Linear  // [2 · keyValueHeads · headDimension, hidden]: per head its key, then its value
+  private let gate: Linear  // [1, heads · headDimension]
+  private let warmUpGate: Matrix?  // [1, 1]
+  private let hybrid: HybridConfig
+  private let config: ModelConfig
+  /// The layer's own RMSNorm, which the slow tokens go through too.
+  private let inputNorm: Matrix
 
   /// Rows of slow tokens that are projected together.
-  package static let blockTokens = 512
+  private static let blockTokens = 512
 
-  /// Keys and values of a clip's slow tokens `[count, hidden]` in this layer. `inputNorm` is the layer's own RMSNorm.
-  package func makeCache(slow: Matrix, inputNorm: Matrix, config: ModelConfig, type: ScalarType, on engine: Engine) throws(ComputeError)
-    -> KeyValueCache
-  {
+  /// Tensors of `cross_attn_…` in the builder's scope.
+  package init(_ config: ModelConfig, _ hybrid: HybridConfig, _ inputNorm: Matrix, _ builder: LayerBuilder) throws(SlowFastError) {
+    self.config = config
+    self.hybrid = hybrid
+    self.inputNorm = inputNorm
+    let keys = config.keyValueHeadCount * config.headDimension
+    keyValue = try builder.linear("cross_attn_kv_proj", 2 * keys, config.hiddenSize, .crossAttention)
+    gate = try builder.linear("cross_attn_gate_proj.0", 1, config.headCount * config.headDimension, .gate, biasRole: .gate)
+    warmUpGate = hybrid.gateHasWarmUp ? try builder.vector("cross_attn_warm_up_gate", 1, .gate) : nil
+  }
+
+  /// The factor as it multiplies the gate; `vanilla` takes the parameter as it is.
+  private var warmUp: Float {
+    guard let raw = warmUpGate?.values[0] else { return 1 }
+    return hybrid.isTextOnly ? tanh(raw) : raw
+  }
+
+  /// Keys and values of a clip's slow tokens `[count, hidden]`.
+  package func makeCache(_ slow: Matrix, type: ScalarType, on engine: Engine) throws(ComputeError) -> KeyValueCache {
     let cache = try KeyValueCache(
       heads: config.keyValueHeadCount, headDimension: config.headDimension, capacity: slow.rows, type: type)
     let block = min(Self.blockTokens, slow.rows)
@@ -51,13 +54,14 @@ package struct CrossAttention: Sendable {
 
   /// `attended += gate · c` for rows that all cross-attend. All `[rows, heads · headDimension]` but `gates`, `[rows, 1]`.
   package func add(
-    to attended: Matrix, query: Matrix, slow: KeyValueCache, scratch: Matrix, gates: Matrix, config: ModelConfig, on engine: Engine
+    to attended: Matrix, query: Matrix, slow: KeyValueCache, scratch: Matrix, gates: Matrix, on engine: Engine
   ) throws(ComputeError) {
     try engine.attention(query, heads: config.headCount, over: slow, causalOffset: nil, to: scratch)
     try engine.linear(attended, [gate.product(to: gates)])
+    let warmUp = warmUp
     for row in 0..<attended.rows {
       let value = gates.row(row)[0]
-      let factor = (gateHasTanh ? tanh(value) : value) * warmUp
+      let factor = (hybrid.gateHasTanh ? tanh(value) : value) * warmUp
       engine.kernels.float.addMultiple(factor, scratch.row(row), attended.columns, attended.row(row))
     }
   }

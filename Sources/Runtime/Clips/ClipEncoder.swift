@@ -6,9 +6,9 @@ import Video
 /// Tower and projector with the memory that they work in, for one clip at a time. Drop it when the clips are encoded and all of that is
 /// given back.
 package final class VisionModel {
-  package let tower: VisionTower
-  package let projector: Projector
-  package let workspace: VisionTower.Workspace
+  package let tower: any VisionTower
+  package let projector: any Projector
+  package let workspace: TowerWorkspace
   package let config: ModelConfig
   private let weights: VisionWeights
 

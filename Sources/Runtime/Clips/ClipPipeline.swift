@@ -131,7 +131,7 @@ private struct ClipPipeline {
     switch store.lookup(watched.keys[index], pool: context.pool) {
     case .none: return nil
     case .found(let entry):
-      let side = VisionTower.outputSide(imageSize: model.config.imageSize, shape: model.source.schema.tower)
+      let side = model.source.schema.tower.outputSide
       let clip = WatchedClip(
         entry, frames: frames, layout: { SlowFastLayout(config: model.config, towerSide: side, frames: $0) },
         hidden: model.config.hiddenSize)

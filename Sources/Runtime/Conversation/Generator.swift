@@ -6,7 +6,7 @@ import Tensors
 /// The decoder at work on one conversation: tokens in, logits out, keys and values kept. Several may share an engine: a token of an answer is
 /// one turn of it, and so is each layer of a prompt.
 package final class Generator {
-  package let decoder: HybridDecoder
+  package let decoder: any Decoder
   package let embedding: any EmbeddingTable
   package private(set) var caches: DecoderCaches
   package let slowAttention: SlowAttention
@@ -16,7 +16,7 @@ package final class Generator {
   package private(set) var capacity: Int
   private let config: ModelConfig
   private let engine: Engine
-  private let workspace: HybridDecoder.Workspace
+  private let workspace: DecoderWorkspace
   private let x: Matrix  // [chunk, hidden]
   private let logits: Matrix  // [1, vocabulary]
 
@@ -29,7 +29,7 @@ package final class Generator {
   package var isCancelled: @Sendable () -> Bool = { false }
 
   package init(
-    decoder: HybridDecoder, embedding: any EmbeddingTable, slow: Matrix?, capacity: Int, cacheType: ScalarType,
+    decoder: any Decoder, embedding: any EmbeddingTable, slow: Matrix?, capacity: Int, cacheType: ScalarType,
     slowAttention: SlowAttention, answerVocabulary: Int, engine: Engine, progress: (_ layer: Int, _ count: Int) -> Void = { _, _ in }
   ) throws(SlowFastError) {
     self.decoder = decoder
@@ -52,7 +52,7 @@ package final class Generator {
         }
       }
       return (
-        caches, try HybridDecoder.Workspace(config: config, tokens: tokens),
+        caches, try DecoderWorkspace(config: config, tokens: tokens),
         try Matrix(rows: tokens, columns: config.hiddenSize), try Matrix(rows: 1, columns: config.vocabularySize)
       )
     }

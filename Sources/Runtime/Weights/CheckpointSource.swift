@@ -21,9 +21,9 @@ package final class CheckpointSource: WeightSource {
       config = try ModelConfig(json: checkpoint.config)
       var tensors = CanonicalNames(checkpoint.tensors).tensors
       // A tied head is the embedding, whatever else the file holds.
-      if config.tiesWordEmbeddings { tensors["lm_head.weight"] = nil }
+      if config.tiesWordEmbeddings { tensors[TensorSchema.headName] = nil }
       self.tensors = tensors
-      schema = try TensorSchema(config: config, shapes: tensors.mapValues(\.shape))
+      schema = try TensorSchema(config: config, shapes: TensorShapes(tensors.mapValues(\.shape)))
     } catch { throw SlowFastError(error) }
     requirements = Dictionary(uniqueKeysWithValues: schema.requirements.map { ($0.name, $0) })
     for requirement in schema.requirements { _ = try floatType(of: try tensor(requirement.name)) }

@@ -20,7 +20,7 @@ package final class ModelFileSource: WeightSource {
       config = try ModelConfig(json: try file.section("config.json"))
       var shapes: [String: [Int]] = [:]
       for tensor in file.tensors { shapes[tensor.name] = tensor.descriptor.shape }
-      schema = try TensorSchema(config: config, storedShapes: shapes)
+      schema = try TensorSchema(config: config, shapes: TensorShapes(shapes, areStored: true))
     } catch { throw SlowFastError(error, path: file.path) }
     var isQuantized = false
     for requirement in schema.requirements {

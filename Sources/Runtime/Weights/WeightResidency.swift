@@ -32,7 +32,7 @@ package final class WeightResidency: @unchecked Sendable {
     try lock.withLock { _ throws(SlowFastError) in
       if let decoder { return decoder }
       try source.preload(source.schema.decoderNames, pool: pool) { progress(.loading($0, of: $1)) }
-      let made = DecoderWeights(try HybridDecoder(source))
+      let made = DecoderWeights(try source.schema.decoder.loaded(LayerBuilder(.decoder, from: source)))
       decoder = made
       return made
     }
@@ -41,20 +41,20 @@ package final class WeightResidency: @unchecked Sendable {
 
 /// Tower and projector, for any number of clips at once.
 package final class VisionWeights: Sendable {
-  package let tower: VisionTower
-  package let projector: Projector
+  package let tower: any VisionTower
+  package let projector: any Projector
   package let config: ModelConfig
 
   package init(_ source: any WeightSource) throws(SlowFastError) {
-    tower = try VisionTower(source)
-    projector = try Projector(source)
+    tower = try source.schema.tower.loaded(LayerBuilder(.tower, from: source))
+    projector = try source.schema.projector.loaded(LayerBuilder(.projector, from: source))
     config = source.config
   }
 }
 
 /// The decoder, for any number of conversations at once.
 package final class DecoderWeights: Sendable {
-  package let decoder: HybridDecoder
+  package let decoder: any Decoder
 
-  package init(_ decoder: HybridDecoder) { self.decoder = decoder }
+  package init(_ decoder: any Decoder) { self.decoder = decoder }
 }

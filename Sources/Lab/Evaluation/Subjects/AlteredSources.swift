@@ -29,9 +29,8 @@ final class MixedSource: WeightSource {
   func residentBytes(_ names: [String]) -> Int {
     base.residentBytes(names.filter { !self.names.contains($0) }) + other.residentBytes(names.filter(self.names.contains))
   }
-  private static let embedding = "model.embed_tokens.weight"
-  var embeddingBytes: Int { source(of: Self.embedding).embeddingBytes }
-  func makeEmbeddingTable() throws(SlowFastError) -> any EmbeddingTable { try source(of: Self.embedding).makeEmbeddingTable() }
+  var embeddingBytes: Int { source(of: TensorSchema.embeddingName).embeddingBytes }
+  func makeEmbeddingTable() throws(SlowFastError) -> any EmbeddingTable { try source(of: TensorSchema.embeddingName).makeEmbeddingTable() }
 
   func preload(_ names: [String], pool: ThreadPool, progress: @escaping @Sendable (Int, Int) -> Void) throws(SlowFastError) {
     try base.preload(names.filter { !self.names.contains($0) }, pool: pool, progress: progress)
