@@ -59,24 +59,24 @@ public struct Comparison: Sendable {
     isCancelled: @escaping @Sendable () -> Bool = { false }
   ) throws(SlowFastError) -> ComparisonReport {
     let baseline = try VideoLanguageModel(path: checkpoint)
-    let subjects = Subject.all(options, baseline: baseline)
-    try check(subjects, baseline)
-    let origins = try SubjectOrigins(subjects, checkpoint: checkpoint)
+    let models = ComparedModel.all(options, baseline: baseline)
+    try check(models, baseline)
+    let origins = try ComparedOrigins(models, checkpoint: checkpoint)
     for note in origins.notes { onNote(note) }
     let run = ComparisonRun(
       comparison: self, baseline: baseline, origins: origins, folder: try ReportFolder(folder), identity: try ModelIdentity.of(checkpoint),
-      count: subjects.count + 1, progress: progress, isCancelled: isCancelled)
-    let report = try run.report(subjects)
+      count: models.count + 1, progress: progress, isCancelled: isCancelled)
+    let report = try run.report(models)
     try run.folder.write(try report.json(), as: "report.json")
     try run.folder.write(Array(HTMLReport(report).text.utf8), as: "report.html")
     return report
   }
 
   /// Everything that can be told before hours of work.
-  private func check(_ subjects: [Subject], _ baseline: VideoLanguageModel) throws(SlowFastError) {
-    for subject in subjects {
-      if let problem = try subject.conversion(of: checkpoint)?.check() { throw .badModel(path: checkpoint, reason: problem) }
-      if case .file(let path) = subject.making {
+  private func check(_ models: [ComparedModel], _ baseline: VideoLanguageModel) throws(SlowFastError) {
+    for compared in models {
+      if let problem = try compared.conversion(of: checkpoint)?.check() { throw .badModel(path: checkpoint, reason: problem) }
+      if case .file(let path) = compared.recipe {
         let model = try VideoLanguageModel(path: path)
         func same<T: Equatable>(_ name: String, _ value: KeyPath<ModelConfig, T>) throws(SlowFastError) {
           let (found, expected) = (model.config[keyPath: value], baseline.config[keyPath: value])
@@ -92,15 +92,5 @@ public struct Comparison: Sendable {
         }
       }
     }
-  }
-}
-
-extension ComparisonReport {
-  /// With keys in snake case, as the command prints it.
-  public func json() throws(SlowFastError) -> [UInt8] {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    encoder.keyEncodingStrategy = .convertToSnakeCase
-    do { return Array(try encoder.encode(self)) } catch { throw .badReport(path: "report.json", reason: "\(error)") }
   }
 }

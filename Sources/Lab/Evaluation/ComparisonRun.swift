@@ -8,7 +8,7 @@ import Support
 struct ComparisonRun {
   let comparison: Comparison
   let baseline: VideoLanguageModel
-  let origins: SubjectOrigins
+  let origins: ComparedOrigins
   let folder: ReportFolder
   /// Of the checkpoint.
   let identity: String
@@ -25,7 +25,7 @@ struct ComparisonRun {
   private var slowAttention: SlowAttention { comparison.options.slowAttention ?? baseline.generation.slowAttention }
   private var clips: [EvaluationSet.Clip] { comparison.data.clips }
 
-  func report(_ subjects: [Subject]) throws(SlowFastError) -> ComparisonReport {
+  func report(_ models: [ComparedModel]) throws(SlowFastError) -> ComparisonReport {
     let session = try Session(baseline, options: sessionOptions)
     let settings = settings(kernels: session.statistics.kernels)
     let reference = try journal([identity, "baseline"] + settings, of: "baseline", 0)
@@ -47,19 +47,19 @@ struct ComparisonRun {
     var results: [ModelResult] = []
     var converted: (key: [String], path: String)?
     defer { if let converted { SystemCalls.remove(converted.path) } }
-    for (place, subject) in subjects.enumerated() {
-      let journal = try journal([identity] + subject.identity() + settings, of: subject.name, place + 1)
+    for (place, compared) in models.enumerated() {
+      let journal = try journal([identity] + compared.identity() + settings, of: compared.name, place + 1)
       let facts = FactsFile(path: String(journal.path.dropLast("jsonl".count)) + "json")
       if facts.read() == nil || clips.indices.contains(where: { reference.record($0)?.failure == nil && journal.record($0) == nil }) {
-        let key = subject.text.map { [identity, $0] }
+        let key = compared.text.map { [identity, $0] }
         if let old = converted, old.key != key {
           SystemCalls.remove(old.path)
           converted = nil
         }
         if let key, converted == nil { converted = (key, folder.modelFile(key)) }
-        try measure(subject, place: place + 1, journal, reference: reference, facts, converted: converted?.path)
+        try measure(compared, place: place + 1, journal, reference: reference, facts, converted: converted?.path)
       }
-      results.append(try result(of: subject, journal, reference: reference, facts, &failures))
+      results.append(try result(of: compared, journal, reference: reference, facts, &failures))
     }
     var base = tally.result("baseline", isBaseline: true)
     let weights = ModelFacts(weightsOf: baseline)
@@ -67,7 +67,7 @@ struct ComparisonRun {
     base.fileBytes = weights.fileBytes
     base.residentBytes = weights.residentBytes
     base.bitsPerWeight = weights.bitsPerWeight
-    let variants = zip(subjects, results).filter { !$0.0.isPart }.map(\.1)
+    let variants = zip(models, results).filter { !$0.0.isPart }.map(\.1)
     return ComparisonReport(
       program: "slowfast \(SlowFastVersion.current)", date: Date().formatted(.iso8601), machine: Machine.description,
       checkpoint: URL(fileURLWithPath: comparison.checkpoint).lastPathComponent.fileNameText,
@@ -75,7 +75,7 @@ struct ComparisonRun {
       clips: base.clips,
       questions: tally.questionCount, tokens: tally.tokenCount, frames: options.frames ?? baseline.defaultFrameCount,
       slowAttention: slowAttention, kernels: session.statistics.kernels, threads: session.statistics.threads, baseline: base,
-      variants: variants, parts: zip(subjects, results).filter { $0.0.isPart }.map(\.1), partBits: options.partBits, failures: failures,
+      variants: variants, parts: zip(models, results).filter { $0.0.isPart }.map(\.1), partBits: options.partBits, failures: failures,
       choice: Choice(among: variants, questions: tally.questionCount), notes: origins.notes)
   }
 
@@ -119,40 +119,42 @@ struct ComparisonRun {
   }
 
   private func measure(
-    _ subject: Subject, place: Int, _ journal: MeasurementJournal, reference: MeasurementJournal, _ facts: FactsFile, converted: String?
+    _ compared: ComparedModel, place: Int, _ journal: MeasurementJournal, reference: MeasurementJournal, _ facts: FactsFile,
+    converted: String?
   ) throws(SlowFastError) {
     var summary: ConversionSummary?
-    if let converted, FileStatus(path: converted) == nil, let conversion = try subject.conversion(of: comparison.checkpoint) {
+    if let converted, FileStatus(path: converted) == nil, let conversion = try compared.conversion(of: comparison.checkpoint) {
       summary = try conversion.run(
-        to: converted, progress: { show(subject.name, place, .converting($0.doneByteCount, of: $0.totalByteCount)) },
+        to: converted, progress: { show(compared.name, place, .converting($0.doneByteCount, of: $0.totalByteCount)) },
         isCancelled: isCancelled)
     }
-    try facts.write(try ModelFacts(subject, converted: converted, seconds: summary?.seconds ?? facts.read()?.conversionSeconds))
-    let measurer = try ClipMeasurer(try subject.model(baseline, converted: converted), options, isCancelled: isCancelled)
+    try facts.write(try ModelFacts(compared, converted: converted, seconds: summary?.seconds ?? facts.read()?.conversionSeconds))
+    let measurer = try ClipMeasurer(try compared.model(baseline, converted: converted), options, isCancelled: isCancelled)
     for (index, clip) in clips.enumerated() where journal.record(index) == nil {
       guard let known = reference.record(index), known.failure == nil else { continue }
-      show(subject.name, place, .measuring(index, of: clips.count))
+      show(compared.name, place, .measuring(index, of: clips.count))
       try journal.append(try measurer.measure(clip, beside: known))
     }
   }
 
   private func result(
-    of subject: Subject, _ journal: MeasurementJournal, reference: MeasurementJournal, _ facts: FactsFile, _ failures: inout [ClipFailure]
+    of compared: ComparedModel, _ journal: MeasurementJournal, reference: MeasurementJournal, _ facts: FactsFile,
+    _ failures: inout [ClipFailure]
   ) throws(SlowFastError) -> ModelResult {
     var tally = Tally(descriptions: comparison.data.descriptionKinds)
     for (index, clip) in clips.enumerated() {
       guard let record = journal.record(index), let known = reference.record(index) else { continue }
       if let reason = record.failure {
-        failures.append(ClipFailure(video: clip.label, model: subject.name.fileNameText, reason: reason))
+        failures.append(ClipFailure(video: clip.label, model: compared.name.fileNameText, reason: reason))
       } else {
         tally.add(record, of: clip, baseline: known)
       }
     }
-    var result = tally.result(subject.name.fileNameText, isBaseline: false)
+    var result = tally.result(compared.name.fileNameText, isBaseline: false)
     let known = facts.read()
-    if case .conversion(_, _, _, hasFloatInputs: true) = subject.making { result.hasFloatInputs = true }
-    result.description = subject.isPart ? nil : origins.description(of: subject)
-    if origins.isAnother(subject) { result.isAnotherModel = true }
+    if case .conversion(_, _, _, hasFloatInputs: true) = compared.recipe { result.hasFloatInputs = true }
+    result.description = compared.isPart ? nil : origins.description(of: compared)
+    if origins.isAnother(compared) { result.isAnotherModel = true }
     result.fileBytes = known?.fileBytes
     result.residentBytes = known?.residentBytes
     result.bitsPerWeight = known?.bitsPerWeight
@@ -172,16 +174,16 @@ struct ModelFacts: Codable {
   var shareOfWeights: Double?
   var conversionSeconds: Double?
 
-  init(_ subject: Subject, converted: String?, seconds: Double?) throws(SlowFastError) {
+  init(_ compared: ComparedModel, converted: String?, seconds: Double?) throws(SlowFastError) {
     let path: String?
-    if case .file(let own) = subject.making { path = own } else { path = converted }
+    if case .file(let own) = compared.recipe { path = own } else { path = converted }
     guard let path else { return }
     if FileStatus(path: path)?.kind == .directory {
       self = ModelFacts(weightsOf: try VideoLanguageModel(path: path))
       return
     }
     let summary = try ModelSummary(path: path)
-    if case .part(let name, _) = subject.making {
+    if case .part(let name, _) = compared.recipe {
       let part = summary.parts.first { $0.name == name }
       shareOfWeights = Double(part?.parameters ?? 0) / Double(max(1, summary.parameters))
       return
@@ -201,21 +203,5 @@ struct ModelFacts: Codable {
     fileBytes = bytes
     residentBytes = bytes
     bitsPerWeight = Double(8 * bytes) / Double(max(1, weights))
-  }
-}
-
-/// The facts on the disk, beside the records.
-struct FactsFile {
-  let path: String
-
-  func read() -> ModelFacts? {
-    (try? SystemCalls.contents(of: path, limit: 1 << 20)).flatMap { try? JSONDecoder().decode(ModelFacts.self, from: Data($0)) }
-  }
-
-  func write(_ facts: ModelFacts) throws(SlowFastError) {
-    do {
-      let json = [UInt8](try JSONEncoder().encode(facts))
-      try json.withUnsafeBytes { try OutputFile.write($0, to: path, replacing: true) }
-    } catch { throw .badReport(path: path, reason: "cannot write: \((error as? OutputError).map { "\($0)" } ?? "\(error)")") }
   }
 }

@@ -1,4 +1,6 @@
+import Foundation
 import Models
+import Support
 
 /// What a comparison found: `report.json`.
 public struct ComparisonReport: Codable, Sendable {
@@ -42,6 +44,16 @@ public struct ComparisonReport: Codable, Sendable {
   public var choice: Choice?
   /// What to know of the models before believing the numbers: which of them are of other weights.
   public var notes: [String]
+}
+
+extension ComparisonReport {
+  /// With keys in snake case, as the command prints it.
+  public func json() throws(SlowFastError) -> [UInt8] {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    encoder.keyEncodingStrategy = .convertToSnakeCase
+    do { return Array(try encoder.encode(self)) } catch { throw .badReport(path: "report.json", reason: "\(error)") }
+  }
 }
 
 /// A clip that could not be measured.

@@ -145,7 +145,7 @@ struct HTMLReport {
 
   private var parts: String {
     guard !report.parts.isEmpty else { return "" }
-    let schemes = [Subject.partNames.cache, Subject.partNames.weights, Subject.partNames.inputs]
+    let schemes = [ComparedModel.partNames.cache, ComparedModel.partNames.weights, ComparedModel.partNames.inputs]
     let rows = report.parts.compactMap { result -> DotChart.Row? in
       guard let value = result.divergence?.mean else { return nil }
       return .init(
@@ -275,5 +275,31 @@ struct HTMLReport {
     \(explanation.isEmpty ? "" : "<p class=\"note\">\(explanation)</p>")
     </section>
     """
+  }
+}
+
+/// A table whose cells are parts of a page.
+struct HTMLTable {
+  private let header: [String]
+  private var rows: [(cells: [String], style: String)] = []
+
+  /// Titles of the columns, as plain text.
+  init(_ header: [String]) { self.header = header }
+
+  static func strong(_ text: String) -> String { "<b>\(breakable(text))</b>" }
+
+  /// A long name may go on in the next line after its parts.
+  private static func breakable(_ text: String) -> String {
+    text.count < 14 ? text.html : [":", "/"].reduce(text.html) { $0.replacing($1, with: $1 + "<wbr>") }
+  }
+
+  mutating func add(_ cells: [String], style: String = "") { rows.append((cells, style)) }
+
+  var text: String {
+    let head = header.map { "<th>\(Self.breakable($0))</th>" }.joined()
+    let body = rows.map { row in
+      "<tr\(row.style.isEmpty ? "" : " class=\"\(row.style)\"")>" + row.cells.map { "<td>\($0)</td>" }.joined() + "</tr>"
+    }
+    return "<div class=\"scroll\"><table><thead><tr>\(head)</tr></thead><tbody>\(body.joined(separator: "\n"))</tbody></table></div>"
   }
 }

@@ -1,11 +1,14 @@
 import Conversion
 import Foundation
+import ModelFile
 import Runtime
+import Safetensors
 import Support
 
 /// One model that is measured beside the baseline.
-struct Subject {
-  enum Making {
+struct ComparedModel {
+  /// Where it comes from.
+  enum Recipe {
     /// Written to a model file for as long as it is measured.
     case conversion(ConversionOptions, CalibrationOptions?, SizeTarget?, hasFloatInputs: Bool)
     /// A model file, or a checkpoint directory, that is there already.
@@ -22,7 +25,7 @@ struct Subject {
 
   /// As reports call it.
   var name: String
-  var making: Making
+  var recipe: Recipe
   /// The name in words; nil where it needs none.
   var words: String?
   /// In the table of what costs what, rather than among the variants.
@@ -30,7 +33,7 @@ struct Subject {
 
   /// What of it decides the results, beside the checkpoint.
   func identity() throws(SlowFastError) -> [String] {
-    switch making {
+    switch recipe {
     case .conversion(_, _, _, let hasFloatInputs): ["conversion", text ?? "", "\(hasFloatInputs)"]
     case .file(let path): ["file", try ModelIdentity.of(path)]
     case .part(let part, _): ["part", part, text ?? ""]
@@ -51,7 +54,7 @@ struct Subject {
 
   /// The conversion that has to be there before it can be measured.
   var conversion: ConversionOptions? {
-    switch making {
+    switch recipe {
     case .conversion(let options, _, _, _), .part(_, let options), .weightsAlone(let options): options
     case .file, .inputsAlone, .cacheAlone: nil
     }
@@ -59,13 +62,13 @@ struct Subject {
 
   /// What that conversion is calibrated on.
   var calibration: CalibrationOptions? {
-    if case .conversion(_, let calibration, _, _) = making { return calibration }
+    if case .conversion(_, let calibration, _, _) = recipe { return calibration }
     return nil
   }
 
   /// What it may take.
   var target: SizeTarget? {
-    if case .conversion(_, _, let target, _) = making { return target }
+    if case .conversion(_, _, let target, _) = recipe { return target }
     return nil
   }
 
@@ -78,7 +81,7 @@ struct Subject {
   /// The model, given the baseline and, where there is one, the converted file.
   func model(_ baseline: VideoLanguageModel, converted: String?) throws(SlowFastError) -> VideoLanguageModel {
     func file() throws(SlowFastError) -> VideoLanguageModel { try VideoLanguageModel(path: converted ?? "") }
-    switch making {
+    switch recipe {
     case .file(let path): return try VideoLanguageModel(path: path)
     case .conversion(_, _, _, let hasFloatInputs):
       let model = try file()
@@ -97,29 +100,80 @@ struct Subject {
   }
 }
 
-extension Subject {
-  /// Every subject of a comparison, in the order of the report.
-  static func all(_ options: ComparisonOptions, baseline: VideoLanguageModel) -> [Subject] {
-    var subjects = options.variants.map {
-      Subject(
+extension ComparedModel {
+  /// Every model of a comparison, in the order of the report.
+  static func all(_ options: ComparisonOptions, baseline: VideoLanguageModel) -> [ComparedModel] {
+    var models = options.variants.map {
+      ComparedModel(
         name: $0.name,
-        making: .conversion($0.conversion, $0.isCalibrated ? options.calibration : nil, $0.target, hasFloatInputs: $0.hasFloatInputs),
+        recipe: .conversion($0.conversion, $0.isCalibrated ? options.calibration : nil, $0.target, hasFloatInputs: $0.hasFloatInputs),
         words: $0.words, isPart: false)
     }
-    subjects += options.files.map { Subject(name: $0, making: .file($0), isPart: false) }
-    guard let bits = options.partBits else { return subjects }
+    models += options.files.map { ComparedModel(name: $0, recipe: .file($0), isPart: false) }
+    guard let bits = options.partBits else { return models }
     let parts = ConversionPlan.matrixParts
     let all = ConversionOptions(bits: bits, keep: parts.map { KeepRule(pattern: $0, bits: bits) })
     let present = Set(baseline.source.schema.requirements.map(\.role.part))
     // In the order in which a clip meets them.
     for part in ["tower", "projector", "embedding", "attention", "cross", "mlp", "head"] where present.contains(part) {
-      subjects.append(Subject(name: part, making: .part(part, all), isPart: true))
+      models.append(ComparedModel(name: part, recipe: .part(part, all), isPart: true))
     }
-    subjects.append(Subject(name: partNames.cache, making: .cacheAlone, isPart: true))
-    subjects.append(Subject(name: partNames.weights, making: .weightsAlone(all), isPart: true))
-    subjects.append(Subject(name: partNames.inputs, making: .inputsAlone, isPart: true))
-    return subjects
+    models.append(ComparedModel(name: partNames.cache, recipe: .cacheAlone, isPart: true))
+    models.append(ComparedModel(name: partNames.weights, recipe: .weightsAlone(all), isPart: true))
+    models.append(ComparedModel(name: partNames.inputs, recipe: .inputsAlone, isPart: true))
+    return models
   }
 
   static let partNames = (cache: "key/value cache, float16", weights: "all weights, float inputs", inputs: "all inputs int8, float weights")
+}
+
+/// Where the models come from that a comparison did not convert itself: from the baseline's checkpoint, or from another.
+struct ComparedOrigins {
+  private var origins: [String: ModelOrigin] = [:]
+  private var others: Set<String> = []
+  /// A sentence for each that is of other weights, or does not say.
+  private(set) var notes: [String] = []
+
+  init(_ models: [ComparedModel], checkpoint: String) throws(SlowFastError) {
+    let paths = models.compactMap { if case .file(let path) = $0.recipe { path } else { nil } }
+    guard !paths.isEmpty else { return }
+    let baseline = try Self.origin(checkpoint)
+    for path in paths {
+      let name = path.quoted
+      guard let baseline, let origin = try Self.origin(path) else {
+        notes.append("\(name) does not say what it was converted from: what sets it apart may be more than bits")
+        continue
+      }
+      origins[path] = origin
+      if origin.fingerprints == baseline.fingerprints { continue }
+      others.insert(path)
+      let what =
+        origin.recipe == nil ? "is another checkpoint than" : "was converted from \(origin.source.quoted), whose weights are not those of"
+      notes.append(
+        "\(name) \(what) the baseline \(baseline.source.quoted): what sets it apart is not bits alone, and it is not among the choices")
+    }
+  }
+
+  func isAnother(_ compared: ComparedModel) -> Bool {
+    if case .file(let path) = compared.recipe { return others.contains(path) }
+    return false
+  }
+
+  func description(of compared: ComparedModel) -> String? {
+    switch compared.recipe {
+    case .file(let path):
+      guard let origin = origins[path] else { return "a model file" }
+      let other = others.contains(path) ? ", another model" : ""
+      return origin.recipe.map { "a model file from \(origin.source.escaped())\(other): \($0)" } ?? "a checkpoint directory\(other)"
+    default: return compared.words
+    }
+  }
+
+  private static func origin(_ path: String) throws(SlowFastError) -> ModelOrigin? {
+    do {
+      if FileStatus(path: path)?.kind == .directory { return try ModelOrigin(Checkpoint(directory: path)) }
+      let file = try ModelFileReader(path: path)
+      return file.hasSection("provenance") ? ModelOrigin(provenance: try file.section("provenance")) : nil
+    } catch { throw SlowFastError(error, path: path) }
+  }
 }

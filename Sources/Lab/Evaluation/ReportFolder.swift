@@ -1,0 +1,161 @@
+import Foundation
+import ModelFile
+import Safetensors
+import Support
+
+/// Where a comparison writes: reports, and below them what was measured so far.
+final class ReportFolder {
+  let path: String
+  private var lock: Int32 = -1
+
+  var cache: String { path + "/measurements" }
+
+  /// Makes the folder if it is not there, and holds it for this run alone.
+  init(_ path: String) throws(SlowFastError) {
+    self.path = path
+    if let status = FileStatus(path: path), status.kind != .directory {
+      throw .badReport(path: path, reason: "is a file, expected a folder for the report")
+    }
+    do throws(SystemError) { try SystemCalls.makeDirectory(cache) } catch {
+      throw .badReport(path: path, reason: "cannot make the folder: \(error.message)")
+    }
+    do throws(SystemError) {
+      lock = try SystemCalls.open(cache + "/lock", O_RDWR | O_CREAT | O_NOFOLLOW)
+      guard try SystemCalls.lock(lock) else { throw SystemError(EWOULDBLOCK) }
+    } catch {
+      throw .badReport(
+        path: path, reason: error.code == EWOULDBLOCK ? "another comparison is writing there" : "cannot be written to: \(error.message)")
+    }
+  }
+
+  deinit { if lock >= 0 { close(lock) } }
+
+  /// A file in the folder, under its name only when it is whole.
+  func write(_ bytes: [UInt8], as name: String) throws(SlowFastError) {
+    do throws(OutputError) {
+      let file = try OutputFile(path + "/" + name, replacing: true)
+      try file.write(bytes)
+      try file.publish()
+    } catch { throw SlowFastError(error) }
+  }
+
+  /// The records of what `identity` says.
+  func journal(_ identity: [String]) throws(SlowFastError) -> MeasurementJournal {
+    try MeasurementJournal(path: "\(cache)/\(Self.key(identity)).jsonl")
+  }
+
+  /// A place for a model file that is needed for a while.
+  func modelFile(_ identity: [String]) -> String { "\(cache)/\(Self.key(identity)).sfq" }
+
+  static func key(_ identity: [String]) -> String { checksum(Array(identity.joined(separator: "\n").utf8)).hexadecimal() }
+}
+
+/// What tells one model from another without reading all of it.
+enum ModelIdentity {
+  static func of(_ path: String) throws(SlowFastError) -> String {
+    guard let status = FileStatus(path: path) else { throw .badModel(path: path, reason: "no such file or directory") }
+    do throws(CheckpointError) {
+      guard status.kind == .directory else { return try describe(SourceFile(path: path)) }
+      let checkpoint = try Checkpoint(directory: path)
+      var parts = ["\(checksum(checkpoint.config))"]
+      for shard in checkpoint.shards { parts.append(try describe(shard.file)) }
+      return parts.joined(separator: " ")
+    } catch { throw SlowFastError(error) }
+  }
+
+  private static func describe(_ file: SourceFile) throws(CheckpointError) -> String {
+    let first = try file.bytes(0..<min(4096, file.byteCount))
+    let last = try file.bytes(max(0, file.byteCount - 4096)..<file.byteCount)
+    return "\(file.byteCount) \(file.modified) \(checksum(first)) \(checksum(last))"
+  }
+}
+
+/// The records of one model on the disk, one a line: the clip's number, a tab, the checksum of what follows in 16 hexadecimal digits, a tab, JSON.
+/// A line without an end was cut off and does not count; neither does one that is damaged.
+final class MeasurementJournal {
+  let path: String
+  /// Lines, from 1, that are whole and yet not what was written: their clips are measured again.
+  private(set) var damagedLines: [Int] = []
+  /// Where each clip's JSON lies in the file.
+  private var places: [Int: Range<Int>] = [:]
+  private var length = 0
+  private let file: FileHandle
+
+  /// Opens the file, made if it is not there, and finds what is in it.
+  init(path: String) throws(SlowFastError) {
+    self.path = path
+    do {
+      file = FileHandle(fileDescriptor: try SystemCalls.open(path, O_RDWR | O_CREAT | O_NOFOLLOW), closeOnDealloc: true)
+      index(try file.readToEnd() ?? Data())
+      try file.truncate(atOffset: UInt64(length))
+    } catch { throw .badReport(path: path, reason: "cannot be opened for writing: \((error as? SystemError)?.message ?? "\(error)")") }
+  }
+
+  private func index(_ data: Data) {
+    data.withUnsafeBytes { bytes in
+      var start = 0
+      var line = 1
+      while start < bytes.count, let end = bytes[start...].firstIndex(of: UInt8(ascii: "\n")) {
+        let fields = bytes[start..<end].split(separator: UInt8(ascii: "\t"), maxSplits: 2, omittingEmptySubsequences: false)
+        if fields.count == 3, let clip = Int(String(decoding: fields[0], as: UTF8.self)),
+          String(decoding: fields[1], as: UTF8.self) == checksum(UnsafeRawBufferPointer(rebasing: fields[2])).hexadecimal()
+        {
+          places[clip] = fields[2].startIndex..<end
+        } else {
+          damagedLines.append(line)
+        }
+        start = end + 1
+        line += 1
+      }
+      length = start
+    }
+  }
+
+  /// The clip's record; nil where there is none that can be read.
+  func record(_ clip: Int) -> ClipRecord? {
+    guard let place = places[clip] else { return nil }
+    do {
+      try file.seek(toOffset: UInt64(place.lowerBound))
+      guard let data = try file.read(upToCount: place.count) else { return nil }
+      let decoder = JSONDecoder()
+      decoder.nonConformingFloatDecodingStrategy = .convertFromString(positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
+      let record = try decoder.decode(ClipRecord.self, from: data)
+      return record.isPlausible ? record : nil
+    } catch { return nil }
+  }
+
+  /// Adds a record; on the disk when this returns.
+  func append(_ record: ClipRecord) throws(SlowFastError) {
+    do {
+      let encoder = JSONEncoder()
+      encoder.nonConformingFloatEncodingStrategy = .convertToString(positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
+      let json = try encoder.encode(record)
+      let line = Data("\(record.clip)\t\(json.withUnsafeBytes { checksum($0) }.hexadecimal())\t".utf8) + json + Data("\n".utf8)
+      try file.seek(toOffset: UInt64(length))
+      try file.write(contentsOf: line)
+      try file.synchronize()
+      let end = length + line.count
+      places[record.clip] = end - 1 - json.count..<end - 1
+      length = end
+    } catch {
+      try? file.truncate(atOffset: UInt64(length))
+      throw .badReport(path: path, reason: "cannot write: \((error as NSError).localizedFailureReason ?? error.localizedDescription)")
+    }
+  }
+}
+
+/// The facts on the disk, beside the records.
+struct FactsFile {
+  let path: String
+
+  func read() -> ModelFacts? {
+    (try? SystemCalls.contents(of: path, limit: 1 << 20)).flatMap { try? JSONDecoder().decode(ModelFacts.self, from: Data($0)) }
+  }
+
+  func write(_ facts: ModelFacts) throws(SlowFastError) {
+    do {
+      let json = [UInt8](try JSONEncoder().encode(facts))
+      try json.withUnsafeBytes { try OutputFile.write($0, to: path, replacing: true) }
+    } catch { throw .badReport(path: path, reason: "cannot write: \((error as? OutputError).map { "\($0)" } ?? "\(error)")") }
+  }
+}
