@@ -144,7 +144,7 @@ extension KeepRule {
   public init(parsing text: String) throws(SlowFastError) {
     do throws(ConversionError) { self = try KeepRule(text) } catch {
       throw .badOption(
-        name: "--keep", found: text, expected: "PATTERN=\(ConversionOptions.bitChoices.alternatives) of \(KeepRule.patternWords)")
+        "keep", found: text, expected: "PATTERN=\(ConversionOptions.bitChoices.alternatives) of \(KeepRule.patternWords)")
     }
   }
 }

@@ -101,7 +101,7 @@ public struct SessionOptions: Sendable {
   /// Throws `badOption` for a value out of range.
   public func validate() throws(SlowFastError) {
     if let reuseStatic, !(reuseStatic > 0 && reuseStatic <= 255) {
-      throw .badOption(name: "--reuse-static", found: "\(reuseStatic)", expected: "more than 0 and at most 255")
+      throw .badOption("reuseStatic", found: "\(reuseStatic)", expected: "more than 0 and at most 255")
     }
     if let clipMemory, clipMemory < 1 { throw .badOption(name: "the memory for clips", found: "\(clipMemory)", expected: "more than 0") }
   }

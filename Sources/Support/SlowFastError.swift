@@ -26,12 +26,32 @@ public struct SlowFastError: Error, Sendable, CustomStringConvertible {
   public let kind: Kind
   /// One line, with the name of the file that it is about.
   public let description: String
+  /// What `invalidOption` is about, by its name in the library (`maximumTokens`, `clipCache.limit`); nil where that is no option of one.
+  public let option: String?
   /// As the part of the program threw it.
   package let underlying: (any Error)?
+  /// The description where it names options.
+  private let words: [Word]
+
+  /// A piece of a description. Options have their names in the library there; a command says its own.
+  package enum Word: Sendable, ExpressibleByStringInterpolation {
+    case text(String)
+    case option(String)
+
+    package init(stringLiteral text: String) { self = .text(text) }
+  }
 
   package init(_ kind: Kind, _ description: String, underlying: (any Error)? = nil) {
-    (self.kind, self.description, self.underlying) = (kind, description, underlying)
+    (self.kind, self.description, self.underlying, option, words) = (kind, description, underlying, nil, [])
   }
+
+  private init(option: String, _ words: [Word]) {
+    (kind, underlying, self.option, self.words) = (.invalidOption, nil, option, words)
+    description = words.text { $0 }
+  }
+
+  /// The description with each option's name as the caller has it.
+  package func description(naming name: (String) -> String) -> String { words.isEmpty ? description : words.text(naming: name) }
 
   /// An error of any part as one of the program's.
   package init(_ error: any Error) {
@@ -53,6 +73,17 @@ public struct SlowFastError: Error, Sendable, CustomStringConvertible {
     case is any ClassifiedError: self.init(error)
     default: self = error as? SlowFastError ?? Self(.invalidModel, "\(path.escaped()): \(error)", underlying: error)
     }
+  }
+}
+
+extension [SlowFastError.Word] {
+  fileprivate func text(naming name: (String) -> String) -> String {
+    map {
+      switch $0 {
+      case .text(let text): text
+      case .option(let option): name(option)
+      }
+    }.joined()
   }
 }
 
@@ -97,9 +128,13 @@ extension SlowFastError {
   package static func badEvaluation(path: String, line: Int?, problem: String) -> Self {
     Self(.invalidFile, "\(path.escaped())\(line.map { ":\($0)" } ?? ""): \(problem)")
   }
-  /// A generation option out of range.
+  /// A value out of range that is no option's.
   package static func badOption(name: String, found: String, expected: String) -> Self {
     Self(.invalidOption, "\(name) is \(found.escaped()), expected \(expected)")
+  }
+  /// An option out of range, by its name in the library.
+  package static func badOption(_ option: String, found: String, expected: Word...) -> Self {
+    Self(option: option, [.option(option), .text(" is \(found.escaped()), expected ")] + expected)
   }
   /// The model has no id for a token that the prompt needs.
   package static func missingToken(_ token: String) -> Self { Self(.invalidModel, "the tokenizer has no token \(token.escaped())") }

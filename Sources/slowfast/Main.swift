@@ -32,7 +32,7 @@ struct Main {
         Display.printError("\(error)")
         return line.failed("\(error)", status: 130)
       }
-      let message = "\(error)\(advice(error.kind))"
+      let message = "\(error.text)\(advice(error.kind))"
       Display.printError("error: \(message)")
       return line.failed(message, status: error.kind == .invalidOption ? 2 : 1)
     default:

@@ -171,6 +171,42 @@ import Testing
     #expect(try slowfast("tokenize", Fixture.model(), "--", "-5").output == slowfast("tokenize", Fixture.model(), input: "-5").output)
   }
 
+  /// What the library refuses has the option's name as it is typed.
+  @Test(arguments: [
+    ("bench M --repeat 0", "--repeat is 0, expected 1 to 1000"), ("bench M --frames 0", "--frames is 0, expected 1 to 65536"),
+    ("bench M --prompts 0", "--prompts is 0, expected 1 to 16777216"), ("bench M --contexts 0", "--contexts is 0, expected 1 to 16777216"),
+    ("bench M --tokens 0", "--tokens is 0, expected 1 to 65536"),
+    ("run M -q hi --max-tokens 0", "--max-tokens is 0, expected 1 to 16777216"),
+    ("run M -q hi --temperature=-1", "--temperature is -1.0, expected 0 or more"),
+    ("run M -q hi --top-p 2", "--top-p is 2.0, expected more than 0 and at most 1"),
+    ("chat M --top-k=-1", "--top-k is -1, expected 0 or more"),
+    ("run M -q hi --repetition-penalty 0", "--repetition-penalty is 0.0, expected more than 0"),
+    (
+      "convert M none.sfq --keep a",
+      "--keep is a, expected PATTERN=4, 8, 16 or 32 of a part (embedding, head, attention, cross, mlp, projector, tower) or a pattern of "
+        + "tensor names"
+    ),
+    (
+      "compare M --data D -o R --variants 3",
+      "--variants is 3, expected BITS[a][:OPTION]…, as in 8, 4a, 4:tower=8, 4:group=64, 4:target=4.5, 4:input=float"
+    ),
+    ("compare M --data D -o R --variants 4,4", "--variants is 4 twice, expected each variant once"),
+    ("compare M --data D -o R --variants 4:calibrated", "--variants is 4:calibrated, expected --calibrate beside it"),
+    ("compare M --data D -o R --parts none", "--variants is nothing, expected a variant, a model file or --parts"),
+    ("compare M --data D -o R --parts 5", "--parts is 5, expected 4, 8 or none"),
+    ("compare M --data D -o R --max-tokens 0", "--max-tokens is 0, expected 1 to 16777216"),
+  ])
+  func optionsOutOfRange(line: String, error: String) throws {
+    let directory = try TemporaryDirectory()
+    let question = #"{"video": "\#(Repository.clip)", "question": "What?", "answer": "A rocket."}"#
+    let names = [
+      "M": Repository.golden("clip"), "D": try directory.write("data.jsonl", question), "R": directory.file("report"),
+    ]
+    let outcome = try Run(line.split(separator: " ").map { names[String($0)] ?? String($0) }).finish()
+    #expect(outcome.status == 2 && outcome.output == "")
+    #expect(outcome.errors == "error: \(error)\n")
+  }
+
   /// Options with one value leave what follows to the arguments, wherever they stand.
   @Test func optionsWithOneValue() throws {
     let directory = try TemporaryDirectory()

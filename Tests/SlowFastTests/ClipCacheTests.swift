@@ -255,7 +255,7 @@ final class Counter: Sendable {
       return
     }
     options.clipCache = ClipCacheOptions(directory: cache, limit: 0)
-    guard failure({ _ = try Session(model, options: options) })?.isA(.invalidOption, "--cache-size") == true else {
+    guard failure({ _ = try Session(model, options: options) })?.isA(.invalidOption, "clipCache.limit") == true else {
       Issue.record("expected badOption")
       return
     }

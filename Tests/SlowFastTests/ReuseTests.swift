@@ -63,7 +63,7 @@ import Video
   @Test(arguments: [0, -1, 255.5, .nan]) func thresholdsOutOfRange(threshold: Double) {
     var options = SessionOptions()
     options.reuseStatic = threshold
-    guard failure({ try options.validate() })?.isA(.invalidOption, "--reuse-static") == true else {
+    guard failure({ try options.validate() })?.isA(.invalidOption, "reuseStatic") == true else {
       Issue.record("expected badOption")
       return
     }

@@ -75,7 +75,7 @@ import Video
   @Test func comparisonsRefuseNoRate() {
     var options = ComparisonOptions()
     options.sampling = .rate(0)
-    guard failure({ try options.validate() })?.isA(.invalidOption, "--fps") == true else {
+    guard failure({ try options.validate() })?.isA(.invalidOption, "sampling") == true else {
       Issue.record("expected badOption")
       return
     }

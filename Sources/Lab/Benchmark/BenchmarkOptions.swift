@@ -51,13 +51,13 @@ public struct BenchmarkOptions: Sendable {
   public func validate() throws(SlowFastError) {
     func check(_ values: [Int], _ range: ClosedRange<Int>, _ name: String) throws(SlowFastError) {
       for value in values where !range.contains(value) {
-        throw .badOption(name: name, found: "\(value)", expected: "\(range.lowerBound) to \(range.upperBound)")
+        throw .badOption(name, found: "\(value)", expected: "\(range.lowerBound) to \(range.upperBound)")
       }
     }
-    try check([repeats], 1...1000, "--repeat")
-    try check([frames].compactMap { $0 }, 1...Limits.frames, "--frames")
-    try check(prompts, 1...GenerationOptions.tokenLimit, "--prompts")
-    try check(contexts, 1...GenerationOptions.tokenLimit, "--contexts")
-    try check([generatedTokens], 1...65536, "--tokens")
+    try check([repeats], 1...1000, "repeats")
+    try check([frames].compactMap { $0 }, 1...Limits.frames, "frames")
+    try check(prompts, 1...GenerationOptions.tokenLimit, "prompts")
+    try check(contexts, 1...GenerationOptions.tokenLimit, "contexts")
+    try check([generatedTokens], 1...65536, "generatedTokens")
   }
 }

@@ -34,26 +34,27 @@ public struct ComparisonOptions: Sendable {
   public func validate() throws(SlowFastError) {
     var names: Set<String> = ["baseline"]
     for name in variants.map(\.name) + files where !names.insert(name).inserted {
-      throw .badOption(name: "--variants", found: "\(name) twice", expected: "each variant once")
+      throw .badOption("variants", found: "\(name) twice", expected: "each variant once")
     }
     if calibration == nil, let variant = variants.first(where: \.isCalibrated) {
-      throw .badOption(name: "--variants", found: variant.name, expected: "--calibrate beside it")
+      throw .badOption("variants", found: variant.name, expected: .option("calibration"), " beside it")
     }
     if let partBits, !ConversionOptions.quantizedBitChoices.contains(partBits) {
       throw .badOption(
-        name: "--parts", found: "\(partBits)", expected: (ConversionOptions.quantizedBitChoices.map(String.init) + ["none"]).alternatives)
+        "partBits", found: "\(partBits)",
+        expected: .text((ConversionOptions.quantizedBitChoices.map(String.init) + ["none"]).alternatives))
     }
     guard !variants.isEmpty || !files.isEmpty || partBits != nil else {
-      throw .badOption(name: "--variants", found: "nothing", expected: "a variant, a model file or --parts")
+      throw .badOption("variants", found: "nothing", expected: "a variant, a model file or ", .option("partBits"))
     }
     if case .rate(let rate) = sampling, !(rate.isFinite && rate > 0) {
-      throw .badOption(name: "--fps", found: "\(rate)", expected: "more than 0")
+      throw .badOption("sampling", found: "\(rate)", expected: "more than 0")
     }
     for (name, value, range) in [
-      ("--max-tokens", maximumTokens, 1...GenerationOptions.tokenLimit), ("--frames", frames ?? 1, 1...Limits.frames),
-      ("--threads", threads ?? 1, 1...1024),
+      ("maximumTokens", maximumTokens, 1...GenerationOptions.tokenLimit), ("frames", frames ?? 1, 1...Limits.frames),
+      ("threads", threads ?? 1, 1...1024),
     ] where !range.contains(value) {
-      throw .badOption(name: name, found: "\(value)", expected: "\(range.lowerBound) to \(range.upperBound)")
+      throw .badOption(name, found: "\(value)", expected: "\(range.lowerBound) to \(range.upperBound)")
     }
   }
 }

@@ -37,7 +37,7 @@ public struct ComparisonVariant: Sendable, Equatable {
 
   /// As written for the command: `BITS[a][:OPTION]…`.
   public init(parsing text: String) throws(SlowFastError) {
-    func refused(_ expected: String) -> SlowFastError { .badOption(name: "--variants", found: text, expected: expected) }
+    func refused(_ expected: String) -> SlowFastError { .badOption("variants", found: text, expected: .text(expected)) }
     var parts = text.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
     var bits = parts.removeFirst()
     name = text

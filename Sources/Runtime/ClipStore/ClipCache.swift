@@ -29,7 +29,7 @@ package struct ClipCache: ClipStore {
 
   package init(_ options: ClipCacheOptions) throws(SlowFastError) {
     self.options = options
-    guard options.limit > 0 else { throw .badOption(name: "--cache-size", found: "\(options.limit)", expected: "more than 0") }
+    guard options.limit > 0 else { throw .badOption("clipCache.limit", found: "\(options.limit)", expected: "more than 0") }
     do throws(SystemError) { try SystemCalls.makeDirectory(options.directory, mode: 0o700) } catch {
       throw .cannotCache(directory: options.directory, reason: "the directory cannot be made: \(error.message)")
     }

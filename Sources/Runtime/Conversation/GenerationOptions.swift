@@ -37,13 +37,13 @@ public struct GenerationOptions: Sendable, Equatable {
   /// Throws `badOption` for a value out of range.
   public func validate() throws(SlowFastError) {
     func check(_ ok: Bool, _ name: String, _ found: Any, _ expected: String) throws(SlowFastError) {
-      if !ok { throw .badOption(name: name, found: "\(found)", expected: expected) }
+      if !ok { throw .badOption(name, found: "\(found)", expected: .text(expected)) }
     }
-    try check((1...Self.tokenLimit).contains(maximumTokens), "--max-tokens", maximumTokens, "1 to \(Self.tokenLimit)")
-    try check(temperature >= 0 && temperature.isFinite, "--temperature", temperature, "0 or more")
-    try check(topP > 0 && topP <= 1, "--top-p", topP, "more than 0 and at most 1")
-    try check(topK >= 0, "--top-k", topK, "0 or more")
-    try check(repetitionPenalty > 0 && repetitionPenalty.isFinite, "--repetition-penalty", repetitionPenalty, "more than 0")
+    try check((1...Self.tokenLimit).contains(maximumTokens), "maximumTokens", maximumTokens, "1 to \(Self.tokenLimit)")
+    try check(temperature >= 0 && temperature.isFinite, "temperature", temperature, "0 or more")
+    try check(topP > 0 && topP <= 1, "topP", topP, "more than 0 and at most 1")
+    try check(topK >= 0, "topK", topK, "0 or more")
+    try check(repetitionPenalty > 0 && repetitionPenalty.isFinite, "repetitionPenalty", repetitionPenalty, "more than 0")
   }
 }
 

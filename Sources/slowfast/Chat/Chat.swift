@@ -47,7 +47,7 @@ final class Chat {
           answer = try ask(question, printer, isCancelled: { Interrupt.isRequested })
         } catch {
           if error.kind == .cancelled { throw error }
-          try fail("\(error)", question: question)
+          try fail(error.text, question: question)
           continue
         }
         try show(answer, to: question, printer)
@@ -131,7 +131,7 @@ final class Chat {
       answer = try ask(question, printer, isCancelled: { ChatInterrupt.isPressed })
     } catch {
       if error.kind == .cancelled { return Display.printError("(stopped; the question is forgotten)") }
-      return try QuestionFailure.tell("\(error)", question: question, isJSON: isJSON)
+      return try QuestionFailure.tell(error.text, question: question, isJSON: isJSON)
     }
     try show(answer, to: question, printer)
   }

@@ -60,7 +60,7 @@ struct RunCommand: ParsableCommand {
       } catch {
         guard questions.count > 1, error.kind == .promptTooLong else { throw error }
         hasFailed = true
-        try QuestionFailure.tell("\(error)", question: question, isJSON: isJSON)
+        try QuestionFailure.tell(error.text, question: question, isJSON: isJSON)
         continue
       }
       try show(answer, to: question, opened, plans[index], printer, onOneLine: onOneLine)

@@ -44,6 +44,19 @@ struct ClipNames: Encodable {
   }
 }
 
+extension SlowFastError {
+  /// The description, with the command's own names of options.
+  var text: String { description { Self.flags[$0] ?? $0 } }
+
+  /// By the names that options have in the library.
+  private static let flags = [
+    "calibration": "--calibrate", "clipCache.limit": "--cache-size", "contexts": "--contexts", "frames": "--frames",
+    "generatedTokens": "--tokens", "keep": "--keep", "maximumTokens": "--max-tokens", "partBits": "--parts", "prompts": "--prompts",
+    "repeats": "--repeat", "repetitionPenalty": "--repetition-penalty", "reuseStatic": "--reuse-static", "sampling": "--fps",
+    "temperature": "--temperature", "threads": "--threads", "topK": "--top-k", "topP": "--top-p", "variants": "--variants",
+  ]
+}
+
 /// An error, where output is JSON: `{"error": {"message": …, "status": 1}}`, with the question that it belongs to, if any.
 struct ErrorRecord: Encodable {
   struct Content: Encodable {
