@@ -67,29 +67,29 @@ package enum VideoError: Error, Sendable {
 extension VideoError: CustomStringConvertible {
   package var description: String {
     switch self {
-    case .notFound(let path): "\(path.quoted): no such file or directory"
-    case .unreadable(let path, let reason): "\(path.quoted): cannot be read: \(reason.escaped())"
-    case .notAFile(let path): "\(path.quoted): neither a file nor a directory"
-    case .empty(let path): "\(path.quoted): the file is empty"
-    case .notVideo(let path, let reason): "\(path.quoted): not a video or an image: \(reason.escaped())"
-    case .noVideoStream(let path, let found): "\(path.quoted): no video stream in it, only \(found.escaped())"
+    case .notFound(let path): "\(path.escaped()): no such file or directory"
+    case .unreadable(let path, let reason): "\(path.escaped()): cannot be read: \(reason.escaped())"
+    case .notAFile(let path): "\(path.escaped()): neither a file nor a directory"
+    case .empty(let path): "\(path.escaped()): the file is empty"
+    case .notVideo(let path, let reason): "\(path.escaped()): not a video or an image: \(reason.escaped())"
+    case .noVideoStream(let path, let found): "\(path.escaped()): no video stream in it, only \(found.escaped())"
     case .noSuchStream(let path, let stream, let available):
-      "\(path.quoted): stream \(stream) is not a video stream; expected one of \(available.map(String.init).joined(separator: ", "))"
-    case .unsupportedCodec(let path, let codec): "\(path.quoted): no decoder for its codec \(codec.quoted)"
-    case .unsupportedPixels(let path, let format): "\(path.quoted): no conversion of its pixel format \(format.quoted) to RGB"
+      "\(path.escaped()): stream \(stream) is not a video stream; expected one of \(available.map(String.init).joined(separator: ", "))"
+    case .unsupportedCodec(let path, let codec): "\(path.escaped()): no decoder for its codec \(codec.quoted)"
+    case .unsupportedPixels(let path, let format): "\(path.escaped()): no conversion of its pixel format \(format.quoted) to RGB"
     case .failedConversion(let path, let width, let height, let format):
-      "\(path.quoted): a picture of \(width)×\(height) pixels of the format \(format.quoted) is not converted to RGB"
-    case .noFrames(let path, let reason): "\(path.quoted): not one frame decodes: \(reason.escaped())"
+      "\(path.escaped()): a picture of \(width)×\(height) pixels of the format \(format.quoted) is not converted to RGB"
+    case .noFrames(let path, let reason): "\(path.escaped()): not one frame decodes: \(reason.escaped())"
     case .noFramesInRange(let path, let start, let end, let first, let last):
-      "\(path.quoted): no frame in \(rangeText(start, end)); the clip's frames are from \(secondsText(first)) to \(secondsText(last)) s"
-    case .noImages(let path, let found): "\(path.quoted): no image in this directory, \(found)"
+      "\(path.escaped()): no frame in \(rangeText(start, end)); the clip's frames are from \(secondsText(first)) to \(secondsText(last)) s"
+    case .noImages(let path, let found): "\(path.escaped()): no image in this directory, \(found)"
     case .tooLarge(let path, let width, let height, let limit):
-      "\(path.quoted): \(width)×\(height) pixels (\(millions(width, height)) megapixels) are too large; at most \(limit / 1_000_000) megapixels are taken"
+      "\(path.escaped()): \(width)×\(height) pixels (\(millions(width, height)) megapixels) are too large; at most \(limit / 1_000_000) megapixels are taken"
     case .tooManyBytes(let path, let bytes, let limit):
-      "\(path.quoted): an image file of \(bytes) bytes is too large; at most \(limit) are read"
-    case .unsupportedImage(let path, let reason): "\(path.quoted): \(reason.escaped())"
-    case .damagedImage(let path, let reason): "\(path.quoted): the image does not decode: \(reason.escaped())"
-    case .changedWhileReading(let path): "\(path.quoted): a second reading gave other frames; is the file being written?"
+      "\(path.escaped()): an image file of \(bytes) bytes is too large; at most \(limit) are read"
+    case .unsupportedImage(let path, let reason): "\(path.escaped()): \(reason.escaped())"
+    case .damagedImage(let path, let reason): "\(path.escaped()): the image does not decode: \(reason.escaped())"
+    case .changedWhileReading(let path): "\(path.escaped()): a second reading gave other frames; is the file being written?"
     case .invalidFrameCount(let count, let limit): "frames: expected 1 to \(limit), found \(count)"
     case .invalidRange(let start, let end):
       "range of time: expected 0 ≤ start < end in seconds, found \(rangeText(start, end))"
@@ -101,7 +101,7 @@ extension VideoError: CustomStringConvertible {
       "image of \(width)×\(height) pixels: expected three bytes a pixel, found \(bytes) bytes"
     case .invalidSheet(let frames, let limit): "contact sheet: expected 1 to \(limit) frames, found \(frames)"
     case .unwritableImage(let path, let width, let height, let reason):
-      "\(path.quoted): a picture of \(width)×\(height) pixels cannot be written: \(reason.escaped())"
+      "\(path.escaped()): a picture of \(width)×\(height) pixels cannot be written: \(reason.escaped())"
     case .output(let error): "\(error)"
     case .outOfMemory: "the system gives no more memory for decoding (a limit of the address space, as ulimit -v sets it?)"
     case .cancelled: "cancelled"

@@ -45,6 +45,6 @@ import Video
 
   @Test func errorsNameTheByte() {
     let error = videoError { _ = try MediaInput(path: String(fileName: Array("/none/".utf8) + [0xE9])) }
-    #expect(error.map { "\($0)" } == #""/none/\xe9": no such file or directory"#)
+    #expect(error.map { "\($0)" } == #"/none/\xe9: no such file or directory"#)
   }
 }

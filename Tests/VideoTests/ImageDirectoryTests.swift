@@ -31,7 +31,7 @@ import Video
     #expect(sampled.frames.map { Array($0.image.pixels.prefix(3)) } == [[255, 0, 0], [255, 0, 0]])
     #expect(
       sampled.report.warnings
-        == ["a.gif", "b.png"].map { "\"\(directory.file($0))\": the first of its pictures is taken, 3 more are left out" })
+        == ["a.gif", "b.png"].map { "\(directory.file($0)): the first of its pictures is taken, 3 more are left out" })
   }
 
   @Test func otherFilesAreNamed() throws {
@@ -42,9 +42,9 @@ import Video
     try FileManager.default.createDirectory(atPath: directory.file("more"), withIntermediateDirectories: true)
     #expect(
       try sampled(1).report.warnings == [
-        "\"\(directory.path)\": 6 files are of no known image format and left out: \"1.tga\", \"2.mp4\", \"3.txt\", \"4\", \"5\" and 1 more",
-        "left out: \"\(directory.file("empty.png"))\": the file is empty",
-        "left out: \"\(directory.file("nowhere.png"))\": no such file or directory",
+        "\(directory.path): 6 files are of no known image format and left out: \"1.tga\", \"2.mp4\", \"3.txt\", \"4\", \"5\" and 1 more",
+        "left out: \(directory.file("empty.png")): the file is empty",
+        "left out: \(directory.file("nowhere.png")): no such file or directory",
       ])
   }
 
@@ -55,19 +55,19 @@ import Video
     #expect(sampled.report.decodedFrames == 1)
     #expect(
       sampled.report.warnings == [
-        "left out: \"\(directory.file("b.webp"))\": animated WebP is not supported; save it as GIF, animated PNG or video"
+        "left out: \(directory.file("b.webp")): animated WebP is not supported; save it as GIF, animated PNG or video"
       ])
   }
 
   @Test func withoutImagesTheErrorSaysWhatIsThere() throws {
     func found() -> String { videoError { _ = try MediaInput(path: directory.path) }.map { "\($0)" } ?? "" }
-    let start = "\"\(directory.path)\": no image in this directory"
+    let start = "\(directory.path): no image in this directory"
     #expect(found() == "\(start), which is empty")
     try directory.write("notes.txt", "no image")
     try FileManager.default.createDirectory(atPath: directory.file("more"), withIntermediateDirectories: true)
     #expect(found() == "\(start), only 1 file of other kinds (\"notes.txt\") and 1 directory")
     try FileManager.default.removeItem(atPath: directory.file("notes.txt"))
     try directory.write("empty.png", "")
-    #expect(found() == "\(start), only 1 that cannot be read (\"\(directory.file("empty.png"))\": the file is empty) and 1 directory")
+    #expect(found() == "\(start), only 1 that cannot be read (\(directory.file("empty.png")): the file is empty) and 1 directory")
   }
 }

@@ -42,7 +42,7 @@ struct ImageDirectory {
   /// A sentence for all that is no image, and one for each file that may be one.
   var warnings: [String] {
     let files = others.count == 1 ? "1 file is" : "\(others.count) files are"
-    let left = others.isEmpty ? [] : ["\(path.quoted): \(files) of no known image format and left out: \(ImageDirectory.list(others))"]
+    let left = others.isEmpty ? [] : ["\(path.escaped()): \(files) of no known image format and left out: \(ImageDirectory.list(others))"]
     return left + unreadable.map { "left out: \($0)" }
   }
 

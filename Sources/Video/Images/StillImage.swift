@@ -26,9 +26,9 @@ struct StillImage {
     } else {
       let frame = try ImageDecoder(path: path, codec: format.codec, name: format.rawValue).decode(bytes)
       if header.isCut {
-        warnings.append("\(path.quoted): damaged: the file ends before its picture does; the rest is made up by the decoder")
+        warnings.append("\(path.escaped()): damaged: the file ends before its picture does; the rest is made up by the decoder")
       } else if frame.isCorrupt {
-        warnings.append("\(path.quoted): damaged: a part of the image is made up by the decoder")
+        warnings.append("\(path.escaped()): damaged: a part of the image is made up by the decoder")
       }
       // sYCC, the luma and chroma of JPEG 2000, has the full range.
       if format == .jpeg2000, frame.pointer.pointee.color_range == AVCOL_RANGE_UNSPECIFIED {
@@ -39,7 +39,7 @@ struct StillImage {
       warnings += converter.warnings
     }
     if header.pictures > 1 {
-      warnings.append("\(path.quoted): the first of its pictures is taken, \(header.pictures - 1) more are left out")
+      warnings.append("\(path.escaped()): the first of its pictures is taken, \(header.pictures - 1) more are left out")
     }
     self.warnings = warnings
     orientation = header.orientation
