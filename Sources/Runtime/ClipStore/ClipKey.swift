@@ -9,7 +9,7 @@ package struct CacheKey: Sendable, Equatable {
   package let text: String
 
   /// Changes whenever what is computed, or how it is laid out, does.
-  private static let version = 1
+  private static let version = 2
 
   private init(_ lines: [String]) { text = (["slowfast clip cache \(Self.version)"] + lines).joined(separator: "\n") }
 

@@ -3,8 +3,8 @@ import CLibAV
 /// Turns decoded pictures of any format into RGB, by the matrix and range that each of them declares.
 ///
 /// A YUV picture without a declared matrix is taken for BT.601 and one without a range for the limited one, whatever its size: what
-/// libav's own converter does. Chroma is not interpolated, in keeping with the readers that video models are trained with; pictures of
-/// odd height are, by libav's own choice. Alpha is flattened onto white.
+/// libav's own converter does. Chroma is not interpolated, in keeping with the readers that video models are trained with; where the
+/// picture's height is odd, or rows of chroma are halved and columns are not, it is, as these do. Alpha is flattened onto white.
 final class FrameConverter {
   /// Whether the pictures come from image files: chroma is interpolated, as image libraries do it.
   private let isStill: Bool
@@ -30,7 +30,7 @@ final class FrameConverter {
   deinit { lav_converter_close(converter) }
 
   func image(_ frame: Frame) throws(VideoError) -> RGBImage {
-    guard isStill, let upsampler = ChromaUpsampler(frame) else { return try converted(frame) }
+    guard isStill || frame.hasUnevenChroma, let upsampler = ChromaUpsampler(frame) else { return try converted(frame) }
     // In bands, so that no whole picture with all its chroma is in memory.
     let width = Int(frame.pointer.pointee.width)
     let height = Int(frame.pointer.pointee.height)
@@ -49,7 +49,9 @@ final class FrameConverter {
     let stored = AVPixelFormat(source.format)
     let format = stored.withoutRange
     let shape = Shape(
-      width: Int(source.width), height: Int(source.height), format: format, matrix: source.colorspace,
+      width: Int(source.width), height: Int(source.height), format: format,
+      // RGB of more than 8 bits goes through YUV in libav's converter, one way by this matrix and the other by BT.601.
+      matrix: format.isRGB ? AVCOL_SPC_UNSPECIFIED : source.colorspace,
       // Grey is taken for the full range unless it declares the limited one, with and without alpha.
       isFullRange: format != stored || source.color_range == AVCOL_RANGE_JPEG || format.isGray && source.color_range != AVCOL_RANGE_MPEG,
       isLimitedRange: source.color_range == AVCOL_RANGE_MPEG)
@@ -88,8 +90,12 @@ final class FrameConverter {
   private func open(_ shape: Shape, to target: AVPixelFormat) throws(VideoError) {
     lav_converter_close(converter)
     current = nil
-    // libav's converter is off by two levels for more than 8 bits unless it is told to be exact.
-    let flags = isStill ? lav_convert_smooth : shape.format.depth > 8 ? lav_convert_exact : lav_convert_fast
+    // libav's converter is off by two levels for more than 8 bits unless it is told to be exact, and by rows of chroma in formats that
+    // have no way of their own through it: 4:2:0 in two planes and 4:1:0.
+    let isExact =
+      shape.format.depth > 8
+      || shape.format.chromaShift.rows > 0 && ![AV_PIX_FMT_YUV420P, AV_PIX_FMT_YUVA420P].contains(shape.format)
+    let flags = isStill ? lav_convert_smooth : isExact ? lav_convert_exact : lav_convert_fast
     converter = lav_converter_open(
       Int32(shape.width), Int32(shape.height), shape.format.rawValue, target.rawValue, flags, Int32(shape.matrix.rawValue),
       shape.isFullRange ? 1 : 0)
@@ -199,6 +205,13 @@ extension AVPixelFormat {
     return description.pointee.nb_components <= 2 && flags & UInt64(AV_PIX_FMT_FLAG_PAL | AV_PIX_FMT_FLAG_BITSTREAM) == 0
   }
 
+  fileprivate var isRGB: Bool { flags & UInt64(AV_PIX_FMT_FLAG_RGB) != 0 }
+
+  /// Halvings of chroma.
+  fileprivate var chromaShift: (columns: Int, rows: Int) {
+    av_pix_fmt_desc_get(self).map { (Int($0.pointee.log2_chroma_w), Int($0.pointee.log2_chroma_h)) } ?? (0, 0)
+  }
+
   fileprivate var isBigEndian: Bool { flags & UInt64(AV_PIX_FMT_FLAG_BE) != 0 }
 
   fileprivate var isFloat: Bool { flags & UInt64(AV_PIX_FMT_FLAG_FLOAT) != 0 }
@@ -216,9 +229,8 @@ extension AVPixelFormat {
   }
 }
 
-/// A decoded picture with less chroma than luma, for image files: gives parts of it with chroma at every pixel, three parts of the
-/// nearer sample and one of the farther one in each direction, as image libraries do it. (libav's converter shifts chroma of half the
-/// height by half a row.)
+/// A decoded picture with less chroma than luma: gives parts of it with chroma at every pixel, three parts of the nearer sample and one of
+/// the farther one in each direction, as image libraries do it. (libav's converter shifts chroma of half the height by half a row.)
 struct ChromaUpsampler {
   private let frame: Frame
   private let width: Int
@@ -308,6 +320,12 @@ struct ChromaUpsampler {
 }
 
 extension Frame {
+  /// Chroma that libav's converter interpolates, and does not put where it belongs.
+  fileprivate var hasUnevenChroma: Bool {
+    let (columns, rows) = AVPixelFormat(pointer.pointee.format).chromaShift
+    return pointer.pointee.height % 2 != 0 ? columns + rows > 0 : rows > 0 && columns == 0
+  }
+
   fileprivate typealias Plane = (start: UnsafeMutablePointer<UInt8>, stride: Int)
 
   fileprivate func plane(_ index: Int) -> Plane? {
