@@ -84,7 +84,8 @@ extension VideoError: CustomStringConvertible {
       "\(path.escaped()): no frame in \(rangeText(start, end)); the clip's frames are from \(secondsText(first)) to \(secondsText(last)) s"
     case .noImages(let path, let found): "\(path.escaped()): no image in this directory, \(found)"
     case .tooLarge(let path, let width, let height, let limit):
-      "\(path.escaped()): \(width)×\(height) pixels (\(millions(width, height)) megapixels) are too large; at most \(limit / 1_000_000) megapixels are taken"
+      "\(path.escaped()): \(width)×\(height) pixels (\(millions(width, height)) megapixels) are too large; "
+        + "at most \(limit / 1_000_000) megapixels are taken"
     case .tooManyBytes(let path, let bytes, let limit):
       "\(path.escaped()): an image file of \(bytes) bytes is too large; at most \(limit) are read"
     case .unsupportedImage(let path, let reason): "\(path.escaped()): \(reason.escaped())"

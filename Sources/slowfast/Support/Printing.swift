@@ -66,7 +66,8 @@ enum Printing {
       "\(statistics.kernels) kernels, \(counted(statistics.threads, "thread"))\(options.isDrawn ? ", seed \(options.seed)" : "")",
       "\(statistics.frames) of \(counted(statistics.decodedFrames, "frame")), "
         + "\(statistics.fastTokens) fast and \(counted(statistics.slowTokens, "slow token")), "
-        + "\(statistics.promptTokens) prompt\(cached) and \(counted(statistics.generatedTokens, "answer token")) (\(answer.endReason.words))",
+        + "\(statistics.promptTokens) prompt\(cached) and \(counted(statistics.generatedTokens, "answer token")) "
+        + "(\(answer.endReason.words))",
       "frames: " + sources.joined(separator: ", "),
       row("clip cache", times.clipCache),
       row("load tower", times.loadVision),
