@@ -84,3 +84,12 @@ package func formatBytes(_ count: Int) -> String {
 
 /// `1 clip`, `2 clips`: a number and what it counts, whose plural ends in an s.
 package func counted(_ count: Int, _ noun: String) -> String { "\(count) \(noun)\(count == 1 ? "" : "s")" }
+
+extension Collection where Element: CustomStringConvertible {
+  /// What there is to choose from, as a sentence has it: `32, 64 or 128`.
+  package var alternatives: String {
+    let words = map(\.description)
+    guard words.count > 1 else { return words.first ?? "" }
+    return words.dropLast().joined(separator: ", ") + " or " + words[words.count - 1]
+  }
+}

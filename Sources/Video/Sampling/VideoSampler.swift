@@ -1,3 +1,5 @@
+import CLibAV
+
 /// Samples a file that is a container of streams.
 ///
 /// Three ways, from the fastest to the one that copes with everything. The next is taken when the stream turns out not to keep what the
@@ -102,5 +104,185 @@ extension SamplingRequest {
       throw .noFramesInRange(path: path, start: start, end: end, first: seconds(0), last: seconds(count - 1))
     }
     return indices(of: inside.count, rate).map { inside[$0] }
+  }
+}
+
+/// Samples by decoding everything twice: once to count the frames, once to deliver the wanted ones. Right for every stream, where
+/// `IndexedSampler` needs a well-formed one.
+struct CountingSampler {
+  let path: String
+  let request: SamplingRequest
+  let limits: DecoderLimits
+  let threading: Decoder.Threading
+  let sink: FrameSink
+  let cancelled: () -> Bool
+
+  func run() throws(AttemptFailure) -> AttemptResult {
+    let (times, damage) = try count()
+    let reader = try open()
+    let indices = try AttemptFailure.passing { () throws(VideoError) in
+      guard !times.isEmpty else { throw .noFrames(path: path, reason: damage.first ?? damage.end ?? "the stream is empty") }
+      return try request.indices(of: times.count, reader.stream.averageRate, path: path) { reader.stream.seconds(times[$0], index: $0) }
+    }
+    try AttemptFailure.passing { () throws(VideoError) in try sink.begin(indices) }
+    let converter = FrameConverter(path: path)
+    var index = 0
+    while let wanted = sink.next {
+      let isThere = try reader.next()
+      try AttemptFailure.passing { () throws(VideoError) in
+        guard isThere, reader.frame.time == times[index] else {
+          // A frame that was not decoded for want of memory looks the same.
+          try LibAV.reserve(reader.stream.pictureBytes)
+          throw .changedWhileReading(path: path)
+        }
+        guard index == wanted else { return }
+        let image = reader.stream.orientation.upright(try converter.image(reader.frame))
+        try sink.deliver(image, seconds: reader.stream.seconds(times[index], index: index))
+      }
+      index += 1
+    }
+    let warnings = damage.warnings(decoded: times.count, promised: reader.stream.promisedFrames)
+    return AttemptResult(decodedFrames: times.count, warnings: warnings + converter.warnings, isCounted: true)
+  }
+
+  private func open() throws(AttemptFailure) -> FrameReader {
+    try AttemptFailure.passing { () throws(VideoError) in
+      try FrameReader(path, stream: request.stream, limits: limits, threading: threading, cancelled: cancelled)
+    }
+  }
+
+  /// The time of every frame that decodes, and what was wrong on the way.
+  private func count() throws(AttemptFailure) -> ([Int64], StreamDamage) {
+    let reader = try open()
+    var times: [Int64] = []
+    while try reader.next() { times.append(reader.frame.time) }
+    return (times, reader.damage)
+  }
+}
+
+/// Decodes a stream from its beginning, frame after frame in the order of presentation.
+///
+/// With `Decoder.Threading.frames` any damage ends it with `distrust`. With `.slices` damage is lived with: what libav can conceal is
+/// used; at a packet that it refuses the decoder is emptied, with the frames that it still held, and goes on at the next key frame,
+/// since all until then is predicted from what is lost.
+final class FrameReader {
+  let stream: VideoStream
+  /// The frame that `next` found.
+  let frame: Frame
+  private(set) var damage = StreamDamage()
+
+  private let container: Container
+  private let decoder: Decoder
+  private let packet: Packet
+  private let toleratesDamage: Bool
+  private var isAtEnd = false
+  private var waitsForKey = false
+  /// Times of frames that an edit list hides. libav leaves them out itself, but FFmpeg 5 not those of AV1.
+  private var hiddenTimes: Set<Int64> = []
+
+  init(
+    _ path: String, stream: Int?, limits: DecoderLimits, threading: Decoder.Threading, cancelled: @escaping () -> Bool
+  ) throws(VideoError) {
+    container = try Container(path: path, cancelled: cancelled)
+    self.stream = try container.select(stream)
+    decoder = try Decoder(self.stream, path: path, limits: limits, threading: threading)
+    packet = try Packet()
+    frame = try Frame()
+    toleratesDamage = threading == .slices
+  }
+
+  /// Whether there is another frame.
+  func next() throws(AttemptFailure) -> Bool {
+    while true {
+      switch decoder.receive(frame) {
+      case .frame:
+        if hiddenTimes.contains(frame.pts) { continue }
+        if frame.isCorrupt { try note(.concealed) }
+        return true
+      case .needsPacket: try feed()
+      case .end: return false
+      case .failed(let code):
+        try note(.refused(code, at: packet.pts))
+        recover()
+      }
+    }
+  }
+
+  private func feed() throws(AttemptFailure) {
+    let reading = try AttemptFailure.passing { () throws(VideoError) in
+      isAtEnd ? .end : try container.read(stream, into: packet)
+    }
+    switch reading {
+    case .packet:
+      if waitsForKey, !packet.isKey { return }
+      waitsForKey = false
+      if packet.isDiscarded {
+        damage.hidden += 1
+        if stream.parameters.pointee.codec_id == AV_CODEC_ID_AV1 { hiddenTimes.insert(packet.pts) }
+      }
+      let code = decoder.send(packet)
+      guard code < 0 else { return }
+      try note(.refused(code, at: packet.pts))
+      recover()
+    case .broken(let code):
+      try note(.cut(code))
+      fallthrough
+    case .end:
+      isAtEnd = true
+      // After damage there is nothing in the decoder that could still come out.
+      _ = decoder.send(nil)
+    }
+  }
+
+  private func recover() {
+    decoder.flush()
+    waitsForKey = true
+  }
+
+  private enum Event {
+    case concealed
+    case refused(Int32, at: Int64)
+    case cut(Int32)
+  }
+
+  private func note(_ event: Event) throws(AttemptFailure) {
+    guard toleratesDamage else { throw .distrust("damage") }
+    switch event {
+    case .concealed: damage.concealed += 1
+    case .refused(let code, let time):
+      // Decoders call it invalid data when they get no memory for a picture.
+      try AttemptFailure.passing { () throws(VideoError) in try LibAV.reserve(stream.pictureBytes) }
+      damage.refused += 1
+      guard damage.first == nil else { return }
+      let place = time == lav_no_timestamp ? "" : ", at \(secondsText(stream.seconds(time, index: 0))) s"
+      damage.first = LibAV.text(code) + place
+    case .cut(let code): damage.end = LibAV.text(code)
+    }
+  }
+}
+
+/// What was wrong with a stream, and how often.
+struct StreamDamage {
+  /// Frames that are not shown, for an edit list begins behind them or ends before.
+  var hidden = 0
+  /// Packets that the decoder refused.
+  var refused = 0
+  /// The first refusal, in words.
+  var first: String?
+  /// Frames of which libav had to make up a part.
+  var concealed = 0
+  /// Why the file could not be read to its end.
+  var end: String?
+
+  func warnings(decoded: Int, promised: Int) -> [String] {
+    var warnings: [String] = []
+    if let first {
+      let packets = refused == 1 ? "1 packet does" : "\(refused) packets do"
+      warnings.append("damaged: \(packets) not decode (\(first)); frames from there to the next key frame are left out")
+    }
+    if concealed > 0 { warnings.append("damaged: parts of \(concealed) frame\(concealed == 1 ? " are" : "s are") made up by the decoder") }
+    if let end { warnings.append("damaged: the file cannot be read to its end (\(end))") }
+    if promised - hidden > decoded { warnings.append("the header promises \(promised) frames, \(decoded) decode") }
+    return warnings
   }
 }
