@@ -4,10 +4,12 @@ import Parallel
 /// What happens to a product before it reaches memory. `bias` always comes first.
 package enum Epilogue {
   case store
-  /// Exact GELU.
-  case gelu
+  case activated(by: Activation)
   /// `output += scale · product`; nil scale is 1: a residual connection with or without layer scale. `scale` is `[1, rows of the weight]`.
   case addTo(scale: Matrix?)
+
+  /// Exact GELU.
+  package static var gelu: Epilogue { .activated(by: .gelu) }
 }
 
 /// One of the products that share an input.

@@ -39,11 +39,11 @@ struct PanelLoop {
     self.init(PanelProduct(product.weight, input), nil, bias: product.bias, activation: .store, output)
   }
 
-  /// `output = silu(input · gateᵀ) · (input · upᵀ)` or `GELU(input · weightᵀ + bias)`.
+  /// `output = silu(input · gateᵀ) · (input · upᵀ)` or `activation(input · weightᵀ + bias)`.
   init(_ inner: PerceptronInner, _ inputs: [PanelInput], _ output: PanelOutput) {
     switch inner {
-    case .gelu(let weight, let bias):
-      self.init(PanelProduct(weight, inputs[0]), nil, bias: bias, activation: .gelu, output)
+    case .activated(let weight, let bias, let activation):
+      self.init(PanelProduct(weight, inputs[0]), nil, bias: bias, activation: .activated(activation), output)
     case .gated(let gate, let up):
       self.init(PanelProduct(gate, inputs[0]), PanelProduct(up, inputs[1]), bias: nil, activation: .store, output)
     }
@@ -60,7 +60,7 @@ struct PanelLoop {
       step = 1
       switch epilogue {
       case .store: (finish, scale) = (activation, nil)
-      case .gelu: (finish, scale) = (.gelu, nil)
+      case .activated(let by): (finish, scale) = (.activated(by), nil)
       case .addTo(let factor): (finish, scale) = (.addTo, factor.map { UnsafePointer($0.pointer) })
       }
     case .quantized(let rows, let columns):

@@ -2,14 +2,17 @@ import Kernels
 
 /// The first half of a multilayer perceptron: a linear layer and what makes it one of a perceptron.
 package enum PerceptronInner {
-  /// `GELU(input · weightᵀ + bias)`.
-  case gelu(WeightMatrix, bias: Matrix?)
+  /// `activation(input · weightᵀ + bias)`.
+  case activated(WeightMatrix, bias: Matrix?, by: Activation)
   /// `silu(input · gateᵀ) · (input · upᵀ)`.
   case gated(gate: WeightMatrix, up: WeightMatrix)
 
+  /// `GELU(input · weightᵀ + bias)`, the exact one.
+  package static func gelu(_ weight: WeightMatrix, bias: Matrix?) -> PerceptronInner { .activated(weight, bias: bias, by: .gelu) }
+
   var weights: [WeightMatrix] {
     switch self {
-    case .gelu(let weight, _): [weight]
+    case .activated(let weight, _, _): [weight]
     case .gated(let gate, let up): [gate, up]
     }
   }

@@ -83,9 +83,9 @@ package struct FloatKernels: Sendable {
       _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutablePointer<Float>
     ) -> Void
 
-  /// What happens to a tile of products `[tokens][32]` on its way to memory: `p = tile + bias`, then `output = p`, `output = GELU(p)` or
-  /// `output += scale · p`, for `columns ≤ 32` columns. GELU is the exact erf form, within 1e-6; nil bias is 0, nil scale is 1. `stride` is
-  /// the output's.
+  /// What happens to a tile of products `[tokens][32]` on its way to memory: `p = tile + bias`, then `output = p`,
+  /// `output = activation(p)` (within 1e-6) or `output += scale · p`, for `columns ≤ 32` columns. Nil bias is 0, nil scale is 1. `stride`
+  /// is the output's.
   package var finishTile:
     @Sendable (
       _ finish: TileFinish, _ tile: UnsafePointer<Float>, _ tokens: Int, _ columns: Int, _ bias: UnsafePointer<Float>?,
@@ -173,8 +173,18 @@ package func depthwiseScratchCount(rows: Int, width: Int) -> Int {
 }
 
 /// See `FloatKernels.finishTile`.
-package enum TileFinish: UInt8, Sendable {
+package enum TileFinish: Sendable {
   case store
-  case gelu
+  case activated(Activation)
   case addTo
+}
+
+/// What follows the first layer of a perceptron that has no gate. Each is `x` for great x, 0 for very negative ones, and keeps NaN.
+package enum Activation: Sendable, CaseIterable {
+  /// `x · Φ(x)`, by erf.
+  case gelu
+  /// `x · (1 + tanh(√(2/π) · (x + 0.044715 · x³))) / 2`.
+  case geluTanh
+  /// `x · σ(1.702 · x)`.
+  case quickGelu
 }

@@ -41,6 +41,11 @@ import Testing
         let gated = try Matrix(rows: tokens, columns: 384)
         try engine.linear(normed, [LinearProduct(weight.matrix, .gelu, to: hidden), LinearProduct(weight.matrix, to: gated)])
         results += [hidden.values, gated.values]
+        for activation in [Activation.geluTanh, .quickGelu] {
+          try engine.perceptron(
+            normed, .activated(weight.matrix, bias: nil, by: activation), LinearProduct(outer.matrix, .addTo(scale: nil), to: input))
+          results.append(input.values)
+        }
         try engine.linear(hidden, [LinearProduct(back.matrix, .addTo(scale: scale), to: input)])
         results.append(input.values)
         try engine.perceptron(

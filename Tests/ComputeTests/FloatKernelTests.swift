@@ -11,26 +11,44 @@ import Testing
 
   private func kernels(_ name: String) throws -> FloatKernels { try KernelChoice.kernels(named: name).float }
 
-  @Test(arguments: kernelNames) func geluIsAccurate(_ name: String) throws {
+  @Test(arguments: kernelNames, Activation.allCases) func activationIsAccurate(_ name: String, _ activation: Activation) throws {
     let kernels = try kernels(name)
-    let x = stride(from: Float(-30), through: 30, by: 1 / 4096).map { $0 }
-    let y = gelu(x, kernels)
+    let x = stride(from: Float(-60), through: 60, by: 1 / 4096).map { $0 }
+    let y = activated(x, activation, kernels)
     for (value, result) in zip(x, y) {
-      let expected = referenceGELU(Double(value))
+      let expected = reference(activation, Double(value))
       // 1e-6, and no more than the last place of a large result.
       let error = abs(Double(result) - expected)
-      if !(error <= max(1e-6, abs(expected) * 1e-7)) { Issue.record("gelu(\(value)) = \(result), not \(expected)") }
+      if !(error <= max(1e-6, abs(expected) * 1e-7)) { Issue.record("\(activation)(\(value)) = \(result), not \(expected)") }
     }
-    let special = gelu([.nan, .infinity, -.infinity, 1e30, -1e30, 0, -0.0, .leastNonzeroMagnitude], kernels)
-    #expect(special[0].isNaN && special[1] == .infinity && abs(special[2]) < 1e-6 && special[3] == 1e30 && abs(special[4]) < 1e-6)
-    #expect(special[5] == 0 && special[6] == 0 && abs(special[7]) < 1e-30)
+    let great = Float.greatestFiniteMagnitude
+    let special = activated(
+      [.nan, .infinity, -.infinity, great, -great, 1e30, -1e30, 0, -0.0, .leastNonzeroMagnitude], activation, kernels)
+    #expect(special[0].isNaN && special[1] == .infinity && special[3] == great && special[5] == 1e30)
+    if activation == .gelu {
+      #expect([2, 4, 6].allSatisfy { abs(special[$0]) < 1e-6 })
+    } else {
+      #expect([2, 4, 6].allSatisfy { special[$0] == 0 })
+    }
+    #expect(special[7] == 0 && special[8] == 0 && abs(special[9]) < 1e-30)
   }
 
-  /// GELU is only there as a finish of products.
-  private func gelu(_ x: [Float], _ kernels: FloatKernels) -> [Float] {
+  /// Values of all magnitudes, to the last bit.
+  @Test(arguments: fusingKernelNames, Activation.allCases) func activationsAreTheSame(_ name: String, _ activation: Activation) throws {
+    var numbers = SeededNumbers(4)
+    let x =
+      (0..<100_000).map { _ in Float(bitPattern: UInt32.random(in: 0...UInt32.max, using: &numbers)) } + numbers.floats(100_000, in: -9...9)
+    let (best, other) = try (activated(x, activation, kernels(kernelNames[0])), activated(x, activation, kernels(name)))
+    for (index, (a, b)) in zip(best, other).enumerated() where a.bitPattern != b.bitPattern && !(a.isNaN && b.isNaN && x[index].isNaN) {
+      Issue.record("\(activation)(\(x[index])) is \(a) and \(b)")
+    }
+  }
+
+  /// Activations are only there as a finish of products.
+  private func activated(_ x: [Float], _ activation: Activation, _ kernels: FloatKernels) -> [Float] {
     let rows = (x.count + 31) / 32
     var y = [Float](repeating: 0, count: 32 * rows)
-    kernels.finishTile(.gelu, x + y, rows, 32, nil, nil, &y, 32)
+    kernels.finishTile(.activated(activation), x + y, rows, 32, nil, nil, &y, 32)
     return Array(y[..<x.count])
   }
 
@@ -59,9 +77,9 @@ import Testing
         Issue.record("silu(\(value)) = \(result), not \(expected)")
       }
     }
-    var special = [Float](repeating: 0, count: 3)
-    kernels.gatedSilu([.nan, .infinity, 1], [1, 1, .nan], 3, &special)
-    #expect(special[0].isNaN && special[1] == .infinity && special[2].isNaN)
+    var special = [Float](repeating: 1, count: 5)
+    kernels.gatedSilu([.nan, .infinity, 1, -.infinity, -3e38], [1, 1, .nan, 1, 1], 5, &special)
+    #expect(special[0].isNaN && special[1] == .infinity && special[2].isNaN && special[3] == 0 && special[4] == 0)
   }
 
   /// Every float16 value there is, and every way of rounding to one.
@@ -155,7 +173,7 @@ import Testing
       let before = numbers.floats(tokens * stride)
       let bias = numbers.floats(columns)
       let scale = numbers.floats(columns)
-      for finish in [TileFinish.store, .gelu, .addTo] {
+      for finish in [.store, .addTo] + Activation.allCases.map(TileFinish.activated) {
         for (usedBias, usedScale) in [(nil, nil), (bias, nil), (nil, scale), (bias, scale)] as [([Float]?, [Float]?)] {
           var output = before
           usedBias.withPointer { bias in
@@ -168,7 +186,7 @@ import Testing
               let at = token * stride + column
               switch finish {
               case .store: expected[at] = product
-              case .gelu: expected[at] = referenceGELU(product)
+              case .activated(let activation): expected[at] = reference(activation, product)
               case .addTo: expected[at] += product * Double(usedScale?[column] ?? 1)
               }
             }

@@ -59,7 +59,9 @@ import Testing
         #expect(output.row(0)[-1] == 1000 && output.row(0)[rows] == 1000)
       }
       try check(.store, biased, "store")
-      try check(.gelu, biased.map(referenceGELU), "gelu")
+      for activation in Activation.allCases {
+        try check(.activated(by: activation), biased.map { reference(activation, $0) }, "\(activation)")
+      }
       let start = before.values.map(Double.init)
       try check(.addTo(scale: nil), biased.indices.map { start[$0] + biased[$0] }, "add")
       try check(.addTo(scale: scale), biased.indices.map { start[$0] + biased[$0] * Double(scale.pointer[$0 % rows]) }, "add scaled")

@@ -38,7 +38,11 @@ import Testing
     }
     for gate in inners(&numbers) {
       let product = gate.product(input)
-      try check(.gelu(gate.matrix, bias: bias), product.indices.map { referenceGELU(product[$0] + Double(bias.pointer[$0 % Self.width])) })
+      let biased = product.indices.map { product[$0] + Double(bias.pointer[$0 % Self.width]) }
+      try check(.gelu(gate.matrix, bias: bias), biased.map(referenceGELU))
+      for activation in Activation.allCases {
+        try check(.activated(gate.matrix, bias: bias, by: activation), biased.map { reference(activation, $0) })
+      }
       for up in inners(&numbers) {
         try check(.gated(gate: gate.matrix, up: up.matrix), zip(product, up.product(input)).map { referenceSiLU($0) * $1 })
       }
@@ -61,8 +65,9 @@ import Testing
 
   /// Bit for bit what norm, linear layer and linear layer give one by one, however many parts, blocks and groups there are; an observer,
   /// for whom everything is made floats, changes nothing and sees every weight.
-  @Test(arguments: kernelNames, [1, 5, 40, 300])
-  func isItsPartsOneByOne(_ kernels: String, _ tokens: Int) throws {
+  @Test(arguments: kernelNames, [(1, .gelu), (5, .geluTanh), (40, .quickGelu), (300, .gelu)] as [(Int, Activation)])
+  func isItsPartsOneByOne(_ kernels: String, _ shape: (tokens: Int, activation: Activation)) throws {
+    let (tokens, activation) = shape
     var numbers = SeededNumbers(14)
     let engine = try engine(kernels)
     let x = try Matrix(tokens, Self.columns, &numbers)
@@ -78,9 +83,9 @@ import Testing
     engine.normalize(x, norm, to: normed)
     for inner in inners(&numbers) {
       let hidden = try Matrix(rows: tokens, columns: Self.width)
-      try engine.linear(x, norm: norm, [LinearProduct(inner.matrix, bias: bias, .gelu, to: hidden)])
+      try engine.linear(x, norm: norm, [LinearProduct(inner.matrix, bias: bias, .activated(by: activation), to: hidden)])
       let plain = try Matrix(rows: tokens, columns: Self.width)
-      try engine.linear(normed, [LinearProduct(inner.matrix, bias: bias, .gelu, to: plain)])
+      try engine.linear(normed, [LinearProduct(inner.matrix, bias: bias, .activated(by: activation), to: plain)])
       #expect(hidden.values == plain.values)
       for outer in outers {
         let expected = try Matrix(rows: tokens, columns: Self.columns, values: x.values)
@@ -90,7 +95,8 @@ import Testing
           if isObserved { engine.observer = { weight, _ throws(ComputeError) in seen.append(weight.identity) } }
           let output = try Matrix(rows: tokens, columns: Self.columns, values: x.values)
           try engine.perceptron(
-            output, norm: norm, .gelu(inner.matrix, bias: bias), LinearProduct(outer.matrix, .addTo(scale: nil), to: output))
+            output, norm: norm, .activated(inner.matrix, bias: bias, by: activation),
+            LinearProduct(outer.matrix, .addTo(scale: nil), to: output))
           engine.observer = nil
           #expect(output.values == expected.values)
           #expect(seen == (isObserved ? [inner.matrix.identity, outer.matrix.identity] : []))

@@ -1,8 +1,17 @@
 import Foundation
+import Kernels
 
 // The operators in plain loops and double precision.
 
 func referenceGELU(_ x: Double) -> Double { x * 0.5 * erfc(-x / 2.0.squareRoot()) }
+
+func reference(_ activation: Activation, _ x: Double) -> Double {
+  switch activation {
+  case .gelu: referenceGELU(x)
+  case .geluTanh: 0.5 * x * (1 + tanh((2 / Double.pi).squareRoot() * (x + 0.044715 * x * x * x)))
+  case .quickGelu: x / (1 + exp(-1.702 * x))
+  }
+}
 
 func referenceSiLU(_ x: Double) -> Double { x / (1 + exp(-x)) }
 

@@ -191,14 +191,27 @@ func rotate(_ x: UnsafeMutablePointer<Float>, _ heads: Int, _ half: Int, _ cos: 
   return multiplyAdd(-a, multiplyAdd(odd, s, even), Wide(repeating: 0).orMore(x))
 }
 
-/// `x / (1 + e⁻ˣ)`.
-@inline(__always) func sigmoidLinear(_ x: Wide) -> Wide {
-  let e = exponential(Wide(repeating: 87).orLess(-x))
-  return x / (Wide(repeating: 1) + e)
+/// `x · (1 + tanh(u)) / 2 = x · σ(2u)` with `u = √(2/π) · (x + 0.044715 · x³)`.
+@inline(__always) func gaussianErrorLinearByTanh(_ x: Wide) -> Wide {
+  let factor = multiplyAdd(x * x, Wide(repeating: 0.071_354_816), Wide(repeating: 1.595_769_12))
+  return x.times(sigmoidOf: x * factor)
+}
+
+extension Wide {
+  /// `self / (1 + e⁻ʸ)`; 0 for y below −87, where `self` may be anything.
+  @inline(__always) func times(sigmoidOf y: Wide) -> Wide {
+    let e = exponential(Wide(repeating: 87).orLess(-y))
+    let result = self / (Wide(repeating: 1) + e)
+    let limit = Lanes(repeating: -87)
+    return Wide(lanes_zero_below(y.low, limit, result.low), lanes_zero_below(y.high, limit, result.high))
+  }
 }
 
 func gatedSilu(_ gate: UnsafePointer<Float>, _ up: UnsafePointer<Float>, _ count: Int, _ y: UnsafeMutablePointer<Float>) {
-  eachWide(count) { i, part in store(sigmoidLinear(loadWide(gate + i, part)) * loadWide(up + i, part), y + i, part) }
+  eachWide(count) { i, part in
+    let x = loadWide(gate + i, part)
+    store(x.times(sigmoidOf: x) * loadWide(up + i, part), y + i, part)
+  }
 }
 
 func exponentiate(_ x: UnsafeMutablePointer<Float>, _ maximum: Float, _ count: Int) -> Float {

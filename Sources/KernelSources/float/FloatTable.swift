@@ -28,8 +28,12 @@ func finishTile(
   switch finish {
   case .store:
     rows(tile, tokens, columns, bias, output, stride) { product, _, _, _ in product }
-  case .gelu:
+  case .activated(.gelu):
     rows(tile, tokens, columns, bias, output, stride) { product, _, _, _ in gaussianErrorLinear(product) }
+  case .activated(.geluTanh):
+    rows(tile, tokens, columns, bias, output, stride) { product, _, _, _ in gaussianErrorLinearByTanh(product) }
+  case .activated(.quickGelu):
+    rows(tile, tokens, columns, bias, output, stride) { product, _, _, _ in product.times(sigmoidOf: product * Wide(repeating: 1.702)) }
   case .addTo:
     if let scale {
       rows(tile, tokens, columns, bias, output, stride) { product, before, i, part in
