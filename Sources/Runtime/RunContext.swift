@@ -53,10 +53,9 @@ package final class RunContext: @unchecked Sendable {
   package func giveBack(_ vision: VisionModel) { if options.keepsWeights { _ = exchangeSpareVision(vision) } }
 
   private func exchangeSpareVision(_ vision: VisionModel?) -> VisionModel? {
-    lock.withLock { _ in
-      defer { spareVision = vision }
-      return spareVision
-    }
+    var spare: VisionModel?
+    lock.withLock { _ in (spare, spareVision) = (spareVision, vision) }
+    return spare
   }
 
   /// The decoder, in memory for as long as the result is held, or this with `keepsWeights`.
