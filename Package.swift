@@ -101,7 +101,8 @@ let package = Package(
     .target(name: "Quantization", dependencies: ["CIntrinsics", "Kernels", "Parallel", "Support", "Tensors"], swiftSettings: kernels([])),
 
     // What models are, and how one is run.
-    .target(name: "Models", dependencies: ["Compute", "Kernels", "Parallel", "Support", "Tensors"], swiftSettings: strict),
+    .target(
+      name: "Models", dependencies: ["Compute", "Kernels", "Parallel", "Support", "Tensors", "Tokenizer"], swiftSettings: strict),
     .target(
       name: "Runtime",
       dependencies: [

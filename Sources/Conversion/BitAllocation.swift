@@ -34,8 +34,8 @@ struct StorageChoice: Equatable {
 enum BitAllocation {
   /// The index of each matrix's choice; nil where even the smallest are too many bytes.
   ///
-  /// Each matrix starts with its smallest choice. Steps to a larger one, best gain for a byte first, are taken while they fit; only choices on
-  /// the lower hull of cost over bytes are steps, so that gains fall from step to step and the order is right.
+  /// Each matrix starts with its smallest choice. Steps to a larger one, best gain for a byte first, are taken while they fit; only choices
+  /// on the lower hull of cost over bytes are steps, so that gains fall from step to step and the order is right.
   static func choose(_ matrices: [[StorageChoice]], budget: Int) -> [Int]? {
     struct Step {
       var matrix: Int

@@ -20,7 +20,7 @@ public struct CheckpointConversion: Sendable {
     self.calibration = calibration
     var options = options
     options.program = "slowfast \(SlowFastVersion.current)"
-    do { converter = try Converter(checkpoint: try Checkpoint(directory: directory), options: options) } catch {
+    do { converter = try Converter(checkpoint: try Checkpoint(model: directory, tower: options.tower), options: options) } catch {
       throw SlowFastError(error, path: directory)
     }
   }
@@ -61,7 +61,8 @@ public struct CheckpointConversion: Sendable {
   ) throws(SlowFastError) -> Calibrator? {
     guard let calibration else { return nil }
     return try Calibrator(
-      try VideoLanguageModel(path: path), calibration, converter.options, progress: calibrating, isCancelled: isCancelled)
+      try VideoLanguageModel(path: path, tower: converter.options.tower), calibration, converter.options, progress: calibrating,
+      isCancelled: isCancelled)
   }
 
   /// The converter with the target's encodings, and the calibration if there is one.

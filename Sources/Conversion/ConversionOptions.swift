@@ -28,6 +28,8 @@ public struct ConversionOptions: Sendable, Equatable {
   public var ignoresUnknown: Bool
   /// Which tokens read the slow tokens unless a run says otherwise; nil: as the checkpoint's config says.
   public var slowAttention: SlowAttention?
+  /// The directory of a vision transformer that is not inside the checkpoint under the name that its configuration gives.
+  public var tower: String?
   /// Encodings of single matrices, by canonical name: before keep rules and everything else. See `Converter.allocated`.
   package var assignments: [String: TensorEncoding] = [:]
   /// What the assignments were made for.

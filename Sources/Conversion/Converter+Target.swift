@@ -2,8 +2,9 @@ import ModelFile
 import Parallel
 
 extension Converter {
-  /// The converter whose matrices have the bits and groups that cost least within the target: what measurements of the weights, and of their
-  /// inputs where `moments` knows them by a matrix's name, say. Matrices that a keep rule fits keep what it says. Throws `targetTooSmall`.
+  /// The converter whose matrices have the bits and groups that cost least within the target: what measurements of the weights, and of
+  /// their inputs where `moments` knows them by a matrix's name, say. Matrices that a keep rule fits keep what it says. Throws
+  /// `targetTooSmall`.
   package func allocated(
     to target: SizeTarget, moments: (String) -> [Float]? = { _ in nil }, progress: (Int, Int) -> Void = { _, _ in },
     isCancelled: () -> Bool = { false }

@@ -47,7 +47,7 @@ struct Planner {
   }
 
   static func config(_ checkpoint: Checkpoint) throws(ConversionError) -> ModelConfig {
-    do throws(ArchitectureError) { return try ModelConfig(json: checkpoint.config) } catch { throw .architecture(error) }
+    do throws(ArchitectureError) { return try ModelConfig(checkpoint.configFiles) } catch { throw .architecture(error) }
   }
 
   /// A tensor that the model needs.

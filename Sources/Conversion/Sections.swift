@@ -23,6 +23,7 @@ struct Sections {
     entries.append(("tokenizer", tokenizer.serialized()))
     do throws(ArchitectureError) {
       entries.append(("preprocessing", try PreprocessingRecord(config: config, checkpointName: checkpoint.name).json()))
+      if let vision = config.vision { entries.append(("vision", try vision.json())) }
       let generation = try checkpoint.generationConfig.map { json throws(ArchitectureError) in try GenerationConfig(json: json) }
       entries.append(("generation", try GenerationRecord(generation, slowAttention: slowAttention ?? config.slowAttention).json()))
     } catch { throw .architecture(error) }

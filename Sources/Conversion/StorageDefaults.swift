@@ -43,9 +43,9 @@ enum StorageDefaults {
 struct RolePolicy {
   /// Beside fewer bits elsewhere.
   ///
-  /// Of what 4 bits everywhere cost the demonstration model, tower and projector cost four fifths (`benchmarks/compare`): all a clip's tokens
-  /// go through them. So they keep 8. No other part gains as much by 8 bits, whatever its size. In a model of the published shape they are a
-  /// tenth of the weights, and are not in memory while an answer is made, which is when most memory is in use.
+  /// Of what 4 bits everywhere cost the demonstration model, tower and projector cost four fifths (`benchmarks/compare`): all a clip's
+  /// tokens go through them. So they keep 8. No other part gains as much by 8 bits, whatever its size. In a model of the published shape
+  /// they are a tenth of the weights, and are not in memory while an answer is made, which is when most memory is in use.
   var leastBits: Int
   /// Inputs that share a scale where codes have fewer than 8 bits, at most: fewest where those cost most for each weight, which is in the
   /// embedding, the head and the projector. They are small. The perceptrons and the cross-attention's keys and values cost the least.

@@ -6,7 +6,8 @@ import Support
 import Video
 
 /// Every stage's tensors of one run, under the names and with the meaning that the reference implementation's golden files have:
-/// `pixel_values` [T,3,S,S], `vision_features` [T,n,C], `projected` [T,n,D], `slow_tokens`, `fast_tokens` [·,D], `prompt_ids`
+/// `pixel_values` [T,3,S,S], `vision_features` [T,n,C], `projected` [T,n,D], `slow_tokens`, `fast_tokens` [·,D] (where all tokens stand in
+/// the prompt, `visual_tokens` instead), `prompt_ids`
 /// (−200 marks `<image>`), `hidden_states` [layers+1,L,D] (input embeddings, after each layer, the last one after the final norm),
 /// `logits` [L,V], `generated`.
 public struct Trace: Sendable {
@@ -30,7 +31,8 @@ public struct Trace: Sendable {
     do throws(OutputError) { try OutputFile.check(path, replacing: replacing, inputs: inputs) } catch { throw SlowFastError(error) }
   }
 
-  /// Writes a safetensors file, under its name only when it is whole. A file that is there is replaced only if `replacing`, none of `inputs` ever.
+  /// Writes a safetensors file, under its name only when it is whole. A file that is there is replaced only if `replacing`, none of
+  /// `inputs` ever.
   public func write(to path: String, replacing: Bool = false, inputs: [String] = []) throws(SlowFastError) {
     do throws(CheckpointError) {
       var writer = SafetensorsWriter(metadata: metadata)
@@ -42,19 +44,21 @@ public struct Trace: Sendable {
 }
 
 extension Session {
-  /// Runs a clip and a question and keeps everything on the way; greedy, `generate` tokens without regard to stop tokens.
+  /// Runs clips and a question and keeps everything on the way; greedy, `generate` tokens without regard to stop tokens.
   public func trace(
-    _ source: ClipSource, sampling: SamplingRequest, question: String, generate: Int = 0, progress: @escaping ProgressHandler = { _ in },
+    _ sources: [ClipSource], sampling: SamplingRequest, question: String, generate: Int = 0, progress: @escaping ProgressHandler = { _ in },
     isCancelled: @escaping @Sendable () -> Bool = { false }
   ) throws(SlowFastError) -> Trace {
     let recorder = TraceRecorder(config: model.config)
-    try watch([source], sampling: sampling, progress: progress, isCancelled: isCancelled, observer: recorder)
-    return try trace(question, generate: generate, recorder: recorder, progress: progress, isCancelled: isCancelled)
+    try watch(sources, sampling: sampling, progress: progress, isCancelled: isCancelled, observer: recorder)
+    let showsPictures = sources.contains { $0.isPicture }
+    return try trace(
+      question, generate: generate, showsPictures: showsPictures, recorder: recorder, progress: progress, isCancelled: isCancelled)
   }
 
   /// The second half of a trace: prompt and answer.
   func trace(
-    _ question: String, generate: Int, recorder: TraceRecorder, progress: @escaping ProgressHandler = { _ in },
+    _ question: String, generate: Int, showsPictures: Bool, recorder: TraceRecorder, progress: @escaping ProgressHandler = { _ in },
     isCancelled: @escaping @Sendable () -> Bool
   ) throws(SlowFastError) -> Trace {
     let prompt = try conversation.makePrompt(question, cached: 0)
@@ -79,7 +83,13 @@ extension Session {
     try recorder.finishPrompt(generator, engine: context.engine)
     var trace = recorder.trace
     trace.integers["prompt_ids"] = prompt.pieces.flatMap { piece in
-      if case .text(let ids) = piece { ids } else { [Prompt.imageToken] }
+      switch piece {
+      case .text(let ids): return ids
+      case .visual(let tokens):
+        guard let placeholders = model.config.placeholders else { return [Prompt.imageToken] }
+        let id = showsPictures ? placeholders.picture : placeholders.clip
+        return Array(repeating: id, count: tokens.rows)
+      }
     }
     if generate > 0 { trace.integers["generated"] = generated }
     trace.metadata = ["question": question, "slow_attention": slowAttention.rawValue, "kernels": context.engine.kernels.name]
@@ -141,12 +151,24 @@ final class TraceRecorder: ClipObserver {
 
   func finishClip(_ tokens: SlowFastTokens) {
     let side = config.imageSize
-    trace.floats["pixel_values"] = .init(shape: [frames, 3, side, side], values: pixels)
-    trace.floats["vision_features"] = .init(shape: [frames] + featureShape, values: features)
-    trace.floats["projected"] = .init(shape: [frames] + projectedShape, values: projected)
-    trace.floats["slow_tokens"] = .init(shape: [tokens.slow.rows, tokens.slow.columns], values: tokens.slow.values)
-    trace.floats["fast_tokens"] = .init(shape: [tokens.fast.rows, tokens.fast.columns], values: tokens.fast.values)
-    (pixels, features, projected) = ([], [], [])
+    // Several clips follow each other.
+    add("pixel_values", [frames, 3, side, side], pixels)
+    add("vision_features", [frames] + featureShape, features)
+    add("projected", [frames] + projectedShape, projected)
+    if config.sequence == nil {
+      add("slow_tokens", [tokens.slow.rows, tokens.slow.columns], tokens.slow.values)
+      add("fast_tokens", [tokens.fast.rows, tokens.fast.columns], tokens.fast.values)
+    } else {
+      add("visual_tokens", [tokens.fast.rows, tokens.fast.columns], tokens.fast.values)
+    }
+    (frames, pixels, features, projected) = (0, [], [], [])
+  }
+
+  private func add(_ name: String, _ shape: [Int], _ values: [Float]) {
+    var tensor = trace.floats[name] ?? .init(shape: [0] + shape.dropFirst(), values: [])
+    tensor.shape[0] += shape[0]
+    tensor.values += values
+    trace.floats[name] = tensor
   }
 
   /// The last layer's rows through the final norm, and the head over them.

@@ -58,8 +58,9 @@ package struct MachineLimits: Sendable {
   }
 }
 
-/// Seconds of the fastest of the runs of `body` that fit into `budget` seconds, three at least. Wall time: processor time over threads would
-/// call a run twice as fast in which one of two threads did all the work. On a busy machine some short runs still have all processors.
+/// Seconds of the fastest of the runs of `body` that fit into `budget` seconds, three at least. Wall time: processor time over threads
+/// would call a run twice as fast in which one of two threads did all the work. On a busy machine some short runs still have all
+/// processors.
 package func fastest(budget: Double = 0.6, _ body: () -> Void) -> Double {
   var least = Double.infinity
   var total = 0.0

@@ -4,9 +4,8 @@ import Tensors
 
 /// A language model that may read slow tokens. A family of decoders is a file with a type of this kind, and a line in `ModelRegistry`.
 package protocol Decoder: Sendable {
-  /// `model_type` and `architectures` of the configs that mean this family.
+  /// `model_type` of the configs that mean this decoder.
   static var modelTypes: [String] { get }
-  static var architectures: [String] { get }
 
   /// All tensors are asked of `builder`, in the order of the model file: the embedding, each layer as a unit, the head as the last unit.
   /// `ownsHead`: the head is a tensor of its own, not the embedding.

@@ -10,6 +10,8 @@ package protocol Projector: Sendable {
   var config: ModelConfig { get }
   /// Channels of the tower's output.
   var width: Int { get }
+  /// The learned token that ends a line of visual tokens, `[1, hidden]`; nil: none.
+  var newline: Matrix? { get }
   /// Multiply-adds for `positions` of the tower's map.
   func products(positions: Int) -> Int
   /// `[positions, width]` → `[positions, hidden]`.
@@ -26,6 +28,9 @@ package struct PerceptronProjector: Projector {
   package let config: ModelConfig
   package let width: Int
   private let layers: [Linear]
+  package let newline: Matrix?
+
+  package static let newlineName = "model.image_newline"
 
   package static func computes(_ type: ProjectorType) -> Bool { true }
 
@@ -47,6 +52,8 @@ package struct PerceptronProjector: Projector {
       }
     }
     self.layers = layers
+    let needsNewline = config.sequence.map { $0.newline != .none || $0.picturesHaveNewlines } ?? false
+    newline = needsNewline ? try builder.vector(Self.newlineName, config.hiddenSize, .bias) : nil
   }
 
   package func products(positions: Int) -> Int { layers.reduce(0) { $0 + positions * $1.products } }

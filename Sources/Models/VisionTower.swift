@@ -16,6 +16,11 @@ package protocol VisionTower: Sendable {
   static func canonical(_ name: String) -> String
   /// Why a tensor with the prefix is not used; nil if it is not known.
   static func reasonUnused(_ name: String) -> String?
+  /// What a config says of the tower; nil where the tower needs no more than its tensors and `pixels`. `selectLayer`: whose output is
+  /// taken.
+  static func vision(_ fields: ConfigFields, _ files: ConfigFiles, selectLayer: Int?) throws(ArchitectureError) -> VisionConfig?
+  /// How frames become its input, where `vision` does not say it.
+  static func pixels(_ fields: ConfigFields) throws(ArchitectureError) -> PixelConfig
   /// What the config and the tensors there are say.
   static func measures(_ config: ModelConfig, _ shapes: TensorShapes) throws(ArchitectureError) -> Measures
 
@@ -39,8 +44,9 @@ package protocol VisionTower: Sendable {
   /// Of `units`, those of each stage.
   var stages: [Range<Int>] { get }
 
-  /// Floats of each of the workspace's two matrices.
-  var workspaceFloats: Int { get }
+  /// Floats of the workspace's two matrices: the largest map, and what is beside it.
+  var mapFloats: Int { get }
+  var scratchFloats: Int { get }
   var scratch: ScratchMeasures { get }
 
   /// `pixels` `[imageSize², 3]`, normalised → what the first unit takes, in the workspace's memory.
@@ -64,6 +70,12 @@ package struct TowerWorkspace {
 extension VisionTower {
   package static func canonical(_ name: String) -> String { name }
   package static func reasonUnused(_ name: String) -> String? { nil }
+  package static func vision(_ fields: ConfigFields, _ files: ConfigFiles, selectLayer: Int?) throws(ArchitectureError) -> VisionConfig? {
+    nil
+  }
+  package static func pixels(_ fields: ConfigFields) throws(ArchitectureError) -> PixelConfig {
+    throw .configMissing(field: "mm_vision_tower")
+  }
   package var stages: [Range<Int>] { [0..<units.count] }
 
   /// The tower with weights; with `unit` those of that unit alone.
@@ -71,7 +83,7 @@ extension VisionTower {
 
   package func makeWorkspace() throws(SlowFastError) -> TowerWorkspace {
     try classified { () throws(ComputeError) in
-      TowerWorkspace(map: try Matrix(rows: 1, columns: workspaceFloats), scratch: try Matrix(rows: 1, columns: workspaceFloats))
+      TowerWorkspace(map: try Matrix(rows: 1, columns: mapFloats), scratch: try Matrix(rows: 1, columns: scratchFloats))
     }
   }
 

@@ -17,7 +17,8 @@ package final class ThreadPool: Sendable {
   /// Held while a loop runs: a second thread's loop waits for it.
   private let turn = Mutex<Void>(())
 
-  /// Starts `threadCount − 1` threads, or as many of them as the system gives; nil takes the number of processors that this process may use.
+  /// Starts `threadCount − 1` threads, or as many of them as the system gives; nil takes the number of processors that this process may
+  /// use.
   package init(threadCount: Int? = nil) {
     let wanted = max(1, threadCount ?? Resources.processors)
     // Threads that outnumber the processors would spin in each other's way.

@@ -8,6 +8,27 @@ extension ClipSource {
     self = .visual(try MediaInput(opening: path))
   }
 
+  /// The pictures of a safetensors file: its tensor `image`, or `image0`, `image1`, … , each [H,W,3] u8.
+  public static func pictures(file path: String) throws(SlowFastError) -> [ClipSource] {
+    do {
+      let file = try SafetensorsFile(path: path)
+      let names = file.tensors.map(\.name)
+      let wanted = names.contains("image") ? ["image"] : (0..<names.count).map { "image\($0)" }.prefix { names.contains($0) }
+      guard !wanted.isEmpty else {
+        throw SlowFastError.notAClip(path: path, reason: "it has neither a tensor image nor image0")
+      }
+      return try wanted.map { name in
+        let shape = try file.tensor(name).shape
+        guard shape.count == 3, shape[2] == 3, shape.allSatisfy({ $0 > 0 }) else {
+          throw SlowFastError.notAClip(path: path, reason: "\(name) has shape \(shape), expected [H, W, 3]")
+        }
+        return .picture(try RGBImage(width: shape[1], height: shape[0], pixels: try file.uint8s(of: name)))
+      }
+    } catch {
+      throw error as? SlowFastError ?? SlowFastError(.invalidClip, "\(error)", underlying: error)
+    }
+  }
+
   /// A safetensors file whose tensor `frames` is [T,H,W,3] u8.
   public init(framesFile path: String) throws(SlowFastError) {
     do {

@@ -67,16 +67,16 @@ extension MemoryPlan {
   /// `clips` are the frames of each clip, `decoding` what their decoders take where it is known; `textTokens` are the prompt's without the
   /// visual ones.
   package init(
-    source: any WeightSource, clips: [Int], decoding: [DecodingMemory], decodingLimit: Int?, textTokens: Int, maximumAnswerTokens: Int,
+    source: any WeightSource, clips: [Shown], decoding: [DecodingMemory], decodingLimit: Int?, textTokens: Int, maximumAnswerTokens: Int,
     cacheType: ScalarType, kernels: KernelTable, threads: Int
   ) {
     let config = source.config
     let schema = source.schema
     let (tower, decoder) = (schema.tower, schema.decoder)
     let side = tower.outputSide
-    let layouts = clips.map { SlowFastLayout(config: config, towerSide: side, frames: $0) }
+    let layouts = clips.map { config.layout($0, towerSide: side) }
     let float = MemoryLayout<Float>.stride
-    frames = clips.reduce(0, +)
+    frames = clips.reduce(0) { sum, shown in if case .clip(let frames) = shown { sum + frames } else { sum + 1 } }
     fastTokens = layouts.reduce(0) { $0 + $1.fastCount }
     slowTokens = layouts.reduce(0) { $0 + $1.slowCount }
     promptTokens = textTokens + fastTokens
@@ -95,7 +95,7 @@ extension MemoryPlan {
     visionBufferBytes =
       clips.isEmpty
       ? 0
-      : (2 * tower.workspaceFloats + 2 * positions * config.hiddenSize + 3 * config.imageSize * config.imageSize) * float
+      : (tower.mapFloats + tower.scratchFloats + 2 * positions * config.hiddenSize + 3 * config.imageSize * config.imageSize) * float
         + towerScratch + decodingBytes
 
     let chunk = min(Generator.chunk, promptTokens + maximumAnswerTokens)
@@ -109,7 +109,9 @@ extension MemoryPlan {
       config: config, layers: decoder.layers.count, tokens: promptTokens + maximumAnswerTokens, type: cacheType)
     slowCacheBytes = DecoderCaches.byteCount(
       config: config, layers: decoder.layers.count { $0.readsSlowTokens }, tokens: slowTokens, type: cacheType)
-    tokenBytes = (slowTokens + fastTokens) * config.hiddenSize * float
+    // Where all tokens stand in the prompt, what is kept of the views is beside them until the last is there.
+    let kept = config.sequence == nil ? slowTokens : layouts.reduce(0) { $0 + $1.views * $1.rowsOfView }
+    tokenBytes = (kept + fastTokens) * config.hiddenSize * float
     baseBytes = Self.programBytes + threads * (4 << 20)
   }
 

@@ -95,7 +95,9 @@ extension RunContext {
   }
 
   private func planned(_ sources: [ClipSource], sampling: SamplingRequest, question: String, maximumTokens: Int) -> Planned {
-    let prompt = ChatPrompt(model.config.promptTemplate, question: question, images: sources.count)
+    let prompt =
+      options.takesWholePrompts
+      ? ChatPrompt(whole: question) : ChatPrompt(model.config.promptTemplate, question: question, images: sources.count)
     let text = prompt.pieces(model.tokenizer).textCount
     // What cannot be opened is told when it is decoded.
     let decoding = sources.compactMap { source -> DecodingMemory? in
@@ -106,12 +108,26 @@ extension RunContext {
       var request = sampling
       request.frames = frames
       return MemoryPlan(
-        source: model.source, clips: sources.map { $0.frameCount(request) }, decoding: decoding, decodingLimit: decodingLimit,
+        source: model.source, clips: sources.map { shown($0, request, alone: sources.count { $0.isPicture } == 1) }, decoding: decoding,
+        decodingLimit: decodingLimit,
         textTokens: text,
         maximumAnswerTokens: min(tokens, model.config.maximumPositions), cacheType: model.cacheType, kernels: engine.kernels,
         threads: threads)
     }
     return Planned(plan: remade(sampling.frames, maximumTokens, pool.threadCount), remade: remade)
+  }
+
+  /// What is shown of a source: of a picture, whose size is not known yet, the most that may be.
+  private func shown(_ source: ClipSource, _ request: SamplingRequest, alone: Bool) -> Shown {
+    let config = model.config
+    guard source.isPicture, let sequence = config.sequence else { return .clip(frames: source.frameCount(request)) }
+    let side = model.source.schema.tower.outputSide
+    let sizes = sequence.grid.isEmpty ? [PictureSize(height: config.imageSize, width: config.imageSize)] : sequence.grid
+    let most = sizes.max { (a: PictureSize, b: PictureSize) in
+      config.layout(.picture(a, isAlone: alone), towerSide: side).fastCount
+        < config.layout(.picture(b, isAlone: alone), towerSide: side).fastCount
+    }
+    return .picture(most ?? sizes[0], isAlone: alone)
   }
 
   /// Each change that makes the run smaller, with what it then takes: as little of it as fits, or the most that can be had of it.

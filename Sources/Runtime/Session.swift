@@ -84,8 +84,8 @@ public struct SessionOptions: Sendable {
   public var kernels: String?
   /// Which tokens read the slow tokens; nil: as the model says.
   public var slowAttention: SlowAttention?
-  /// A frame takes over the features of the last one that went through the tower where the bytes of the two, as the model sees them, differ by
-  /// less than this in the mean (0 to 255); nil: never.
+  /// A frame takes over the features of the last one that went through the tower where the bytes of the two, as the model sees them, differ
+  /// by less than this in the mean (0 to 255); nil: never.
   public var reuseStatic: Double?
   /// Where to keep what clips become; nil: nowhere.
   public var clipCache: ClipCacheOptions?
@@ -94,6 +94,9 @@ public struct SessionOptions: Sendable {
   /// Keep the tower's and the decoder's weights between clips instead of giving each back when the other is needed: faster for many
   /// clips, and takes the memory of both.
   public var keepsWeights = false
+
+  /// Questions are whole prompts, turns and marks of the model's own included, that say `<image>` or `<video>` where each clip stands.
+  public var takesWholePrompts = false
 
   /// All threads, the best kernels, the model's slow attention, no cache.
   public init() {}

@@ -35,12 +35,15 @@ public final class VideoLanguageModel: Sendable {
   package let cacheType: ScalarType
 
   /// Opens a model file or a checkpoint directory; weights are read when they are needed.
-  public init(path: String) throws(SlowFastError) {
+  ///
+  /// - Parameter tower: The directory of a checkpoint's vision transformer, where it is not inside the checkpoint under the name that
+  ///   the configuration gives.
+  public init(path: String, tower: String? = nil) throws(SlowFastError) {
     self.path = path
     guard let kind = FileStatus(path: path)?.kind else {
       throw .badModel(path: path, reason: FileKind(path: path).insteadOfModel(path) ?? "no such file or directory")
     }
-    let opened = kind == .directory ? try Self.openCheckpoint(path) : try Self.openModelFile(path)
+    let opened = kind == .directory ? try Self.openCheckpoint(path, tower) : try Self.openModelFile(path)
     source = opened.source
     residency = WeightResidency(opened.source)
     config = opened.source.config
@@ -80,9 +83,9 @@ public final class VideoLanguageModel: Sendable {
     var identity: String
   }
 
-  private static func openCheckpoint(_ path: String) throws(SlowFastError) -> Opened {
+  private static func openCheckpoint(_ path: String, _ tower: String?) throws(SlowFastError) -> Opened {
     do {
-      let checkpoint = try Checkpoint(directory: path)
+      let checkpoint = try Checkpoint(model: path, tower: tower)
       let source = try CheckpointSource(checkpoint)
       return Opened(
         source: source, tokenizer: try Tokenizer(checkpoint: path),
@@ -95,15 +98,18 @@ public final class VideoLanguageModel: Sendable {
   /// Weights are too many to be read for this: their files' lengths and times stand for them.
   private static func identity(of checkpoint: Checkpoint) -> String {
     let shards = checkpoint.shards.map { "\($0.file.path) \($0.file.byteCount) \($0.file.modified)" }
-    return (["checkpoint \(checkpoint.directory)", "config \(checksum(checkpoint.config))"] + shards).joined(separator: ", ")
+    let configs = [checkpoint.config, checkpoint.attached?.config, checkpoint.attached?.preprocessorConfig].compactMap { $0 }
+    return (["checkpoint \(checkpoint.directory)", "config \(configs.map { "\(checksum($0))" }.joined(separator: " "))"] + shards)
+      .joined(separator: ", ")
   }
 
   /// The section must speak of the same square that the configuration does.
   private static func preprocessing(of file: ModelFileReader, _ source: any WeightSource) throws -> PreprocessingRecord {
     let record = try PreprocessingRecord(json: try file.section("preprocessing"))
-    guard record.size == source.config.imageSize else {
+    guard record.pixels.size == source.config.imageSize else {
       throw SlowFastError.badModel(
-        path: file.path, reason: "frames of \(record.size) pixels in its preprocessing, \(source.config.imageSize) in its config.json")
+        path: file.path,
+        reason: "frames of \(record.pixels.size) pixels in its preprocessing, \(source.config.imageSize) in its config.json")
     }
     return record
   }

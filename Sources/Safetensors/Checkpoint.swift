@@ -23,9 +23,13 @@ package struct Checkpoint: Sendable {
   package let config: [UInt8]
   /// `generation_config.json`; nil when there is none.
   package let generationConfig: [UInt8]?
-  /// The safetensors files, by name.
-  package let shards: [SafetensorsFile]
-  package let tensors: [String: CheckpointTensor]
+  /// `preprocessor_config.json`; nil when there is none.
+  package let preprocessorConfig: [UInt8]?
+  /// The safetensors files, by name; those of an attached checkpoint after its own.
+  package private(set) var shards: [SafetensorsFile]
+  package private(set) var tensors: [String: CheckpointTensor]
+  /// `config.json` and `preprocessor_config.json` of an attached checkpoint.
+  package private(set) var attached: (config: [UInt8], preprocessorConfig: [UInt8]?)?
 
   static let smallFileLimit = 64 << 20
 
@@ -50,12 +54,29 @@ package struct Checkpoint: Sendable {
     shards = try Self.openShards(directory)
     config = try SourceFile(path: directory + "/config.json").contents(limit: Self.smallFileLimit)
     generationConfig = try Self.optionalFile("generation_config.json", in: directory)
+    preprocessorConfig = try Self.optionalFile("preprocessor_config.json", in: directory)
 
     var tensors: [String: CheckpointTensor] = [:]
     for (index, shard) in shards.enumerated() {
       for tensor in shard.tensors { tensors[tensor.name] = CheckpointTensor(info: tensor, shard: index) }
     }
     self.tensors = tensors
+  }
+
+  /// Adds another directory's configuration, and those of its tensors that `isWanted`, for a part of the model that is kept there. Without
+  /// wanted tensors it need not have weights.
+  package mutating func attach(_ directory: String, _ isWanted: ((String) -> Bool)?) throws(CheckpointError) {
+    guard let isWanted else {
+      let config = try SourceFile(path: directory + "/config.json").contents(limit: Self.smallFileLimit)
+      attached = (config, try Self.optionalFile("preprocessor_config.json", in: directory))
+      return
+    }
+    let other = try Checkpoint(directory: directory)
+    attached = (other.config, other.preprocessorConfig)
+    for (name, tensor) in other.tensors where isWanted(name) {
+      tensors[name] = CheckpointTensor(info: tensor.info, shard: shards.count + tensor.shard)
+    }
+    shards += other.shards
   }
 
   /// The tensor of that name, or an error that says that there is none.

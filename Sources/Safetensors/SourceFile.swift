@@ -51,7 +51,8 @@ package final class SourceFile: Sendable {
     guard count == buffer.count else { throw .truncatedWhileReading(file: path, offset: offset + count) }
   }
 
-  /// Throws where the file was written to, or cut, since it was opened. A file that was replaced or removed is still there for who has it open.
+  /// Throws where the file was written to, or cut, since it was opened. A file that was replaced or removed is still there for who has it
+  /// open.
   package func checkUnchanged() throws(CheckpointError) {
     let status: FileStatus
     do throws(SystemError) { status = try FileStatus(descriptor: descriptor) } catch {

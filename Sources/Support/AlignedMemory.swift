@@ -35,8 +35,8 @@ package final class AlignedMemory: @unchecked Sendable {
     }
   }
 
-  /// Zeroed pages. Those that may hold a huge page begin where one can. The system by itself maps wherever there is room, and then the first
-  /// and the last mebibytes of a block get small pages, which cost a third of the speed at which fresh memory is filled.
+  /// Zeroed pages. Those that may hold a huge page begin where one can. The system by itself maps wherever there is room, and then the
+  /// first and the last mebibytes of a block get small pages, which cost a third of the speed at which fresh memory is filled.
   private static func map(_ size: Int) -> UnsafeMutableRawPointer? {
     guard size <= Int.max - 2 * hugePage else { return nil }
     let kept = wholePages(size)

@@ -4,9 +4,9 @@
   import Musl
 #endif
 
-/// Names of files are bytes, Swift's strings are Unicode. A byte that is no UTF-8 stands in a string as one private scalar, U+10FE00 and the
-/// byte's value; `withFileName` makes the byte of it again. The bytes of a name that holds such a scalar itself are escaped as well, so that
-/// every name comes back as it was.
+/// Names of files are bytes, Swift's strings are Unicode. A byte that is no UTF-8 stands in a string as one private scalar, U+10FE00 and
+/// the byte's value; `withFileName` makes the byte of it again. The bytes of a name that holds such a scalar itself are escaped as well, so
+/// that every name comes back as it was.
 extension String {
   /// A name as the system gives it.
   package init(fileName bytes: some Collection<UInt8>) {

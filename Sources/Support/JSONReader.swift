@@ -12,12 +12,12 @@ package enum JSONError: Error, Equatable, CustomStringConvertible {
   }
 }
 
-/// Reads JSON text strictly, one value after the other, and builds no tree: a header of 100 MB costs nothing but itself. `JSONValue` is the tree, for
-/// small files.
+/// Reads JSON text strictly, one value after the other, and builds no tree: a header of 100 MB costs nothing but itself. `JSONValue` is the
+/// tree, for small files.
 ///
-/// RFC 8259 as the reference implementation of safetensors takes it: UTF-8, no equal keys in an object, no lone surrogate, no nesting beyond 128.
-/// Foundation's parser keeps one of two equal keys silently, and does not say where a text is wrong. Besides `JSONError`, objects and arrays throw
-/// what reading their contents throws.
+/// RFC 8259 as the reference implementation of safetensors takes it: UTF-8, no equal keys in an object, no lone surrogate, no nesting
+/// beyond 128. Foundation's parser keeps one of two equal keys silently, and does not say where a text is wrong. Besides `JSONError`,
+/// objects and arrays throw what reading their contents throws.
 ///
 ///     var reader = JSONReader(bytes)
 ///     try reader.object { reader, key in

@@ -6,8 +6,8 @@ import Synchronization
   import Musl
 #endif
 
-/// The memory that is a file's own pages. Touching a page that the file no longer has is a bus error, which says neither which file nor why; with
-/// `reportLostPages` the process ends with a line that does.
+/// The memory that is a file's own pages. Touching a page that the file no longer has is a bus error, which says neither which file nor
+/// why; with `reportLostPages` the process ends with a line that does.
 package enum MappedFiles {
   private struct Entry {
     var start: UInt

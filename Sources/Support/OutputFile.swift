@@ -29,8 +29,8 @@ extension OutputError: CustomStringConvertible {
 
 /// A file that appears under its name when it is whole, or not at all.
 ///
-/// Until then it has no name where the file system can do that, else one of its own beside the output. It never replaces a directory, a device or a
-/// link, nor anything that is read.
+/// Until then it has no name where the file system can do that, else one of its own beside the output. It never replaces a directory, a
+/// device or a link, nor anything that is read.
 package final class OutputFile {
   package let path: String
   private let replacing: Bool
@@ -38,7 +38,8 @@ package final class OutputFile {
   /// The name it has until it is published; nil for none.
   private var temporary: String?
 
-  /// Throws what keeps a file from being written to `path`. Without `replacing`, a file that is there does; `inputs` are the names of what is read.
+  /// Throws what keeps a file from being written to `path`. Without `replacing`, a file that is there does; `inputs` are the names of what
+  /// is read.
   package static func check(_ path: String, replacing: Bool, inputs: [String] = []) throws(OutputError) {
     guard !path.isEmpty, !path.hasSuffix("/") else { throw .notReplaceable(path: path, kind: .directory) }
     guard let found = FileStatus(path: path, followingLinks: false) else { return }

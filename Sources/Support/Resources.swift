@@ -3,7 +3,8 @@ import Foundation
 
 /// What the system lets this process have.
 package enum Resources {
-  /// Processors; at least 1. Takes account of the affinity, which a container's cpuset is part of, and of a container's limit on processor time.
+  /// Processors; at least 1. Takes account of the affinity, which a container's cpuset is part of, and of a container's limit on processor
+  /// time.
   package static let processors: Int = {
     let processors = affinity() ?? max(1, ProcessInfo.processInfo.activeProcessorCount)
     return min(processors, ControlGroups().processorLimit() ?? processors)
@@ -76,8 +77,8 @@ package struct ControlGroups {
     }.min()
   }
 
-  /// Processors whose whole time the group may take, rounded up; nil where there is no limit. Of the group that is mounted as the root, as a
-  /// container's is.
+  /// Processors whose whole time the group may take, rounded up; nil where there is no limit. Of the group that is mounted as the root, as
+  /// a container's is.
   package func processorLimit() -> Int? {
     func numbers(_ path: String) -> [Int] {
       guard let text = try? String(contentsOfFile: mount + path, encoding: .utf8) else { return [] }

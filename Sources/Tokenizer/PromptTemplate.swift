@@ -45,12 +45,15 @@ package struct PromptTemplate: Hashable, Sendable {
 extension PromptTemplate {
   /// ChatML, as the published slow-fast models were trained on it (`qwen_1_5`):
   ///
-  ///     <|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n(image)\nWhat happens?<|im_end|>\n<|im_start|>assistant\n
+  ///     <|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n(image)\nWhat
+  ///     happens?<|im_end|>\n<|im_start|>assistant\n
   ///
-  /// - Parameter marksImages: Whether an image stands between `<im_start>` and `<im_end>` (`mm_use_im_start_end`).
-  package static func chatML(marksImages: Bool) -> PromptTemplate {
+  /// - Parameters:
+  ///   - system: What the system says first; nil: nothing.
+  ///   - marksImages: Whether an image stands between `<im_start>` and `<im_end>` (`mm_use_im_start_end`).
+  package static func chatML(system: String? = "You are a helpful assistant.", marksImages: Bool) -> PromptTemplate {
     PromptTemplate(
-      opening: "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n",
+      opening: system.map { "<|im_start|>system\n\($0)<|im_end|>\n" } ?? "",
       user: Wrapping(start: "<|im_start|>user\n", end: "<|im_end|>\n"),
       assistant: Wrapping(start: "<|im_start|>assistant\n", end: "<|im_end|>\n"),
       image: marksImages ? Wrapping(start: "<im_start>", end: "<im_end>\n") : Wrapping(start: "", end: "\n"),
@@ -83,6 +86,14 @@ package struct ChatPrompt: Sendable {
     }
     texts[texts.count - 1] += question + template.user.end + template.assistant.start
   }
+
+  /// A whole prompt as it stands: an image's or a clip's place is where it says `<image>` or `<video>`.
+  package init(whole text: String) {
+    texts = text.split(separator: /<image>|<video>/, omittingEmptySubsequences: false).map(String.init)
+  }
+
+  /// Places of images and clips.
+  package var imageCount: Int { texts.count - 1 }
 
   /// What to append to a conversation's tokens, after those of the model's last answer, to ask another question: the end of the
   /// answer's turn, which the model's end token stands for and which must not be there yet, and the question's turn.

@@ -1,6 +1,7 @@
 extension Tokenizer {
-  /// The tokenizer of a HuggingFace checkpoint: `tokenizer.json`, or `vocab.json` and `merges.txt`, and what `tokenizer_config.json` adds. Where that
-  /// has no `added_tokens_decoder`, as before transformers 4.34, `added_tokens.json` and `special_tokens_map.json` are read as well.
+  /// The tokenizer of a HuggingFace checkpoint: `tokenizer.json`, or `vocab.json` and `merges.txt`, and what `tokenizer_config.json` adds.
+  /// Where that has no `added_tokens_decoder`, as before transformers 4.34, `added_tokens.json` and `special_tokens_map.json` are read as
+  /// well.
   ///
   /// A token that has a role, or is named as special without one, is special; if it is in no vocabulary, it gets the next id.
   ///
@@ -298,8 +299,8 @@ struct TokenizerBuilder {
     }
   }
 
-  /// Makes special tokens of those that have a role. One that is an added token already keeps how it is looked for; others are looked for as
-  /// written, unless the file says so.
+  /// Makes special tokens of those that have a role. One that is an added token already keeps how it is looked for; others are looked for
+  /// as written, unless the file says so.
   mutating func add(_ roles: SpecialTokensJSON, _ file: String) throws(TokenizerError) {
     for var token in roles.all where !token.content.isEmpty {
       if let id = idOfAdded[Array(token.content.utf8)] {

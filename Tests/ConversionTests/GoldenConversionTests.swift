@@ -104,7 +104,7 @@ import Tokenizer
     #expect(stored.encode(text) == original.encode(text))
     let preprocessing = try PreprocessingRecord(json: file.section("preprocessing"))
     #expect(preprocessing.frames == 12)
-    #expect(preprocessing.size == 192)
+    #expect(preprocessing.pixels.size == 192)
 
     let provenance = try JSONSerialization.jsonObject(with: Data(file.section("provenance"))) as? [String: Any]
     #expect(provenance?["source"] as? String == "some-model-frame96-s1t6")

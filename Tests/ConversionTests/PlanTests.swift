@@ -150,7 +150,7 @@ import Testing
       #expect(throws: ArchitectureError.self) { try PreprocessingRecord(json: Array(bad.utf8)) }
     }
     var wrong = written
-    wrong.std = [0, 1, 1]
+    wrong.pixels.std = [0, 1, 1]
     #expect(throws: ArchitectureError.self) { try PreprocessingRecord(json: wrong.json()) }
     wrong = written
     wrong.frames = -1

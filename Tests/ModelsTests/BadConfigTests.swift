@@ -16,7 +16,7 @@ import Testing
   @Test func unknownWords() {
     expectValue("model_type", ["model_type": "llama"])
     expectValue("hidden_act", ["hidden_act": "gelu"])
-    expectValue("mm_vision_tower", ["mm_vision_tower": "siglip-576"])
+    expectValue("mm_vision_tower", ["mm_vision_tower": "resnet-576"])
     expectValue("mm_vision_tower", ["mm_vision_tower": "convnext"])
     expectValue("mm_vision_tower", ["mm_vision_tower": "convnext-99999999999999999999"])
     for name in ["mlp_gelu", "mlp0x_gelu", "mlp17x_gelu", "mlp-2x_gelu", "mlp99999999999999999999x_gelu", "mlp2x_relu", "mlpx_gelu", ""] {
@@ -62,8 +62,8 @@ import Testing
   /// What another family's config says names those that are supported.
   @Test func otherFamilies() {
     for (field, value) in [
-      ("model_type", "llava_onevision" as Any), ("architectures", ["LlavaOnevisionForConditionalGeneration"]),
-      ("mm_vision_tower", "google/siglip-so400m-patch14-384"),
+      ("model_type", "llava_next" as Any), ("architectures", ["LlavaNextForConditionalGeneration"]),
+      ("mm_vision_tower", "google/vit-384"),
     ] {
       let text = failure { _ = try config([field: value, "input_image_size": 384]) }.map { "\($0)" } ?? ""
       #expect(text.contains("supported") && text.lowercased().contains(field == "mm_vision_tower" ? "convnext" : "qwen"), "\(text)")

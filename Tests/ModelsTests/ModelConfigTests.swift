@@ -1,6 +1,7 @@
 import Foundation
 import Models
 import Testing
+import Tokenizer
 
 /// What a config says, read.
 @Suite struct ModelConfigTests {
@@ -19,7 +20,7 @@ import Testing
     #expect(hybrid.layers == [0, 8, 16, 24] && hybrid.isTextOnly && !hybrid.masksSystem && hybrid.gateHasTanh && hybrid.gateHasWarmUp)
     #expect(config.imageSize == 576 && config.projector == .mlp(depth: 2) && config.poolingStride == 2)
     #expect(strides(config) == [1, 4, 1, 16])
-    #expect(config.contextLength == 32768 && config.maximumPositions == 32768 && !config.usesImageStartEnd)
+    #expect(config.contextLength == 32768 && config.maximumPositions == 32768 && config.promptTemplate == .chatML(marksImages: false))
   }
 
   /// s1t4, s1t6 and s2t4.
@@ -110,7 +111,7 @@ import Testing
   @Test func contextAndImage() throws {
     let config = try config(["tokenizer_model_max_length": 4096, "input_image_size": 192, "mm_use_im_start_end": true, "head_dim": 64])
     #expect(config.contextLength == 4096 && config.maximumPositions == 32768 && config.imageSize == 192)
-    #expect(config.usesImageStartEnd && config.headDimension == 64)
+    #expect(config.promptTemplate == .chatML(marksImages: true) && config.headDimension == 64)
     // A tokenizer may claim more than the decoder has positions.
     #expect(try ModelsTests.config(["tokenizer_model_max_length": 65536]).contextLength == 32768)
     // HuggingFace's "none": int(1e30).

@@ -14,8 +14,8 @@ import Testing
 
   @Test func theConfigComesFirst() throws {
     let record = PreprocessingRecord(config: try config(["video_frames": 20]), checkpointName: "a-frame64-b")
-    #expect(record.frames == 20 && record.size == 576 && record.resampling == "bicubic")
-    #expect(record.mean == [0.48145466, 0.4578275, 0.40821073] && record.std == [0.26862954, 0.26130258, 0.27577711])
+    #expect(record.frames == 20 && record.pixels.size == 576 && record.pixels.resampling == .bicubic && record.pixels.fit == .crop)
+    #expect(record.pixels.mean == [0.48145466, 0.4578275, 0.40821073] && record.pixels.std == [0.26862954, 0.26130258, 0.27577711])
   }
 
   @Test func roundTrip() throws {

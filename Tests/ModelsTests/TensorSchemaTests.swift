@@ -28,7 +28,7 @@ import Testing
     let config = try small()
     let schema = try TensorSchema(config: config, shapes: TensorShapes(shapes(config)))
     #expect(schema.tower.depths == [2, 2] && schema.tower.widths == [8, 12] && schema.tower.outputWidth == 12)
-    #expect(schema.tower.outputSide == 4 && schema.tower.workspaceFloats == 8 * 8 * 48)
+    #expect(schema.tower.outputSide == 4 && schema.tower.mapFloats == 8 * 8 * 48)
     let byName = Dictionary(uniqueKeysWithValues: schema.requirements.map { ($0.name, $0) })
     let attention = "model.layers.0.self_attn."
     #expect(byName[attention + "k_proj.weight"]?.shape == [8, 16])

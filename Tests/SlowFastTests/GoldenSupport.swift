@@ -63,5 +63,5 @@ func trace(
   options.threads = threads
   let source = try ClipSource(framesFile: Golden.path(name) + "/golden.safetensors")
   return try Session(model, options: options).trace(
-    source, sampling: SamplingRequest(frames: 1), question: try Golden.question(name), generate: generate)
+    [source], sampling: SamplingRequest(frames: 1), question: try Golden.question(name), generate: generate)
 }

@@ -77,7 +77,7 @@ import Testing
       let map = try Matrix(
         rows: side * side, columns: width,
         values: (0..<side * side * width).map { value(frame, $0 / width / side, $0 / width % side, $0 % width) })
-      layout.pool(map, frame: frame, into: slow)
+      layout.take(map, view: frame, into: slow)
     }
     func pooled(_ frame: Int, _ y: Int, _ x: Int, _ column: Int) -> Float {
       (value(frame, 2 * y, 2 * x, column) + value(frame, 2 * y, 2 * x + 1, column) + value(frame, 2 * y + 1, 2 * x, column)

@@ -20,8 +20,8 @@ public struct CalibrationProgress: Sendable, Equatable {
 /// Runs the model over clips and questions, a block or a layer at a time, to see what each linear layer takes as inputs.
 ///
 /// The activations of all clips and questions stand before one unit of the model. To prepare a unit they are run through it with its
-/// weights as they are, and every input is seen; when all its tensors are written they are run through it again, as it is in the model file now,
-/// and stand before the next. So memory is the activations and what one unit's inputs need, whatever the size of the model.
+/// weights as they are, and every input is seen; when all its tensors are written they are run through it again, as it is in the model file
+/// now, and stand before the next. So memory is the activations and what one unit's inputs need, whatever the size of the model.
 final class Calibrator: Calibration {
   let record: CalibrationRecord
   let model: VideoLanguageModel
@@ -85,7 +85,7 @@ final class Calibrator: Calibration {
     var tokens = 0
     for clip in set.clips {
       let layout = try clip.source().map {
-        SlowFastLayout(config: model.config, towerSide: model.source.schema.tower.outputSide, frames: $0.frameCount(sampling))
+        model.config.layout(.clip(frames: $0.frameCount(sampling)), towerSide: model.source.schema.tower.outputSide)
       }
       for texts in Self.texts(of: clip) {
         tokens += (layout?.fastCount ?? 0) + model.tokenizer.encode(texts.question).count + model.tokenizer.encode(texts.answer).count

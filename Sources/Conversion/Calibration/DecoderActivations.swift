@@ -47,7 +47,9 @@ final class DecoderActivations {
     var times = StageTimes()
     _ = try feed.forEach(times: &times, isCancelled: calibrator.isCancelled) { (event, times) throws(SlowFastError) in
       switch event {
-      case .begin(let frames): encoder = try ClipEncoder(vision, frames: frames, preprocessing: preprocessing, engine: calibrator.engine)
+      case .begin(let frames):
+        let layout = vision.config.layout(.clip(frames: frames), towerSide: vision.tower.outputSide)
+        encoder = try ClipEncoder(vision, layout, preprocessing: preprocessing, engine: calibrator.engine)
       case .frame(let image): try encoder?.encode(image, times: &times, isCancelled: calibrator.isCancelled)
       case .repeated: encoder?.repeatFrame()
       case .restart: encoder = nil

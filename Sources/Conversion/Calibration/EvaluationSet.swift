@@ -76,9 +76,9 @@ public struct EvaluationSet: Sendable, Equatable {
 }
 
 extension EvaluationSet {
-  /// Reads an `eval.jsonl`: a JSON object a line with the texts `video` (a path relative to the file, or null for a question that is about no
-  /// clip), `question`, `answer` and, if wanted, `kind`; other fields are ignored, and so are blank lines. Throws `badEvaluation` for a line that
-  /// is anything else, for a video that is not there, and for a file without a question.
+  /// Reads an `eval.jsonl`: a JSON object a line with the texts `video` (a path relative to the file, or null for a question that is about
+  /// no clip), `question`, `answer` and, if wanted, `kind`; other fields are ignored, and so are blank lines. Throws `badEvaluation` for a
+  /// line that is anything else, for a video that is not there, and for a file without a question.
   public init(jsonLines path: String) throws(SlowFastError) {
     let bytes = try EvaluationFile.bytes(of: path)
     var clips: [Clip] = []

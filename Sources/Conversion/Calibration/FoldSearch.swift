@@ -6,8 +6,8 @@ import Quantization
 import Support
 import Tensors
 
-/// Finds factors that make a unit's inputs easier to quantize and its weights not much harder: loud inputs are divided, their weights multiplied, and
-/// the layer before divides without rounding. The model's layers say where that changes nothing else (`LayerBuilder.fold`).
+/// Finds factors that make a unit's inputs easier to quantize and its weights not much harder: loud inputs are divided, their weights
+/// multiplied, and the layer before divides without rounding. The model's layers say where that changes nothing else (`LayerBuilder.fold`).
 ///
 /// Factors are powers of the inputs' loudness (as in AWQ, Lin et al. 2023). Which power, the quantized layer itself says: int8 inputs and
 /// quantized weights against floats, on inputs that were seen.

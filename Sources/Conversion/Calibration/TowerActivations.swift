@@ -25,7 +25,7 @@ final class TowerActivations {
 
   /// Frames whose maps fit.
   private static func limit(_ tower: any VisionTower) -> Int {
-    max(1, min(CalibrationOptions.towerFrameLimit, CalibrationOptions.towerMapBytes / max(1, tower.workspaceFloats * 4)))
+    max(1, min(CalibrationOptions.towerFrameLimit, CalibrationOptions.towerMapBytes / max(1, tower.mapFloats * 4)))
   }
 
   /// At most `limit` frames, evenly spread over all: for each clip the indices of its own.

@@ -56,7 +56,7 @@ extension Benchmark {
       let hidden = model.config.hiddenSize
       return SlowFastTokens(
         slow: try Self.madeUp(rows: layout.slowCount, columns: hidden, seed: 1),
-        fast: try Self.madeUp(rows: layout.fastCount, columns: hidden, seed: 2), frames: frames)
+        fast: try Self.madeUp(rows: layout.fastCount, columns: hidden, seed: 2))
     }
     let vision = try loadVision()
     let pixels = try pixels()
@@ -70,7 +70,7 @@ extension Benchmark {
       }
       add("projector", runs, units: 1, unit: "frames", products: vision.projector.products(positions: features.rows))
     }
-    let encoder = try ClipEncoder(vision, frames: frames, preprocessing: preprocessing, engine: engine)
+    let encoder = try ClipEncoder(vision, layout, preprocessing: preprocessing, engine: engine)
     var times = StageTimes()
     try encoder.encode(image, times: &times, isCancelled: isCancelled)
     for _ in 1..<frames { encoder.repeatFrame() }
@@ -107,7 +107,7 @@ extension Benchmark {
   private func preprocessing() throws(SlowFastError) -> Preprocessing { try Preprocessing(model.preprocessing) }
 
   private func pixels() throws(SlowFastError) -> Matrix {
-    let size = model.preprocessing.size
+    let size = model.preprocessing.pixels.size
     return try classified { () throws(ComputeError) in try Matrix(rows: size * size, columns: 3) }
   }
 

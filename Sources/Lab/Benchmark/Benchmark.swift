@@ -12,7 +12,7 @@ public struct Benchmark {
   let engine: Engine
   let isCancelled: @Sendable () -> Bool
   let frames: Int
-  let layout: SlowFastLayout
+  let layout: any VisualLayout
   var report: BenchmarkReport
   let progress: (String) -> Void
 
@@ -42,7 +42,7 @@ public struct Benchmark {
     let engine = try classified { () throws(ComputeError) in try Engine(pool: pool) }
     self.engine = engine
     frames = options.frames ?? model.defaultFrameCount
-    layout = SlowFastLayout(config: model.config, towerSide: model.source.schema.tower.outputSide, frames: frames)
+    layout = model.config.layout(.clip(frames: frames), towerSide: model.source.schema.tower.outputSide)
     report = BenchmarkReport(
       model: model.path, kernels: engine.kernels.name, threads: pool.threadCount, isQuantized: model.source.isQuantized, frames: frames,
       slowTokens: layout.slowCount, slowAttention: options.slowAttention ?? model.generation.slowAttention,

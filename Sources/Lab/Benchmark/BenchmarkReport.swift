@@ -21,7 +21,8 @@ public struct BenchmarkReport: Sendable, Codable {
     public var seconds: Double
     /// Runs that were timed.
     public var repeats: Int
-    /// Processor time over wall time and threads: well below 1 means that the stage does not use all threads, or that others use the machine.
+    /// Processor time over wall time and threads: well below 1 means that the stage does not use all threads, or that others use the
+    /// machine.
     public var processorShare: Double
     /// What a run goes through: frames, tokens.
     public var units: Int?

@@ -61,8 +61,8 @@ package struct SparseDistribution: Equatable {
     tail = Float(total.probability(of: logits, without: tokens))
   }
 
-  /// Kullback–Leibler divergence in nats of what `logits` stand for from this distribution: Σ p · ln(p / q) over the tokens that are kept and
-  /// the others as one. That is never more than the divergence over all tokens, and hardly less where the tail is small.
+  /// Kullback–Leibler divergence in nats of what `logits` stand for from this distribution: Σ p · ln(p / q) over the tokens that are kept
+  /// and the others as one. That is never more than the divergence over all tokens, and hardly less where the tail is small.
   package func divergence(of logits: UnsafeBufferPointer<Float>) -> Double {
     let total = LogSum(logits)
     var sum = 0.0

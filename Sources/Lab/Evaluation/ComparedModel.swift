@@ -171,7 +171,7 @@ struct ComparedOrigins {
 
   private static func origin(_ path: String) throws(SlowFastError) -> ModelOrigin? {
     do {
-      if FileStatus(path: path)?.kind == .directory { return try ModelOrigin(Checkpoint(directory: path)) }
+      if FileStatus(path: path)?.kind == .directory { return try ModelOrigin(Checkpoint(model: path, tower: nil)) }
       let file = try ModelFileReader(path: path)
       return file.hasSection("provenance") ? ModelOrigin(provenance: try file.section("provenance")) : nil
     } catch { throw SlowFastError(error, path: path) }

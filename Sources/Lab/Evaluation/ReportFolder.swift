@@ -56,7 +56,7 @@ enum ModelIdentity {
     guard let status = FileStatus(path: path) else { throw .badModel(path: path, reason: "no such file or directory") }
     do throws(CheckpointError) {
       guard status.kind == .directory else { return try describe(SourceFile(path: path)) }
-      let checkpoint = try Checkpoint(directory: path)
+      let checkpoint = try Checkpoint(model: path, tower: nil)
       var parts = ["\(checksum(checkpoint.config))"]
       for shard in checkpoint.shards { parts.append(try describe(shard.file)) }
       return parts.joined(separator: " ")
@@ -70,8 +70,8 @@ enum ModelIdentity {
   }
 }
 
-/// The records of one model on the disk, one a line: the clip's number, a tab, the checksum of what follows in 16 hexadecimal digits, a tab, JSON.
-/// A line without an end was cut off and does not count; neither does one that is damaged.
+/// The records of one model on the disk, one a line: the clip's number, a tab, the checksum of what follows in 16 hexadecimal digits, a
+/// tab, JSON. A line without an end was cut off and does not count; neither does one that is damaged.
 final class MeasurementJournal {
   let path: String
   /// Lines, from 1, that are whole and yet not what was written: their clips are measured again.

@@ -156,6 +156,23 @@ extension ConvNeXtTower {
     return measures
   }
 
+  /// CLIP's normalisation, as all published checkpoints have it.
+  package static func pixels(_ fields: ConfigFields) throws(ArchitectureError) -> PixelConfig {
+    PixelConfig(
+      size: try imageSize(fields), mean: PixelConfig.clipMean, std: PixelConfig.clipStd, fit: .crop, resampling: .bicubic)
+  }
+
+  /// `input_image_size`, or the number that the tower's name ends with (`convnext-576`).
+  private static func imageSize(_ fields: ConfigFields) throws(ArchitectureError) -> Int {
+    if let size = try fields.optionalInteger("input_image_size", in: 32...4096) { return size }
+    let tower = try fields.string("mm_vision_tower")
+    let digits = tower.reversed().prefix { $0.isASCII && $0.isNumber }
+    guard let size = Int(String(digits.reversed())), (32...4096).contains(size) else {
+      throw .configValue(field: "mm_vision_tower", found: tower, expected: "a name that ends with the input size, or input_image_size")
+    }
+    return size
+  }
+
   package var imageSize: Int { measures.imageSize }
   package var depths: [Int] { measures.depths }
   package var widths: [Int] { measures.widths }
@@ -168,7 +185,8 @@ extension ConvNeXtTower {
     return side * side * stem.products
   }
 
-  package var workspaceFloats: Int {
+  package var mapFloats: Int { scratchFloats }
+  package var scratchFloats: Int {
     var side = imageSize / measures.patch
     // The stem's patches.
     var floats = side * side * stem.weight.columns

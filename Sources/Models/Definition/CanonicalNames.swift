@@ -38,12 +38,21 @@ package enum CanonicalName {
     ".lora_A.", ".lora_B.", ".lora_embedding_A.", ".lora_embedding_B.", ".lora_magnitude_vector.", ".base_layer.", ".modules_to_save.",
   ]
 
+  /// Of a tower, by its published name.
+  package static func isTower(_ name: String) -> Bool { ModelRegistry.towers.contains { name.hasPrefix($0.prefix) } }
+
   package static func isAdapter(_ name: String) -> Bool { adapterMarks.contains { ("." + name + ".").contains($0) } }
 
   package static func canonical(_ name: String) -> String {
     var name = name
     for wrapper in wrappers { name = name.replacing(wrapper, with: "") }
     while let prefix = prefixes.first(where: { name.hasPrefix($0) }) { name.removeFirst(prefix.count) }
+    for family in ModelRegistry.families {
+      let known = family.canonical(name)
+      if known != name { return known }
+    }
+    // In a directory of its own, or a whole CLIP's or SigLIP's.
+    if name.hasPrefix("vision_model.") { name = "model.vision_tower.vision_tower." + name }
     for tower in ModelRegistry.towers where name.hasPrefix(tower.prefix) { return tower.canonical(name) }
     return name
   }
@@ -56,7 +65,7 @@ package enum CanonicalName {
     if name.hasSuffix(".rotary_emb.inv_freq") { return "computed from rope_theta" }
     if name.hasSuffix(".position_ids") { return "computed" }
     if name.hasSuffix(".num_batches_tracked") { return "a counter of training" }
-    if name == "model.image_newline" { return "separates tiles of an image, which this model does not cut" }
+    if name == PerceptronProjector.newlineName { return "separates tiles of an image, which this model does not cut" }
     return nil
   }
 }

@@ -3,7 +3,7 @@ import Support
 /// The fields of a JSON configuration, each taken with its type and range checked. A field that is null is absent.
 package struct ConfigFields {
   private let object: [String: JSONValue]
-  private let file: String
+  package let file: String
   /// Of the fields' names, where they are those of an object inside the file: `rope_parameters.`.
   private let prefix: String
 
@@ -53,6 +53,16 @@ package struct ConfigFields {
   }
 
   package func string(_ field: String) throws(ArchitectureError) -> String { try required(try optionalString(field), field) }
+
+  /// One of an enumeration's words.
+  package func choice<Choice: RawRepresentable<String> & CaseIterable>(_ field: String) throws(ArchitectureError) -> Choice {
+    let text = try string(field)
+    guard let choice = Choice(rawValue: text) else {
+      let words = Choice.allCases.map(\.rawValue)
+      throw .configValue(file: file, field: name(field), found: text, expected: words.joined(separator: words.count > 2 ? ", " : " or "))
+    }
+    return choice
+  }
 
   package func optionalStrings(_ field: String) throws(ArchitectureError) -> [String]? {
     if isNull(field) { return nil }
@@ -111,6 +121,15 @@ package struct ConfigFields {
     let ids = values.compactMap { $0.integer.flatMap { Int32(exactly: $0) } }
     guard ids.count == values.count else { throw wrong(field, "a token's id or several") }
     return ids
+  }
+
+  /// Pairs of whole numbers.
+  package func pairs(_ field: String, in range: ClosedRange<Int>) throws(ArchitectureError) -> [(Int, Int)] {
+    let pairs = try required(object[field], field).array?.map { ($0.array ?? []).compactMap(\.integer) } ?? []
+    guard !pairs.isEmpty, pairs.allSatisfy({ $0.count == 2 && $0.allSatisfy(range.contains) }) else {
+      throw wrong(field, "pairs of whole numbers from \(range.lowerBound) to \(range.upperBound)")
+    }
+    return pairs.map { ($0[0], $0[1]) }
   }
 
   /// Numbers of which each counts.

@@ -25,8 +25,8 @@ public struct GenerationRecord: Sendable, Codable, Equatable {
     case slowAttention = "slow_attention"
   }
 
-  /// As the published demo answers: temperature 0.2, top-p 1 and 1024 tokens, the rest from the generation config, whose own default is a top-k of 50.
-  /// A checkpoint whose generation config says that it does not sample is greedy; a penalty counts there too.
+  /// As the published demo answers: temperature 0.2, top-p 1 and 1024 tokens, the rest from the generation config, whose own default is a
+  /// top-k of 50. A checkpoint whose generation config says that it does not sample is greedy; a penalty counts there too.
   package init(_ generation: GenerationConfig?, slowAttention: SlowAttention) {
     temperature = generation?.samples == false ? 0 : 0.2
     topP = 1
@@ -65,8 +65,8 @@ public struct GenerationRecord: Sendable, Codable, Equatable {
   }
 }
 
-/// What counts of a checkpoint's `generation_config.json`. The published demo sets temperature and top-p itself, so those that the file names
-/// do not.
+/// What counts of a checkpoint's `generation_config.json`. The published demo sets temperature and top-p itself, so those that the file
+/// names do not.
 package struct GenerationConfig: Sendable, Equatable {
   /// nil: it does not say.
   package var samples: Bool?

@@ -91,6 +91,11 @@ package final class LayerBuilder {
     try values(name, [count], role, .asStored, columns: count)
   }
 
+  /// A table of floats, `[rows, columns]`.
+  package func table(_ name: String, _ rows: Int, _ columns: Int) throws(SlowFastError) -> Matrix {
+    try values(name, [rows, columns], .norm, .asStored, columns: columns)
+  }
+
   /// A table of input embeddings, `[rows, columns]`, whose rows are fetched one by one: it is listed, not loaded.
   package func embedding(_ name: String, _ rows: Int, _ columns: Int) { declare(name, [rows, columns], .embedding, .asStored) }
 

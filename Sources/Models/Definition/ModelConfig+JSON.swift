@@ -1,34 +1,64 @@
 import Support
 
+/// A family of checkpoints: what its configuration says and how it names its tensors. Each is a file, and a line in `ModelRegistry`.
+package protocol ModelFamily: Sendable {
+  /// For people: `slow-fast LLaVA`.
+  static var name: String { get }
+  /// `model_type` and `architectures` that may mean this family.
+  static var modelTypes: [String] { get }
+  static var architectures: [String] { get }
+  /// Whether a configuration of these is this family's.
+  static func isMeant(by fields: ConfigFields) throws(ArchitectureError) -> Bool
+  static func config(_ fields: ConfigFields, _ files: ConfigFiles) throws(ArchitectureError) -> ModelConfig
+  /// The name that a tensor has in the published slow-fast checkpoints; as it is where the family names it the same.
+  static func canonical(_ name: String) -> String
+}
+
+extension ModelFamily {
+  package static func canonical(_ name: String) -> String { name }
+}
+
 extension ModelConfig {
-  /// Reads `config.json`. Every number is checked against what the runtime can address, so that products of two fields cannot overflow.
-  package init(json: [UInt8]) throws(ArchitectureError) {
-    let fields = try ConfigFields(json: json)
-    modelType = try fields.string("model_type")
-    _ = try ModelRegistry.decoder(modelType: modelType, architectures: try fields.optionalStrings("architectures") ?? [])
-    towerName = try fields.optionalString("mm_vision_tower")
-    _ = try ModelRegistry.tower(named: towerName)
-    let act = try fields.string("hidden_act")
-    guard act == "silu" else { throw .configValue(field: "hidden_act", found: act, expected: "silu") }
-    if let other = try fields.optionalStrings("layer_types")?.first(where: { $0 != "full_attention" }) {
-      throw .configValue(field: "layer_types", found: other, expected: "full_attention in every layer")
-    }
+  package init(json: [UInt8]) throws(ArchitectureError) { try self.init(ConfigFiles(config: json)) }
+
+  /// Reads `config.json` and what a tower needs beside it. Every number is checked against what the runtime can address, so that products
+  /// of two fields cannot overflow.
+  package init(_ files: ConfigFiles) throws(ArchitectureError) {
+    let fields = try ConfigFields(json: files.config)
+    let family = try ModelRegistry.family(fields)
+    self = try family.config(fields, files)
+    self.family = family.name
     guard fields.isNull("quantization_config") else {
       throw .configValue(
         field: "quantization_config", found: fields.text("quantization_config"), expected: "none: a checkpoint whose weights are floats")
     }
+  }
+
+  /// The fields of a Qwen2 decoder; the rest as of a model that shows one picture and pools nothing. `defaults`: what the class takes for
+  /// fields that are absent, where checkpoints rely on it; nil: nothing stands in for a field that decides numbers.
+  init(
+    qwen2 fields: ConfigFields, defaults: Qwen2Defaults?, pixels: PixelConfig, vision: VisionConfig?, projector: ProjectorType
+  ) throws(ArchitectureError) {
+    func integer(_ field: String, in range: ClosedRange<Int>, _ standard: Int?) throws(ArchitectureError) -> Int {
+      if let standard { return try fields.optionalInteger(field, in: range) ?? standard }
+      return try fields.integer(field, in: range)
+    }
+    (self.pixels, self.vision, self.projector) = (pixels, vision, projector)
+    family = ""
+    modelType = try fields.string("model_type")
+    let act = defaults == nil ? try fields.string("hidden_act") : try fields.optionalString("hidden_act") ?? "silu"
+    guard act == "silu" else { throw .configValue(field: "hidden_act", found: act, expected: "silu") }
+    if let other = try fields.optionalStrings("layer_types")?.first(where: { $0 != "full_attention" }) {
+      throw .configValue(field: "layer_types", found: other, expected: "full_attention in every layer")
+    }
     if try fields.optionalBool("use_sliding_window") == true {
       throw .configValue(field: "use_sliding_window", found: "true", expected: "false")
     }
-    if try fields.optionalBool("tile_image_input") == true {
-      throw .configValue(field: "tile_image_input", found: "true", expected: "false")
-    }
-
-    hiddenSize = try fields.integer("hidden_size", in: 1...(1 << 17))
-    intermediateSize = try fields.integer("intermediate_size", in: 1...(1 << 20))
-    layerCount = try fields.integer("num_hidden_layers", in: 1...1024)
-    headCount = try fields.integer("num_attention_heads", in: 1...1024)
-    keyValueHeadCount = try fields.integer("num_key_value_heads", in: 1...1024)
+    hiddenSize = try integer("hidden_size", in: 1...(1 << 17), defaults?.hiddenSize)
+    intermediateSize = try integer("intermediate_size", in: 1...(1 << 20), defaults?.intermediateSize)
+    layerCount = try integer("num_hidden_layers", in: 1...1024, defaults?.layerCount)
+    headCount = try integer("num_attention_heads", in: 1...1024, defaults?.headCount)
+    keyValueHeadCount = try integer("num_key_value_heads", in: 1...1024, defaults?.headCount)
     guard headCount % keyValueHeadCount == 0 else {
       throw .configValue(
         field: "num_key_value_heads", found: "\(keyValueHeadCount)", expected: "a divisor of num_attention_heads, \(headCount)")
@@ -44,48 +74,24 @@ extension ModelConfig {
     guard headDimension % 2 == 0 else {
       throw .configValue(field: "hidden_size", found: "\(hiddenSize)", expected: "an even head size, found \(headDimension)")
     }
-    vocabularySize = try fields.integer("vocab_size", in: 1...(1 << 24))
-    rmsNormEpsilon = Float(try fields.number("rms_norm_eps", in: 0...1))
-    ropeTheta = try RotaryBase.read(fields)
-    tiesWordEmbeddings = try fields.bool("tie_word_embeddings")
-
-    hybrid = try HybridConfig(fields: fields, layerCount: layerCount)
-    imageSize = try ModelConfig.imageSize(fields)
-    projector = try ProjectorType(name: fields.string("mm_projector_type"))
-    // A plain LLaVA pools nothing and has no such fields.
-    let isPlain = hybrid == nil
-    func stride(_ field: String, upTo limit: Int) throws(ArchitectureError) -> Int {
-      isPlain ? try fields.optionalInteger(field, in: 1...limit) ?? 1 : try fields.integer(field, in: 1...limit)
-    }
-    poolingStride = try stride("mm_video_pooling_stride", upTo: 64)
-    fastTokens = FastTokenConfig(
-      samplingStride: try stride("fast_token_temporal_sampling_stride", upTo: 4096),
-      temporalStride: try stride("fast_token_temporal_stride", upTo: 4096),
-      spatialStride: try stride("fast_token_spatial_stride", upTo: 64),
-      minimumFrames: try stride("min_fast_frames", upTo: 4096))
-    let attention = try fields.optionalString("slow_attention") ?? SlowAttention.prompt.rawValue
-    guard let slowAttention = SlowAttention(rawValue: attention) else {
-      throw .configValue(field: "slow_attention", found: attention, expected: "prompt or all")
-    }
-    self.slowAttention = slowAttention
+    vocabularySize = try integer("vocab_size", in: 1...(1 << 24), defaults?.vocabularySize)
+    let epsilon = try fields.optionalNumber("rms_norm_eps", in: 0...1) ?? defaults?.rmsNormEpsilon
+    guard let epsilon else { throw .configMissing(field: fields.name("rms_norm_eps")) }
+    rmsNormEpsilon = Float(epsilon)
+    ropeTheta = try RotaryBase.read(fields, default: defaults?.ropeTheta)
+    tiesWordEmbeddings = defaults == nil ? try fields.bool("tie_word_embeddings") : try fields.optionalBool("tie_word_embeddings") ?? false
+    hybrid = nil
+    sequence = nil
+    poolingStride = 1
+    fastTokens = FastTokenConfig(samplingStride: 1, temporalStride: 1, spatialStride: 1, minimumFrames: 1)
+    slowAttention = .prompt
 
     // Qwen2's own default. It decides no numbers, only how long a conversation may become.
     maximumPositions = try fields.optionalInteger("max_position_embeddings", in: 1...(1 << 24)) ?? 32768
     contextLength = min(maximumPositions, try fields.optionalLimit("tokenizer_model_max_length", upTo: 1 << 24) ?? maximumPositions)
     endTokens = try fields.ids("eos_token_id")
-    usesImageStartEnd = try fields.optionalBool("mm_use_im_start_end") ?? false
-    frameCount = try fields.optionalInteger("video_frames", in: 1...Limits.frames)
-  }
-
-  /// `input_image_size`, or the number that the tower's name ends with (`convnext-576`).
-  private static func imageSize(_ fields: ConfigFields) throws(ArchitectureError) -> Int {
-    if let size = try fields.optionalInteger("input_image_size", in: 32...4096) { return size }
-    let tower = try fields.string("mm_vision_tower")
-    let digits = tower.reversed().prefix { $0.isASCII && $0.isNumber }
-    guard let size = Int(String(digits.reversed())), (32...4096).contains(size) else {
-      throw .configValue(field: "mm_vision_tower", found: tower, expected: "a name that ends with the input size, or input_image_size")
-    }
-    return size
+    promptTemplate = .chatML(marksImages: false)
+    frameCount = nil
   }
 
   /// Frames that a clip gets unless the user says otherwise: the config's own number, or as many as fill the fast tokens exactly
@@ -95,37 +101,15 @@ extension ModelConfig {
   }
 }
 
-extension HybridConfig {
-  fileprivate init?(fields: ConfigFields, layerCount: Int) throws(ArchitectureError) {
-    guard let step = try fields.optionalInteger("cross_attn_every_n_layers", in: 1...1024) else { return nil }
-    let first = try fields.optionalInteger("cross_attn_min_layer_depth", in: 0...1024) ?? 0
-    // 0 and null both mean all layers, as the published code has it.
-    let depth = try fields.optionalInteger("cross_attn_max_layer_depth", in: 0...1024) ?? 0
-    let end = depth == 0 ? layerCount : depth
-    guard end <= layerCount else {
-      throw .configValue(field: "cross_attn_max_layer_depth", found: "\(end)", expected: "at most num_hidden_layers, \(layerCount)")
-    }
-    layers = Array(stride(from: first, to: end, by: step))
-
-    // "text-only-vanilla-flashattn": words in any order; the way it is computed (flashattn, sdpa, eager) changes nothing.
-    let implementation = try fields.string("cross_attn_implementation")
-    var words = Set(implementation.replacingOccurrences(of: "text-only", with: "textonly").split(separator: "-").map(String.init))
-    isTextOnly = words.remove("textonly") != nil
-    masksSystem = words.remove("masksystem") != nil
-    guard words.remove("vanilla") != nil, words.isSubset(of: ["flashattn", "sdpa", "eager"]) else {
-      throw .configValue(
-        field: "cross_attn_implementation", found: implementation, expected: "[text-only-]vanilla[-masksystem][-flashattn]")
-    }
-
-    let gating = try fields.string("cross_attn_gating_type")
-    let gatingWords = gating.split(separator: "-").map(String.init)
-    var parts = Set(gatingWords.dropFirst(2))
-    gateHasTanh = parts.remove("tanh") != nil
-    gateHasWarmUp = parts.remove("warmup") != nil
-    guard gatingWords.starts(with: ["whole", "dynamic"]), parts.isEmpty else {
-      throw .configValue(field: "cross_attn_gating_type", found: gating, expected: "whole-dynamic[-tanh][-warmup]")
-    }
-  }
+/// What `Qwen2Config` takes for what a config leaves out.
+struct Qwen2Defaults {
+  var hiddenSize = 4096
+  var intermediateSize = 22016
+  var layerCount = 32
+  var headCount = 32
+  var vocabularySize = 151936
+  var rmsNormEpsilon = 1e-6
+  var ropeTheta = 10000.0
 }
 
 extension ProjectorType {

@@ -1,5 +1,9 @@
+import Tokenizer
+
 /// What `config.json` says of the model. A ConvNeXt tower's depths and widths are in no config: they are read off its tensors.
 public struct ModelConfig: Sendable, Equatable {
+  /// Of what family the model is, in words.
+  public var family: String
   /// `model_type`: the decoder's family.
   package var modelType: String
   /// `mm_vision_tower`: the tower's family.
@@ -27,12 +31,17 @@ public struct ModelConfig: Sendable, Equatable {
   /// Whether the head is the embedding.
   public var tiesWordEmbeddings: Bool
 
-  /// nil: a plain LLaVA-Qwen2 without slow tokens.
+  /// nil: no layer reads slow tokens.
   public var hybrid: HybridConfig?
 
+  /// All of a clip's tokens stand in the prompt; nil: they are slow and fast tokens.
+  public var sequence: SequenceConfig?
+
   // Vision.
-  /// Side in pixels of the square that the tower sees.
-  public var imageSize: Int
+  /// How frames become the tower's input.
+  public var pixels: PixelConfig
+  /// Of a vision transformer; nil: a ConvNeXt.
+  public var vision: VisionConfig?
   /// What stands between tower and decoder.
   public var projector: ProjectorType
   /// By how much the tower's map is pooled for the fast tokens, in each direction.
@@ -40,7 +49,8 @@ public struct ModelConfig: Sendable, Equatable {
   /// How frames become fast tokens.
   public var fastTokens: FastTokenConfig
 
-  /// Which tokens read the slow tokens, unless the user says otherwise (`slow_attention`; `prompt` as the published code where it is absent).
+  /// Which tokens read the slow tokens, unless the user says otherwise (`slow_attention`; `prompt` as the published code where it is
+  /// absent).
   public var slowAttention: SlowAttention
 
   // Prompt.
@@ -48,13 +58,20 @@ public struct ModelConfig: Sendable, Equatable {
   public var contextLength: Int
   /// Positions of prompt and answer together (`max_position_embeddings`).
   public var maximumPositions: Int
-  /// Whether a clip stands between marks in the prompt.
-  public var usesImageStartEnd: Bool
+  /// How the model is spoken to.
+  package var promptTemplate: PromptTemplate
+  /// Ids that stand for the tokens of a picture, and of a clip, in a family that writes them in full; nil: in none.
+  package var placeholders: Placeholders?
   /// Ids of tokens that end an answer, where there is no generation config to say so.
   public var endTokens: [Int32]
 
   /// Frames of a clip, where the config says so.
   public var frameCount: Int?
+}
+
+extension ModelConfig {
+  /// Side in pixels of the square that the tower sees.
+  public var imageSize: Int { pixels.size }
 }
 
 /// The layers that also read the slow tokens.
@@ -69,6 +86,65 @@ public struct HybridConfig: Sendable, Equatable {
   public var gateHasTanh: Bool
   /// The gate has a second, learned factor.
   public var gateHasWarmUp: Bool
+}
+
+/// How clips and pictures become tokens that all stand in the prompt.
+public struct SequenceConfig: Sendable, Equatable {
+  /// What becomes of a frame's map of features.
+  public enum Pooling: String, Sendable, CaseIterable {
+    /// Of squares of 2×2, what is left over is left out.
+    case average, max
+    /// To half the side, rounded up.
+    case bilinear
+  }
+  /// Where a clip has the learned token that ends a line.
+  public enum Newline: String, Sendable, CaseIterable {
+    case none = "no_token"
+    case end = "one_token"
+    case frame
+    case row = "grid"
+  }
+  /// What becomes of a picture.
+  public enum Picture: String, Sendable, CaseIterable {
+    /// Alone: cut into tiles, and shown as a whole before them. Beside others: as `pad`.
+    case tiles
+    /// Made a square by grey edges.
+    case pad
+    /// Made a square by stretching.
+    case stretch
+  }
+
+  /// Of frames of a clip.
+  public var pooling: Pooling
+  /// Of a clip.
+  public var newline: Newline
+  /// Of a picture.
+  public var picture: Picture
+  /// Sizes that a picture may be cut into tiles of, in pixels.
+  public var grid: [PictureSize]
+  /// The most tiles' worth of tokens that a picture may have; nil: no limit.
+  public var tileLimit: Int?
+  /// Whether a picture's lines end with the learned token.
+  public var picturesHaveNewlines: Bool
+  /// Edges that were added to a picture are found with sizes rounded to 7 digits first.
+  public var roundsEdges: Bool
+}
+
+/// Ids that stand for visual tokens.
+package struct Placeholders: Sendable, Equatable {
+  package var picture: Int32
+  package var clip: Int32
+}
+
+/// A picture's measures.
+public struct PictureSize: Sendable, Equatable, Codable {
+  /// In pixels.
+  public var height: Int
+  /// In pixels.
+  public var width: Int
+
+  /// So many pixels.
+  public init(height: Int, width: Int) { (self.height, self.width) = (height, width) }
 }
 
 /// How a clip's pooled features become fast tokens.

@@ -2,11 +2,33 @@ import Support
 
 /// Which code computes which model: the only list of families.
 package enum ModelRegistry {
-  package static let towers: [any VisionTower.Type] = [ConvNeXtTower.self]
+  package static let towers: [any VisionTower.Type] = [ConvNeXtTower.self, SiglipTower.self, ClipTower.self]
   package static let projectors: [any Projector.Type] = [PerceptronProjector.self]
   package static let decoders: [any Decoder.Type] = [Qwen2Decoder.self]
 
+  /// The first that is meant by a config.
+  package static let families: [any ModelFamily.Type] = [LlavaNextFamily.self, SlowFastFamily.self, LlavaOnevisionFamily.self]
+
   // MARK: What a config names
+
+  static func family(_ fields: ConfigFields) throws(ArchitectureError) -> any ModelFamily.Type {
+    func unsupported(_ field: String, _ found: String, _ known: [String]) -> ArchitectureError {
+      var names: [String] = []
+      for name in known where !names.contains(name) { names.append(name) }
+      return .configValue(field: field, found: found, expected: "\(names.joined(separator: ", ")): no other family is supported")
+    }
+    let modelType = try fields.string("model_type")
+    let architectures = try fields.optionalStrings("architectures") ?? []
+    let ofType = families.filter { $0.modelTypes.contains(modelType) }
+    guard !ofType.isEmpty else { throw unsupported("model_type", modelType, families.flatMap { $0.modelTypes }) }
+    let candidates = ofType.filter { Set(architectures).isSubset(of: $0.architectures) }
+    guard !candidates.isEmpty else {
+      let known = ofType.flatMap { $0.architectures }
+      throw unsupported("architectures", architectures.first { !known.contains($0) } ?? architectures.joined(separator: ", "), known)
+    }
+    for family in candidates where try family.isMeant(by: fields) { return family }
+    return candidates[0]
+  }
 
   /// The tower that a config names; the first where it names none.
   static func tower(named name: String?) throws(ArchitectureError) -> any VisionTower.Type {
@@ -17,17 +39,11 @@ package enum ModelRegistry {
       expected: "\(towers.map { $0.example }.joined(separator: ", ")): no other kind of tower is supported")
   }
 
-  static func decoder(modelType: String, architectures: [String]) throws(ArchitectureError) -> any Decoder.Type {
-    func unsupported(_ field: String, _ found: String, _ known: [String]) -> ArchitectureError {
-      .configValue(field: field, found: found, expected: "\(known.joined(separator: ", ")): no other family is supported")
-    }
-    guard let decoder = decoders.first(where: { $0.modelTypes.contains(modelType) }) else {
-      throw unsupported("model_type", modelType, decoders.flatMap { $0.modelTypes })
-    }
-    if let other = architectures.first(where: { !decoder.architectures.contains($0) }) {
-      throw unsupported("architectures", other, decoder.architectures)
-    }
-    return decoder
+  static func decoder(named modelType: String) throws(ArchitectureError) -> any Decoder.Type {
+    if let decoder = decoders.first(where: { $0.modelTypes.contains(modelType) }) { return decoder }
+    throw .configValue(
+      field: "model_type", found: modelType,
+      expected: "\(decoders.flatMap { $0.modelTypes }.joined(separator: ", ")): no other decoder is supported")
   }
 
   // MARK: Components without weights
@@ -48,7 +64,7 @@ package enum ModelRegistry {
   }
 
   static func decoder(_ config: ModelConfig, ownsHead: Bool, _ builder: LayerBuilder) throws(ArchitectureError) -> any Decoder {
-    let type = try decoder(modelType: config.modelType, architectures: [])
+    let type = try decoder(named: config.modelType)
     return declared { () throws(SlowFastError) in try type.init(config, ownsHead: ownsHead, builder) }
   }
 

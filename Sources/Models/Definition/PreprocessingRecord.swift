@@ -2,23 +2,14 @@ import Foundation
 import Support
 
 /// What a model file says of how frames become pixels: its `preprocessing` section.
-package struct PreprocessingRecord: Sendable, Codable, Equatable {
-  /// Side of the tower's square input.
-  package var size: Int
-  package var mean: [Float]
-  package var std: [Float]
-  /// The resampling filter; only `bicubic` is known.
-  package var resampling: String
+package struct PreprocessingRecord: Sendable, Equatable {
+  package var pixels: PixelConfig
   /// Frames of a clip unless the user says otherwise.
   package var frames: Int
 
-  /// CLIP's normalisation, as all published checkpoints have it. Frames: the config's own number, else one in the checkpoint's name
-  /// (`…-frame64-…`), else as many as fill the fast tokens.
+  /// Frames: the config's own number, else one in the checkpoint's name (`…-frame64-…`), else as many as fill the fast tokens.
   package init(config: ModelConfig, checkpointName: String) {
-    size = config.imageSize
-    mean = [0.48145466, 0.4578275, 0.40821073]
-    std = [0.26862954, 0.26130258, 0.27577711]
-    resampling = "bicubic"
+    pixels = config.pixels
     frames = config.frameCount ?? Self.frames(inName: checkpointName) ?? config.defaultFrameCount
   }
 
@@ -32,23 +23,24 @@ package struct PreprocessingRecord: Sendable, Codable, Equatable {
 
   package init(json: [UInt8]) throws(ArchitectureError) {
     let fields = try ConfigFields(json: json, file: "preprocessing")
-    size = try fields.integer("size", in: 32...4096)
-    mean = try fields.numbers("mean").map(Float.init)
-    std = try fields.numbers("std").map(Float.init)
-    resampling = try fields.string("resampling")
+    pixels = try PixelConfig(record: fields)
     frames = try fields.integer("frames", in: 1...Limits.frames)
-    guard resampling == "bicubic" else {
-      throw .configValue(file: "preprocessing", field: "resampling", found: resampling, expected: "bicubic")
-    }
-    guard mean.count == 3, std.count == 3, (mean + std).allSatisfy(\.isFinite), std.allSatisfy({ $0 > 0 }) else {
-      throw .configValue(
-        file: "preprocessing", field: "mean, std", found: "\(mean), \(std)", expected: "three numbers each, deviations above 0")
-    }
   }
 
   package func json() throws(ArchitectureError) -> [UInt8] {
+    struct Section: Encodable {
+      var size: Int
+      var mean: [Float]
+      var std: [Float]
+      var fit: PixelConfig.Fit?
+      var resampling: PixelConfig.Resampling
+      var frames: Int
+    }
+    let section = Section(
+      size: pixels.size, mean: pixels.mean, std: pixels.std, fit: pixels.fit == .crop ? nil : pixels.fit, resampling: pixels.resampling,
+      frames: frames)
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys]
-    do { return Array(try encoder.encode(self)) } catch { throw .configUnreadable(file: "preprocessing", reason: "\(error)") }
+    do { return Array(try encoder.encode(section)) } catch { throw .configUnreadable(file: "preprocessing", reason: "\(error)") }
   }
 }

@@ -1,9 +1,13 @@
-/// The base of the rotary positions, as transformers 4 writes it (`rope_theta`, `rope_scaling`) and as transformers 5 does (`rope_parameters`).
+/// The base of the rotary positions, as transformers 4 writes it (`rope_theta`, `rope_scaling`) and as transformers 5 does
+/// (`rope_parameters`).
 package enum RotaryBase {
   private static let range = 1...1e12
 
-  /// There is no default: Qwen2's published bases differ from its class's by a factor of a hundred. Where a config says it twice, it must say the same.
-  package static func read(_ fields: ConfigFields) throws(ArchitectureError) -> Float {
+  /// There is no default: Qwen2's published bases differ from its class's by a factor of a hundred. Where a config says it twice, it must
+  /// say the same.
+  ///
+  /// `standard`: what a class takes that checkpoints rely on.
+  package static func read(_ fields: ConfigFields, default standard: Double? = nil) throws(ArchitectureError) -> Float {
     var found: (field: String, theta: Double)?
     func take(_ fields: ConfigFields) throws(ArchitectureError) {
       guard let theta = try fields.optionalNumber("rope_theta", in: range) else { return }
@@ -19,8 +23,8 @@ package enum RotaryBase {
       try checkUnscaled(settings, name)
       try take(settings)
     }
-    guard let found else { throw .configMissing(field: "rope_theta") }
-    return Float(found.theta)
+    guard let theta = found?.theta ?? standard else { throw .configMissing(field: "rope_theta") }
+    return Float(theta)
   }
 
   private static func checkUnscaled(_ settings: ConfigFields, _ name: String) throws(ArchitectureError) {

@@ -4,10 +4,7 @@ import Tensors
 
 /// Qwen2; its hybrid layers also read the slow tokens through cross-attention.
 package struct Qwen2Decoder: Decoder {
-  package static let modelTypes = ["llava_qwen_slow_fast", "llava_qwen", "llava_qwen2", "qwen2"]
-  package static let architectures = [
-    "LlavaQwenSlowFastForCausalLM", "LlavaQwenForCausalLM", "LlavaQwen2ForCausalLM", "Qwen2ForCausalLM",
-  ]
+  package static let modelTypes = ["llava_qwen_slow_fast", "llava_qwen", "llava_qwen2", "llava", "qwen2"]
 
   package let config: ModelConfig
   package let ownsHead: Bool

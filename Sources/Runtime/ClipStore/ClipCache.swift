@@ -21,8 +21,8 @@ public struct ClipCacheOptions: Sendable, Equatable {
   }
 }
 
-/// A directory of entries, each a file in the model files' format (`Formats/sfq.md`): every chunk has a checksum, a file appears under its name only
-/// when it is whole, and its temporary name is locked while a process writes it. So several processes may use one directory.
+/// A directory of entries, each a file in the model files' format (`Formats/sfq.md`): every chunk has a checksum, a file appears under its
+/// name only when it is whole, and its temporary name is locked while a process writes it. So several processes may use one directory.
 package struct ClipCache: ClipStore {
   package let options: ClipCacheOptions
   private static let suffix = ".clip"

@@ -30,16 +30,15 @@ package struct WatchedClip {
 
 extension WatchedClip {
   /// As it was kept; nil where the entry's tensors have not the shapes that the model's have.
-  package init?(_ entry: ClipEntry, frames: ClosedRange<Int>, layout: (Int) -> SlowFastLayout, hidden: Int) {
+  package init?(_ entry: ClipEntry, frames: ClosedRange<Int>, layout: (Info) -> (any VisualLayout)?, hidden: Int) {
     guard let info = try? JSONDecoder().decode(Info.self, from: Data(entry.info)), info.isPlausible, frames.contains(info.frames) else {
       return nil
     }
-    let layout = layout(info.frames)
-    guard
+    guard let layout = layout(info),
       let slow = Self.matrix(entry.tensors["slow"], rows: layout.slowCount, columns: hidden),
       let fast = Self.matrix(entry.tensors["fast"], rows: layout.fastCount, columns: hidden)
     else { return nil }
-    self.init(info: info, tokens: SlowFastTokens(slow: slow, fast: fast, frames: layout.frames))
+    self.init(info: info, tokens: SlowFastTokens(slow: slow, fast: fast))
   }
 
   private static func matrix(_ tensor: ClipEntry.Tensor?, rows: Int, columns: Int) -> Matrix? {

@@ -18,13 +18,16 @@ package struct CacheKey: Sendable, Equatable {
 
   /// The slow and fast tokens of one clip. `content` identifies what its files hold.
   package static func features(
-    content: String, sampling: SamplingRequest, reuseThreshold: Double?, model: VideoLanguageModel, kernels: String
+    content: String, sampling: SamplingRequest, reuseThreshold: Double?, model: VideoLanguageModel, kernels: String, isAlone: Bool
   ) -> CacheKey {
     let range = [sampling.start, sampling.end].map { $0.map { "\($0)" } ?? "-" }.joined(separator: " to ")
-    return CacheKey([
-      "features", model.identity, "kernels \(kernels)", "reuse \(reuseThreshold.map { "\($0)" } ?? "-")",
-      "frames \(sampling.frames), \(sampling.rule), \(range), stream \(sampling.stream.map { "\($0)" } ?? "-")", content,
-    ])
+    return CacheKey(
+      [
+        "features", model.identity, "kernels \(kernels)", "reuse \(reuseThreshold.map { "\($0)" } ?? "-")",
+        // Nothing for those that were kept before there was a choice.
+      ] + (isAlone ? [] : ["beside others"]) + [
+        "frames \(sampling.frames), \(sampling.rule), \(range), stream \(sampling.stream.map { "\($0)" } ?? "-")", content,
+      ])
   }
 
   /// Keys and values of the prompt up to the last clip. `text` are its token ids, `clips` the keys of the clips between them.
@@ -37,6 +40,7 @@ extension ClipSource {
   /// Checksums and lengths of everything that the clip is made of.
   package func contentIdentity() throws(SlowFastError) -> String {
     switch self {
+    case .picture(let image): return "picture \(image.width)x\(image.height) \(checksum(image.pixels))"
     case .frames(let images):
       return "pixels " + images.map { "\($0.width)x\($0.height) \(checksum($0.pixels))" }.joined(separator: " ")
     case .visual(let source):

@@ -23,9 +23,9 @@ package final class VisionModel {
 
 /// Turns one clip's frames, one at a time, into its tokens.
 package final class ClipEncoder {
-  package let layout: SlowFastLayout
-  /// `[frames · slowSide², hidden]`, filled frame by frame.
-  package let slow: Matrix
+  package let layout: any VisualLayout
+  /// `[views · rowsOfView, hidden]`, filled view by view.
+  private let kept: Matrix
   package private(set) var encodedFrames = 0
   /// Of those, frames that went through the tower.
   package private(set) var towerFrames = 0
@@ -44,15 +44,15 @@ package final class ClipEncoder {
   package var observer: (any ClipObserver)?
 
   package init(
-    _ vision: VisionModel, frames: Int, preprocessing: Preprocessing, reuseThreshold: Double? = nil, engine: Engine
+    _ vision: VisionModel, _ layout: any VisualLayout, preprocessing: Preprocessing, reuseThreshold: Double? = nil, engine: Engine
   ) throws(SlowFastError) {
     self.vision = vision
     self.engine = engine
     self.preprocessing = preprocessing
     self.reuseThreshold = reuseThreshold
-    layout = SlowFastLayout(config: vision.config, towerSide: vision.tower.outputSide, frames: frames)
-    let (rows, columns, size) = (layout.slowCount, vision.config.hiddenSize, preprocessing.size)
-    (slow, pixels) = try classified { () throws(ComputeError) in
+    self.layout = layout
+    let (rows, columns, size) = (layout.views * layout.rowsOfView, vision.config.hiddenSize, preprocessing.size)
+    (kept, pixels) = try classified { () throws(ComputeError) in
       (try Matrix(rows: rows, columns: columns), try Matrix(rows: size * size, columns: 3))
     }
   }
@@ -75,7 +75,7 @@ package final class ClipEncoder {
       try classified { () throws(ComputeError) in try vision.projector.project(features, on: engine) }
     }
     observer?.see(.frame(EncodedFrame(pixels: pixels, features: features, projected: projected)))
-    layout.pool(projected, frame: encodedFrames, into: slow)
+    layout.take(projected, view: encodedFrames, into: kept)
     encodedFrames += 1
     towerFrames += 1
     if reuseThreshold != nil { lastImage = image }
@@ -84,16 +84,15 @@ package final class ClipEncoder {
   /// The last frame again: a clip with fewer frames than were asked for repeats some.
   package func repeatFrame() {
     observer?.see(.repeated)
-    let size = layout.slowSide * layout.slowSide
-    let from = slow[rows: (encodedFrames - 1) * size..<encodedFrames * size]
-    slow[rows: encodedFrames * size..<(encodedFrames + 1) * size].copy(from: from)
+    let size = layout.rowsOfView
+    let from = kept[rows: (encodedFrames - 1) * size..<encodedFrames * size]
+    kept[rows: encodedFrames * size..<(encodedFrames + 1) * size].copy(from: from)
     encodedFrames += 1
   }
 
   /// When all frames are in.
   package func finish() throws(SlowFastError) -> SlowFastTokens {
-    let fast = try classified { () throws(ComputeError) in try layout.makeFastTokens(from: slow) }
-    return SlowFastTokens(slow: slow, fast: fast, frames: layout.frames)
+    try classified { () throws(ComputeError) in try layout.finish(kept, newline: vision.projector.newline) }
   }
 }
 

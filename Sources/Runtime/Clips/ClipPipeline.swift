@@ -90,6 +90,9 @@ private struct ClipPipeline {
     return watched
   }
 
+  /// The only picture: one that is shown in more detail than several.
+  private var isAlone: Bool { sources.count { $0.isPicture } == 1 }
+
   // MARK: What is kept
 
   /// Makes the clips' keys, and looks for keys and values of the prompt up to the last of them.
@@ -103,9 +106,11 @@ private struct ClipPipeline {
       watched.keys.append(
         .features(
           content: try source.contentIdentity(), sampling: request, reuseThreshold: context.options.reuseStatic, model: model,
-          kernels: context.engine.kernels.name))
+          kernels: context.engine.kernels.name, isAlone: model.config.sequence == nil || isAlone))
     }
-    let opening = model.promptPieces("", clips: sources.count).before
+    // What comes before the last clip is the same for every question, but not in whole prompts.
+    guard !context.options.takesWholePrompts else { return }
+    let opening = model.promptPieces("", clips: sources.count, isWhole: false).before
     switch store.lookup(.prefix(text: opening.ids, clips: watched.keys, cacheType: model.cacheType), pool: context.pool) {
     case .none: return
     case .found(let entry):
@@ -131,9 +136,15 @@ private struct ClipPipeline {
     switch store.lookup(watched.keys[index], pool: context.pool) {
     case .none: return nil
     case .found(let entry):
-      let side = model.source.schema.tower.outputSide
+      let (side, source) = (model.source.schema.tower.outputSide, sources[index])
       let clip = WatchedClip(
-        entry, frames: frames, layout: { SlowFastLayout(config: model.config, towerSide: side, frames: $0) },
+        entry, frames: frames,
+        layout: { info in
+          let first = info.report.frames.first
+          let size = PictureSize(height: first?.height ?? 0, width: first?.width ?? 0)
+          return size.height > 0 && size.width > 0 || !source.isPicture
+            ? model.config.layout(source.isPicture ? .picture(size, isAlone: isAlone) : .clip(frames: info.frames), towerSide: side) : nil
+        },
         hidden: model.config.hiddenSize)
       guard let clip else {
         warnOfDamage("not the shape of this model's")
@@ -195,8 +206,31 @@ private struct ClipPipeline {
     let before = range.upperBound - source.frameCount(sampling)
     var clip: ClipEncoder?
     var last = range.upperBound
+    let (config, side, isAlone) = (context.model.config, vision.tower.outputSide, isAlone)
+    // A picture's own size decides what is shown of it.
+    let isPicture = source.isPicture && config.sequence != nil
+    func begin(_ shown: Shown) throws(SlowFastError) -> ClipEncoder {
+      let layout = config.layout(shown, towerSide: side)
+      let encoder = try ClipEncoder(vision, layout, preprocessing: preprocessing, reuseThreshold: reuseThreshold, engine: engine)
+      encoder.observer = observer
+      clip = encoder
+      observer?.see(.begin(frames: layout.views))
+      return encoder
+    }
+    func encode(_ image: RGBImage, _ encoder: ClipEncoder, _ times: inout StageTimes) throws(SlowFastError) {
+      try engine.turns.withLock { () throws(SlowFastError) in
+        try encoder.encode(
+          image, times: &times,
+          isCancelled: {
+            // Between blocks of the tower.
+            engine.turns.yield()
+            return isCancelled()
+          })
+      }
+    }
     let feed = FrameFeed(
-      source: source, sampling: sampling, preprocessing: preprocessing, threads: context.pool.threadCount, memory: context.decodingLimit)
+      source: source, sampling: sampling, preprocessing: isPicture ? nil : preprocessing, threads: context.pool.threadCount,
+      memory: context.decodingLimit)
     let report = try feed.forEach(times: &watched.statistics.times, isCancelled: isCancelled) {
       (event: FrameEvent<RGBImage>, times: inout StageTimes) throws(SlowFastError) in
       switch event {
@@ -205,25 +239,18 @@ private struct ClipPipeline {
         observer?.see(.restart)
         return
       case .begin(let frames):
-        let encoder = try ClipEncoder(
-          vision, frames: frames, preprocessing: preprocessing, reuseThreshold: reuseThreshold, engine: engine)
-        encoder.observer = observer
-        clip = encoder
         last = before + frames
-        observer?.see(.begin(frames: frames))
+        if !isPicture { _ = try begin(.clip(frames: frames)) }
         return
+      case .frame(let image) where isPicture:
+        progress(.decoding(frame: range.lowerBound + 1, of: last))
+        let encoder = try begin(.picture(PictureSize(height: image.height, width: image.width), isAlone: isAlone))
+        for view in times.measure(\.resize, { image.views(encoder.layout, config, preprocessing) }) { try encode(view, encoder, &times) }
+        return progress(.encoding(frame: range.lowerBound + 1, of: last))
       case .frame(let image):
         guard let encoder = clip else { return }
         progress(.decoding(frame: range.lowerBound + encoder.encodedFrames + 1, of: last))
-        try engine.turns.withLock { () throws(SlowFastError) in
-          try encoder.encode(
-            image, times: &times,
-            isCancelled: {
-              // Between blocks of the tower.
-              engine.turns.yield()
-              return isCancelled()
-            })
-        }
+        try encode(image, encoder, &times)
       case .repeated: clip?.repeatFrame()
       }
       guard let encoder = clip else { return }
@@ -235,7 +262,8 @@ private struct ClipPipeline {
     try context.model.source.checkUnchanged()
     observer?.finishClip(tokens)
     let info = WatchedClip.Info(
-      report: report, frames: tokens.frames, slowTokens: tokens.slow.rows, fastTokens: tokens.fast.rows, reusedFrames: encoder.reusedFrames)
+      report: report, frames: isPicture ? 1 : encoder.layout.views, slowTokens: tokens.slow.rows, fastTokens: tokens.fast.rows,
+      reusedFrames: encoder.reusedFrames)
     return WatchedClip(info: info, tokens: tokens)
   }
 }

@@ -10,26 +10,40 @@ public enum ClipSource: Sendable {
   case visual(MediaInput)
   /// Frames that are there already: all are taken, sampling does not apply.
   case frames([RGBImage])
+  /// A picture that is there already.
+  case picture(RGBImage)
 
   /// Frames that a sampling of this source gives; with a rule that may give fewer, at most so many.
   package func frameCount(_ sampling: SamplingRequest) -> Int {
     switch self {
     case .visual(let source): source.frameCount(sampling)
     case .frames(let images): images.count
+    case .picture: 1
+    }
+  }
+
+  /// No clip: a single picture.
+  package var isPicture: Bool {
+    switch self {
+    case .visual(let source): source.kind == .image
+    case .frames: false
+    case .picture: true
     }
   }
 }
 
-/// Sampled and resized frames, one after the other. A clip is decoded and resized by a thread of its own while its earlier frames are encoded.
+/// Sampled and resized frames, one after the other. A clip is decoded and resized by a thread of its own while its earlier frames are
+/// encoded.
 package struct FrameFeed: Sendable {
   package let source: ClipSource
   package let sampling: SamplingRequest
-  package let preprocessing: Preprocessing
+  /// nil: frames come in their own size.
+  package let preprocessing: Preprocessing?
   package let threads: Int
   /// Bytes that decoding may take.
   package var memory: Int?
 
-  package init(source: ClipSource, sampling: SamplingRequest, preprocessing: Preprocessing, threads: Int, memory: Int? = nil) {
+  package init(source: ClipSource, sampling: SamplingRequest, preprocessing: Preprocessing?, threads: Int, memory: Int? = nil) {
     self.source = source
     self.sampling = sampling
     self.preprocessing = preprocessing
@@ -37,18 +51,23 @@ package struct FrameFeed: Sendable {
     self.memory = memory
   }
 
+  private func pixels(_ image: RGBImage) -> RGBImage { preprocessing?.pixels(image) ?? image }
+
   /// Calls `body` with what happens to the frames, each of `size` × `size` pixels. Returns what sampling reports.
   package func forEach(
     times: inout StageTimes, isCancelled: @escaping @Sendable () -> Bool,
     body: (FrameEvent<RGBImage>, inout StageTimes) throws(SlowFastError) -> Void
   ) throws(SlowFastError) -> SamplingReport {
     switch source {
+    case .picture(let image):
+      return try FrameFeed(source: .frames([image]), sampling: sampling, preprocessing: preprocessing, threads: threads)
+        .forEach(times: &times, isCancelled: isCancelled, body: body)
     case .frames(let images):
       var report: [SamplingReport.Frame] = []
       try body(.begin(frames: images.count), &times)
       for (index, image) in images.enumerated() {
         if isCancelled() { throw .cancelled }
-        let frame = times.measure(\.resize) { preprocessing.pixels(image) }
+        let frame = times.measure(\.resize) { pixels(image) }
         try body(.frame(frame), &times)
         report.append(.init(index: index, seconds: 0, width: image.width, height: image.height))
       }
@@ -87,7 +106,7 @@ package struct FrameFeed: Sendable {
         request(visual), threads: 1, memory: memory, cancelled: isCancelled,
         onEvent: { event in
           times.decode += StageTimes.now - clock
-          try body(event.map { frame in times.measure(\.resize) { preprocessing.pixels(frame.image) } }, &times)
+          try body(event.map { frame in times.measure(\.resize) { pixels(frame.image) } }, &times)
           clock = StageTimes.now
         })
       times.decode += StageTimes.now - clock
@@ -107,9 +126,9 @@ package struct FrameFeed: Sendable {
     return request
   }
 
-  /// The decoding thread. It and the codec's threads, which it starts, run only as far ahead as the queue lets them: beside the tower, whose
-  /// threads are as many as there are processors already, they wait nearly all the time. The pool's loops lose nothing when a thread has to
-  /// stand back for a while.
+  /// The decoding thread. It and the codec's threads, which it starts, run only as far ahead as the queue lets them: beside the tower,
+  /// whose threads are as many as there are processors already, they wait nearly all the time. The pool's loops lose nothing when a thread
+  /// has to stand back for a while.
   private func decode(_ visual: MediaInput, to queue: FrameQueue, _ isCancelled: @escaping @Sendable () -> Bool) {
     var times = StageTimes()
     var clock = StageTimes.now
@@ -120,7 +139,7 @@ package struct FrameFeed: Sendable {
         onEvent: { event in
           // Time between frames is the decoder's; waiting for room is nobody's.
           times.decode += StageTimes.now - clock
-          queue.put(.event(event.map { frame in times.measure(\.resize) { preprocessing.pixels(frame.image) } }))
+          queue.put(.event(event.map { frame in times.measure(\.resize) { pixels(frame.image) } }))
           clock = StageTimes.now
         })
       times.decode += StageTimes.now - clock
@@ -202,6 +221,19 @@ extension MediaInput {
 
 extension Preprocessing {
   package init(_ record: PreprocessingRecord) throws(SlowFastError) {
-    self = try classified { () throws(VideoError) in try Preprocessing(size: record.size, mean: record.mean, deviation: record.std) }
+    let pixels = record.pixels
+    let fit: Fit =
+      switch pixels.fit {
+      case .crop: .crop
+      case .stretch: .stretch
+      }
+    let resampling: Resampling =
+      switch pixels.resampling {
+      case .bicubic: .bicubic
+      case .bilinear: .bilinear
+      }
+    self = try classified { () throws(VideoError) in
+      try Preprocessing(size: pixels.size, mean: pixels.mean, deviation: pixels.std, fit: fit, resampling: resampling)
+    }
   }
 }

@@ -122,12 +122,22 @@ package final class Conversation {
   /// The tokens that the next question adds: the whole prompt at first, later the last answer's end and the new turn.
   /// `cached` tokens of that answer are in the cache already.
   package func makePrompt(_ question: String, cached: Int) throws(SlowFastError) -> Prompt {
+    let places = context.options.takesWholePrompts ? ChatPrompt(whole: question).imageCount : nil
     guard let answer = standing.answer else {
+      if let places, places != clips.count {
+        throw .badOption(
+          name: "the prompt", found: "\(places) of <image> or <video>", expected: "\(clips.count), one for each clip or picture")
+      }
       let halves = promptHalves(question)
       let isSettled = standing.settled > 0
       return Prompt(pieces: isSettled ? halves.after : halves.before + halves.after, followsVisual: isSettled)
     }
-    let further = ChatPrompt(model.config.promptTemplate, furtherQuestion: question).pieces(model.tokenizer)
+    if let places, places > 0 {
+      throw .badOption(name: "the prompt", found: "\(places) of <image> or <video>", expected: "none where a conversation goes on")
+    }
+    let chat =
+      context.options.takesWholePrompts ? ChatPrompt(whole: question) : ChatPrompt(model.config.promptTemplate, furtherQuestion: question)
+    let further = chat.pieces(model.tokenizer)
     return Prompt(pieces: [.text(answer.dropFirst(cached) + further.ids)], followsVisual: !clips.isEmpty)
   }
 
@@ -161,9 +171,10 @@ package final class Conversation {
     return joined
   }
 
-  /// The first question's prompt for the decoder, cut after the last clip; where the clips' tokens are gone, what comes before is not asked for.
+  /// The first question's prompt for the decoder, cut after the last clip; where the clips' tokens are gone, what comes before is not asked
+  /// for.
   package func promptHalves(_ question: String) -> (before: [Prompt.Piece], after: [Prompt.Piece]) {
-    let pieces = model.promptPieces(question, clips: clips.count)
+    let pieces = model.promptPieces(question, clips: clips.count, isWhole: context.options.takesWholePrompts)
     var fast = clips.map { $0.tokens?.fast }.makeIterator()
     func prompt(_ pieces: [ChatPrompt.Piece]) -> [Prompt.Piece] {
       pieces.map { piece in
@@ -181,8 +192,10 @@ package final class Conversation {
   private func settlePrefix(
     _ question: String, options: GenerationOptions, progress: @escaping ProgressHandler, isCancelled: @escaping @Sendable () -> Bool
   ) throws(SlowFastError) -> Int {
-    guard let store = context.store, !keys.isEmpty, standing.answer == nil, standing.settled == 0 else { return 0 }
-    let pieces = model.promptPieces(question, clips: clips.count)
+    guard let store = context.store, !context.options.takesWholePrompts, !keys.isEmpty, standing.answer == nil, standing.settled == 0 else {
+      return 0
+    }
+    let pieces = model.promptPieces(question, clips: clips.count, isWhole: false)
     let count = pieces.before.textCount + statistics.fastTokens
     let total = count + pieces.after.textCount
     let config = model.config

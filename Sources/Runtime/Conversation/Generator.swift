@@ -3,8 +3,8 @@ import Models
 import Support
 import Tensors
 
-/// The decoder at work on one conversation: tokens in, logits out, keys and values kept. Several may share an engine: a token of an answer is
-/// one turn of it, and so is each layer of a prompt.
+/// The decoder at work on one conversation: tokens in, logits out, keys and values kept. Several may share an engine: a token of an answer
+/// is one turn of it, and so is each layer of a prompt.
 package final class Generator {
   package let decoder: any Decoder
   package let embedding: any EmbeddingTable
@@ -77,7 +77,8 @@ package final class Generator {
   package func truncate(to count: Int) { caches.truncate(to: count) }
 
   /// Adds a prompt, a part of a conversation, to the cache. Returns the logits after its last token, valid until the next call.
-  /// `progress` gets the tokens done, those of a chunk in proportion to the layers that it is through. When it throws, the cache holds what it held before.
+  /// `progress` gets the tokens done, those of a chunk in proportion to the layers that it is through. When it throws, the cache holds what
+  /// it held before.
   package func prefill(_ prompt: Prompt, progress: (Int) -> Void = { _ in }) throws(SlowFastError) -> UnsafeBufferPointer<Float> {
     let crossRanges = prompt.crossRanges(config: config)
     let tokens = prompt.tokenCount

@@ -69,15 +69,15 @@ package struct Prompt {
   }
 }
 
-extension ModelConfig {
-  /// How this model is spoken to.
-  package var promptTemplate: PromptTemplate { .chatML(marksImages: usesImageStartEnd) }
-}
-
 extension VideoLanguageModel {
   /// The first question's prompt about so many clips, cut after the last of them: what comes before is the same for every question.
-  package func promptPieces(_ question: String, clips: Int) -> (before: [ChatPrompt.Piece], after: [ChatPrompt.Piece]) {
-    let pieces = ChatPrompt(config.promptTemplate, question: question, images: clips).pieces(tokenizer)
+  ///
+  /// - Parameter isWhole: The question is the whole prompt, which says itself where clips stand.
+  package func promptPieces(
+    _ question: String, clips: Int, isWhole: Bool
+  ) -> (before: [ChatPrompt.Piece], after: [ChatPrompt.Piece]) {
+    let prompt = isWhole ? ChatPrompt(whole: question) : ChatPrompt(config.promptTemplate, question: question, images: clips)
+    let pieces = prompt.pieces(tokenizer)
     let cut = pieces.lastIndex(of: .image).map { $0 + 1 } ?? 0
     return (Array(pieces[..<cut]), Array(pieces[cut...]))
   }

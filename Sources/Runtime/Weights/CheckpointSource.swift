@@ -18,7 +18,7 @@ package final class CheckpointSource: WeightSource {
   package init(_ checkpoint: Checkpoint) throws(SlowFastError) {
     self.checkpoint = checkpoint
     do throws(ArchitectureError) {
-      config = try ModelConfig(json: checkpoint.config)
+      config = try ModelConfig(checkpoint.configFiles)
       var tensors = CanonicalNames(checkpoint.tensors).tensors
       // A tied head is the embedding, whatever else the file holds.
       if config.tiesWordEmbeddings { tensors[TensorSchema.headName] = nil }

@@ -17,7 +17,8 @@ package final class ModelFileSource: WeightSource {
   package init(_ file: ModelFileReader) throws(SlowFastError) {
     self.file = file
     do {
-      config = try ModelConfig(json: try file.section("config.json"))
+      config = try ModelConfig(
+        ConfigFiles(config: try file.section("config.json"), vision: file.hasSection("vision") ? try file.section("vision") : nil))
       var shapes: [String: [Int]] = [:]
       for tensor in file.tensors { shapes[tensor.name] = tensor.descriptor.shape }
       schema = try TensorSchema(config: config, shapes: TensorShapes(shapes, areStored: true))
@@ -70,8 +71,8 @@ package final class ModelFileSource: WeightSource {
       rows: try fromFile { () throws(ModelFileError) in try file.rows(of: TensorSchema.embeddingName, keptChunks: Self.keptChunks) })
   }
 
-  /// Unpacked chunks of a packed embedding table that stay in memory: neighbouring tokens are often asked for again. Of a raw one each plane
-  /// has the memory in which a chunk is checked.
+  /// Unpacked chunks of a packed embedding table that stay in memory: neighbouring tokens are often asked for again. Of a raw one each
+  /// plane has the memory in which a chunk is checked.
   private static let keptChunks = 8
   package var embeddingBytes: Int {
     guard let table = file.tensor(TensorSchema.embeddingName) else { return 0 }

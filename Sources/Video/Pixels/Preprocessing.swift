@@ -1,4 +1,5 @@
 import CPixels
+import Foundation
 
 /// What the model does to a frame before its first layer.
 package struct Preprocessing: Sendable {
@@ -8,30 +9,42 @@ package struct Preprocessing: Sendable {
   package let size: Int
   /// Per channel 256 numbers: a byte's value for the model.
   private let levels: [Float]
+  private let fit: Fit
+  private let resampling: Resampling
+
+  /// What becomes of a picture that is no square.
+  package enum Fit: Sendable {
+    /// The shorter side to `size`, the longer one to `size · long / short` (rounded down), and the square in the middle.
+    case crop
+    /// Both sides to `size`.
+    case stretch
+  }
 
   /// `mean` and `deviation` per channel, of values 0 … 1; the published model's by default.
   package init(
-    size: Int, mean: [Float] = [0.48145466, 0.4578275, 0.40821073], deviation: [Float] = [0.26862954, 0.26130258, 0.27577711]
+    size: Int, mean: [Float] = [0.48145466, 0.4578275, 0.40821073], deviation: [Float] = [0.26862954, 0.26130258, 0.27577711],
+    fit: Fit = .crop, resampling: Resampling = .bicubic
   ) throws(VideoError) {
     guard Preprocessing.sizes.contains(size) else { throw .invalidSize(size, expected: Preprocessing.sizes) }
     guard mean.count == 3, deviation.count == 3, deviation.allSatisfy({ $0 > 0 }), (mean + deviation).allSatisfy(\.isFinite) else {
       throw .invalidNormalization(mean: mean, deviation: deviation)
     }
-    self.size = size
+    (self.size, self.fit, self.resampling) = (size, fit, resampling)
     levels = (0..<3).flatMap { channel in
       (0..<256).map { (Float(Double($0) * (1 / 255)) - mean[channel]) / deviation[channel] }
     }
   }
 
-  /// Resizes the shorter side to `size`, the longer one to `size · long / short` (rounded down), and keeps the square in the middle.
+  /// The square that the model sees, as bytes.
   package func pixels(_ image: RGBImage) -> RGBImage {
+    if fit == .stretch { return image.resized(width: size, height: size, columns: 0..<size, rows: 0..<size, by: resampling) }
     let short = min(image.width, image.height)
     // Sides are below 2³¹, so the products fit.
     let width = size * image.width / short
     let height = size * image.height / short
     let left = (width - size) / 2
     let top = (height - size) / 2
-    return image.resized(width: width, height: height, columns: left..<left + size, rows: top..<top + size)
+    return image.resized(width: width, height: height, columns: left..<left + size, rows: top..<top + size, by: resampling)
   }
 
   /// Bytes of one frame to numbers, size × size × 3, channels last. `target` must hold as many elements as `image` has bytes.
@@ -50,27 +63,62 @@ package struct Preprocessing: Sendable {
 }
 
 extension RGBImage {
-  /// The part `columns` × `rows` of this image resized to `width` × `height`, equal to Pillow's `resize(BICUBIC)` to the last bit:
-  /// horizontally first, then vertically, rounded to 8 bits after each. (Pillow 13 exchanges the passes where the width grows and the
-  /// height shrinks, which no resize that keeps the picture's shape does.) Only what the part needs is computed.
+  /// The part `columns` × `rows` of this image resized to `width` × `height`, equal to the `resize` of Pillow before 13 to the last bit:
+  /// horizontally first, then vertically, rounded to 8 bits after each. (Pillow 13 exchanges the passes where that is cheaper, which the
+  /// published models have not seen.) Only what the part needs is computed.
   ///
   /// The part must lie inside `width` × `height`, and not be empty.
-  package func resized(width newWidth: Int, height newHeight: Int, columns: Range<Int>, rows: Range<Int>) -> RGBImage {
+  package func resized(
+    width newWidth: Int, height newHeight: Int, columns: Range<Int>, rows: Range<Int>, by resampling: Resampling = .bicubic
+  ) -> RGBImage {
     // A pass that changes nothing is left out, as Pillow does; its weights would be one and zeros.
-    let vertical = newHeight == height ? nil : BicubicFilter(input: height, output: newHeight, part: rows)
+    let vertical = newHeight == height ? nil : ResizeFilter(resampling, input: height, output: newHeight, part: rows)
     let needed = vertical?.inputs ?? rows
     let narrow =
       newWidth == width
       ? ByteRows(of: self, columns: columns, rows: needed)
-      : ByteRows(of: self, filteredBy: BicubicFilter(input: width, output: newWidth, part: columns), rows: needed)
+      : ByteRows(of: self, filteredBy: ResizeFilter(resampling, input: width, output: newWidth, part: columns), rows: needed)
     let result = vertical.map { narrow.filtered($0, firstRow: needed.lowerBound) } ?? narrow
     return RGBImage(checkedWidth: columns.count, height: rows.count, pixels: result.packed())
   }
 }
 
-/// The weights of one direction of a resize, as Pillow computes them for 8-bit images (`BICUBIC`, no reducing gap): a cubic with
-/// a = −0.5, widened by the reduction, in fixed point with 22 bits.
-struct BicubicFilter {
+/// How pixels are made of others, under Pillow's names.
+package enum Resampling: Sendable, CaseIterable {
+  /// A cubic with a = −0.5.
+  case bicubic
+  /// A triangle.
+  case bilinear
+  /// A sinc of three periods.
+  case lanczos
+
+  /// Pixels on each side that count where nothing is reduced.
+  fileprivate var support: Double {
+    switch self {
+    case .bicubic: 2
+    case .bilinear: 1
+    case .lanczos: 3
+    }
+  }
+
+  fileprivate func weight(_ distance: Double) -> Double {
+    let x = abs(distance)
+    switch self {
+    case .bicubic:
+      let a = -0.5
+      if x < 1 { return ((a + 2) * x - (a + 3)) * x * x + 1 }
+      return x < 2 ? (((x - 5) * x + 8) * x - 4) * a : 0
+    case .bilinear: return x < 1 ? 1 - x : 0
+    case .lanczos: return -3 <= distance && distance < 3 ? Self.sinc(distance) * Self.sinc(distance / 3) : 0
+    }
+  }
+
+  private static func sinc(_ x: Double) -> Double { x == 0 ? 1 : sin(x * .pi) / (x * .pi) }
+}
+
+/// The weights of one direction of a resize, as Pillow computes them for 8-bit images (no reducing gap): widened by the reduction, in fixed
+/// point with 22 bits.
+struct ResizeFilter {
   /// Fractional bits of a weight: 32 less 8 of a pixel less 2 for sums that overshoot.
   static let precision = 32 - 8 - 2
   /// Bits of a weight's lower part; both parts fit into 16 bits.
@@ -90,10 +138,10 @@ struct BicubicFilter {
   var inputs: Range<Int> { (starts.first ?? 0)..<((starts.last ?? 0) + taps) }
 
   /// For the outputs `part` of `output` that are made of `input` pixels; all at least 1.
-  init(input: Int, output: Int, part: Range<Int>) {
+  init(_ resampling: Resampling, input: Int, output: Int, part: Range<Int>) {
     let scale = Double(input) / Double(output)
     let widening = max(scale, 1)
-    let support = 2 * widening
+    let support = resampling.support * widening
     // Pillow's room for the widest case; weights that are not needed are zero.
     let taps = min(Int(support.rounded(.up)) * 2 + 1, input)
     let stride = (taps + 1) / 2 * 4
@@ -103,30 +151,22 @@ struct BicubicFilter {
       let center = (Double(position) + 0.5) * scale
       let low = max(0, Int(center - support + 0.5))
       let high = min(input, Int(center + support + 0.5))
-      let values = (low..<high).map { BicubicFilter.cubic((Double($0) - center + 0.5) * (1 / widening)) }
+      let values = (low..<high).map { resampling.weight((Double($0) - center + 0.5) * (1 / widening)) }
       let sum = values.reduce(0, +)
       // Earlier where the taps would reach beyond the input, so that all outputs have the same number.
       let start = min(low, input - taps)
       starts[place] = start
       for (tap, value) in values.enumerated() {
         let share = sum == 0 ? value : value / sum
-        let fixed = Int((share < 0 ? -0.5 : 0.5) + share * Double(1 << BicubicFilter.precision))
+        let fixed = Int((share < 0 ? -0.5 : 0.5) + share * Double(1 << ResizeFilter.precision))
         let (pair, side) = (tap + low - start).quotientAndRemainder(dividingBy: 2)
-        weights[place * stride + pair * 4 + side] = Int16(fixed >> BicubicFilter.lowBits)
-        weights[place * stride + pair * 4 + side + 2] = Int16(fixed & (1 << BicubicFilter.lowBits - 1))
+        weights[place * stride + pair * 4 + side] = Int16(fixed >> ResizeFilter.lowBits)
+        weights[place * stride + pair * 4 + side + 2] = Int16(fixed & (1 << ResizeFilter.lowBits - 1))
       }
     }
     self.starts = starts
     self.taps = taps
     self.weights = weights
-  }
-
-  private static func cubic(_ distance: Double) -> Double {
-    let a = -0.5
-    let x = abs(distance)
-    if x < 1 { return ((a + 2) * x - (a + 3)) * x * x + 1 }
-    if x < 2 { return (((x - 5) * x + 8) * x - 4) * a }
-    return 0
   }
 }
 
@@ -159,7 +199,7 @@ struct ByteRows {
   }
 
   /// Rows of an image, each filtered along itself: 16 rows at a time are turned into columns of 16 bytes, which are filtered across.
-  init(of image: RGBImage, filteredBy filter: BicubicFilter, rows: Range<Int>) {
+  init(of image: RGBImage, filteredBy filter: ResizeFilter, rows: Range<Int>) {
     let inputs = filter.inputs
     let inputBytes = inputs.count * 3
     let wideStride = padded(inputBytes)
@@ -205,7 +245,7 @@ struct ByteRows {
   }
 
   /// Each column filtered along itself. The first row is the image's row `firstRow`.
-  func filtered(_ filter: BicubicFilter, firstRow: Int) -> ByteRows {
+  func filtered(_ filter: ResizeFilter, firstRow: Int) -> ByteRows {
     ByteRows(columns: columns, rows: filter.starts.count) { target, _ in
       bytes.withUnsafeBufferPointer { source in
         filter.weights.withUnsafeBufferPointer { weights in

@@ -29,6 +29,28 @@ public struct RGBImage: Sendable, Equatable {
     self.height = height
     self.pixels = pixels
   }
+
+  /// A part of it.
+  package func part(columns: Range<Int>, rows: Range<Int>) -> RGBImage {
+    var bytes: [UInt8] = []
+    bytes.reserveCapacity(rows.count * columns.count * 3)
+    for row in rows { bytes += pixels[(row * width + columns.lowerBound) * 3..<(row * width + columns.upperBound) * 3] }
+    return RGBImage(checkedWidth: columns.count, height: rows.count, pixels: bytes)
+  }
+
+  /// This picture on a larger one of a single colour.
+  package func placed(left: Int, top: Int, onWidth newWidth: Int, height newHeight: Int, color: [UInt8]) -> RGBImage {
+    precondition(left >= 0 && top >= 0 && left + width <= newWidth && top + height <= newHeight && color.count == 3)
+    var bytes = [UInt8](repeating: color[0], count: newWidth * newHeight * 3)
+    if color != [color[0], color[0], color[0]] {
+      for index in bytes.indices { bytes[index] = color[index % 3] }
+    }
+    for row in 0..<height {
+      let start = ((top + row) * newWidth + left) * 3
+      bytes.replaceSubrange(start..<start + width * 3, with: pixels[row * width * 3..<(row + 1) * width * 3])
+    }
+    return RGBImage(checkedWidth: newWidth, height: newHeight, pixels: bytes)
+  }
 }
 
 /// How a stored picture is turned and mirrored to be upright.

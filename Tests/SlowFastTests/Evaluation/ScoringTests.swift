@@ -38,7 +38,7 @@ import Video
     for (index, question) in Self.questions.enumerated() {
       let text = "\(question.question)<|im_end|>\n<|im_start|>assistant\n\(question.answer)"
       let trace = try session(.all).trace(
-        .frames(try (0..<3).map { try picture($0) }), sampling: SamplingRequest(frames: 3), question: text)
+        [.frames(try (0..<3).map { try picture($0) })], sampling: SamplingRequest(frames: 3), question: text)
       let all = try #require(trace.floats["logits"])
       let width = all.shape[1]
       let ids = try #require(trace.integers["prompt_ids"])

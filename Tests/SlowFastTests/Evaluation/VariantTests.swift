@@ -20,7 +20,7 @@ import Testing
   ])
   func senselessOnes(text: String) throws {
     let error = try #require(failure { _ = try ComparisonVariant.list(parsing: text) })
-    guard error.isA(.invalidOption, "--variants") else {
+    guard error.isA(.invalidOption, "variants") else {
       Issue.record("\(error)")
       return
     }

@@ -16,8 +16,8 @@ public struct Interval: Codable, Sendable, Equatable {
 
 /// Whether two models' answers to the same questions differ by more than chance.
 package enum PairedTest {
-  /// McNemar's exact test, two-sided: the probability that of the questions which only one of two equally good models answers, one side gets
-  /// so few or fewer.
+  /// McNemar's exact test, two-sided: the probability that of the questions which only one of two equally good models answers, one side
+  /// gets so few or fewer.
   package static func probability(gained: Int, lost: Int) -> Double {
     let count = gained + lost
     guard count > 0 else { return 1 }
@@ -92,7 +92,8 @@ extension Choice {
   /// Sizes this near count as the same.
   private static let tolerance = 1.02
 
-  /// The smallest whose answers do not differ from the baseline's by more than chance, and of those of that size the one that diverges least.
+  /// The smallest whose answers do not differ from the baseline's by more than chance, and of those of that size the one that diverges
+  /// least.
   package init?(among variants: [ModelResult], questions: Int) {
     let usable = variants.filter { $0.hasFloatInputs != true && $0.isAnotherModel != true && $0.fileBytes != nil }
     guard !usable.isEmpty else { return nil }

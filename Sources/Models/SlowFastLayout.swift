@@ -1,22 +1,7 @@
 import Compute
 
-/// What a clip becomes: thousands of slow tokens and a few fast ones.
-package struct SlowFastTokens: Sendable {
-  /// `[frames · side², hidden]`, frame by frame, row by row.
-  package let slow: Matrix
-  /// `[fast frames · fast side², hidden]`.
-  package let fast: Matrix
-  package let frames: Int
-
-  package init(slow: Matrix, fast: Matrix, frames: Int) {
-    self.slow = slow
-    self.fast = fast
-    self.frames = frames
-  }
-}
-
-/// The pooling between the projector and the decoder, as arithmetic on counts: also what the memory plan goes by.
-package struct SlowFastLayout: Sendable, Equatable {
+/// The pooling between the projector and the decoder that makes a few fast tokens of thousands of slow ones.
+package struct SlowFastLayout: VisualLayout, Equatable {
   /// Side of a frame's map after the tower.
   package let towerSide: Int
   /// Side after `mm_video_pooling_stride`.
@@ -62,10 +47,16 @@ package struct SlowFastLayout: Sendable, Equatable {
     }
   }
 
-  /// `projected` `[towerSide², hidden]` of one frame → its `slowSide²` rows of `slow`.
-  package func pool(_ projected: Matrix, frame: Int, into slow: Matrix) {
-    let target = slow[rows: frame * slowSide * slowSide..<(frame + 1) * slowSide * slowSide]
-    Self.averageSquares(projected, side: towerSide, stride: slowStride, to: target)
+  package var views: Int { frames }
+  package var rowsOfView: Int { slowSide * slowSide }
+
+  package func take(_ projected: Matrix, view: Int, into kept: Matrix) {
+    MapResize.squares(
+      projected, side: towerSide, stride: slowStride, to: kept[rows: view * rowsOfView..<(view + 1) * rowsOfView])
+  }
+
+  package func finish(_ kept: Matrix, newline: Matrix?) throws(ComputeError) -> SlowFastTokens {
+    SlowFastTokens(slow: kept, fast: try makeFastTokens(from: kept))
   }
 
   /// `slow` `[slowCount, hidden]` → `[fastCount, hidden]`.
@@ -85,27 +76,8 @@ package struct SlowFastLayout: Sendable, Equatable {
         for column in 0..<mean.columns { sum[column] *= scale }
       }
       let target = fast[rows: index * fastSide * fastSide..<(index + 1) * fastSide * fastSide]
-      Self.averageSquares(mean, side: slowSide, stride: fastStride, to: target)
+      MapResize.squares(mean, side: slowSide, stride: fastStride, to: target)
     }
     return fast
-  }
-
-  /// Average pooling of a square map by `stride`, without padding: rows and columns beyond a whole square are left out.
-  private static func averageSquares(_ map: Matrix, side: Int, stride: Int, to output: Matrix) {
-    let count = side / stride
-    let scale = 1 / Float(stride * stride)
-    for y in 0..<count {
-      for x in 0..<count {
-        let sum = output.row(y * count + x)
-        sum.update(repeating: 0, count: map.columns)
-        for dy in 0..<stride {
-          for dx in 0..<stride {
-            let row = map.row((y * stride + dy) * side + x * stride + dx)
-            for column in 0..<map.columns { sum[column] += row[column] }
-          }
-        }
-        for column in 0..<map.columns { sum[column] *= scale }
-      }
-    }
   }
 }
