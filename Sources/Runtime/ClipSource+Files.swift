@@ -8,6 +8,11 @@ extension ClipSource {
     self = .visual(try MediaInput(opening: path))
   }
 
+  /// Pictures as the frames of a clip, one a second.
+  public init(pictures paths: [String]) throws(SlowFastError) {
+    self = .visual(try classified { () throws(VideoError) in try MediaInput(pictures: paths) })
+  }
+
   /// The pictures of a safetensors file: its tensor `image`, or `image0`, `image1`, … , each [H,W,3] u8.
   public static func pictures(file path: String) throws(SlowFastError) -> [ClipSource] {
     do {

@@ -95,9 +95,7 @@ extension RunContext {
   }
 
   private func planned(_ sources: [ClipSource], sampling: SamplingRequest, question: String, maximumTokens: Int) -> Planned {
-    let prompt =
-      options.takesWholePrompts
-      ? ChatPrompt(whole: question) : ChatPrompt(model.config.promptTemplate, question: question, images: sources.count)
+    let prompt = firstPrompt(question, clips: sources.count)
     let text = prompt.pieces(model.tokenizer).textCount
     // What cannot be opened is told when it is decoded.
     let decoding = sources.compactMap { source -> DecodingMemory? in

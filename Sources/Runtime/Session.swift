@@ -97,6 +97,8 @@ public struct SessionOptions: Sendable {
 
   /// Questions are whole prompts, turns and marks of the model's own included, that say `<image>` or `<video>` where each clip stands.
   public var takesWholePrompts = false
+  /// What the system says first, in place of the model's own; empty: nothing.
+  public var system: String?
 
   /// All threads, the best kernels, the model's slow attention, no cache.
   public init() {}

@@ -23,6 +23,8 @@ public final class VideoLanguageModel: Sendable {
   package var answerVocabulary: Int { tokenizer.vocabularySize }
   /// Frames of a clip unless the user says otherwise.
   public var defaultFrameCount: Int { preprocessing.frames }
+  /// Whether several pictures in one prompt are something other than the frames of a clip.
+  public var knowsPictures: Bool { config.sequence != nil }
   /// How frames become pixels.
   package let preprocessing: PreprocessingRecord
 

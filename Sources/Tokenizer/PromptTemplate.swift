@@ -13,6 +13,8 @@ package struct PromptTemplate: Hashable, Sendable {
 
   /// What every conversation begins with, such as the system's turn; may be empty.
   package var opening: String
+  /// Around what the system says.
+  package var system: Wrapping
   package var user: Wrapping
   /// Where it starts, the model answers.
   package var assistant: Wrapping
@@ -27,15 +29,24 @@ package struct PromptTemplate: Hashable, Sendable {
   package var marks: [String]
 
   package init(
-    opening: String, user: Wrapping, assistant: Wrapping, image: Wrapping, turnEnd: String, otherEnds: [String] = [], marks: [String]
+    opening: String, system: Wrapping, user: Wrapping, assistant: Wrapping, image: Wrapping, turnEnd: String, otherEnds: [String] = [],
+    marks: [String]
   ) {
     self.opening = opening
+    self.system = system
     self.user = user
     self.assistant = assistant
     self.image = image
     self.turnEnd = turnEnd
     self.otherEnds = otherEnds
     self.marks = marks
+  }
+
+  /// The same with something else that the system says.
+  package func saying(system text: String) -> PromptTemplate {
+    var template = self
+    template.opening = text.isEmpty ? "" : system.start + text + system.end
+    return template
   }
 
   /// The ids of the tokens that end an answer, of those that the tokenizer has.
@@ -52,8 +63,9 @@ extension PromptTemplate {
   ///   - system: What the system says first; nil: nothing.
   ///   - marksImages: Whether an image stands between `<im_start>` and `<im_end>` (`mm_use_im_start_end`).
   package static func chatML(system: String? = "You are a helpful assistant.", marksImages: Bool) -> PromptTemplate {
-    PromptTemplate(
-      opening: system.map { "<|im_start|>system\n\($0)<|im_end|>\n" } ?? "",
+    let turn = Wrapping(start: "<|im_start|>system\n", end: "<|im_end|>\n")
+    return PromptTemplate(
+      opening: system.map { turn.start + $0 + turn.end } ?? "", system: turn,
       user: Wrapping(start: "<|im_start|>user\n", end: "<|im_end|>\n"),
       assistant: Wrapping(start: "<|im_start|>assistant\n", end: "<|im_end|>\n"),
       image: marksImages ? Wrapping(start: "<im_start>", end: "<im_end>\n") : Wrapping(start: "", end: "\n"),

@@ -37,6 +37,16 @@ public struct MediaInput: Sendable {
     }
   }
 
+  /// Pictures as a clip, each looked at as above.
+  package init(pictures paths: [String]) throws(VideoError) {
+    for path in paths where try MediaInput(path: path).kind != .image {
+      throw .unreadable(path: path, reason: "no picture: only pictures make a clip together")
+    }
+    path = paths.first ?? ""
+    kind = .directory(paths)
+    leftOut = []
+  }
+
   /// Calls `onEvent` with the frames asked for, in order, and returns what was noticed.
   ///
   /// The frames are those at `SamplingRequest.indices` of the frames that really decode, in the order of presentation: exactly these,

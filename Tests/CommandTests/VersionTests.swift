@@ -12,7 +12,7 @@ struct VersionTests {
     #expect(packages.output == version + "\n", "\(packages.errors)")
 
     let changelog = try String(contentsOfFile: Repository.root + "/CHANGELOG.md", encoding: .utf8)
-    #expect(try #require(changelog.firstMatch(of: /\n## \[([^\]]+)\]/)).1 == version)
+    #expect(try #require(changelog.firstMatch(of: /\n## \[([0-9][^\]]*)\]/)).1 == version)
 
     let directory = try TemporaryDirectory()
     let converted = try slowfast("convert", Demonstration.checkpoint, directory.file("model.sfq"), "--method", "rtn")

@@ -76,7 +76,7 @@ struct PromptTemplateTests {
   func otherFamily() throws {
     let tokenizer = try Fixture.tokenizer("qwen2")
     let template = PromptTemplate(
-      opening: "", user: .init(start: "User: ", end: "<end_of_utterance>\n"),
+      opening: "", system: .init(start: "", end: "<end_of_utterance>\n"), user: .init(start: "User: ", end: "<end_of_utterance>\n"),
       assistant: .init(start: "Assistant:", end: "<end_of_utterance>\n"), image: .init(start: "", end: ""),
       turnEnd: "<end_of_utterance>", otherEnds: ["<|endoftext|>"], marks: ["<end_of_utterance>"])
     #expect(

@@ -110,7 +110,7 @@ private struct ClipPipeline {
     }
     // What comes before the last clip is the same for every question, but not in whole prompts.
     guard !context.options.takesWholePrompts else { return }
-    let opening = model.promptPieces("", clips: sources.count, isWhole: false).before
+    let opening = context.promptPieces("", clips: sources.count).before
     switch store.lookup(.prefix(text: opening.ids, clips: watched.keys, cacheType: model.cacheType), pool: context.pool) {
     case .none: return
     case .found(let entry):

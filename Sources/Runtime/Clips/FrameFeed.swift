@@ -23,7 +23,7 @@ public enum ClipSource: Sendable {
   }
 
   /// No clip: a single picture.
-  package var isPicture: Bool {
+  public var isPicture: Bool {
     switch self {
     case .visual(let source): source.kind == .image
     case .frames: false

@@ -135,9 +135,7 @@ package final class Conversation {
     if let places, places > 0 {
       throw .badOption(name: "the prompt", found: "\(places) of <image> or <video>", expected: "none where a conversation goes on")
     }
-    let chat =
-      context.options.takesWholePrompts ? ChatPrompt(whole: question) : ChatPrompt(model.config.promptTemplate, furtherQuestion: question)
-    let further = chat.pieces(model.tokenizer)
+    let further = context.furtherPrompt(question).pieces(model.tokenizer)
     return Prompt(pieces: [.text(answer.dropFirst(cached) + further.ids)], followsVisual: !clips.isEmpty)
   }
 
@@ -174,7 +172,7 @@ package final class Conversation {
   /// The first question's prompt for the decoder, cut after the last clip; where the clips' tokens are gone, what comes before is not asked
   /// for.
   package func promptHalves(_ question: String) -> (before: [Prompt.Piece], after: [Prompt.Piece]) {
-    let pieces = model.promptPieces(question, clips: clips.count, isWhole: context.options.takesWholePrompts)
+    let pieces = context.promptPieces(question, clips: clips.count)
     var fast = clips.map { $0.tokens?.fast }.makeIterator()
     func prompt(_ pieces: [ChatPrompt.Piece]) -> [Prompt.Piece] {
       pieces.map { piece in
@@ -195,7 +193,7 @@ package final class Conversation {
     guard let store = context.store, !context.options.takesWholePrompts, !keys.isEmpty, standing.answer == nil, standing.settled == 0 else {
       return 0
     }
-    let pieces = model.promptPieces(question, clips: clips.count, isWhole: false)
+    let pieces = context.promptPieces(question, clips: clips.count)
     let count = pieces.before.textCount + statistics.fastTokens
     let total = count + pieces.after.textCount
     let config = model.config

@@ -69,15 +69,24 @@ package struct Prompt {
   }
 }
 
-extension VideoLanguageModel {
+extension RunContext {
+  private var template: PromptTemplate {
+    options.system.map { model.config.promptTemplate.saying(system: $0) } ?? model.config.promptTemplate
+  }
+
+  /// A conversation's first prompt; a whole prompt says itself where clips stand.
+  package func firstPrompt(_ question: String, clips: Int) -> ChatPrompt {
+    options.takesWholePrompts ? ChatPrompt(whole: question) : ChatPrompt(template, question: question, images: clips)
+  }
+
+  /// What a further question adds.
+  package func furtherPrompt(_ question: String) -> ChatPrompt {
+    options.takesWholePrompts ? ChatPrompt(whole: question) : ChatPrompt(template, furtherQuestion: question)
+  }
+
   /// The first question's prompt about so many clips, cut after the last of them: what comes before is the same for every question.
-  ///
-  /// - Parameter isWhole: The question is the whole prompt, which says itself where clips stand.
-  package func promptPieces(
-    _ question: String, clips: Int, isWhole: Bool
-  ) -> (before: [ChatPrompt.Piece], after: [ChatPrompt.Piece]) {
-    let prompt = isWhole ? ChatPrompt(whole: question) : ChatPrompt(config.promptTemplate, question: question, images: clips)
-    let pieces = prompt.pieces(tokenizer)
+  package func promptPieces(_ question: String, clips: Int) -> (before: [ChatPrompt.Piece], after: [ChatPrompt.Piece]) {
+    let pieces = firstPrompt(question, clips: clips).pieces(model.tokenizer)
     let cut = pieces.lastIndex(of: .image).map { $0 + 1 } ?? 0
     return (Array(pieces[..<cut]), Array(pieces[cut...]))
   }

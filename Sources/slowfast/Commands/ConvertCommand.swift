@@ -60,6 +60,12 @@ struct ConvertCommand: ParsableCommand {
   @Option(
     help: "Whether answers read the slow tokens too (all) or the prompt only, unless a run says otherwise. Default: as config.json says.")
   var slowAttention: SlowAttention?
+  @Option(
+    help: ArgumentHelp(
+      "The directory of the checkpoint's vision transformer, where it is not inside under the configuration's name.", valueName: "directory"
+    ),
+    completion: .directory)
+  var tower: String?
   @Option(help: "Threads. Default: as many as processors.")
   var threads: Int?
   @Flag(help: "List every tensor and the size that the file will have, and stop.")
@@ -113,6 +119,7 @@ struct ConvertCommand: ParsableCommand {
       compression: compress.choice, threadCount: threads, replacesOutput: force,
       allowsNonfinite: allowNonfinite, ignoresUnknown: ignoreUnknown)
     options.slowAttention = slowAttention
+    options.tower = tower
     let conversion = try CheckpointConversion(checkpoint, options: options, calibration: calibration.options, target: try target())
     let line = ProgressLine(display, isJSON: format.json)
     let calibrating: (CalibrationProgress) -> Void = { line.line($0.stage, $0.done, $0.total, "\($0.done) of \($0.total)") }

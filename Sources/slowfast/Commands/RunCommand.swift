@@ -6,7 +6,10 @@ struct RunCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "run",
     abstract: "Ask about a video, an image or a directory of images, or about none.",
-    usage: "slowfast run MODEL [CLIP…] -q QUESTION… [OPTIONS]",
+    usage: """
+      slowfast run MODEL [CLIP…] -q QUESTION… [OPTIONS]
+      slowfast run MODEL [CLIP…] --prompt PROMPT [OPTIONS]
+      """,
     discussion: """
         slowfast run model.sfq clip.mp4 -q "What happens?" \\
           --frames 32 --start 10 --end 40
@@ -24,7 +27,10 @@ struct RunCommand: ParsableCommand {
   @Option(
     name: [.short, .long],
     help: "What to ask; @FILE is read from a file, - from standard input, and @@ stands for an @ at the beginning. May be repeated.")
-  var question: [String]
+  var question: [String] = []
+  @Option(
+    help: "A whole prompt as it stands, turns and marks included, with <image> or <video> where each clip stands; @FILE and - as above.")
+  var prompt: String?
   @Flag(help: "Print frames, tokens and bytes of memory, and stop.")
   var plan = false
   @Flag(help: "Print what each stage took.")
@@ -35,8 +41,11 @@ struct RunCommand: ParsableCommand {
   @OptionGroup var display: ProgressArguments
 
   func run() throws {
-    let questions = try QuestionText.read(question)
-    let opened = try clip.open()
+    // Not in `validate`, which comes before a misspelt option is found.
+    if question.isEmpty, prompt == nil { throw ValidationError("Missing -q QUESTION.") }
+    if !question.isEmpty, prompt != nil { throw ValidationError("--prompt excludes -q.") }
+    let questions = try QuestionText.read(prompt.map { [$0] } ?? question)
+    let opened = try clip.open(takesWholePrompts: prompt != nil)
     let plans = questions.map { opened.plan(question: $0) }
     guard let largest = plans.indices.max(by: { plans[$0].peakBytes < plans[$1].peakBytes }) else { return }
     let (isJSON, onOneLine) = (format.json || jsonl, jsonl || questions.count > 1)

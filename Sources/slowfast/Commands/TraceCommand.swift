@@ -33,6 +33,7 @@ struct TraceCommand: ParsableCommand {
   @Option(help: "Tokens to generate, always the likeliest, stop tokens included.")
   var generate = 0
   @OptionGroup var session: SessionArguments
+  @OptionGroup var voice: ModelArguments
   @Option(name: [.short, .long], help: "Where to write.", completion: .file())
   var output: String
   @Flag(help: "Replace the output if it exists.")
@@ -56,13 +57,14 @@ struct TraceCommand: ParsableCommand {
     let question = try QuestionText.read([question ?? prompt ?? ""])[0]
     let inputs = [self.model] + [video, frames, image].compactMap { $0 }
     try Trace.check(output, replacing: force, inputs: inputs)
-    let model = try VideoLanguageModel(path: model)
+    let model = try voice.open(model)
     let sources =
       if let video { [try ClipSource(path: video)] } else if let image { try ClipSource.pictures(file: image) } else {
         [try ClipSource(framesFile: frames ?? "")]
       }
     var options = session.options
     options.takesWholePrompts = prompt != nil
+    voice.apply(to: &options)
     let session = try Session(model, options: options)
     let trace = try session.trace(
       sources, sampling: range.request(frames: frames.flatMap { Int($0) } ?? model.defaultFrameCount), question: question,

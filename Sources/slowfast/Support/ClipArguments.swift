@@ -7,22 +7,49 @@ struct ClipArguments: ParsableArguments {
   var model: String
   @Argument(help: "Videos, images, directories of images; without any, the question is about none.", completion: .file())
   var inputs: [String] = []
+  @Option(
+    name: .customLong("as"),
+    help: ArgumentHelp(
+      "What several pictures are: a clip's frames, or pictures of their own. Default: pictures where the model knows them, else a clip.",
+      valueName: "clip|images"))
+  var pictures: PictureUse?
   @OptionGroup var sampling: SamplingArguments
   @OptionGroup var generation: GenerationArguments
   @OptionGroup var session: SessionArguments
+  @OptionGroup var voice: ModelArguments
   @OptionGroup var reuse: ReuseArguments
   @Flag(help: "Run although memory is short: slowly, for the system drops weights and reads them from the file again.")
   var force = false
 
-  func open() throws -> OpenedClips {
-    let model = try VideoLanguageModel(path: model)
+  /// `takesWholePrompts`: questions say themselves where clips stand.
+  func open(takesWholePrompts: Bool = false) throws -> OpenedClips {
+    let model = try voice.open(model)
     var sessionOptions = session.options
     reuse.apply(to: &sessionOptions)
+    voice.apply(to: &sessionOptions)
+    sessionOptions.takesWholePrompts = takesWholePrompts
+    let sources = try sources(model)
+    // Of pictures that are one clip each is a frame.
+    let isOneClip = sources.count == 1 && inputs.count > 1
     let options = generation.options(defaults: model.generationDefaults)
     try options.validate()
     return OpenedClips(
-      sources: try inputs.map { try ClipSource(path: $0) }, request: sampling.request(defaultFrames: model.defaultFrameCount),
+      sources: sources, request: sampling.request(defaultFrames: isOneClip ? inputs.count : model.defaultFrameCount),
       options: options, session: try Session(model, options: sessionOptions), isForced: force)
+  }
+}
+
+/// What several pictures are.
+enum PictureUse: String, ExpressibleByArgument, CaseIterable {
+  case clip, images
+}
+
+extension ClipArguments {
+  private func sources(_ model: VideoLanguageModel) throws -> [ClipSource] {
+    let sources = try inputs.map { try ClipSource(path: $0) }
+    let use = pictures ?? (model.knowsPictures || inputs.count < 2 ? .images : .clip)
+    guard use == .clip, !sources.isEmpty, sources.allSatisfy(\.isPicture) else { return sources }
+    return [try ClipSource(pictures: inputs)]
   }
 }
 

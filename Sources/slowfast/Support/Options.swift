@@ -126,6 +126,23 @@ struct SessionArguments: ParsableArguments {
 
 extension SlowAttention: ExpressibleByArgument {}
 
+/// What a conversation is held with.
+struct ModelArguments: ParsableArguments {
+  @Option(help: "What the system says first, in place of the model's own words; empty: nothing.")
+  var system: String?
+  @Option(
+    help: ArgumentHelp(
+      "Of a checkpoint: the directory of its vision transformer, where it is not inside under the configuration's name.",
+      valueName: "directory"),
+    completion: .directory)
+  var tower: String?
+
+  /// The model, with the tower if one is named.
+  func open(_ path: String) throws(SlowFastError) -> VideoLanguageModel { try VideoLanguageModel(path: path, tower: tower) }
+
+  func apply(to options: inout SessionOptions) { options.system = system }
+}
+
 struct CalibrationArguments: ParsableArguments {
   @Option(
     help: ArgumentHelp(
