@@ -141,7 +141,7 @@ let package = Package(
 
     // Measures the kernels beside the machine's limits; not part of the product.
     .executableTarget(
-      name: "kernel-bench", dependencies: ["CIntrinsics", "Compute", "Kernels", "Measurement", "Parallel", "Support"],
+      name: "kernel-bench", dependencies: ["CIntrinsics", "Compute", "Kernels", "Measurement", "Parallel", "Support", "Tensors"],
       path: "benchmarks/kernels", exclude: ["arm.md", "arm_loops.py", "x86.md"], swiftSettings: strict),
 
     // Programs over the library, which tests run; the first is the README's.

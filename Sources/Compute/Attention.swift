@@ -272,3 +272,73 @@ struct AttentionTile {
     }
   }
 }
+
+extension Engine {
+  /// Attention in which every token sees every entry, straight from the projections: `queries`, `output` `[tokens, heads · dimension]`,
+  /// `keys`, `values` `[entries, key heads · dimension]`, `heads` a multiple of the key heads, grouped in order; scores scaled by
+  /// 1/√dimension. `output` may be `queries`, and no other operand. Of no entries it is zeros.
+  ///
+  /// A task is one head of 32 tokens, and computes the transpose: scores `[entries][32]` are keys by a panel of queries, the output
+  /// `[dimension][32]` is the values' transpose by the weights. So keys and values are read where they are, a dimension needs no padding,
+  /// and each token's softmax has a lane of its own.
+  package func attention(
+    _ queries: Matrix, heads: Int, keys: Matrix, values: Matrix, to output: Matrix
+  ) throws(ComputeError) {
+    precondition(heads > 0 && queries.columns > 0 && queries.columns % heads == 0 && output.columns == queries.columns)
+    let dimension = queries.columns / heads
+    precondition(keys.columns > 0 && queries.columns % keys.columns == 0 && keys.columns % dimension == 0)
+    precondition(output.rows == queries.rows && values.rows == keys.rows && values.columns == keys.columns)
+    let group = queries.columns / keys.columns
+    let width = panelRows
+    let panels = (queries.rows + width - 1) / width
+
+    var layout = ScratchLayout()
+    let query = layout.add(dimension * width, of: Float.self)
+    let scores = layout.add(Engine.encoderChunk * width, of: Float.self)
+    let sums = layout.add(dimension * width, of: Float.self)
+    let greatest = layout.add(width, of: Float.self)
+    let weights = layout.add(width, of: Float.self)
+    let turned = layout.add(width * width, of: Float.self)
+    let scratch = try workerScratch.reserve(layout.byteCount, workers: pool.threadCount)
+    let kernels = kernels.float
+
+    // Neighbours read the same keys and values.
+    pool.forEachInRuns(panels * heads) { index, worker in
+      let (head, panel) = index.quotientAndRemainder(dividingBy: panels)
+      let tokens = panel * width..<min(queries.rows, (panel + 1) * width)
+      let memory = scratch[worker]
+      let query = memory.values(query, of: Float.self)
+      let scores = memory.values(scores, of: Float.self)
+      let sums = memory.values(sums, of: Float.self)
+      let greatest = memory.values(greatest, of: Float.self)
+      let weights = memory.values(weights, of: Float.self)
+      kernels.packPanel(.float32, queries.row(tokens.lowerBound) + head * dimension, queries.stride, tokens.count, dimension, query)
+      kernels.scale(query, 1 / Float(dimension).squareRoot(), dimension * width)
+      sums.update(repeating: 0, count: dimension * width)
+      greatest.update(repeating: -.infinity, count: width)
+      weights.update(repeating: 0, count: width)
+      let column = head / group * dimension
+      for first in stride(from: 0, to: keys.rows, by: Engine.encoderChunk) {
+        let count = min(Engine.encoderChunk, keys.rows - first)
+        kernels.multiply(count, dimension, keys.row(first) + column, keys.stride, query, width, scores, width, false)
+        kernels.softmaxColumns(scores, count, greatest, weights, sums, dimension)
+        kernels.multiplyTransposed(dimension, count, values.row(first) + column, values.stride, scores, width, sums, width, true)
+      }
+
+      let turned = memory.values(turned, of: Float.self)
+      for first in stride(from: 0, to: dimension, by: width) {
+        let rows = min(width, dimension - first)
+        kernels.packPanel(.float32, sums + first * width, width, rows, width, turned)
+        for (lane, token) in tokens.enumerated() {
+          let values = turned + lane * width
+          if keys.rows > 0 { kernels.scale(values, 1 / weights[lane], rows) }
+          (output.row(token) + head * dimension + first).update(from: values, count: rows)
+        }
+      }
+    }
+    withExtendedLifetime((queries, keys, values, output)) {}
+  }
+
+  /// Entries between two looks at the greatest score.
+  static let encoderChunk = 128
+}

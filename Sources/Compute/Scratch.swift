@@ -94,6 +94,7 @@ extension Engine {
     let width = (measures.headDimension + KeyValueCache.block) * MemoryLayout<Float>.stride
     let state = rows * (width + 8)
     let tile = rows * (width + AttentionTile.chunk * 4) + KeyValueCache.block * max(measures.headDimension, AttentionTile.chunk) * 4
+    // Attention without a cache takes less than state and tile.
     let partials = 2 * AttentionTile.fewestTasks * state
 
     // Of narrower maps a task may take more rows, but not more positions.

@@ -10,6 +10,13 @@ package struct FloatKernels: Sendable {
       _ c: UnsafeMutablePointer<Float>, _ cStride: Int, _ accumulate: Bool
     ) -> Void
 
+  /// The same with `a` the other way round: `c[i · cStride + j] (+)= Σ_p a[p · aStride + i] · b[p · bStride + j]`.
+  package var multiplyTransposed:
+    @Sendable (
+      _ m: Int, _ k: Int, _ a: UnsafePointer<Float>, _ aStride: Int, _ b: UnsafePointer<Float>, _ bStride: Int,
+      _ c: UnsafeMutablePointer<Float>, _ cStride: Int, _ accumulate: Bool
+    ) -> Void
+
   /// The same with float16 bits as `b`, of which nothing is kept as floats: for few rows, which take less time than memory does.
   package var multiplyHalf:
     @Sendable (
@@ -65,6 +72,15 @@ package struct FloatKernels: Sendable {
   /// `x = exp(x − maximum)` in place (relative error ≤ 1e-6; 0 below −87); returns the sum.
   package var exponentiate: @Sendable (_ x: UnsafeMutablePointer<Float>, _ maximum: Float, _ count: Int) -> Float
 
+  /// A step of 32 softmaxes under way, side by side: takes in `count ≥ 1` scores of each, `scores` `[count][32]`, which become weights
+  /// `exp(score − greatest)`. `greatest` `[32]` (−∞ before the first step) and the sum of `weights` `[32]` follow, and what was summed
+  /// with the weights so far, `sums` `[rows][32]`, is brought to the new greatest score.
+  package var softmaxColumns:
+    @Sendable (
+      _ scores: UnsafeMutablePointer<Float>, _ count: Int, _ greatest: UnsafeMutablePointer<Float>, _ weights: UnsafeMutablePointer<Float>,
+      _ sums: UnsafeMutablePointer<Float>, _ rows: Int
+    ) -> Void
+
   /// Rotary embedding of `heads` heads of `2 · half` values in place, by rotating halves:
   /// `(x[i], x[i + half]) → (x[i]·cos[i] − x[i+half]·sin[i], x[i+half]·cos[i] + x[i]·sin[i])`.
   package var rotate:
@@ -97,6 +113,10 @@ package struct FloatKernels: Sendable {
       @escaping @Sendable (
         Int, Int, UnsafePointer<Float>, Int, UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>, Int, Bool
       ) -> Void,
+    multiplyTransposed:
+      @escaping @Sendable (
+        Int, Int, UnsafePointer<Float>, Int, UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>, Int, Bool
+      ) -> Void,
     multiplyHalf:
       @escaping @Sendable (
         Int, Int, UnsafePointer<Float>, Int, UnsafePointer<UInt16>, Int, UnsafeMutablePointer<Float>, Int, Bool
@@ -119,6 +139,10 @@ package struct FloatKernels: Sendable {
     scale: @escaping @Sendable (UnsafeMutablePointer<Float>, Float, Int) -> Void,
     maximum: @escaping @Sendable (UnsafePointer<Float>, Int) -> Float,
     exponentiate: @escaping @Sendable (UnsafeMutablePointer<Float>, Float, Int) -> Float,
+    softmaxColumns:
+      @escaping @Sendable (
+        UnsafeMutablePointer<Float>, Int, UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>, Int
+      ) -> Void,
     rotate: @escaping @Sendable (UnsafeMutablePointer<Float>, Int, Int, UnsafePointer<Float>, UnsafePointer<Float>) -> Void,
     depthwise7x7:
       @escaping @Sendable (
@@ -130,6 +154,7 @@ package struct FloatKernels: Sendable {
       ) -> Void
   ) {
     self.multiply = multiply
+    self.multiplyTransposed = multiplyTransposed
     self.multiplyHalf = multiplyHalf
     self.halfRows = halfRows
     self.packPanel = packPanel
@@ -143,6 +168,7 @@ package struct FloatKernels: Sendable {
     self.scale = scale
     self.maximum = maximum
     self.exponentiate = exponentiate
+    self.softmaxColumns = softmaxColumns
     self.rotate = rotate
     self.depthwise7x7 = depthwise7x7
     self.finishTile = finishTile

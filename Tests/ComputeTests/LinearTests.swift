@@ -41,6 +41,35 @@ import Testing
     }
   }
 
+  /// Widths of vision transformers, which 32 or a group does not divide: patches of 14 × 14 × 3, SigLIP's perceptron, heads of 72.
+  static let visionShapes = [
+    Shape(tokens: 13, rows: 72, columns: 4304), Shape(tokens: 7, rows: 1160, columns: 72), Shape(tokens: 2, rows: 272, columns: 588),
+    Shape(tokens: 14, rows: 80, columns: 272),
+  ]
+
+  @Test(arguments: visionShapes)
+  func visionWidths(_ shape: Shape) throws {
+    var numbers = SeededNumbers(12)
+    for bits in [4, 8] {
+      for group in [32, 64, 128] {
+        let weight = TestWeight(bits: bits, group: group, asymmetric: group == 64, rows: shape.rows, columns: shape.columns, &numbers)
+        let input = try exactInput(shape.tokens, shape.columns, group: group, &numbers)
+        let product = weight.product(input)
+        var first: [Float]?
+        for kernels in kernelNames {
+          let output = try Matrix(rows: shape.tokens, columns: shape.rows).widened(by: 3)
+          try engine(kernels).linear(input, [LinearProduct(weight.matrix, to: output)])
+          expectClose(output.values, product, within: 2e-6 * 127 * Double(10 + shape.columns), "\(kernels), \(bits) bits, \(group)")
+          #expect(output.row(0)[-1] == 1000 && output.row(0)[shape.rows] == 1000)
+          if fusingKernelNames.contains(kernels) {
+            #expect(first == nil || output.values == first)
+            first = output.values
+          }
+        }
+      }
+    }
+  }
+
   /// Every epilogue, with and without a bias.
   private func checkEpilogues(_ engine: Engine, _ weight: TestWeight, _ input: Matrix, tolerance: Double) throws {
     var numbers = SeededNumbers(3)

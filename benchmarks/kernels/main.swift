@@ -1,4 +1,4 @@
-// kernel-bench [KERNELS]: the quantized kernels beside the limits of this machine, as a table.
+// kernel-bench [KERNELS]: the quantized kernels and a layer of a vision transformer beside the limits of this machine, as tables.
 //
 // Rates are the best of many short runs: on a machine that others use too, that is what the code can do.
 import Compute
@@ -32,6 +32,18 @@ for table in tables {
             + rates.map { "\(format($0)) (\(percent($0, limits.products)))" }.joined(separator: "  "))
       }
     }
+    print("SigLIP so400m's layer at 384 pixels |     ms   GMAC/s (% of the multiply-adds)")
+    for part in try VisionLayer(table, pool).measure() {
+      let rate = part.products.map { count, areFloats in
+        let rate = Double(count) / part.seconds / 1e9
+        return "\(format(rate)) (\(percent(rate, areFloats ? limits.floatProducts : limits.products))\(areFloats ? " of floats'" : ""))"
+      }
+      print("\(part.name.padding(toLength: 35, withPad: " ", startingAt: 0)) | \(format(1000 * part.seconds))   \(rate ?? "")")
+    }
+    let activations = Activation.allCases.map { activation in
+      "\(activation) \(format(VisionLayer.activationsPerSecond(activation, table.float, pool) / 1e9))"
+    }
+    print("activations in cache, 10⁹ values/s: " + activations.joined(separator: " "))
   }
 }
 

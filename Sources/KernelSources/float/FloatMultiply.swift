@@ -16,7 +16,15 @@ func multiply(
   _ m: Int, _ k: Int, _ a: UnsafePointer<Float>, _ aStride: Int, _ b: UnsafePointer<Float>, _ bStride: Int,
   _ c: UnsafeMutablePointer<Float>, _ cStride: Int, _ accumulate: Bool
 ) {
-  multiply(half: false, m, k, a, aStride, b, bStride, c, cStride, accumulate)
+  multiply(half: false, m, k, a, aStride, 1, b, bStride, c, cStride, accumulate)
+}
+
+/// `a` is read down its columns.
+func multiplyTransposed(
+  _ m: Int, _ k: Int, _ a: UnsafePointer<Float>, _ aStride: Int, _ b: UnsafePointer<Float>, _ bStride: Int,
+  _ c: UnsafeMutablePointer<Float>, _ cStride: Int, _ accumulate: Bool
+) {
+  multiply(half: false, m, k, a, 1, aStride, b, bStride, c, cStride, accumulate)
 }
 
 /// `b` is float16, read from front to back, and converted for each tile of rows anew.
@@ -24,11 +32,11 @@ func multiplyHalf(
   _ m: Int, _ k: Int, _ a: UnsafePointer<Float>, _ aStride: Int, _ b: UnsafePointer<UInt16>, _ bStride: Int,
   _ c: UnsafeMutablePointer<Float>, _ cStride: Int, _ accumulate: Bool
 ) {
-  multiply(half: true, m, k, a, aStride, b, bStride, c, cStride, accumulate)
+  multiply(half: true, m, k, a, aStride, 1, b, bStride, c, cStride, accumulate)
 }
 
 @inline(__always) private func multiply(
-  half: Bool, _ m: Int, _ k: Int, _ a: UnsafePointer<Float>, _ aStride: Int, _ b: UnsafeRawPointer, _ bStride: Int,
+  half: Bool, _ m: Int, _ k: Int, _ a: UnsafePointer<Float>, _ aStride: Int, _ aStep: Int, _ b: UnsafeRawPointer, _ bStride: Int,
   _ c: UnsafeMutablePointer<Float>, _ cStride: Int, _ accumulate: Bool
 ) {
   let bytes = half ? 2 : 4
@@ -39,9 +47,8 @@ func multiplyHalf(
     while row < m {
       let rows = (m - row + tiles - 1) / tiles
       let operands = Operands(
-        k: k, a: a + row * aStride, aStride: aStride, b: b + column * bytes, bStep: bStride * bytes, c: c + row * cStride + column,
-        cStride: cStride,
-        accumulate: accumulate)
+        k: k, a: a + row * aStride, aStride: aStride, aStep: aStep, b: b + column * bytes, bStep: bStride * bytes,
+        c: c + row * cStride + column, cStride: cStride, accumulate: accumulate)
       switch rows {
       case 1: half ? multiplyHalf1(operands) : multiply1(operands)
       case 2: half ? multiplyHalf2(operands) : multiply2(operands)
@@ -131,7 +138,9 @@ private struct TileRow {
 private struct Operands {
   let k: Int
   let a: UnsafePointer<Float>
+  /// From row to row, and along one.
   let aStride: Int
+  let aStep: Int
   let b: UnsafeRawPointer
   /// Bytes.
   let bStep: Int
@@ -163,7 +172,7 @@ private struct Operands {
       if rows > 5 { s5.add(a[5 * aStride], vectors) }
       if rows > 6 { s6.add(a[6 * aStride], vectors) }
       if rows > 7 { s7.add(a[7 * aStride], vectors) }
-      a += 1
+      a += aStep
       b += bStep
     }
     s0.store(c, accumulate: accumulate)

@@ -162,6 +162,34 @@ func rotate(_ x: UnsafeMutablePointer<Float>, _ heads: Int, _ half: Int, _ cos: 
   return Wide(lanes_zero_below(x.low, limit, result.low), lanes_zero_below(x.high, limit, result.high))
 }
 
+func softmaxColumns(
+  _ scores: UnsafeMutablePointer<Float>, _ count: Int, _ greatest: UnsafeMutablePointer<Float>, _ weights: UnsafeMutablePointer<Float>,
+  _ sums: UnsafeMutablePointer<Float>, _ rows: Int
+) {
+  eachWide(32) { column, _ in
+    let before = loadWide(greatest + column)
+    var now = before
+    for row in 0..<count {
+      // The new value first: what is not a number is passed over.
+      now = loadWide(scores + 32 * row + column).orMore(now)
+    }
+    let factor = exponential(before - now)
+    var total = loadWide(weights + column) * factor
+    for row in 0..<count {
+      let at = scores + 32 * row + column
+      let weight = exponential(loadWide(at) - now)
+      store(weight, at, wideCount)
+      total += weight
+    }
+    for row in 0..<rows {
+      let at = sums + 32 * row + column
+      store(loadWide(at) * factor, at, wideCount)
+    }
+    store(now, greatest + column, wideCount)
+    store(total, weights + column, wideCount)
+  }
+}
+
 /// `x · Φ(x)`, within 5e-7.
 ///
 /// `x · Φ(x) = max(x, 0) − a · erfc(a / √2) / 2` with `a = |x|`. Beyond 5.5 the second term is below 1e-7; up to there its factor

@@ -4,6 +4,7 @@ import Kernels
 /// The float kernels as this module's instruction set has them.
 package let floatKernels = FloatKernels(
   multiply: { multiply($0, $1, $2, $3, $4, $5, $6, $7, $8) },
+  multiplyTransposed: { multiplyTransposed($0, $1, $2, $3, $4, $5, $6, $7, $8) },
   multiplyHalf: { multiplyHalf($0, $1, $2, $3, $4, $5, $6, $7, $8) },
   halfRows: Int(FLOAT_HALF_ROWS),
   packPanel: { packPanel($0, $1, $2, $3, $4, $5) },
@@ -17,6 +18,7 @@ package let floatKernels = FloatKernels(
   scale: { scale($0, $1, $2) },
   maximum: { maximum($0, $1) },
   exponentiate: { exponentiate($0, $1, $2) },
+  softmaxColumns: { softmaxColumns($0, $1, $2, $3, $4, $5) },
   rotate: { rotate($0, $1, $2, $3, $4) },
   depthwise7x7: { depthwise7x7($0, $1, $2, $3, $4, $5, $6, $7) },
   finishTile: { finishTile($0, $1, $2, $3, $4, $5, $6, $7) })
