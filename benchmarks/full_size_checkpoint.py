@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes a checkpoint with the published names, shapes, dtype and sharding, and seeded random weights (17 GB).
 
-    full_size_checkpoint.py DIR --tokenizer QWEN2_DIR [--shape published|slice|small] [--variant frame64-s1t4] [--seed 0]
-                            [--outliers N]
+    full_size_checkpoint.py DIR --tokenizer QWEN2_DIR [--shape published|slice|small|onevision-0.5b|onevision-7b]
+                            [--variant frame64-s1t4] [--seed 0] [--outliers N]
 
 The values are scaled so that activations stay of order one through the depth, as in a trained model: a run on this
 checkpoint costs exactly what a run on the published one costs, and says nothing sensible. Each tensor's values follow
@@ -27,6 +27,7 @@ from typing import Iterator
 import numpy as np
 
 from checkpoint_layout import Shape, bf16, config, fast_tokens, tensors, write_shards
+from onevision_layout import ONEVISION_SHAPES
 
 VARIANTS = {
     "frame64-s1t4": fast_tokens(1, 4),
@@ -57,7 +58,8 @@ def scale(name: str, size: tuple[int, ...], layers: int) -> tuple[float, float]:
     if name == "model.embed_tokens.weight":
         return 0.0, 0.3
     fan_in = math.prod(size[1:])
-    damped = 1 / math.sqrt(2 * layers) if name.endswith(("o_proj.weight", "down_proj.weight")) else 1.0
+    is_last = name.endswith(("o_proj.weight", "down_proj.weight", "out_proj.weight")) or ".encoder." in name and ".fc2." in name
+    damped = 1 / math.sqrt(2 * layers) if is_last else 1.0
     peaked = 3.0 if name == "lm_head.weight" else 1.0  # else all tokens were nearly equally likely
     return 0.0, peaked * damped / math.sqrt(fan_in)
 
@@ -105,7 +107,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dir", type=Path)
     parser.add_argument("--tokenizer", type=Path, required=True, help="a directory with Qwen2's tokenizer files")
-    parser.add_argument("--shape", choices=SHAPES, default="published")
+    parser.add_argument("--shape", choices=SHAPES | ONEVISION_SHAPES, default="published")
     parser.add_argument("--variant", choices=VARIANTS, help="frames and fast tokens; default: as DIR's name ends, else frame64-s1t4")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--outliers", type=int, default=0, metavar="N")
@@ -116,8 +118,13 @@ def main() -> None:
     names = {path.name for path in found}
     if "tokenizer.json" not in names and not {"vocab.json", "merges.txt"} <= names:
         sys.exit(f"{options.tokenizer}: neither tokenizer.json nor vocab.json with merges.txt")
-    shape = replace(SHAPES[options.shape], fast=VARIANTS[options.variant or variant_of(options.dir)])
-    named = list(tensors(shape))
+    special = {"end_of_text": 151643, "end_of_turn": 151645}
+    if options.shape in ONEVISION_SHAPES:
+        shape = ONEVISION_SHAPES[options.shape]
+        named, settings = list(shape.tensors()), shape.config(**special)
+    else:
+        shape = replace(SHAPES[options.shape], fast=VARIANTS[options.variant or variant_of(options.dir)])
+        named, settings = list(tensors(shape)), config(shape, **special)
     total = 2 * sum(math.prod(size) for _, size in named)
     options.dir.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(options.dir).free
@@ -126,7 +133,6 @@ def main() -> None:
 
     for path in found:
         shutil.copyfile(path, options.dir / path.name)
-    special = {"end_of_text": 151643, "end_of_turn": 151645}
     generation = {
         "bos_token_id": special["end_of_text"],
         "pad_token_id": special["end_of_text"],
@@ -138,7 +144,7 @@ def main() -> None:
         "repetition_penalty": 1.05,
         "transformers_version": "4.45.1",
     }
-    for name, content in (("config.json", config(shape, **special)), ("generation_config.json", generation)):
+    for name, content in (("config.json", settings), ("generation_config.json", generation)):
         (options.dir / name).write_text(json.dumps(content, indent=2) + "\n")
     started = time.monotonic()
     paths = write_shards(options.dir, named, random_values(options.seed, shape.layers, total), options.shard_bytes)

@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from checkpoint_layout import Shape, bf16, config, tensors, write_shards  # noqa: E402
 from full_size_checkpoint import SHAPES, VARIANTS, random_values, variant_of  # noqa: E402
+from onevision_layout import ONEVISION_SHAPES, OnevisionShape  # noqa: E402
 
 TINY = Shape(
     depths=(1, 1, 2, 1), widths=(8, 16, 24, 32), head_classes=10, input_size=64, vocabulary=300, hidden=64, intermediate=96,
@@ -71,3 +72,16 @@ def test_published_shape():
     assert hybrid == [f"model.layers.{n}.self_attn.cross_attn_warm_up_gate" for n in (0, 8, 16, 24)]
     settings = config(replace(published, fast=VARIANTS[variant_of(Path("x-576-frame128-s2t4"))]), 1, 2)
     assert settings["fast_token_temporal_sampling_stride"] == 2 and "input_image_size" not in settings
+
+
+def test_onevision_has_the_names_and_shapes_of_a_checkpoint_that_the_published_code_reads():
+    path = Path(__file__).resolve().parent.parent / "Tests/Golden/llava-next-onevision/model.safetensors"
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    expected = {name: tuple(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__"}
+    shape = OnevisionShape(
+        hidden=48, intermediate=128, layers=3, heads=4, kv_heads=2, vocabulary=512, tied=False, tower_width=32, tower_inner=72,
+        tower_layers=3, tokens=729, patch=2)
+    assert dict(shape.tensors()) == expected
+    total = sum(math.prod(size) for _, size in ONEVISION_SHAPES["onevision-0.5b"].tensors())
+    assert round(total / 1e6) == 894  # as the published model has it
