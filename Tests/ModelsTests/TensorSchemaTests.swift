@@ -185,3 +185,34 @@ import Testing
       decoder.prefillProducts(tokens: 3, crossTokens: 1, slowTokens: 7) == 2 * (3 * layer + 2 * (1 + 2 + 3) * 16) + 15 * 16 + 50 * 16)
   }
 }
+
+/// Names that other tools give to tensors, of towers whose prefixes begin with one another.
+@Suite struct TowerNameTests {
+  @Test func theLongestPrefixCounts() {
+    let transformer = "model.vision_tower.vision_tower.vision_model.encoder.layers.0.ln.gamma"
+    #expect(CanonicalName.canonical(transformer) == transformer)
+    #expect(CanonicalName.canonical(ConvNeXtTower.prefix + "stages.0.blocks.0.gamma") == ConvNeXtTower.prefix + "stages.0.blocks.0.weight")
+    #expect(CanonicalName.canonical("vision_tower.vision_model.post_layernorm.weight") == SiglipTower.prefix + "post_layernorm.weight")
+    #expect(CanonicalName.reasonUnused(SiglipTower.prefix + "post_layernorm.weight") != nil)
+    #expect(CanonicalName.reasonUnused(ConvNeXtTower.prefix + "head.fc.weight") != nil)
+  }
+
+  /// Where a stride leaves nothing of a frame.
+  @Test(arguments: [("mm_video_pooling_stride", 5), ("fast_token_spatial_stride", 3)])
+  func stridesBeyondTheMap(_ field: String, _ stride: Int) throws {
+    var changes: [String: Any?] = [
+      "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+      "vocab_size": 50, "input_image_size": 32,
+    ]
+    changes[field] = stride
+    // A map of 4 × 4, pooled to 2 × 2.
+    var known: [String: [Int]] = [ConvNeXtTower.prefix + "stem.0.weight": [8, 3, 4, 4]]
+    for (stage, width) in [8, 12].enumerated() {
+      known[ConvNeXtTower.prefix + "stages.\(stage).blocks.0.mlp.fc1.weight"] = [4 * width, width]
+    }
+    guard case .configValue(_, field, _, _) = failure({ _ = try TensorSchema(needed: config(changes), shapes: TensorShapes(known)) }) else {
+      Issue.record("\(field) of \(stride)")
+      return
+    }
+  }
+}

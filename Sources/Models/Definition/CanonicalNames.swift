@@ -39,7 +39,12 @@ package enum CanonicalName {
   ]
 
   /// Of a tower, by its published name.
-  package static func isTower(_ name: String) -> Bool { ModelRegistry.towers.contains { name.hasPrefix($0.prefix) } }
+  package static func isTower(_ name: String) -> Bool { tower(of: name) != nil }
+
+  /// The family of towers that has tensors of that name: that of the longest prefix, where one's begins another's.
+  private static func tower(of name: String) -> (any VisionTower.Type)? {
+    ModelRegistry.towers.filter { name.hasPrefix($0.prefix) }.max { $0.prefix.utf8.count < $1.prefix.utf8.count }
+  }
 
   package static func isAdapter(_ name: String) -> Bool { adapterMarks.contains { ("." + name + ".").contains($0) } }
 
@@ -47,25 +52,19 @@ package enum CanonicalName {
     var name = name
     for wrapper in wrappers { name = name.replacing(wrapper, with: "") }
     while let prefix = prefixes.first(where: { name.hasPrefix($0) }) { name.removeFirst(prefix.count) }
-    for family in ModelRegistry.families {
-      let known = family.canonical(name)
-      if known != name { return known }
-    }
+    if let known = ModelRegistry.families.lazy.map({ $0.canonical(name) }).first(where: { $0 != name }) { name = known }
     // In a directory of its own, or a whole CLIP's or SigLIP's.
     if name.hasPrefix("vision_model.") { name = "model.vision_tower.vision_tower." + name }
-    for tower in ModelRegistry.towers where name.hasPrefix(tower.prefix) { return tower.canonical(name) }
-    return name
+    return tower(of: name)?.canonical(name) ?? name
   }
 
   /// Why the model does not use a tensor of that (canonical) name; nil if nothing of the kind is known.
   package static func reasonUnused(_ name: String) -> String? {
-    for tower in ModelRegistry.towers where name.hasPrefix(tower.prefix) {
-      if let reason = tower.reasonUnused(name) { return reason }
-    }
+    if let reason = tower(of: name)?.reasonUnused(name) { return reason }
     if name.hasSuffix(".rotary_emb.inv_freq") { return "computed from rope_theta" }
     if name.hasSuffix(".position_ids") { return "computed" }
     if name.hasSuffix(".num_batches_tracked") { return "a counter of training" }
-    if name == PerceptronProjector.newlineName { return "separates tiles of an image, which this model does not cut" }
+    if name == PerceptronProjector.newlineName { return "ends lines of visual tokens, which this model does not mark" }
     return nil
   }
 }

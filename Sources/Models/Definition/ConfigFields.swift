@@ -125,7 +125,7 @@ package struct ConfigFields {
 
   /// Pairs of whole numbers.
   package func pairs(_ field: String, in range: ClosedRange<Int>) throws(ArchitectureError) -> [(Int, Int)] {
-    let pairs = try required(object[field], field).array?.map { ($0.array ?? []).compactMap(\.integer) } ?? []
+    let pairs = try required(isNull(field) ? nil : object[field], field).array?.map { ($0.array ?? []).compactMap(\.integer) } ?? []
     guard !pairs.isEmpty, pairs.allSatisfy({ $0.count == 2 && $0.allSatisfy(range.contains) }) else {
       throw wrong(field, "pairs of whole numbers from \(range.lowerBound) to \(range.upperBound)")
     }
@@ -134,7 +134,7 @@ package struct ConfigFields {
 
   /// Numbers of which each counts.
   package func numbers(_ field: String) throws(ArchitectureError) -> [Double] {
-    guard let values = try required(object[field], field).array, case let numbers = values.compactMap(\.double),
+    guard let values = try required(isNull(field) ? nil : object[field], field).array, case let numbers = values.compactMap(\.double),
       numbers.count == values.count
     else { throw wrong(field, "numbers") }
     return numbers

@@ -47,12 +47,12 @@ extension ModelConfig {
     family = ""
     modelType = try fields.string("model_type")
     let act = defaults == nil ? try fields.string("hidden_act") : try fields.optionalString("hidden_act") ?? "silu"
-    guard act == "silu" else { throw .configValue(field: "hidden_act", found: act, expected: "silu") }
+    guard act == "silu" else { throw .configValue(field: fields.name("hidden_act"), found: act, expected: "silu") }
     if let other = try fields.optionalStrings("layer_types")?.first(where: { $0 != "full_attention" }) {
-      throw .configValue(field: "layer_types", found: other, expected: "full_attention in every layer")
+      throw .configValue(field: fields.name("layer_types"), found: other, expected: "full_attention in every layer")
     }
     if try fields.optionalBool("use_sliding_window") == true {
-      throw .configValue(field: "use_sliding_window", found: "true", expected: "false")
+      throw .configValue(field: fields.name("use_sliding_window"), found: "true", expected: "false")
     }
     hiddenSize = try integer("hidden_size", in: 1...(1 << 17), defaults?.hiddenSize)
     intermediateSize = try integer("intermediate_size", in: 1...(1 << 20), defaults?.intermediateSize)
@@ -61,18 +61,18 @@ extension ModelConfig {
     keyValueHeadCount = try integer("num_key_value_heads", in: 1...1024, defaults?.headCount)
     guard headCount % keyValueHeadCount == 0 else {
       throw .configValue(
-        field: "num_key_value_heads", found: "\(keyValueHeadCount)", expected: "a divisor of num_attention_heads, \(headCount)")
+        field: fields.name("num_key_value_heads"), found: "\(keyValueHeadCount)", expected: "a divisor of num_attention_heads, \(headCount)")
     }
     if let explicit = try fields.optionalInteger("head_dim", in: 2...1024) {
       headDimension = explicit
     } else {
       guard hiddenSize % headCount == 0 else {
-        throw .configValue(field: "hidden_size", found: "\(hiddenSize)", expected: "a multiple of num_attention_heads, \(headCount)")
+        throw .configValue(field: fields.name("hidden_size"), found: "\(hiddenSize)", expected: "a multiple of num_attention_heads, \(headCount)")
       }
       headDimension = hiddenSize / headCount
     }
     guard headDimension % 2 == 0 else {
-      throw .configValue(field: "hidden_size", found: "\(hiddenSize)", expected: "an even head size, found \(headDimension)")
+      throw .configValue(field: fields.name("hidden_size"), found: "\(hiddenSize)", expected: "an even head size, found \(headDimension)")
     }
     vocabularySize = try integer("vocab_size", in: 1...(1 << 24), defaults?.vocabularySize)
     let epsilon = try fields.optionalNumber("rms_norm_eps", in: 0...1) ?? defaults?.rmsNormEpsilon

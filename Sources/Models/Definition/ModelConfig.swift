@@ -44,7 +44,7 @@ public struct ModelConfig: Sendable, Equatable {
   public var vision: VisionConfig?
   /// What stands between tower and decoder.
   public var projector: ProjectorType
-  /// By how much the tower's map is pooled for the fast tokens, in each direction.
+  /// By how much the tower's map is pooled for the slow tokens, in each direction.
   public var poolingStride: Int
   /// How frames become fast tokens.
   public var fastTokens: FastTokenConfig
@@ -153,7 +153,7 @@ public struct FastTokenConfig: Sendable, Equatable {
   public var samplingStride: Int
   /// So many frames of those taken are averaged.
   public var temporalStride: Int
-  /// Side of the squares of a frame's map that are averaged.
+  /// Side of the squares of a frame's slow tokens that are averaged.
   public var spatialStride: Int
   /// Fast frames that there are at least, where the clip has as many.
   public var minimumFrames: Int

@@ -23,7 +23,7 @@ package enum RotaryBase {
       try checkUnscaled(settings, name)
       try take(settings)
     }
-    guard let theta = found?.theta ?? standard else { throw .configMissing(field: "rope_theta") }
+    guard let theta = found?.theta ?? standard else { throw .configMissing(field: fields.name("rope_theta")) }
     return Float(theta)
   }
 

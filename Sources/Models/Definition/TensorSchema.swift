@@ -23,6 +23,16 @@ package struct TensorSchema: Sendable {
     }
     let builders = [ModelComponent.tower, .projector, .decoder].map { LayerBuilder($0) }
     let tower = try ModelRegistry.tower(config, shapes, builders[0])
+    if config.sequence == nil {
+      let (side, pooling, spatial) = (tower.outputSide, config.poolingStride, config.fastTokens.spatialStride)
+      guard pooling <= side else {
+        throw .configValue(field: "mm_video_pooling_stride", found: "\(pooling)", expected: "at most the tower's side, \(side)")
+      }
+      guard spatial <= side / pooling else {
+        throw .configValue(
+          field: "fast_token_spatial_stride", found: "\(spatial)", expected: "at most the side of a frame's slow tokens, \(side / pooling)")
+      }
+    }
     projector = try ModelRegistry.projector(config, width: tower.outputWidth, builders[1])
     // Tied checkpoints have no head of their own, or one that is the embedding again.
     decoder = try ModelRegistry.decoder(config, ownsHead: !config.tiesWordEmbeddings || shapes[Self.headName] != nil, builders[2])
