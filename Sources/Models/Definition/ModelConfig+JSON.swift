@@ -61,13 +61,15 @@ extension ModelConfig {
     keyValueHeadCount = try integer("num_key_value_heads", in: 1...1024, defaults?.headCount)
     guard headCount % keyValueHeadCount == 0 else {
       throw .configValue(
-        field: fields.name("num_key_value_heads"), found: "\(keyValueHeadCount)", expected: "a divisor of num_attention_heads, \(headCount)")
+        field: fields.name("num_key_value_heads"), found: "\(keyValueHeadCount)", expected: "a divisor of num_attention_heads, \(headCount)"
+      )
     }
     if let explicit = try fields.optionalInteger("head_dim", in: 2...1024) {
       headDimension = explicit
     } else {
       guard hiddenSize % headCount == 0 else {
-        throw .configValue(field: fields.name("hidden_size"), found: "\(hiddenSize)", expected: "a multiple of num_attention_heads, \(headCount)")
+        throw .configValue(
+          field: fields.name("hidden_size"), found: "\(hiddenSize)", expected: "a multiple of num_attention_heads, \(headCount)")
       }
       headDimension = hiddenSize / headCount
     }

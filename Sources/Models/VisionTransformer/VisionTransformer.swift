@@ -124,16 +124,13 @@ package struct VisionTransformer: Sendable {
     func run(_ x: Matrix, in workspace: TowerWorkspace, on engine: Engine) throws(ComputeError) -> Matrix {
       let width = x.columns
       func part(_ index: Int) -> Matrix {
-        let all = workspace.scratch.reshaped(rows: 4 * x.rows, columns: width)
+        let all = workspace.scratch.reshaped(rows: 3 * x.rows, columns: width)
         return all[rows: index * x.rows..<(index + 1) * x.rows]
       }
-      let (q, k, v, attended) = (part(0), part(1), part(2), part(3))
+      let (q, k, v) = (part(0), part(1), part(2))
       try engine.linear(x, norm: norm1.rows, [query.product(to: q), key.product(to: k), value.product(to: v)])
-      let heads = measures.vision.headCount
-      let cache = try KeyValueCache(heads: heads, headDimension: width / heads, capacity: x.rows, type: .float32)
-      cache.append(keys: k, values: v, interleaved: false, using: engine)
-      try engine.attention(q, heads: heads, over: cache, causalOffset: nil, to: attended)
-      try engine.linear(attended, [output.product(.addTo(scale: nil), to: x)])
+      try engine.attention(q, heads: measures.vision.headCount, keys: k, values: v, to: q)
+      try engine.linear(q, [output.product(.addTo(scale: nil), to: x)])
       try engine.perceptron(
         x, norm: norm2.rows, .activated(fc1.weight, bias: fc1.bias, by: activation), fc2.product(.addTo(scale: nil), to: x))
       return dropsFirst ? x[rows: 1..<x.rows] : x
@@ -195,7 +192,7 @@ extension VisionTransformerTower {
 
   private var tokens: Int { measures.side * measures.side + (Self.style.hasClassToken ? 1 : 0) }
   package var mapFloats: Int { tokens * measures.width }
-  package var scratchFloats: Int { max(4 * tokens * measures.width, measures.side * measures.side * 3 * measures.patch * measures.patch) }
+  package var scratchFloats: Int { max(3 * tokens * measures.width, measures.side * measures.side * 3 * measures.patch * measures.patch) }
   package var scratch: ScratchMeasures {
     let heads = measures.vision.headCount
     return ScratchMeasures(
