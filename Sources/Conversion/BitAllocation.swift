@@ -1,4 +1,9 @@
 import ModelFile
+import Models
+import Parallel
+import Quantization
+import Safetensors
+import Tensors
 
 /// What a model file may take.
 public enum SizeTarget: Sendable, Equatable {
@@ -73,5 +78,188 @@ enum BitAllocation {
       chosen[step.matrix] = step.choice
     }
     return chosen
+  }
+}
+
+extension Converter {
+  /// The converter whose matrices have the bits and groups that cost least within the target: what measurements of the weights, and of
+  /// their inputs where `moments` knows them by a matrix's name, say. Matrices that a keep rule fits keep what it says. Throws
+  /// `targetTooSmall`.
+  package func allocated(
+    to target: SizeTarget, moments: (String) -> [Float]? = { _ in nil }, progress: (Int, Int) -> Void = { _, _ in },
+    isCancelled: () -> Bool = { false }
+  ) throws(ConversionError) -> Converter {
+    let plan = try plan()
+    try plan.check(ignoringUnknown: options.ignoresUnknown)
+    let meter = SensitivityMeter(checkpoint: checkpoint, options: options, pool: ThreadPool(threadCount: options.threadCount))
+    let free = free(plan)
+    var choices: [[StorageChoice]] = []
+    for (index, tensor) in free.enumerated() {
+      if isCancelled() { throw .cancelled }
+      progress(index, free.count)
+      choices.append(try meter.choices(tensor, moments: moments(tensor.requirement.name)))
+    }
+    // Where tensors begin in the file depends on their lengths: what that adds is found out by looking.
+    var budget = try budget(target, plan, free)
+    while let chosen = BitAllocation.choose(choices, budget: budget) {
+      let result = try assigned(target, free, choices, chosen)
+      let excess = try excess(target, try result.plan())
+      if excess <= 0 { return result }
+      budget -= excess
+    }
+    throw .targetTooSmall(target, least: try size(target, try smallest(plan)))
+  }
+
+  /// Throws `targetTooSmall` where not even the smallest choices fit. Measures nothing.
+  package func checkReachable(_ target: SizeTarget) throws(ConversionError) {
+    let plan = try plan()
+    try plan.check(ignoringUnknown: options.ignoresUnknown)
+    let smallest = try smallest(plan)
+    guard try excess(target, try smallest.plan()) <= 0 else { throw .targetTooSmall(target, least: try size(target, smallest)) }
+  }
+
+  /// Matrices whose encoding no rule says.
+  private func free(_ plan: ConversionPlan) -> [ConversionPlan.Stored] {
+    plan.stored.filter { $0.requirement.role.isMatrix && StorageDefaults.rule($0.requirement, options) == nil }
+  }
+
+  /// Every free matrix with the encoding of fewest bytes.
+  private func smallest(_ plan: ConversionPlan) throws(ConversionError) -> Converter {
+    var options = options
+    for tensor in free(plan) {
+      var least: (encoding: TensorEncoding, byteCount: Int)?
+      for encoding in SensitivityMeter.encodings(tensor.requirement, options) {
+        let byteCount = try tensor.byteCount(as: encoding)
+        if least.map({ byteCount < $0.byteCount }) ?? true { least = (encoding, byteCount) }
+      }
+      options.assignments[tensor.requirement.name] = least?.encoding
+    }
+    return try Converter(checkpoint: checkpoint, options: options)
+  }
+
+  private func assigned(
+    _ target: SizeTarget, _ free: [ConversionPlan.Stored], _ choices: [[StorageChoice]], _ chosen: [Int]
+  ) throws(ConversionError) -> Converter {
+    var options = options
+    options.target = target
+    for (index, tensor) in free.enumerated() { options.assignments[tensor.requirement.name] = choices[index][chosen[index]].encoding }
+    return try Converter(checkpoint: checkpoint, options: options)
+  }
+
+  /// Bytes that the free matrices may take.
+  private func budget(_ target: SizeTarget, _ plan: ConversionPlan, _ free: [ConversionPlan.Stored]) throws(ConversionError) -> Int {
+    let own = free.reduce(0) { $0 + $1.byteCount }
+    return own - (try excess(target, plan))
+  }
+
+  /// Bytes that a plan is beyond the target; negative below it.
+  private func excess(_ target: SizeTarget, _ plan: ConversionPlan) throws(ConversionError) -> Int {
+    switch target {
+    case .bytes(let bytes): return plan.fileByteCount - bytes
+    case .bits(let bits):
+      guard let total = plan.parts.last else { return 0 }
+      return total.byteCount - Int(bits * Double(total.weightCount) / 8)
+    }
+  }
+
+  /// What a converter's plan comes to, in the target's terms.
+  private func size(_ target: SizeTarget, _ converter: Converter) throws(ConversionError) -> SizeTarget {
+    let plan = try converter.plan()
+    switch target {
+    case .bytes: return .bytes(plan.fileByteCount)
+    case .bits: return .bits(plan.parts.last?.bitsPerWeight ?? 0)
+    }
+  }
+}
+
+/// Measures on some rows of a matrix what each way to store it costs.
+struct SensitivityMeter {
+  let checkpoint: Checkpoint
+  let options: ConversionOptions
+  let pool: ThreadPool
+
+  /// Panels of 32 rows, evenly spread, that are measured.
+  private static let panels = 8
+
+  /// Encodings to choose from.
+  static func encodings(_ requirement: TensorRequirement, _ options: ConversionOptions) -> [TensorEncoding] {
+    let columns = StorageDefaults.columns(requirement)
+    let symmetric = !options.isAsymmetric
+    return QuantizedScheme.bitChoices.flatMap { bits in
+      // Beside 8 bits the default group alone.
+      let padding = bits < 8 ? StorageDefaults.groups : [StorageDefaults.group(columns: columns, longest: StorageDefaults.groups[0])]
+      return (options.group.map { [$0] } ?? padding).map { TensorEncoding.quantized(bits: bits, group: $0, symmetric: symmetric) }
+    }
+  }
+
+  /// `moments`: mean squares of the matrix's inputs; nil where they are not known and all count the same.
+  func choices(_ tensor: ConversionPlan.Stored, moments: [Float]?) throws(ConversionError) -> [StorageChoice] {
+    guard let source = RowSource(checkpoint, tensor.source, tensor.requirement) else {
+      throw .unsupportedType(tensor: tensor.source.name, type: tensor.source.type)
+    }
+    let all = QuantizedLayout.panels(rows: source.rows)
+    let count = min(Self.panels, all)
+    let encodings = Self.encodings(tensor.requirement, options)
+    var sums = [(error: Double, energy: Double)](repeating: (0, 0), count: count * encodings.count)
+    try sums.withUnsafeMutableBufferPointer { sums throws(ConversionError) in
+      nonisolated(unsafe) let sums = sums
+      try pool.forEach(count) { index, _ throws(ConversionError) in
+        let first = index * all / count * QuantizedLayout.panelRows
+        let rows = first..<min(source.rows, first + QuantizedLayout.panelRows)
+        let scratch = ConversionScratch()
+        let values = try scratch.block(count: rows.count * source.columns)
+        if try !source.floats(rows, to: values, stride: source.columns, scratch: scratch) {
+          for index in 0..<rows.count * source.columns where !values[index].isFinite { values[index] = 0 }
+        }
+        for (number, encoding) in encodings.enumerated() {
+          sums[index * encodings.count + number] = Self.error(values, rows.count, source.columns, encoding, moments)
+        }
+      }
+    }
+    let importance = RolePolicy(tensor.requirement.role).importance
+    var choices: [StorageChoice] = []
+    for (number, encoding) in encodings.enumerated() {
+      let (error, energy) = (0..<count).reduce((0.0, 0.0)) {
+        ($0.0 + sums[$1 * encodings.count + number].error, $0.1 + sums[$1 * encodings.count + number].energy)
+      }
+      choices.append(
+        StorageChoice(encoding: encoding, byteCount: try tensor.byteCount(as: encoding), cost: energy > 0 ? importance * error / energy : 0)
+      )
+    }
+    return choices
+  }
+
+  /// The weighted squared error of a panel's rows, and their weighted squares. Rows that do not fit cost all they are.
+  private static func error(
+    _ values: UnsafePointer<Float>, _ rows: Int, _ columns: Int, _ encoding: TensorEncoding, _ moments: [Float]?
+  ) -> (error: Double, energy: Double) {
+    guard case .quantized(let scheme) = encoding, let layout = QuantizedLayout(rows: rows, columns: columns, scheme: scheme)
+    else { return (0, 0) }
+    var codes = [UInt8](repeating: 0, count: layout.panelCodeBytes)
+    var scales = [UInt16](repeating: 0, count: layout.panelScaleCount)
+    var minima = scales
+    var restored = [Float](repeating: 0, count: rows * columns)
+    codes.withUnsafeMutableBytes { codes in
+      (moments ?? []).withUnsafeBufferPointer { weights in
+        guard let base = codes.baseAddress else { return }
+        do throws(QuantizationError) {
+          try layout.quantize(
+            values, stride: columns, rows: rows, PanelQuantizer(.search, moments: moments == nil ? nil : weights.baseAddress), codes: base,
+            scales: &scales, minima: &minima)
+        } catch { return }
+        layout.dequantize(codes: base, scales: scales, minima: minima, rows: rows, to: &restored, stride: columns)
+      }
+    }
+    var (error, energy) = (0.0, 0.0)
+    for row in 0..<rows {
+      for column in 0..<columns {
+        let weight = Double(moments?[column] ?? 1)
+        let value = values[row * columns + column]
+        let difference = Double(value - restored[row * columns + column])
+        error += weight * difference * difference
+        energy += weight * Double(value) * Double(value)
+      }
+    }
+    return (error, energy)
   }
 }

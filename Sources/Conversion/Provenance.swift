@@ -1,7 +1,39 @@
 import Foundation
 import ModelFile
+import Models
 import Quantization
+import Runtime
 import Safetensors
+import Tokenizer
+
+/// What a model file holds beside its tensors.
+struct Sections {
+  /// Names and contents, in the order in which they are written.
+  private(set) var entries: [(name: String, bytes: [UInt8])] = []
+
+  var lengths: [(name: String, byteCount: Int)] { entries.map { ($0.name, $0.bytes.count) } }
+
+  /// All but the provenance, which depends on the plan.
+  init(_ checkpoint: Checkpoint, slowAttention: SlowAttention?) throws(ConversionError) {
+    let config = try Planner.config(checkpoint)
+    entries.append(("config.json", checkpoint.config))
+    if let generation = checkpoint.generationConfig { entries.append(("generation_config.json", generation)) }
+    let tokenizer: Tokenizer
+    do throws(TokenizerError) {
+      tokenizer = try Tokenizer(checkpoint: checkpoint.directory)
+      try tokenizer.checkFits(rows: config.vocabularySize, config.promptTemplate, checkpoint.directory)
+    } catch { throw .tokenizer(error) }
+    entries.append(("tokenizer", tokenizer.serialized()))
+    do throws(ArchitectureError) {
+      entries.append(("preprocessing", try PreprocessingRecord(config: config, checkpointName: checkpoint.name).json()))
+      if let vision = config.vision { entries.append(("vision", try vision.json())) }
+      let generation = try checkpoint.generationConfig.map { json throws(ArchitectureError) in try GenerationConfig(json: json) }
+      entries.append(("generation", try GenerationRecord(generation, slowAttention: slowAttention ?? config.slowAttention).json()))
+    } catch { throw .architecture(error) }
+  }
+
+  mutating func add(_ provenance: Provenance) throws(ConversionError) { entries.append(("provenance", try provenance.json())) }
+}
 
 /// How a model file was made: its `provenance` section. The same checkpoint and options give the same bytes.
 struct Provenance: Codable {
@@ -99,4 +131,56 @@ func encodeJSON(_ value: some Encodable) throws(ConversionError) -> [UInt8] {
   encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes, .prettyPrinted]
   encoder.keyEncodingStrategy = .convertToSnakeCase
   do { return Array(try encoder.encode(value)) } catch { throw .notEncodable("\(error)") }
+}
+
+/// Which checkpoint's weights a model has: the checkpoint's own, or what a model file's provenance tells.
+package struct ModelOrigin: Sendable {
+  /// The checkpoint's name.
+  package var source: String
+  /// Of its safetensors files, sorted: equal where they hold the same weights in the same files.
+  package var fingerprints: [String]
+  /// How a model file was made, in words.
+  package var recipe: String?
+
+  package init(_ checkpoint: Checkpoint) throws(ConversionError) {
+    source = checkpoint.name
+    fingerprints = []
+    for shard in checkpoint.shards { fingerprints.append(try Provenance.Shard(shard).fingerprint) }
+    fingerprints.sort()
+  }
+
+  /// nil for a provenance that does not tell.
+  package init?(provenance: [UInt8]) {
+    guard let record = try? JSONDecoder().decode(Record.self, from: Data(provenance)) else { return nil }
+    source = record.source
+    fingerprints = record.shards.map(\.fingerprint).sorted()
+    recipe = record.recipe?.words
+  }
+
+  /// Of a provenance, what any version of it has.
+  private struct Record: Decodable {
+    struct Shard: Decodable { var fingerprint: String }
+    struct Recipe: Decodable {
+      var method: String?
+      var bits: Int?
+      var group: Int?
+      var asymmetric: Bool?
+      var keep: [String]?
+      var target: String?
+      var calibration: Calibration?
+      struct Calibration: Decodable {}
+
+      var words: String {
+        var parts = [bits.map { "\($0) bits" }, method].compactMap { $0 }
+        if calibration != nil { parts.append("calibrated") }
+        if let target { parts.append("target \(target)") }
+        if let group { parts.append("group \(group)") }
+        if asymmetric == true { parts.append("asymmetric") }
+        return (parts + (keep ?? [])).joined(separator: ", ")
+      }
+    }
+    var source: String
+    var shards: [Shard]
+    var recipe: Recipe?
+  }
 }

@@ -159,10 +159,10 @@ import Testing
 
   @Test func optionsOutOfRange() throws {
     let wrong: [(String, (inout GenerationOptions) -> Void)] = [
-      ("--max-tokens", { $0.maximumTokens = 0 }), ("--max-tokens", { $0.maximumTokens = .max }), ("--temperature", { $0.temperature = -1 }),
-      ("--temperature", { $0.temperature = .nan }), ("--temperature", { $0.temperature = .infinity }), ("--top-p", { $0.topP = 0 }),
-      ("--top-p", { $0.topP = 1.5 }), ("--top-p", { $0.topP = .nan }), ("--top-k", { $0.topK = -1 }),
-      ("--repetition-penalty", { $0.repetitionPenalty = 0 }), ("--repetition-penalty", { $0.repetitionPenalty = .nan }),
+      ("maximumTokens", { $0.maximumTokens = 0 }), ("maximumTokens", { $0.maximumTokens = .max }), ("temperature", { $0.temperature = -1 }),
+      ("temperature", { $0.temperature = .nan }), ("temperature", { $0.temperature = .infinity }), ("topP", { $0.topP = 0 }),
+      ("topP", { $0.topP = 1.5 }), ("topP", { $0.topP = .nan }), ("topK", { $0.topK = -1 }),
+      ("repetitionPenalty", { $0.repetitionPenalty = 0 }), ("repetitionPenalty", { $0.repetitionPenalty = .nan }),
     ]
     for (name, change) in wrong {
       guard failure({ try options(change).validate() })?.isA(.invalidOption, name) == true else {

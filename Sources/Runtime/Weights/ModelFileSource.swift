@@ -5,6 +5,7 @@ import Models
 import Parallel
 import Support
 import Synchronization
+import Tensors
 
 /// The tensors of an `.sfq` file. What `preload` brought in is handed out once and belongs to the model part that took it.
 package final class ModelFileSource: WeightSource {
@@ -86,5 +87,53 @@ package final class ModelFileSource: WeightSource {
 
   private func fromFile<T>(_ body: () throws(ModelFileError) -> T) throws(SlowFastError) -> T {
     do throws(ModelFileError) { return try body() } catch { throw SlowFastError(error) }
+  }
+}
+
+extension LoadedTensor {
+  /// The tensor as a linear layer's weight; nil where a plane is missing.
+  package var weightMatrix: WeightMatrix? {
+    let storage: WeightMatrix.Storage
+    switch descriptor.encoding {
+    case .float(let type):
+      guard let values = self[.values] else { return nil }
+      storage = .float(type, values.pointer)
+    case .quantized:
+      guard let layout = descriptor.quantizedLayout, let codes = self[.codes], let scales = self[.scales] else { return nil }
+      let planes = QuantizedPlanes(
+        codes: codes.pointer, scales: scales.pointer.assumingMemoryBound(to: UInt16.self),
+        minima: self[.minima]?.pointer.assumingMemoryBound(to: UInt16.self))
+      storage = .quantized(layout, planes)
+    }
+    return WeightMatrix(rows: descriptor.rows, columns: descriptor.columns, storage: storage, owner: self)
+  }
+
+  /// A tensor of floats, `[1, n]` or `[rows, columns]`; nil where it is quantized.
+  package func floats() throws(ComputeError) -> Matrix? {
+    guard case .float(let type) = descriptor.encoding, let values = self[.values] else { return nil }
+    let isVector = descriptor.shape.count < 2
+    let result = try Matrix(
+      rows: isVector ? 1 : descriptor.rows, columns: isVector ? descriptor.elementCount : descriptor.columns)
+    type.decode(values.pointer, descriptor.elementCount, to: result.pointer)
+    return result
+  }
+}
+
+/// A table that is in memory or mapped as a whole.
+package final class MatrixEmbedding: EmbeddingTable {
+  private let table: WeightMatrix
+  package init(table: WeightMatrix) { self.table = table }
+  package func gather(_ ids: [Int32], to output: Matrix, on engine: Engine) { engine.gatherRows(ids, of: table, to: output) }
+}
+
+/// A table that stays in its file: only the wanted rows are read.
+package final class RowEmbedding: EmbeddingTable {
+  private let rows: RowReader
+  package init(rows: RowReader) { self.rows = rows }
+
+  package func gather(_ ids: [Int32], to output: Matrix, on engine: Engine) throws(SlowFastError) {
+    for (index, id) in ids.enumerated() {
+      do throws(ModelFileError) { try rows.read(row: Int(id), into: output.row(index)) } catch { throw SlowFastError(error) }
+    }
   }
 }

@@ -1,6 +1,37 @@
+import Compute
 import Kernels
 import ModelFile
+import Models
+import Parallel
 import Quantization
+import Support
+
+/// How the inputs of a model's layers are looked at.
+public struct CalibrationOptions: Sendable, Equatable {
+  /// `eval.jsonl` files, videos, images, directories of images.
+  public var paths: [String]
+  /// The first clips of them; nil takes all.
+  public var clipLimit: Int?
+  /// Frames of a clip; nil: the model's own number.
+  public var frames: Int?
+  /// Scales of inputs are folded into the layer before, where that changes nothing else and makes the quantized outputs better.
+  public var folds = true
+  /// GPTQ: what is added to each input's mean square, in parts of their mean.
+  public var damping: Float = 0.01
+  /// GPTQ: inputs of much energy are rounded first.
+  public var ordersByActivation = false
+  /// Layers take their inputs from the quantized layers before them; else from the unquantized.
+  public var followsQuantized = true
+
+  /// Clips, or files of questions about clips.
+  public init(paths: [String]) { self.paths = paths }
+
+  /// Asked about clips without a question of their own.
+  static let plainQuestion = "Describe the video."
+  /// Frames that go through the tower block by block, and bytes that their maps may take.
+  static let towerFrameLimit = 128
+  static let towerMapBytes = 1 << 30
+}
 
 /// What calibration makes of one tensor on its way into the model file.
 public struct TensorTreatment {
@@ -75,5 +106,38 @@ public struct CalibrationRecord: Codable, Sendable, Equatable {
     self.ordersByActivation = ordersByActivation
     self.folds = folds
     self.followsQuantized = followsQuantized
+  }
+}
+
+/// A checkpoint whose tensors give way, one after the other, to what the converter made of them.
+final class CalibratedSource: WeightSource {
+  let config: ModelConfig
+  let schema: TensorSchema
+  private let checkpoint: any WeightSource
+  /// Tensors that are in the model file by now.
+  private let written: @Sendable (String) throws(SlowFastError) -> LoadedTensor?
+
+  init(_ checkpoint: any WeightSource, written: @escaping @Sendable (String) throws(SlowFastError) -> LoadedTensor?) {
+    config = checkpoint.config
+    schema = checkpoint.schema
+    self.checkpoint = checkpoint
+    self.written = written
+  }
+
+  let isQuantized = true
+  func checkUnchanged() throws(SlowFastError) { try checkpoint.checkUnchanged() }
+  func residentBytes(_ names: [String]) -> Int { checkpoint.residentBytes(names) }
+  var embeddingBytes: Int { checkpoint.embeddingBytes }
+  func makeEmbeddingTable() throws(SlowFastError) -> any EmbeddingTable { try checkpoint.makeEmbeddingTable() }
+  func preload(_ names: [String], pool: ThreadPool, progress: @escaping @Sendable (Int, Int) -> Void) throws(SlowFastError) {}
+
+  func matrix(_ name: String) throws(SlowFastError) -> WeightMatrix {
+    if let weight = try written(name)?.weightMatrix { return weight }
+    return try checkpoint.matrix(name)
+  }
+
+  func vector(_ name: String) throws(SlowFastError) -> Matrix {
+    if let tensor = try written(name), let values = try classified({ () throws(ComputeError) in try tensor.floats() }) { return values }
+    return try checkpoint.vector(name)
   }
 }
