@@ -39,10 +39,11 @@ package struct SlowFastLayout: VisualLayout, Equatable {
       sampled = Array(0..<frames)
     }
     let count = sampled.count
-    if count / fast.temporalStride >= fast.minimumFrames {
-      fastGroups = (0..<count / fast.temporalStride).map { $0 * fast.temporalStride..<($0 + 1) * fast.temporalStride }
+    let stride = max(fast.temporalStride, fast.frameLimit.map { (count + $0 - 1) / $0 } ?? 1)
+    if count / stride >= min(fast.minimumFrames, fast.frameLimit ?? .max) {
+      fastGroups = (0..<count / stride).map { $0 * stride..<($0 + 1) * stride }
     } else {
-      let bins = min(count, fast.minimumFrames)
+      let bins = min(count, fast.minimumFrames, fast.frameLimit ?? .max)
       fastGroups = (0..<bins).map { $0 * count / bins..<(($0 + 1) * count + bins - 1) / bins }
     }
   }

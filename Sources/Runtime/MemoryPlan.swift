@@ -67,10 +67,10 @@ extension MemoryPlan {
   /// `clips` are the frames of each clip, `decoding` what their decoders take where it is known; `textTokens` are the prompt's without the
   /// visual ones.
   package init(
-    source: any WeightSource, clips: [Shown], decoding: [DecodingMemory], decodingLimit: Int?, textTokens: Int, maximumAnswerTokens: Int,
+    source: any WeightSource, config: ModelConfig, clips: [Shown], decoding: [DecodingMemory], decodingLimit: Int?, textTokens: Int,
+    maximumAnswerTokens: Int,
     cacheType: ScalarType, kernels: KernelTable, threads: Int
   ) {
-    let config = source.config
     let schema = source.schema
     let (tower, decoder) = (schema.tower, schema.decoder)
     let side = tower.outputSide

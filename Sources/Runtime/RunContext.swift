@@ -13,6 +13,9 @@ package final class RunContext: @unchecked Sendable {
   /// Which tokens read the slow tokens.
   package var slowAttention: SlowAttention { options.slowAttention ?? model.generation.slowAttention }
 
+  /// The model's configuration, with what the options change of it.
+  package let config: ModelConfig
+
   package let engine: Engine
   package var pool: ThreadPool { engine.pool }
   /// Where clips are kept; nil: nowhere.
@@ -30,6 +33,9 @@ package final class RunContext: @unchecked Sendable {
     try options.validate()
     self.model = model
     self.options = options
+    var config = model.config
+    config.fastTokens.frameLimit = options.fastFrames
+    self.config = config
     if let cache = options.clipCache {
       store = try ClipCache(cache)
     } else {
@@ -106,7 +112,8 @@ extension RunContext {
       var request = sampling
       request.frames = frames
       return MemoryPlan(
-        source: model.source, clips: sources.map { shown($0, request, alone: sources.count { $0.isPicture } == 1) }, decoding: decoding,
+        source: model.source, config: config, clips: sources.map { shown($0, request, alone: sources.count { $0.isPicture } == 1) },
+        decoding: decoding,
         decodingLimit: decodingLimit,
         textTokens: text,
         maximumAnswerTokens: min(tokens, model.config.maximumPositions), cacheType: model.cacheType, kernels: engine.kernels,
@@ -117,7 +124,6 @@ extension RunContext {
 
   /// What is shown of a source: of a picture, whose size is not known yet, the most that may be.
   private func shown(_ source: ClipSource, _ request: SamplingRequest, alone: Bool) -> Shown {
-    let config = model.config
     guard source.isPicture, let sequence = config.sequence else { return .clip(frames: source.frameCount(request)) }
     let side = model.source.schema.tower.outputSide
     let sizes = sequence.grid.isEmpty ? [PictureSize(height: config.imageSize, width: config.imageSize)] : sequence.grid

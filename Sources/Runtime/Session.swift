@@ -95,6 +95,9 @@ public struct SessionOptions: Sendable {
   /// clips, and takes the memory of both.
   public var keepsWeights = false
 
+  /// The most frames whose fast tokens stand in the prompt, for clips of many frames: more are averaged together than the model's own way has
+  /// it; nil: its own way. Of no meaning where all tokens stand in the prompt.
+  public var fastFrames: Int?
   /// Questions are whole prompts, turns and marks of the model's own included, that say `<image>` or `<video>` where each clip stands.
   public var takesWholePrompts = false
   /// What the system says first, in place of the model's own; empty: nothing.
@@ -107,6 +110,9 @@ public struct SessionOptions: Sendable {
   public func validate() throws(SlowFastError) {
     if let reuseStatic, !(reuseStatic > 0 && reuseStatic <= 255) {
       throw .badOption("reuseStatic", found: "\(reuseStatic)", expected: "more than 0 and at most 255")
+    }
+    if let fastFrames, !(1...Limits.frames).contains(fastFrames) {
+      throw .badOption("fastFrames", found: "\(fastFrames)", expected: "1 to \(Limits.frames)")
     }
     if let clipMemory, clipMemory < 1 { throw .badOption(name: "the memory for clips", found: "\(clipMemory)", expected: "more than 0") }
   }

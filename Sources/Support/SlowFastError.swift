@@ -45,8 +45,8 @@ public struct SlowFastError: Error, Sendable, CustomStringConvertible {
     (self.kind, self.description, self.underlying, option, words) = (kind, description, underlying, nil, [])
   }
 
-  private init(option: String, _ words: [Word]) {
-    (kind, underlying, self.option, self.words) = (.invalidOption, nil, option, words)
+  private init(_ kind: Kind = .invalidOption, option: String, _ words: [Word]) {
+    (self.kind, underlying, self.option, self.words) = (kind, nil, option, words)
     description = words.text { $0 }
   }
 
@@ -143,11 +143,14 @@ extension SlowFastError {
     Self(.invalidFile, "the calibration set gives \(tokens) tokens, expected at least \(least): name more clips or questions")
   }
 
-  package static func promptTooLong(tokens: Int, limit: Int) -> Self {
-    Self(
-      .promptTooLong,
+  /// `fastFrames`: with so many frames' fast tokens at most the prompt would fit.
+  package static func promptTooLong(tokens: Int, limit: Int, fastFrames: Int? = nil) -> Self {
+    let text =
       "the prompt takes \(tokens) tokens, the model's context has \(limit): ask a shorter question, take fewer frames, or begin a new conversation"
-    )
+    guard let fastFrames else { return Self(.promptTooLong, text) }
+    return Self(
+      .promptTooLong, option: "fastFrames",
+      [.text(text + "; or take fast tokens of at most "), .text("\(fastFrames) frames ("), .option("fastFrames"), .text(")")])
   }
 
   /// `help`: what it would take with which change.

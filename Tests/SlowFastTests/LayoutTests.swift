@@ -16,6 +16,19 @@ import Testing
     return config
   }
 
+  /// 1536 frames of which no more than 16 may have fast tokens; a clip that has fewer is as it was.
+  @Test(arguments: [(1536, 16, 16, 96), (1536, 10, 9, 154), (64, 16, 16, 4), (40, 16, 10, 4), (3, 2, 1, 3)])
+  func fewFastFrames(_ frames: Int, _ limit: Int, _ groups: Int, _ length: Int) throws {
+    var config = try config(sampling: 1, temporal: 4)
+    config.fastTokens.minimumFrames = 1
+    config.fastTokens.frameLimit = limit
+    let layout = SlowFastLayout(config: config, towerSide: 18, frames: frames)
+    #expect(layout.fastGroups.count <= limit && layout.fastGroups[0].count == length && layout.slowCount == frames * 81)
+    #expect(layout.fastGroups.count == groups)
+    config.fastTokens.minimumFrames = 16
+    #expect(SlowFastLayout(config: config, towerSide: 18, frames: 12).fastGroups.count == min(12, limit))
+  }
+
   /// The published checkpoints: an 18×18 map of each frame becomes 9×9.
   @Test(arguments: [(1, 4, 64, 5184), (1, 6, 96, 7776), (2, 4, 128, 10368)])
   func publishedCounts(sampling: Int, temporal: Int, frames: Int, slow: Int) throws {

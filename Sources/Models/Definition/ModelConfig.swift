@@ -157,6 +157,8 @@ public struct FastTokenConfig: Sendable, Equatable {
   public var spatialStride: Int
   /// Fast frames that there are at least, where the clip has as many.
   public var minimumFrames: Int
+  /// Fast frames that there are at most: more frames are averaged to one; nil: no limit. No config says it: a run may.
+  public var frameLimit: Int?
 }
 
 /// What stands between the tower and the decoder (`mm_projector_type`).

@@ -138,14 +138,15 @@ package struct CacheKey: Sendable, Equatable {
 
   /// The slow and fast tokens of one clip. `content` identifies what its files hold.
   package static func features(
-    content: String, sampling: SamplingRequest, reuseThreshold: Double?, model: VideoLanguageModel, kernels: String, isAlone: Bool
+    content: String, sampling: SamplingRequest, reuseThreshold: Double?, model: VideoLanguageModel, kernels: String, isAlone: Bool,
+    fastFrames: Int?
   ) -> CacheKey {
     let range = [sampling.start, sampling.end].map { $0.map { "\($0)" } ?? "-" }.joined(separator: " to ")
     return CacheKey(
       [
         "features", model.identity, "kernels \(kernels)", "reuse \(reuseThreshold.map { "\($0)" } ?? "-")",
         // Nothing for those that were kept before there was a choice.
-      ] + (isAlone ? [] : ["beside others"]) + [
+      ] + (isAlone ? [] : ["beside others"]) + (fastFrames.map { ["fast frames \($0)"] } ?? []) + [
         "frames \(sampling.frames), \(sampling.rule), \(range), stream \(sampling.stream.map { "\($0)" } ?? "-")", content,
       ])
   }

@@ -106,7 +106,8 @@ private struct ClipPipeline {
       watched.keys.append(
         .features(
           content: try source.contentIdentity(), sampling: request, reuseThreshold: context.options.reuseStatic, model: model,
-          kernels: context.engine.kernels.name, isAlone: model.config.sequence == nil || isAlone))
+          kernels: context.engine.kernels.name, isAlone: model.config.sequence == nil || isAlone,
+          fastFrames: context.options.fastFrames))
     }
     // What comes before the last clip is the same for every question, but not in whole prompts.
     guard !context.options.takesWholePrompts else { return }
@@ -136,14 +137,14 @@ private struct ClipPipeline {
     switch store.lookup(watched.keys[index], pool: context.pool) {
     case .none: return nil
     case .found(let entry):
-      let (side, source) = (model.source.schema.tower.outputSide, sources[index])
+      let (config, side, source) = (context.config, model.source.schema.tower.outputSide, sources[index])
       let clip = WatchedClip(
         entry, frames: frames,
         layout: { info in
           let first = info.report.frames.first
           let size = PictureSize(height: first?.height ?? 0, width: first?.width ?? 0)
           return size.height > 0 && size.width > 0 || !source.isPicture
-            ? model.config.layout(source.isPicture ? .picture(size, isAlone: isAlone) : .clip(frames: info.frames), towerSide: side) : nil
+            ? config.layout(source.isPicture ? .picture(size, isAlone: isAlone) : .clip(frames: info.frames), towerSide: side) : nil
         },
         hidden: model.config.hiddenSize)
       guard let clip else {
@@ -206,7 +207,7 @@ private struct ClipPipeline {
     let before = range.upperBound - source.frameCount(sampling)
     var clip: ClipEncoder?
     var last = range.upperBound
-    let (config, side, isAlone) = (context.model.config, vision.tower.outputSide, isAlone)
+    let (config, side, isAlone) = (context.config, vision.tower.outputSide, isAlone)
     // A picture's own size decides what is shown of it.
     let isPicture = source.isPicture && config.sequence != nil
     func begin(_ shown: Shown) throws(SlowFastError) -> ClipEncoder {

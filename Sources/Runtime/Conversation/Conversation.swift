@@ -50,7 +50,7 @@ package final class Conversation {
     let prompt = try makePrompt(question, cached: limit - standing.settled)
     let config = model.config
     let total = limit + prompt.tokenCount
-    guard total <= config.contextLength else { throw .promptTooLong(tokens: total, limit: config.contextLength) }
+    guard total <= config.contextLength else { throw tooLong(total) }
     let room = min(config.maximumPositions, total + options.maximumTokens)
     let generator = try readyGenerator(capacity: room, progress: progress)
     try generator.reserve(room)
@@ -76,6 +76,16 @@ package final class Conversation {
     standing.answer = answer.tokens
     statistics.generatedTokens = answer.tokens.count
     return answer
+  }
+
+  /// The refusal of a prompt, with what would make a clip's part of it fit.
+  private func tooLong(_ total: Int) -> SlowFastError {
+    let config = context.config
+    let room = config.contextLength - (total - statistics.fastTokens)
+    let side = model.source.schema.tower.outputSide / config.poolingStride / config.fastTokens.spatialStride
+    let frames = config.sequence == nil && side > 0 ? room / max(1, side * side * clips.count) : 0
+    return .promptTooLong(
+      tokens: total, limit: config.contextLength, fastFrames: frames > 0 && clips.contains { $0.info.frames > 1 } ? frames : nil)
   }
 
   /// Forgets the conversation and keeps the clips: the next question is answered as the first.
@@ -197,7 +207,7 @@ package final class Conversation {
     let count = pieces.before.textCount + statistics.fastTokens
     let total = count + pieces.after.textCount
     let config = model.config
-    guard total <= config.contextLength else { throw .promptTooLong(tokens: total, limit: config.contextLength) }
+    guard total <= config.contextLength else { throw tooLong(total) }
     let room = min(config.maximumPositions, total + options.maximumTokens)
     let generator = try readyGenerator(capacity: room, progress: progress)
     try generator.reserve(room)

@@ -16,6 +16,8 @@ struct ClipArguments: ParsableArguments {
       "What several pictures are: a clip's frames, or pictures of their own. Default: pictures where the model knows them, else a clip.",
       valueName: "clip|images"))
   var pictures: PictureUse?
+  @Option(help: "Of how many frames fast tokens stand in the prompt, at most: for clips of many frames. Default: the model's own way.")
+  var fastFrames: Int?
   @OptionGroup var sampling: SamplingArguments
   @OptionGroup var generation: GenerationArguments
   @OptionGroup var session: SessionArguments
@@ -30,6 +32,7 @@ struct ClipArguments: ParsableArguments {
     var sessionOptions = session.options
     reuse.apply(to: &sessionOptions)
     voice.apply(to: &sessionOptions)
+    sessionOptions.fastFrames = fastFrames
     sessionOptions.takesWholePrompts = takesWholePrompts
     let sources = try sources(model)
     // Of pictures that are one clip each is a frame.

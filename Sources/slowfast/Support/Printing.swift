@@ -228,7 +228,8 @@ extension SlowFastError {
 
   /// By the names that options have in the library.
   private static let flags = [
-    "calibration": "--calibrate", "clipCache.limit": "--cache-size", "contexts": "--contexts", "frames": "--frames",
+    "calibration": "--calibrate", "clipCache.limit": "--cache-size", "contexts": "--contexts", "fastFrames": "--fast-frames",
+    "frames": "--frames",
     "generatedTokens": "--tokens", "keep": "--keep", "maximumTokens": "--max-tokens", "partBits": "--parts", "prompts": "--prompts",
     "repeats": "--repeat", "repetitionPenalty": "--repetition-penalty", "reuseStatic": "--reuse-static", "sampling": "--fps",
     "temperature": "--temperature", "threads": "--threads", "topK": "--top-k", "topP": "--top-p", "variants": "--variants",
