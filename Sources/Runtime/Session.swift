@@ -95,8 +95,8 @@ public struct SessionOptions: Sendable {
   /// clips, and takes the memory of both.
   public var keepsWeights = false
 
-  /// The most frames whose fast tokens stand in the prompt, for clips of many frames: more are averaged together than the model's own way has
-  /// it; nil: its own way. Of no meaning where all tokens stand in the prompt.
+  /// The most frames whose fast tokens stand in the prompt, for clips of many frames: more are averaged together than the model's own way
+  /// has it; nil: its own way. Of no meaning where all tokens stand in the prompt.
   public var fastFrames: Int?
   /// Questions are whole prompts, turns and marks of the model's own included, that say `<image>` or `<video>` where each clip stands.
   public var takesWholePrompts = false
