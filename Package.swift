@@ -159,7 +159,7 @@ let package = Package(
     tests("SafetensorsTests", ["Safetensors", "Support"]),
     tests("ModelFileTests", ["ModelFile", "Parallel", "Tensors"]),
     tests("QuantizationTests", ["Compute", "Kernels", "Parallel", "Quantization", "Tensors"]),
-    tests("ConversionTests", ["Models", "Safetensors", "Conversion", "ModelFile", "Parallel", "Tensors", "Tokenizer"]),
+    tests("ConversionTests", ["Models", "Safetensors", "Conversion", "ModelFile", "Parallel", "Runtime", "Tensors", "Tokenizer"]),
     tests("ModelsTests", ["Models"]),
     tests(
       "SlowFastTests",

@@ -83,7 +83,7 @@ public struct Converter: Sendable {
   private func prepare(_ calibration: CalibrationRecord?) throws(ConversionError) -> (plan: ConversionPlan, sections: Sections) {
     var sections = try Sections(checkpoint, slowAttention: options.slowAttention)
     var shards: [Provenance.Shard] = []
-    for shard in checkpoint.shards { shards.append(try Provenance.Shard(shard)) }
+    for shard in checkpoint.shards { shards.append(try Provenance.Shard(shard, of: checkpoint)) }
     let planner = Planner(checkpoint: checkpoint, options: options)
     var plan = try planner.plan()
     try sections.add(Provenance(checkpoint, plan, options, calibration, shards: shards))

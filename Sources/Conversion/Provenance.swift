@@ -28,7 +28,9 @@ struct Sections {
       entries.append(("preprocessing", try PreprocessingRecord(config: config, checkpointName: checkpoint.name).json()))
       if let vision = config.vision { entries.append(("vision", try vision.json())) }
       let generation = try checkpoint.generationConfig.map { json throws(ArchitectureError) in try GenerationConfig(json: json) }
-      entries.append(("generation", try GenerationRecord(generation, slowAttention: slowAttention ?? config.slowAttention).json()))
+      let record = GenerationRecord(
+        generation, slowAttention: slowAttention ?? config.slowAttention, isGreedy: config.answersGreedily)
+      entries.append(("generation", try record.json()))
     } catch { throw .architecture(error) }
   }
 
@@ -108,9 +110,13 @@ extension Provenance.Recipe {
 }
 
 extension Provenance.Shard {
-  /// Reads the header and the beginnings of the tensors.
-  init(_ shard: SafetensorsFile) throws(ConversionError) {
-    file = URL(fileURLWithPath: shard.file.path).lastPathComponent
+  /// Reads the header and the beginnings of the tensors. A file of another directory than the checkpoint's, as a tower's may be, is named
+  /// with it.
+  init(_ shard: SafetensorsFile, of checkpoint: Checkpoint) throws(ConversionError) {
+    let url = URL(fileURLWithPath: shard.file.path).standardizedFileURL
+    let folder = url.deletingLastPathComponent()
+    let isOwn = folder.path == URL(fileURLWithPath: checkpoint.directory).standardizedFileURL.path
+    file = isOwn ? url.lastPathComponent : "\(folder.lastPathComponent)/\(url.lastPathComponent)"
     bytes = shard.file.byteCount
     do throws(CheckpointError) {
       let dataStart = shard.tensors.first?.bytes.lowerBound ?? shard.file.byteCount
@@ -145,7 +151,7 @@ package struct ModelOrigin: Sendable {
   package init(_ checkpoint: Checkpoint) throws(ConversionError) {
     source = checkpoint.name
     fingerprints = []
-    for shard in checkpoint.shards { fingerprints.append(try Provenance.Shard(shard).fingerprint) }
+    for shard in checkpoint.shards { fingerprints.append(try Provenance.Shard(shard, of: checkpoint).fingerprint) }
     fingerprints.sort()
   }
 

@@ -22,11 +22,20 @@ package protocol VisualLayout: Sendable {
   var rowsOfView: Int { get }
   var slowCount: Int { get }
   var fastCount: Int { get }
+  /// Rows that `finish` makes beside those that it returns.
+  var finishingRows: Int { get }
+  /// Bytes of all that a picture is cut into.
+  var imageBytes: Int { get }
 
   /// `projected` `[towerSide², hidden]` of a view → its `rowsOfView` rows of `kept` `[views · rowsOfView, hidden]`.
   func take(_ projected: Matrix, view: Int, into kept: Matrix)
   /// When all views are taken. `newline` is the projector's, `[1, hidden]`.
   func finish(_ kept: Matrix, newline: Matrix?) throws(ComputeError) -> SlowFastTokens
+}
+
+extension VisualLayout {
+  package var finishingRows: Int { 0 }
+  package var imageBytes: Int { 0 }
 }
 
 /// What is shown to a model.
@@ -185,6 +194,17 @@ package struct PictureLayout: VisualLayout {
   package var fastCount: Int {
     guard grid != nil else { return rowsOfView + (config.picturesHaveNewlines ? 1 : 0) }
     return config.picturesHaveNewlines ? rowsOfView + height * (width + 1) : views * rowsOfView
+  }
+
+  package var finishingRows: Int {
+    guard grid != nil, config.picturesHaveNewlines else { return 0 }
+    let shown = shownRows.count * shownColumns.count
+    return height * width == shown ? shown : shown + height * width
+  }
+  /// The picture inside of the tiles, with its edges, and cut.
+  package var imageBytes: Int {
+    guard let grid else { return 0 }
+    return 3 * (grid.inner.width * grid.inner.height + (2 * grid.count + 1) * grid.tile * grid.tile)
   }
 
   package func take(_ projected: Matrix, view: Int, into kept: Matrix) {

@@ -23,7 +23,8 @@ public struct MemoryPlan: Sendable, Codable, Equatable {
   // While the clip is encoded.
   /// Weights of tower and projector.
   public var visionWeightBytes: Int
-  /// The tower's maps, the projector's output, quantized activations, and `decodingBytes`.
+  /// The tower's maps, the projector's output, quantized activations, `decodingBytes`, a picture's tiles, and what the projector made of
+  /// all frames or tiles where it becomes tokens only when the last is there.
   public var visionBufferBytes: Int
   /// The decoder's pictures, of the clip where they are largest: at most so much.
   public var decodingBytes: Int
@@ -92,11 +93,14 @@ extension MemoryPlan {
     }
     decodingBytes = decoders.map(\.bytes).max() ?? 0
     decodingThreads = decoders.map(\.threads).min() ?? threads
+    // Where all tokens stand in the prompt, the views' rows are there until the last has been seen.
+    let kept = config.sequence == nil ? 0 : layouts.map { $0.views * $0.rowsOfView + $0.finishingRows }.max() ?? 0
     visionBufferBytes =
       clips.isEmpty
       ? 0
-      : (tower.mapFloats + tower.scratchFloats + 2 * positions * config.hiddenSize + 3 * config.imageSize * config.imageSize) * float
-        + towerScratch + decodingBytes
+      : (tower.mapFloats + tower.scratchFloats + (2 * positions + kept) * config.hiddenSize + 3 * config.imageSize * config.imageSize)
+        * float
+        + towerScratch + decodingBytes + (layouts.map(\.imageBytes).max() ?? 0)
 
     let chunk = min(Generator.chunk, promptTokens + maximumAnswerTokens)
     decoderWeightBytes = source.residentBytes(schema.decoderNames) + source.embeddingBytes
@@ -109,9 +113,7 @@ extension MemoryPlan {
       config: config, layers: decoder.layers.count, tokens: promptTokens + maximumAnswerTokens, type: cacheType)
     slowCacheBytes = DecoderCaches.byteCount(
       config: config, layers: decoder.layers.count { $0.readsSlowTokens }, tokens: slowTokens, type: cacheType)
-    // Where all tokens stand in the prompt, what is kept of the views is beside them until the last is there.
-    let kept = config.sequence == nil ? slowTokens : layouts.reduce(0) { $0 + $1.views * $1.rowsOfView }
-    tokenBytes = (kept + fastTokens) * config.hiddenSize * float
+    tokenBytes = (slowTokens + fastTokens) * config.hiddenSize * float
     baseBytes = Self.programBytes + threads * (4 << 20)
   }
 

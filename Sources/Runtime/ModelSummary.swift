@@ -48,6 +48,10 @@ public struct ModelSummary: Sendable, Codable {
   public var fileBytes: Int
   /// Weights of all tensors.
   public var parameters: Int
+  /// Of what family the model is, in words.
+  public var family: String
+  /// What it can be shown, in words.
+  public var takes: [String]
   /// Pixels of a side that the tower takes.
   public var imageSize: Int
   /// Frames that it was made for.
@@ -89,6 +93,8 @@ public struct ModelSummary: Sendable, Codable {
       self.path = path
       formatVersion = "\(file.version.major).\(file.version.minor)"
       fileBytes = file.byteCount
+      family = model.config.family
+      takes = model.config.takes
       imageSize = model.config.imageSize
       defaultFrames = model.defaultFrameCount
       towerDepths = schema.tower.depths
@@ -117,6 +123,16 @@ public struct ModelSummary: Sendable, Codable {
       sections = Dictionary(file.sections.map { ($0.name, $0.byteCount) }, uniquingKeysWith: +)
       provenance = file.hasSection("provenance") ? String(decoding: try file.section("provenance"), as: UTF8.self) : nil
     } catch { throw SlowFastError(error, path: path) }
+  }
+}
+
+extension ModelConfig {
+  /// What the model can be shown, in words.
+  fileprivate var takes: [String] {
+    guard let sequence else { return ["clips", "pictures as clips of one frame"] }
+    guard sequence.picture == .tiles else { return ["clips", "pictures"] }
+    let most = sequence.grid.map { ($0.height / imageSize) * ($0.width / imageSize) }.max() ?? 0
+    return ["clips", "one picture, in up to \(most) tiles", "several pictures, each whole"]
   }
 }
 

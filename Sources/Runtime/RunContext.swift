@@ -108,30 +108,20 @@ extension RunContext {
       guard case .visual(let visual) = source else { return nil }
       return try? visual.decodingMemory()
     }
+    let (alone, side) = (sources.haveOnePicture, model.source.schema.tower.outputSide)
+    let shown = sources.map { config.shown($0, sampling, isAlone: alone, towerSide: side) }
     let remade = { [self] (frames: Int, tokens: Int, threads: Int) -> MemoryPlan in
       var request = sampling
       request.frames = frames
+      let clips = zip(sources, shown).map { source, shown in
+        if case .clip = shown { Shown.clip(frames: source.frameCount(request)) } else { shown }
+      }
       return MemoryPlan(
-        source: model.source, config: config, clips: sources.map { shown($0, request, alone: sources.count { $0.isPicture } == 1) },
-        decoding: decoding,
-        decodingLimit: decodingLimit,
-        textTokens: text,
+        source: model.source, config: config, clips: clips, decoding: decoding, decodingLimit: decodingLimit, textTokens: text,
         maximumAnswerTokens: min(tokens, model.config.maximumPositions), cacheType: model.cacheType, kernels: engine.kernels,
         threads: threads)
     }
     return Planned(plan: remade(sampling.frames, maximumTokens, pool.threadCount), remade: remade)
-  }
-
-  /// What is shown of a source: of a picture, whose size is not known yet, the most that may be.
-  private func shown(_ source: ClipSource, _ request: SamplingRequest, alone: Bool) -> Shown {
-    guard source.isPicture, let sequence = config.sequence else { return .clip(frames: source.frameCount(request)) }
-    let side = model.source.schema.tower.outputSide
-    let sizes = sequence.grid.isEmpty ? [PictureSize(height: config.imageSize, width: config.imageSize)] : sequence.grid
-    let most = sizes.max { (a: PictureSize, b: PictureSize) in
-      config.layout(.picture(a, isAlone: alone), towerSide: side).fastCount
-        < config.layout(.picture(b, isAlone: alone), towerSide: side).fastCount
-    }
-    return .picture(most ?? sizes[0], isAlone: alone)
   }
 
   /// Each change that makes the run smaller, with what it then takes: as little of it as fits, or the most that can be had of it.

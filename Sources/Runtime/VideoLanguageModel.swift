@@ -56,7 +56,9 @@ public final class VideoLanguageModel: Sendable {
     do throws(TokenizerError) {
       try tokenizer.checkFits(rows: config.vocabularySize, config.promptTemplate, path)
     } catch { throw SlowFastError(error) }
-    generation = opened.record ?? GenerationRecord(opened.generationConfig, slowAttention: config.slowAttention)
+    generation =
+      opened.record
+      ?? GenerationRecord(opened.generationConfig, slowAttention: config.slowAttention, isGreedy: config.answersGreedily)
     let ends = config.promptTemplate.ends(tokenizer) + (opened.generationConfig?.endTokens ?? config.endTokens)
     generationDefaults = GenerationOptions(generation, stopTokens: Set(ends))
   }
@@ -100,9 +102,7 @@ public final class VideoLanguageModel: Sendable {
   /// Weights are too many to be read for this: their files' lengths and times stand for them.
   private static func identity(of checkpoint: Checkpoint) -> String {
     let shards = checkpoint.shards.map { "\($0.file.path) \($0.file.byteCount) \($0.file.modified)" }
-    let configs = [checkpoint.config, checkpoint.attached?.config, checkpoint.attached?.preprocessorConfig].compactMap { $0 }
-    return (["checkpoint \(checkpoint.directory)", "config \(configs.map { "\(checksum($0))" }.joined(separator: " "))"] + shards)
-      .joined(separator: ", ")
+    return (["checkpoint \(checkpoint.directory)", "config \(checkpoint.configurationIdentity)"] + shards).joined(separator: ", ")
   }
 
   /// The section must speak of the same square that the configuration does.

@@ -2,6 +2,7 @@ import Conversion
 import Foundation
 import ModelFile
 import Models
+import Runtime
 import Safetensors
 import TestSupport
 import Testing
@@ -9,7 +10,9 @@ import Tokenizer
 
 /// Golden checkpoints to model files and back.
 @Suite struct GoldenConversionTests {
-  static let names = ["clip", "strides", "image", "vanilla"]
+  static let names = [
+    "clip", "strides", "image", "vanilla", "slowfast-siglip", "slowfast-clip", "onevision-hf", "llava-next-onevision",
+  ]
   let directory: TemporaryDirectory
   init() throws { directory = try TemporaryDirectory() }
 
@@ -44,7 +47,7 @@ import Tokenizer
   @Test(arguments: names, [4, 8, 16, 32]) func convertsAndReadsBack(name: String, bits: Int) throws {
     let golden = try EditableCheckpoint(name)
     let options = ConversionOptions(bits: bits, compression: .none)
-    let converter = try Converter(checkpoint: Checkpoint(directory: goldenDirectory + "/" + name), options: options)
+    let converter = try Converter(checkpoint: Checkpoint(model: goldenDirectory + "/" + name, tower: nil), options: options)
     let result = try converter.run(to: directory.output)
     let file = try ModelFileReader(path: directory.output)
     #expect(file.byteCount == result.fileByteCount)
@@ -52,8 +55,51 @@ import Tokenizer
     #expect(file.byteCount == result.plan.fileByteCount)
     #expect(directory.contents == ["model.sfq"])
     try expectSame(file, golden, result.plan)
+    let vision: Set = result.plan.config.vision == nil ? [] : ["vision"]
     #expect(
-      Set(file.sections.map(\.name)) == ["config.json", "generation_config.json", "generation", "preprocessing", "provenance", "tokenizer"])
+      Set(file.sections.map(\.name))
+        == vision.union([
+          "config.json", "generation_config.json", "generation", "preprocessing", "provenance", "tokenizer",
+        ]))
+    #expect(result.plan.unknown.isEmpty)
+    #expect(
+      try ModelConfig(ConfigFiles(config: file.section("config.json"), vision: vision.isEmpty ? nil : file.section("vision"))).pixels
+        == result.plan.config.pixels)
+  }
+
+  /// A tower that is in a directory of its own only: the file has its tensors, and tells where they are from.
+  @Test func towersOfTheirOwn() throws {
+    var golden = try EditableCheckpoint("slowfast-siglip")
+    let tensors = golden.tensors.filter { CanonicalName.isTower($0.name) }
+    #expect(tensors.count > 40)
+    for tensor in tensors { golden.remove(tensor.name) }
+    _ = try golden.write(in: directory)
+    #expect(throws: ConversionError.self) {
+      try Converter(checkpoint: Checkpoint(directory: directory.path + "/model")).run(to: directory.output)
+    }
+    try FileManager.default.copyItem(atPath: goldenDirectory + "/slowfast-siglip/google", toPath: directory.path + "/model/google")
+    let checkpoint = try Checkpoint(model: directory.path + "/model", tower: nil)
+    let result = try Converter(checkpoint: checkpoint, options: ConversionOptions(bits: 32)).run(to: directory.output)
+    #expect(result.plan.unknown.isEmpty && result.plan.unused.contains { $0.name.contains("head.probe") })
+    let whole = directory.path + "/whole.sfq"
+    try Converter(checkpoint: Checkpoint(model: goldenDirectory + "/slowfast-siglip", tower: nil), options: ConversionOptions(bits: 32))
+      .run(to: whole)
+    let (own, other) = (try ModelFileReader(path: directory.output), try ModelFileReader(path: whole))
+    #expect(own.tensors.map(\.name) == other.tensors.map(\.name))
+    for tensor in own.tensors { #expect(try ReadTensor(own, tensor.name).values == ReadTensor(other, tensor.name).values) }
+    #expect(try own.section("vision") == other.section("vision"))
+    let text = String(decoding: try own.section("provenance"), as: UTF8.self)
+    #expect(text.contains("siglip-tiny-patch8-60/model.safetensors") && !text.contains(directory.path))
+  }
+
+  /// A tensor that no layer of a tower has is unknown, not of a later layer.
+  @Test func unknownTensorsOfATower() throws {
+    var golden = try EditableCheckpoint("onevision-hf")
+    var odd = golden["vision_tower.vision_model.encoder.layers.0.layer_norm1.weight"]
+    odd.name = "vision_tower.vision_model.encoder.layers.0.q_norm.weight"
+    golden.tensors.append(odd)
+    let plan = try Converter(checkpoint: golden.write(in: directory)).plan()
+    #expect(plan.unknown.map(\.name) == [odd.name])
   }
 
   @Test func asymmetricCodesAndGroups() throws {

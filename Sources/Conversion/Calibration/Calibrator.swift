@@ -84,9 +84,7 @@ final class Calibrator: Calibration {
     let least = min(512, model.config.hiddenSize)
     var tokens = 0
     for clip in set.clips {
-      let layout = try clip.source().map {
-        model.config.layout(.clip(frames: $0.frameCount(sampling)), towerSide: model.source.schema.tower.outputSide)
-      }
+      let layout = try clip.source().map(layout)
       for texts in Self.texts(of: clip) {
         tokens += (layout?.fastCount ?? 0) + model.tokenizer.encode(texts.question).count + model.tokenizer.encode(texts.answer).count
       }

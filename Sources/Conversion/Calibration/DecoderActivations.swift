@@ -42,15 +42,12 @@ final class DecoderActivations {
   {
     let preprocessing = try Preprocessing(calibrator.model.preprocessing)
     var encoder: ClipEncoder?
-    let feed = FrameFeed(
-      source: source, sampling: calibrator.sampling, preprocessing: preprocessing, threads: calibrator.engine.pool.threadCount)
+    let feed = calibrator.views(of: source, preprocessing)
     var times = StageTimes()
     _ = try feed.forEach(times: &times, isCancelled: calibrator.isCancelled) { (event, times) throws(SlowFastError) in
       switch event {
-      case .begin(let frames):
-        let layout = vision.config.layout(.clip(frames: frames), towerSide: vision.tower.outputSide)
-        encoder = try ClipEncoder(vision, layout, preprocessing: preprocessing, engine: calibrator.engine)
-      case .frame(let image): try encoder?.encode(image, times: &times, isCancelled: calibrator.isCancelled)
+      case .begin(let layout): encoder = try ClipEncoder(vision, layout, preprocessing: preprocessing, engine: calibrator.engine)
+      case .view(let image): try encoder?.encode(image, times: &times, isCancelled: calibrator.isCancelled)
       case .repeated: encoder?.repeatFrame()
       case .restart: encoder = nil
       }
@@ -142,5 +139,18 @@ extension Calibrator {
     var sources: [ClipSource?] = []
     for clip in set.clips { sources.append(try clip.source()) }
     return sources
+  }
+
+  /// What becomes of a clip or a picture, at most.
+  func layout(of source: ClipSource) -> any VisualLayout {
+    let (config, side) = (model.config, model.source.schema.tower.outputSide)
+    return config.layout(config.shown(source, sampling, isAlone: true, towerSide: side), towerSide: side)
+  }
+
+  /// A clip's views, or a picture's: each is alone in its conversation.
+  func views(of source: ClipSource, _ preprocessing: Preprocessing) -> ViewFeed {
+    ViewFeed(
+      source, model.config, towerSide: model.source.schema.tower.outputSide, isAlone: true, sampling: sampling,
+      preprocessing: preprocessing, threads: engine.pool.threadCount)
   }
 }

@@ -4,9 +4,9 @@ import Runtime
 import Support
 import Video
 
-/// Some frames of the calibration's clips on their way through the tower and the projector.
+/// Some views of the calibration's clips and pictures on their way through the tower and the projector.
 final class TowerActivations {
-  /// `[side², width]` of each frame.
+  /// `[tokens, width]` of each view.
   private var maps: [Matrix] = []
   private let tower: any VisionTower
   private let workspace: TowerWorkspace
@@ -17,18 +17,18 @@ final class TowerActivations {
     tower = try source.schema.tower.loaded(LayerBuilder(.tower, from: source))
     workspace = try tower.makeWorkspace()
     let sources = try calibrator.clipSources().compactMap { $0 }
-    let picks = Self.picks(sources.map { $0.frameCount(calibrator.sampling) }, limit: Self.limit(tower))
+    let picks = Self.picks(sources.map { calibrator.layout(of: $0).views }, limit: Self.limit(tower))
     for (source, chosen) in zip(sources, picks) where !chosen.isEmpty {
       maps += try decode(source, chosen, calibrator)
     }
   }
 
-  /// Frames whose maps fit.
+  /// Views whose maps fit.
   private static func limit(_ tower: any VisionTower) -> Int {
     max(1, min(CalibrationOptions.towerFrameLimit, CalibrationOptions.towerMapBytes / max(1, tower.mapFloats * 4)))
   }
 
-  /// At most `limit` frames, evenly spread over all: for each clip the indices of its own.
+  /// At most `limit` views, evenly spread over all: for each clip the indices of its own.
   static func picks(_ counts: [Int], limit: Int) -> [Set<Int>] {
     let total = counts.reduce(0, +)
     let wanted = min(limit, total)
@@ -44,15 +44,14 @@ final class TowerActivations {
 
   private func decode(_ source: ClipSource, _ chosen: Set<Int>, _ calibrator: Calibrator) throws(SlowFastError) -> [Matrix] {
     let preprocessing = try Preprocessing(calibrator.model.preprocessing)
-    let feed = FrameFeed(
-      source: source, sampling: calibrator.sampling, preprocessing: preprocessing, threads: calibrator.engine.pool.threadCount)
+    let feed = calibrator.views(of: source, preprocessing)
     let pixels = try classified { () throws(ComputeError) in try Matrix(rows: preprocessing.size * preprocessing.size, columns: 3) }
     var times = StageTimes()
     var maps: [Matrix] = []
     var index = 0
     _ = try feed.forEach(times: &times, isCancelled: calibrator.isCancelled) { (event, _) throws(SlowFastError) in
       switch event {
-      case .frame(let image):
+      case .view(let image):
         if chosen.contains(index) {
           preprocessing.normalize(image, into: pixels.buffer)
           let map = try classified { () throws(ComputeError) in

@@ -57,7 +57,7 @@ enum ModelIdentity {
     do throws(CheckpointError) {
       guard status.kind == .directory else { return try describe(SourceFile(path: path)) }
       let checkpoint = try Checkpoint(model: path, tower: nil)
-      var parts = ["\(checksum(checkpoint.config))"]
+      var parts = [checkpoint.configurationIdentity]
       for shard in checkpoint.shards { parts.append(try describe(shard.file)) }
       return parts.joined(separator: " ")
     } catch { throw SlowFastError(error) }

@@ -72,6 +72,8 @@ public struct ModelConfig: Sendable, Equatable {
 extension ModelConfig {
   /// Side in pixels of the square that the tower sees.
   public var imageSize: Int { pixels.size }
+  /// Published examples of LLaVA-OneVision and LLaVA-Video take the likeliest token, whatever the generation config says.
+  package var answersGreedily: Bool { sequence != nil }
 }
 
 /// The layers that also read the slow tokens.

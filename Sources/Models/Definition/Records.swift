@@ -26,9 +26,10 @@ public struct GenerationRecord: Sendable, Codable, Equatable {
   }
 
   /// As the published demo answers: temperature 0.2, top-p 1 and 1024 tokens, the rest from the generation config, whose own default is a
-  /// top-k of 50. A checkpoint whose generation config says that it does not sample is greedy; a penalty counts there too.
-  package init(_ generation: GenerationConfig?, slowAttention: SlowAttention) {
-    temperature = generation?.samples == false ? 0 : 0.2
+  /// top-k of 50. A checkpoint whose generation config says that it does not sample is greedy, and so are families whose published examples
+  /// are; a penalty counts there too.
+  package init(_ generation: GenerationConfig?, slowAttention: SlowAttention, isGreedy: Bool = false) {
+    temperature = generation?.samples == false || isGreedy ? 0 : 0.2
     topP = 1
     topK = generation?.topK ?? 50
     repetitionPenalty = generation?.repetitionPenalty ?? 1

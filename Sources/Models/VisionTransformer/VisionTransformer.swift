@@ -148,8 +148,18 @@ extension VisionTransformerTower {
   package static func reasonUnused(_ name: String) -> String? {
     let rest = name.dropFirst(prefix.count)
     if rest.hasPrefix("post_layernorm.") || rest.hasPrefix("head.") { return "what follows the layer whose output is taken" }
-    if rest.hasPrefix("encoder.layers.") { return "a layer after the one whose output is taken" }
-    return nil
+    // Those of the layers that run are asked for; what no layer has is not known.
+    let parts = rest.split(separator: ".")
+    guard rest.hasPrefix("encoder.layers."), parts.count > 4, ["weight", "bias"].contains(parts[parts.count - 1]),
+      layerParts.contains(parts[3..<parts.count - 1].joined(separator: "."))
+    else { return nil }
+    return "a layer after the one whose output is taken"
+  }
+
+  private static var layerParts: Set<String> {
+    [
+      "layer_norm1", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj", "layer_norm2", "mlp.fc1", "mlp.fc2",
+    ]
   }
 
   package static func measures(_ config: ModelConfig, _ shapes: TensorShapes) throws(ArchitectureError) -> Measures {

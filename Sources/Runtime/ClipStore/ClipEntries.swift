@@ -42,9 +42,10 @@ extension WatchedClip {
   }
 
   private static func matrix(_ tensor: ClipEntry.Tensor?, rows: Int, columns: Int) -> Matrix? {
-    guard let tensor, tensor.byteCount == rows * columns * MemoryLayout<Float>.stride,
-      let matrix = try? Matrix(rows: rows, columns: columns)
-    else { return nil }
+    guard let matrix = try? Matrix(rows: rows, columns: columns) else { return nil }
+    // What has no rows is not kept.
+    if rows == 0 { return tensor == nil ? matrix : nil }
+    guard let tensor, tensor.byteCount == rows * columns * MemoryLayout<Float>.stride else { return nil }
     tensor.withBytes { UnsafeMutableRawBufferPointer(matrix.buffer).copyMemory(from: $0) }
     return matrix
   }
@@ -53,7 +54,7 @@ extension WatchedClip {
   package func store(in store: any ClipStore, _ key: CacheKey, pool: ThreadPool) -> String? {
     guard let tokens, let info = try? JSONEncoder().encode(info) else { return nil }
     return withExtendedLifetime(tokens) {
-      let parts = [("slow", tokens.slow), ("fast", tokens.fast)].map {
+      let parts = [("slow", tokens.slow), ("fast", tokens.fast)].filter { $0.1.rows > 0 }.map {
         ClipEntry.Part(name: $0.0, type: .float32, pieces: [UnsafeRawBufferPointer($0.1.buffer)])
       }
       return store.store(key, info: Array(info), parts, pool: pool)

@@ -90,8 +90,7 @@ private struct ClipPipeline {
     return watched
   }
 
-  /// The only picture: one that is shown in more detail than several.
-  private var isAlone: Bool { sources.count { $0.isPicture } == 1 }
+  private var isAlone: Bool { sources.haveOnePicture }
 
   // MARK: What is kept
 
@@ -106,7 +105,7 @@ private struct ClipPipeline {
       watched.keys.append(
         .features(
           content: try source.contentIdentity(), sampling: request, reuseThreshold: context.options.reuseStatic, model: model,
-          kernels: context.engine.kernels.name, isAlone: model.config.sequence == nil || isAlone,
+          kernels: context.engine.kernels.name, isAlone: model.config.sequence == nil || !source.isPicture || isAlone,
           fastFrames: context.options.fastFrames))
     }
     // What comes before the last clip is the same for every question, but not in whole prompts.
@@ -202,21 +201,18 @@ private struct ClipPipeline {
   /// One clip; `range` says how many frames came before it and how many there are in all.
   private mutating func encode(_ source: ClipSource, _ vision: VisionModel, _ range: Range<Int>) throws(SlowFastError) -> WatchedClip {
     let preprocessing = try Preprocessing(context.model.preprocessing)
-    let reuseThreshold = observer == nil ? context.options.reuseStatic : nil
     let (engine, observer, progress, isCancelled) = (context.engine, observer, progress, isCancelled)
+    let feed = ViewFeed(
+      source, context.config, towerSide: vision.tower.outputSide, isAlone: isAlone, sampling: sampling, preprocessing: preprocessing,
+      threads: context.pool.threadCount, memory: context.decodingLimit)
+    // Tiles of a picture are none of each other.
+    let reuseThreshold = observer == nil && !feed.isPicture ? context.options.reuseStatic : nil
     let before = range.upperBound - source.frameCount(sampling)
     var clip: ClipEncoder?
     var last = range.upperBound
-    let (config, side, isAlone) = (context.config, vision.tower.outputSide, isAlone)
-    // A picture's own size decides what is shown of it.
-    let isPicture = source.isPicture && config.sequence != nil
-    func begin(_ shown: Shown) throws(SlowFastError) -> ClipEncoder {
-      let layout = config.layout(shown, towerSide: side)
-      let encoder = try ClipEncoder(vision, layout, preprocessing: preprocessing, reuseThreshold: reuseThreshold, engine: engine)
-      encoder.observer = observer
-      clip = encoder
-      observer?.see(.begin(frames: layout.views))
-      return encoder
+    /// Frames that are through the tower; a picture is one, whatever its views.
+    func done(_ encoder: ClipEncoder) -> Int {
+      feed.isPicture ? encoder.encodedFrames / encoder.layout.views : encoder.encodedFrames
     }
     func encode(_ image: RGBImage, _ encoder: ClipEncoder, _ times: inout StageTimes) throws(SlowFastError) {
       try engine.turns.withLock { () throws(SlowFastError) in
@@ -229,33 +225,27 @@ private struct ClipPipeline {
           })
       }
     }
-    let feed = FrameFeed(
-      source: source, sampling: sampling, preprocessing: isPicture ? nil : preprocessing, threads: context.pool.threadCount,
-      memory: context.decodingLimit)
-    let report = try feed.forEach(times: &watched.statistics.times, isCancelled: isCancelled) {
-      (event: FrameEvent<RGBImage>, times: inout StageTimes) throws(SlowFastError) in
+    let report = try feed.forEach(times: &watched.statistics.times, isCancelled: isCancelled) { (event, times) throws(SlowFastError) in
       switch event {
       case .restart:
         clip = nil
         observer?.see(.restart)
         return
-      case .begin(let frames):
-        last = before + frames
-        if !isPicture { _ = try begin(.clip(frames: frames)) }
+      case .begin(let layout):
+        last = before + (feed.isPicture ? 1 : layout.views)
+        let encoder = try ClipEncoder(vision, layout, preprocessing: preprocessing, reuseThreshold: reuseThreshold, engine: engine)
+        encoder.observer = observer
+        clip = encoder
+        observer?.see(.begin(frames: layout.views))
         return
-      case .frame(let image) where isPicture:
-        progress(.decoding(frame: range.lowerBound + 1, of: last))
-        let encoder = try begin(.picture(PictureSize(height: image.height, width: image.width), isAlone: isAlone))
-        for view in times.measure(\.resize, { image.views(encoder.layout, config, preprocessing) }) { try encode(view, encoder, &times) }
-        return progress(.encoding(frame: range.lowerBound + 1, of: last))
-      case .frame(let image):
+      case .view(let image):
         guard let encoder = clip else { return }
-        progress(.decoding(frame: range.lowerBound + encoder.encodedFrames + 1, of: last))
+        progress(.decoding(frame: range.lowerBound + done(encoder) + 1, of: last))
         try encode(image, encoder, &times)
       case .repeated: clip?.repeatFrame()
       }
       guard let encoder = clip else { return }
-      progress(.encoding(frame: range.lowerBound + encoder.encodedFrames, of: last))
+      progress(.encoding(frame: range.lowerBound + done(encoder), of: last))
     }
     guard let encoder = clip else { throw SlowFastError(VideoError.noFrames(path: "", reason: "nothing was sampled")) }
     watched.statistics.encodedFrames += encoder.towerFrames
@@ -263,7 +253,7 @@ private struct ClipPipeline {
     try context.model.source.checkUnchanged()
     observer?.finishClip(tokens)
     let info = WatchedClip.Info(
-      report: report, frames: isPicture ? 1 : encoder.layout.views, slowTokens: tokens.slow.rows, fastTokens: tokens.fast.rows,
+      report: report, frames: feed.isPicture ? 1 : encoder.layout.views, slowTokens: tokens.slow.rows, fastTokens: tokens.fast.rows,
       reusedFrames: encoder.reusedFrames)
     return WatchedClip(info: info, tokens: tokens)
   }

@@ -1,4 +1,5 @@
 import Compute
+import ModelFile
 import Models
 import Parallel
 import Safetensors
@@ -100,6 +101,12 @@ extension Checkpoint {
   /// What says which model this is.
   package var configFiles: ConfigFiles {
     ConfigFiles(config: config, tower: attached?.config, preprocessor: attached?.preprocessorConfig ?? preprocessorConfig)
+  }
+
+  /// Of all files that say which model this is: changes when one of them does.
+  package var configurationIdentity: String {
+    let files = configFiles
+    return [files.config, files.tower, files.preprocessor].compactMap { $0.map { "\(checksum($0))" } }.joined(separator: " ")
   }
 
   private var towerDirectory: String? {

@@ -48,16 +48,28 @@ struct StillImage {
   }
 
   /// Pixels of the picture as stored, without decoding it; nil where the file does not say.
-  static func size(of path: String) throws(VideoError) -> (width: Int, height: Int)? {
+  static func size(of path: String) throws(VideoError) -> (width: Int, height: Int)? { try sizedHeader(of: path)?.size }
+
+  /// A header that says the size.
+  static func sizedHeader(of path: String) throws(VideoError) -> ImageHeader? {
     // Most formats say it at once; a JPEG after its metadata, a TIFF file anywhere.
     for limit in [1 << 16, sizeLimit] {
       let input = try FileInput(path: path, cancelled: { false })
       let bytes = try input.read(first: limit)
       guard let format = ImageFormat(bytes) else { return nil }
-      if let size = ImageHeader(bytes, format).size { return size }
+      let header = ImageHeader(bytes, format)
+      if header.size != nil { return header }
       if bytes.count < limit { break }
     }
     return nil
+  }
+}
+
+extension MediaInput {
+  /// Pixels of a picture, upright, without decoding it; nil for anything else and where the file does not say.
+  package var pictureSize: (width: Int, height: Int)? {
+    guard kind == .image, let header = (try? StillImage.sizedHeader(of: path)) ?? nil, let size = header.size else { return nil }
+    return header.orientation.quarterTurns % 2 == 0 ? size : (size.height, size.width)
   }
 }
 

@@ -93,15 +93,20 @@ extension String {
 extension Printing {
   static func summary(_ summary: ModelSummary) -> String {
     let total = summary.total
+    let tower =
+      summary.towerDepths.count == 1
+      ? "\(summary.towerDepths[0]) layers of \(summary.towerWidths[0])" : "depths \(summary.towerDepths), widths \(summary.towerWidths)"
+    let hybrid = summary.hybridLayers.isEmpty ? "" : "hybrid \(summary.hybridLayers), "
     var lines = [
       "\(summary.path.escaped()): .sfq \(summary.formatVersion), \(formatBytes(summary.fileBytes))",
       "  parameters   \(fixed(Double(summary.parameters) / 1e6, 1)) M, \(fixed(total.bitsPerWeight, 2)) bits a weight in memory, "
         + "\(fixed(total.storedBitsPerWeight, 2)) in the file",
-      "  tower        \(summary.imageSize)×\(summary.imageSize) pixels, depths \(summary.towerDepths), widths \(summary.towerWidths)",
-      "  decoder      \(summary.decoderLayers) layers of \(summary.hiddenSize), hybrid \(summary.hybridLayers), "
-        + "vocabulary \(summary.vocabularySize)",
+      "  family       \(summary.family)",
+      "  takes        \(summary.takes.joined(separator: "; "))",
+      "  tower        \(summary.imageSize)×\(summary.imageSize) pixels, \(tower)",
+      "  decoder      \(summary.decoderLayers) layers of \(summary.hiddenSize), \(hybrid)vocabulary \(summary.vocabularySize)",
       "  frames       \(summary.defaultFrames) by default",
-      "  answers      \(answers(summary.generation)), end at \(summary.stopTokens.map { $0.escaped() }.joined(separator: " "))",
+      "  answers      \(answers(summary)), end at \(summary.stopTokens.map { $0.escaped() }.joined(separator: " "))",
       "",
       "  part          tensors   parameters     in memory       in file   bits",
     ]
@@ -114,12 +119,14 @@ extension Printing {
     return lines.joined(separator: "\n")
   }
 
-  private static func answers(_ generation: GenerationRecord) -> String {
+  private static func answers(_ summary: ModelSummary) -> String {
+    let generation = summary.generation
     let choice =
       generation.temperature == 0
       ? "the likeliest token" : "temperature \(generation.temperature), top-p \(generation.topP), top-k \(generation.topK)"
-    return "\(choice), repetition penalty \(generation.repetitionPenalty), at most \(generation.maximumTokens) tokens, "
-      + "slow tokens read by \(generation.slowAttention == .all ? "all text" : "the prompt")"
+    let slow =
+      summary.hybridLayers.isEmpty ? "" : ", slow tokens read by \(generation.slowAttention == .all ? "all text" : "the prompt")"
+    return "\(choice), repetition penalty \(generation.repetitionPenalty), at most \(generation.maximumTokens) tokens\(slow)"
   }
 
   static func tensors(_ summary: ModelSummary) -> String {

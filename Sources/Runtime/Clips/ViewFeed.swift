@@ -1,0 +1,121 @@
+import Models
+import Support
+import Video
+
+/// What the tower sees of a source, one view after the other: the frames of a clip, or what is shown of a picture. A session and a
+/// calibration show the same.
+package struct ViewFeed: Sendable {
+  /// What happens to the views.
+  package enum Event {
+    /// As many views follow as the layout has, each as `view` or `repeated`.
+    case begin(any VisualLayout)
+    /// Of the tower's size.
+    case view(RGBImage)
+    /// The view before stands here too.
+    case repeated
+    /// All views since `begin` are void; another `begin` follows.
+    case restart
+  }
+
+  private let frames: FrameFeed
+  private let config: ModelConfig
+  private let towerSide: Int
+  private let preprocessing: Preprocessing
+  private let isAlone: Bool
+  /// Its own size decides what is shown of it; where frames are cropped to a square, a picture is a clip of one frame.
+  package let isPicture: Bool
+
+  /// - Parameters:
+  ///   - towerSide: Of the map of features.
+  ///   - isAlone: Nothing else is shown in that conversation, so a picture may be shown in detail.
+  package init(
+    _ source: ClipSource, _ config: ModelConfig, towerSide: Int, isAlone: Bool, sampling: SamplingRequest, preprocessing: Preprocessing,
+    threads: Int, memory: Int? = nil
+  ) {
+    (self.config, self.towerSide, self.preprocessing, self.isAlone) = (config, towerSide, preprocessing, isAlone)
+    isPicture = source.isPicture && config.sequence != nil
+    frames = FrameFeed(
+      source: source, sampling: sampling, preprocessing: isPicture ? nil : preprocessing, threads: threads, memory: memory)
+  }
+
+  /// Calls `body` with what happens. Returns what sampling reports.
+  package func forEach(
+    times: inout StageTimes, isCancelled: @escaping @Sendable () -> Bool,
+    body: (Event, inout StageTimes) throws(SlowFastError) -> Void
+  ) throws(SlowFastError) -> SamplingReport {
+    try frames.forEach(times: &times, isCancelled: isCancelled) { (event, times) throws(SlowFastError) in
+      switch event {
+      case .restart: try body(.restart, &times)
+      case .begin(let count):
+        if !isPicture { try body(.begin(config.layout(.clip(frames: count), towerSide: towerSide)), &times) }
+      case .frame(let image) where isPicture:
+        let layout = config.layout(
+          .picture(PictureSize(height: image.height, width: image.width), isAlone: isAlone), towerSide: towerSide)
+        try body(.begin(layout), &times)
+        for view in times.measure(\.resize, { image.views(layout, config, preprocessing) }) { try body(.view(view), &times) }
+      case .frame(let image): try body(.view(image), &times)
+      case .repeated: try body(.repeated, &times)
+      }
+    }
+  }
+}
+
+extension ClipSource {
+  /// Pixels of a picture, without decoding it; nil where the file does not say.
+  package var pictureSize: PictureSize? {
+    switch self {
+    case .picture(let image): PictureSize(height: image.height, width: image.width)
+    case .visual(let source): source.pictureSize.map { PictureSize(height: $0.height, width: $0.width) }
+    case .frames: nil
+    }
+  }
+}
+
+extension [ClipSource] {
+  /// Whether a picture among them is the only one, which is shown in more detail than several.
+  package var haveOnePicture: Bool { count { $0.isPicture } == 1 }
+}
+
+extension ModelConfig {
+  /// What will be shown of a source that is not read yet, at most: frames that a rule leaves out are counted, and a picture whose size is
+  /// not known has the one of most tokens.
+  package func shown(_ source: ClipSource, _ sampling: SamplingRequest, isAlone: Bool, towerSide: Int) -> Shown {
+    guard source.isPicture, let sequence else { return .clip(frames: source.frameCount(sampling)) }
+    if let size = source.pictureSize { return .picture(size, isAlone: isAlone) }
+    let square = PictureSize(height: imageSize, width: imageSize)
+    let most = sequence.grid.max { (a: PictureSize, b: PictureSize) in
+      layout(.picture(a, isAlone: isAlone), towerSide: towerSide).fastCount
+        < layout(.picture(b, isAlone: isAlone), towerSide: towerSide).fastCount
+    }
+    return .picture(most ?? square, isAlone: isAlone)
+  }
+}
+
+extension RGBImage {
+  /// What is shown of a picture, each of the tower's size: the whole, and the tiles after it where there are any.
+  fileprivate func views(_ layout: any VisualLayout, _ config: ModelConfig, _ preprocessing: Preprocessing) -> [RGBImage] {
+    guard let grid = (layout as? PictureLayout)?.grid else {
+      return [preprocessing.pixels(config.sequence?.picture == .stretch ? self : square(config.pixels))]
+    }
+    let inner = resized(
+      width: grid.inner.width, height: grid.inner.height, columns: 0..<grid.inner.width, rows: 0..<grid.inner.height)
+    let canvas = inner.placed(
+      left: grid.left, top: grid.top, onWidth: grid.columns * grid.tile, height: grid.rows * grid.tile, color: [0, 0, 0])
+    var views = [preprocessing.pixels(self)]
+    for row in 0..<grid.rows {
+      for column in 0..<grid.columns {
+        views.append(
+          canvas.part(
+            columns: column * grid.tile..<(column + 1) * grid.tile, rows: row * grid.tile..<(row + 1) * grid.tile))
+      }
+    }
+    return views
+  }
+
+  /// With edges of the colour that the tower sees as nothing, as wide as high.
+  private func square(_ pixels: PixelConfig) -> RGBImage {
+    let side = max(width, height)
+    return placed(
+      left: (side - width) / 2, top: (side - height) / 2, onWidth: side, height: side, color: pixels.mean.map { UInt8($0 * 255) })
+  }
+}
