@@ -130,7 +130,7 @@ package struct TileGrid: Sendable, Equatable {
   package init?(_ sizes: [PictureSize], tile: Int, picture: PictureSize) {
     let (width, height) = (Double(picture.width), Double(picture.height))
     var best: (size: PictureSize, effective: Int, waste: Int)?
-    for size in sizes where size.height >= tile && size.width >= tile {
+    for size in sizes {
       let scale = min(Double(size.width) / width, Double(size.height) / height)
       let effective = min(Int(width * scale) * Int(height * scale), picture.width * picture.height)
       let waste = size.width * size.height - effective

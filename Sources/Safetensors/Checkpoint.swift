@@ -23,7 +23,8 @@ package struct Checkpoint: Sendable {
   package let config: [UInt8]
   /// `generation_config.json`; nil when there is none.
   package let generationConfig: [UInt8]?
-  /// `preprocessor_config.json`; nil when there is none.
+  /// `preprocessor_config.json`, or `processor_config.json`, which holds the same in an object since transformers 5; nil when there is
+  /// neither.
   package let preprocessorConfig: [UInt8]?
   /// The safetensors files, by name; those of an attached checkpoint after its own.
   package private(set) var shards: [SafetensorsFile]
@@ -54,7 +55,7 @@ package struct Checkpoint: Sendable {
     shards = try Self.openShards(directory)
     config = try SourceFile(path: directory + "/config.json").contents(limit: Self.smallFileLimit)
     generationConfig = try Self.optionalFile("generation_config.json", in: directory)
-    preprocessorConfig = try Self.optionalFile("preprocessor_config.json", in: directory)
+    preprocessorConfig = try Self.preprocessorConfig(in: directory)
 
     var tensors: [String: CheckpointTensor] = [:]
     for (index, shard) in shards.enumerated() {
@@ -68,7 +69,7 @@ package struct Checkpoint: Sendable {
   package mutating func attach(_ directory: String, _ isWanted: ((String) -> Bool)?) throws(CheckpointError) {
     guard let isWanted else {
       let config = try SourceFile(path: directory + "/config.json").contents(limit: Self.smallFileLimit)
-      attached = (config, try Self.optionalFile("preprocessor_config.json", in: directory))
+      attached = (config, try Self.preprocessorConfig(in: directory))
       return
     }
     let other = try Checkpoint(directory: directory)
@@ -96,6 +97,11 @@ package struct Checkpoint: Sendable {
   }
 
   // MARK: Opening
+
+  private static func preprocessorConfig(in directory: String) throws(CheckpointError) -> [UInt8]? {
+    if let own = try optionalFile("preprocessor_config.json", in: directory) { return own }
+    return try optionalFile("processor_config.json", in: directory)
+  }
 
   private static func optionalFile(_ name: String, in directory: String) throws(CheckpointError) -> [UInt8]? {
     let path = directory + "/" + name

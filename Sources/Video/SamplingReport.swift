@@ -64,6 +64,8 @@ public struct SamplingReport: Sendable, Codable {
   public let warnings: [String]
   /// Whether all frames were decoded once to count them, because the packets alone did not tell. Not written.
   package private(set) var isCounted = false
+  /// Of the whole stream, as libav makes it out; nil where it has none, as images in a directory. Not written.
+  package private(set) var framesPerSecond: Double?
 
   /// What was sampled, and how.
   public init(decodedFrames: Int, rotation: Int, frames: [Frame], warnings: [String]) {
@@ -76,6 +78,7 @@ public struct SamplingReport: Sendable, Codable {
   init(_ result: AttemptResult, rotation: Int, frames: [Frame], moreWarnings: [String]) {
     self.init(decodedFrames: result.decodedFrames, rotation: rotation, frames: frames, warnings: result.warnings + moreWarnings)
     isCounted = result.isCounted
+    framesPerSecond = result.framesPerSecond
   }
 
   private enum CodingKeys: String, CodingKey {

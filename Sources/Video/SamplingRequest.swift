@@ -84,4 +84,6 @@ public enum SamplingRule: Sendable, Equatable {
 struct FrameRate {
   var numerator: Int
   var denominator: Int
+
+  var value: Double { Double(numerator) / Double(denominator) }
 }

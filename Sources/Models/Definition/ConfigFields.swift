@@ -123,9 +123,11 @@ package struct ConfigFields {
     return ids
   }
 
-  /// Pairs of whole numbers.
+  /// Pairs of whole numbers, also where the list of them is a string.
   package func pairs(_ field: String, in range: ClosedRange<Int>) throws(ArchitectureError) -> [(Int, Int)] {
-    let pairs = try required(isNull(field) ? nil : object[field], field).array?.map { ($0.array ?? []).compactMap(\.integer) } ?? []
+    let value = try required(isNull(field) ? nil : object[field], field)
+    let list = value.string.flatMap { try? JSONValue(Array($0.replacing("(", with: "[").replacing(")", with: "]").utf8)) } ?? value
+    let pairs = list.array?.map { ($0.array ?? []).compactMap(\.integer) } ?? []
     guard !pairs.isEmpty, pairs.allSatisfy({ $0.count == 2 && $0.allSatisfy(range.contains) }) else {
       throw wrong(field, "pairs of whole numbers from \(range.lowerBound) to \(range.upperBound)")
     }

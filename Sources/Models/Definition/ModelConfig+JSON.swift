@@ -45,7 +45,7 @@ extension ModelConfig {
     }
     (self.pixels, self.vision, self.projector) = (pixels, vision, projector)
     family = ""
-    modelType = try fields.string("model_type")
+    modelType = defaults == nil ? try fields.string("model_type") : try fields.optionalString("model_type") ?? "qwen2"
     let act = defaults == nil ? try fields.string("hidden_act") : try fields.optionalString("hidden_act") ?? "silu"
     guard act == "silu" else { throw .configValue(field: fields.name("hidden_act"), found: act, expected: "silu") }
     if let other = try fields.optionalStrings("layer_types")?.first(where: { $0 != "full_attention" }) {

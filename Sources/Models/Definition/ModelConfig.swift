@@ -130,6 +130,16 @@ public struct SequenceConfig: Sendable, Equatable {
   public var picturesHaveNewlines: Bool
   /// Edges that were added to a picture are found with sizes rounded to 7 digits first.
   public var roundsEdges: Bool
+  /// The question follows a sentence on the times of a video's frames; nil: it stands alone.
+  public var tellsTimes: Times?
+
+  /// How frames are taken whose times are told.
+  public enum Times: Sendable, Equatable {
+    /// Always so many of the whole clip.
+    case spread
+    /// One a second, or if these are too many, so many of the whole clip.
+    case asSampled
+  }
 }
 
 /// Ids that stand for visual tokens.

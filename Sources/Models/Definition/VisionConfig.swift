@@ -176,7 +176,8 @@ extension PixelConfig {
     (size, mean, std, fit, resampling) = (imageSize, defaults.mean, defaults.std, defaults.fit, .bicubic)
     guard let preprocessor else { return }
     let file = "preprocessor_config.json"
-    let fields = try ConfigFields(json: preprocessor, file: file)
+    let whole = try ConfigFields(json: preprocessor, file: file)
+    let fields = try whole.object("image_processor") ?? whole
     if fields.isObject("size"), let object = try fields.object("size") {
       let names = fit == .crop ? ["shortest_edge", "height"] : ["height", "shortest_edge"]
       for name in names.reversed() { size = try object.optionalInteger(name, in: 1...4096) ?? size }
@@ -192,6 +193,20 @@ extension PixelConfig {
     case nil, 3: resampling = .bicubic
     case 2: resampling = .bilinear
     case let other?: throw .configValue(file: file, field: "resample", found: "\(other)", expected: "3 (bicubic) or 2 (bilinear)")
+    }
+    if fit == .crop {
+      // Older files say one number.
+      let sides =
+        fields.isObject("crop_size")
+        ? try ["height", "width"].map { name throws(ArchitectureError) in
+          try fields.object("crop_size")?.optionalInteger(name, in: 1...4096)
+        } : [try fields.optionalInteger("crop_size", in: 1...4096)]
+      if let side = sides.compactMap({ $0 }).first(where: { $0 != size }) {
+        throw .configValue(file: file, field: "crop_size", found: "\(side)", expected: "\(size), to which the shorter side is resized")
+      }
+      if try fields.optionalBool("do_center_crop") == false {
+        throw .configValue(file: file, field: "do_center_crop", found: "false", expected: "true")
+      }
     }
     for field in ["do_resize", "do_rescale", "do_normalize"] where try fields.optionalBool(field) == false {
       throw .configValue(file: file, field: field, found: "false", expected: "true")

@@ -30,7 +30,11 @@ package enum LlavaNextFamily: ModelFamily {
     config.towerName = towerName
     config.sequence = try sequence(fields, tile: vision.pixels.size)
     config.promptTemplate = .chatML(marksImages: try fields.optionalBool("mm_use_im_start_end") ?? false)
-    config.frameCount = try fields.optionalInteger("video_frames", in: 1...Limits.frames) ?? 32
+    // LLaVA-Video was trained on 64, the others on 32.
+    let spreads = try fields.optionalBool("force_sample") == true
+    let isOfVideos = config.sequence?.tellsTimes != nil || spreads
+    config.frameCount =
+      try fields.optionalInteger("video_frames", in: 1...Limits.frames) ?? (isOfVideos ? 64 : 32)
     return config
   }
 
@@ -61,26 +65,40 @@ package enum LlavaNextFamily: ModelFamily {
     let newline: SequenceConfig.Newline = fields.isNull("mm_newline_position") ? .end : try fields.choice("mm_newline_position")
     let aspect = try fields.optionalString("image_aspect_ratio") ?? ""
     let picture: SequenceConfig.Picture = aspect.hasPrefix("anyres") ? .tiles : aspect == "pad" ? .pad : .stretch
+    let spreads = try fields.optionalBool("force_sample") ?? false
     return SequenceConfig(
       pooling: pooling, newline: hasNewlines ? newline : .none, picture: picture,
       grid: picture == .tiles ? try grid(fields, tile: tile) : [],
-      tileLimit: try SequenceConfig.tileLimit(aspect, field: "image_aspect_ratio"), picturesHaveNewlines: hasNewlines, roundsEdges: false)
+      tileLimit: try SequenceConfig.tileLimit(aspect, field: "image_aspect_ratio"), picturesHaveNewlines: hasNewlines, roundsEdges: false,
+      tellsTimes: try fields.optionalBool("add_time_instruction") == true ? spreads ? .spread : .asSampled : nil)
   }
 
   /// Pairs of width and height, or `(1x1),...,(6x6)`: all multiples of a tile, those of the width first.
   private static func grid(_ fields: ConfigFields, tile: Int) throws(ArchitectureError) -> [PictureSize] {
     let field = "image_grid_pinpoints"
-    guard let text = try? fields.optionalString(field) else {
-      return try fields.pairs(field, in: 1...65536).map { PictureSize(height: $0.1, width: $0.0) }
+    guard let text = try? fields.optionalString(field), text.contains("x") else {
+      // Also as a string of such a list.
+      let sizes = try fields.pairs(field, in: 1...65536).map { PictureSize(height: $0.1, width: $0.0) }
+      return try SequenceConfig.checked(sizes, tile: tile, field: field)
     }
     guard let match = text.firstMatch(of: #/^\(([0-9]{1,2})x([0-9]{1,2})\).*\(([0-9]{1,2})x([0-9]{1,2})\)$/#),
       let a = Int(match.1), let b = Int(match.2), let c = Int(match.3), let d = Int(match.4), a >= 1, b >= 1, a <= c, b <= d
     else { throw .configValue(field: field, found: text, expected: "pairs of numbers, or a range such as (1x1),...,(6x6)") }
-    return (a...c).flatMap { i in (b...d).map { j in PictureSize(height: j * tile, width: i * tile) } }
+    let sizes = (a...c).flatMap { i in (b...d).map { j in PictureSize(height: j * tile, width: i * tile) } }
+    return try SequenceConfig.checked(sizes, tile: tile, field: field)
   }
 }
 
 extension SequenceConfig {
+  /// Sizes that tiles can be cut from, and not more of them than anybody trains with: the published ones have 36.
+  static func checked(_ sizes: [PictureSize], tile: Int, field: String) throws(ArchitectureError) -> [PictureSize] {
+    for size in sizes where size.height % tile != 0 || size.width % tile != 0 || size.height * size.width > 400 * tile * tile {
+      throw .configValue(
+        field: field, found: "\(size.height) × \(size.width) pixels", expected: "multiples of \(tile) pixels, at most 400 tiles")
+    }
+    return sizes
+  }
+
   /// `anyres_max_9` → 9.
   static func tileLimit(_ aspect: String, field: String) throws(ArchitectureError) -> Int? {
     guard aspect.hasPrefix("anyres_max_") else { return nil }

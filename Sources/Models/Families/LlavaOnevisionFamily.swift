@@ -22,9 +22,11 @@ package enum LlavaOnevisionFamily: ModelFamily {
     config.towerName = "siglip"
     if try fields.optionalBool("tie_word_embeddings") == true { config.tiesWordEmbeddings = true }
     let aspect = try fields.optionalString("vision_aspect_ratio") ?? "anyres_max_9"
+    guard aspect.hasPrefix("anyres_max_") else {
+      throw .configValue(field: "vision_aspect_ratio", found: aspect, expected: "anyres_max_ and a number")
+    }
     config.sequence = SequenceConfig(
-      pooling: .bilinear, newline: .end, picture: .tiles,
-      grid: try fields.pairs("image_grid_pinpoints", in: 1...65536).map { PictureSize(height: $0.0, width: $0.1) },
+      pooling: .bilinear, newline: .end, picture: .tiles, grid: try grid(fields, tile: vision.pixels.size),
       tileLimit: try SequenceConfig.tileLimit(aspect, field: "vision_aspect_ratio"), picturesHaveNewlines: true, roundsEdges: true)
     let ids = Int(Int32.max)
     config.placeholders = Placeholders(
@@ -34,6 +36,16 @@ package enum LlavaOnevisionFamily: ModelFamily {
     // As the original and its evaluations sample them: the files do not say it.
     config.frameCount = 32
     return config
+  }
+
+  /// Pairs of height and width.
+  private static func grid(_ fields: ConfigFields, tile: Int) throws(ArchitectureError) -> [PictureSize] {
+    let field = "image_grid_pinpoints"
+    guard !fields.isNull(field) else {
+      return (1...6).flatMap { height in (1...6).map { PictureSize(height: height * 384, width: $0 * 384) } }
+    }
+    let sizes = try fields.pairs(field, in: 1...65536).map { PictureSize(height: $0.0, width: $0.1) }
+    return try SequenceConfig.checked(sizes, tile: tile, field: field)
   }
 
   private static func check(_ fields: ConfigFields, _ field: String, _ expected: String) throws(ArchitectureError) {

@@ -15,11 +15,14 @@ package struct WatchedClip {
     package var slowTokens: Int
     package var fastTokens: Int
     package var reusedFrames: Int
+    /// Of the whole video; nil where it has no rate.
+    package var framesPerSecond: Double?
 
     /// Whether sums of several can be taken: an entry may have been written by anyone.
     package var isPlausible: Bool {
       let limit = 0...GenerationOptions.tokenLimit
       return [frames, slowTokens, fastTokens, reusedFrames].allSatisfy(limit.contains) && (0...(1 << 40)).contains(report.decodedFrames)
+        && framesPerSecond.map { $0.isFinite && $0 > 0 } ?? true
     }
   }
 

@@ -254,7 +254,7 @@ private struct ClipPipeline {
     observer?.finishClip(tokens)
     let info = WatchedClip.Info(
       report: report, frames: feed.isPicture ? 1 : encoder.layout.views, slowTokens: tokens.slow.rows, fastTokens: tokens.fast.rows,
-      reusedFrames: encoder.reusedFrames)
+      reusedFrames: encoder.reusedFrames, framesPerSecond: report.framesPerSecond)
     return WatchedClip(info: info, tokens: tokens)
   }
 }

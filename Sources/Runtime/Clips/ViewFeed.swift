@@ -95,13 +95,13 @@ extension RGBImage {
   /// What is shown of a picture, each of the tower's size: the whole, and the tiles after it where there are any.
   fileprivate func views(_ layout: any VisualLayout, _ config: ModelConfig, _ preprocessing: Preprocessing) -> [RGBImage] {
     guard let grid = (layout as? PictureLayout)?.grid else {
-      return [preprocessing.pixels(config.sequence?.picture == .stretch ? self : square(config.pixels))]
+      return [config.sequence?.picture == .stretch ? preprocessing.pixels(self) : padded(preprocessing, config.pixels.mean)]
     }
-    let inner = resized(
-      width: grid.inner.width, height: grid.inner.height, columns: 0..<grid.inner.width, rows: 0..<grid.inner.height)
+    let inner = stretched(to: grid.inner, by: preprocessing.resampling)
     let canvas = inner.placed(
       left: grid.left, top: grid.top, onWidth: grid.columns * grid.tile, height: grid.rows * grid.tile, color: [0, 0, 0])
-    var views = [preprocessing.pixels(self)]
+    // Whatever a tower does with frames, the whole of a picture that is cut is stretched.
+    var views = [stretched(to: PictureSize(height: preprocessing.size, width: preprocessing.size), by: preprocessing.resampling)]
     for row in 0..<grid.rows {
       for column in 0..<grid.columns {
         views.append(
@@ -112,10 +112,25 @@ extension RGBImage {
     return views
   }
 
-  /// With edges of the colour that the tower sees as nothing, as wide as high.
-  private func square(_ pixels: PixelConfig) -> RGBImage {
-    let side = max(width, height)
-    return placed(
-      left: (side - width) / 2, top: (side - height) / 2, onWidth: side, height: side, color: pixels.mean.map { UInt8($0 * 255) })
+  private func stretched(to size: PictureSize, by resampling: Resampling) -> RGBImage {
+    resized(width: size.width, height: size.height, columns: 0..<size.width, rows: 0..<size.height, by: resampling)
+  }
+
+  /// With edges of the colour that the tower sees as nothing made as wide as high, and that of the tower's size. Rows of the square are
+  /// made narrower some at a time: the whole of it may be larger than memory.
+  private func padded(_ preprocessing: Preprocessing, _ mean: [Float]) -> RGBImage {
+    let color = mean.map { UInt8($0 * 255) }
+    let (side, size) = (max(width, height), preprocessing.size)
+    let rows = max(1, (1 << 22) / side)
+    var pixels: [UInt8] = []
+    for start in stride(from: 0, to: height, by: rows) {
+      let end = min(start + rows, height)
+      let wide = part(columns: 0..<width, rows: start..<end)
+        .placed(left: (side - width) / 2, top: 0, onWidth: side, height: end - start, color: color)
+      pixels += wide.stretched(to: PictureSize(height: end - start, width: size), by: preprocessing.resampling).pixels
+    }
+    let narrow = RGBImage(checkedWidth: size, height: height, pixels: pixels)
+      .placed(left: 0, top: (side - height) / 2, onWidth: size, height: side, color: color)
+    return narrow.stretched(to: PictureSize(height: size, width: size), by: preprocessing.resampling)
   }
 }

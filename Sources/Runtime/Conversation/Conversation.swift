@@ -182,7 +182,7 @@ package final class Conversation {
   /// The first question's prompt for the decoder, cut after the last clip; where the clips' tokens are gone, what comes before is not asked
   /// for.
   package func promptHalves(_ question: String) -> (before: [Prompt.Piece], after: [Prompt.Piece]) {
-    let pieces = context.promptPieces(question, clips: clips.count)
+    let pieces = context.promptPieces(context.options.takesWholePrompts ? question : timed(question), clips: clips.count)
     var fast = clips.map { $0.tokens?.fast }.makeIterator()
     func prompt(_ pieces: [ChatPrompt.Piece]) -> [Prompt.Piece] {
       pieces.map { piece in
@@ -195,6 +195,14 @@ package final class Conversation {
     return (prompt(pieces.before), prompt(pieces.after))
   }
 
+  /// The first question, with what the model was trained to read before it about the times of a video's frames.
+  private func timed(_ question: String) -> String {
+    guard let rule = model.config.sequence?.tellsTimes, clips.count == 1,
+      let times = clips[0].info.report.sentence(rule, framesPerSecond: clips[0].info.framesPerSecond)
+    else { return question }
+    return times + "\n" + question
+  }
+
   /// With a clip store, before the first question: brings the prompt up to the last clip into the decoder's cache, out of the store or by
   /// reading it, and then keeps it. Returns the tokens that were read.
   private func settlePrefix(
@@ -203,7 +211,7 @@ package final class Conversation {
     guard let store = context.store, !context.options.takesWholePrompts, !keys.isEmpty, standing.answer == nil, standing.settled == 0 else {
       return 0
     }
-    let pieces = context.promptPieces(question, clips: clips.count)
+    let pieces = context.promptPieces(timed(question), clips: clips.count)
     let count = pieces.before.textCount + statistics.fastTokens
     let total = count + pieces.after.textCount
     let config = model.config

@@ -2,6 +2,7 @@ import Compute
 import Models
 import Support
 import Tokenizer
+import Video
 
 /// Tokens for the decoder: text by id, clips by their fast tokens.
 package struct Prompt {
@@ -89,6 +90,22 @@ extension RunContext {
     let pieces = firstPrompt(question, clips: clips).pieces(model.tokenizer)
     let cut = pieces.lastIndex(of: .image).map { $0 + 1 } ?? 0
     return (Array(pieces[..<cut]), Array(pieces[cut...]))
+  }
+}
+
+extension SamplingReport {
+  /// What LLaVA-Video is told of the times of a video's frames, to the letter; nil where there are none.
+  package func sentence(_ rule: SequenceConfig.Times, framesPerSecond rate: Double?) -> String? {
+    guard let rate, decodedFrames > 0, !frames.isEmpty else { return nil }
+    // One frame a second is counted with the rate as a whole number, frames spread over the clip with its own.
+    let whole = max(1, rate.rounded(.toNearestOrEven))
+    let seconds = stride(from: 0, to: decodedFrames, by: Int(min(whole, 1e9)))
+    let isBySecond = rule == .asSampled && frames.map(\.index).elementsEqual(seconds)
+    let places = frames.map { (Double($0.index) / (isBySecond ? whole : rate)).fixed(2) + "s" }.joined(separator: ",")
+    let duration = (Double(decodedFrames) / rate).fixed(2)
+    return
+      "The video lasts for \(duration) seconds, and \(frames.count) frames are uniformly sampled from it. These frames are located at \(places)."
+      + "Please answer the following questions related to this video."
   }
 }
 

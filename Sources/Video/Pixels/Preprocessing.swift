@@ -10,7 +10,7 @@ package struct Preprocessing: Sendable {
   /// Per channel 256 numbers: a byte's value for the model.
   private let levels: [Float]
   private let fit: Fit
-  private let resampling: Resampling
+  package let resampling: Resampling
 
   /// What becomes of a picture that is no square.
   package enum Fit: Sendable {

@@ -24,7 +24,7 @@ public struct RGBImage: Sendable, Equatable {
   }
 
   /// For sizes that are known to agree.
-  init(checkedWidth width: Int, height: Int, pixels: [UInt8]) {
+  package init(checkedWidth width: Int, height: Int, pixels: [UInt8]) {
     self.width = width
     self.height = height
     self.pixels = pixels

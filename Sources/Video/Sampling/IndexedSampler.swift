@@ -58,7 +58,8 @@ struct IndexedSampler {
       try decode(target, wanted: wanted, next: number + 1 < targets.count ? targets[number + 1] : nil)
     }
     if decodesAll { try decodeRest() }
-    return AttemptResult(decodedFrames: index.frameCount, warnings: converter.warnings, isCounted: false)
+    return AttemptResult(
+      decodedFrames: index.frameCount, warnings: converter.warnings, isCounted: false, framesPerSecond: stream.averageRate.value)
   }
 
   private func seconds(of place: Int) -> Double { stream.seconds(index.pts[index.shown[place]], index: place) }

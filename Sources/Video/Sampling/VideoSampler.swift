@@ -93,6 +93,7 @@ struct AttemptResult {
   var warnings: [String]
   /// All frames were decoded to count them.
   var isCounted: Bool
+  var framesPerSecond: Double
 }
 
 extension SamplingRequest {
@@ -142,7 +143,9 @@ struct CountingSampler {
       index += 1
     }
     let warnings = damage.warnings(decoded: times.count, promised: reader.stream.promisedFrames)
-    return AttemptResult(decodedFrames: times.count, warnings: warnings + converter.warnings, isCounted: true)
+    return AttemptResult(
+      decodedFrames: times.count, warnings: warnings + converter.warnings, isCounted: true,
+      framesPerSecond: reader.stream.averageRate.value)
   }
 
   private func open() throws(AttemptFailure) -> FrameReader {
