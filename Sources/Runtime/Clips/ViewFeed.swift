@@ -93,7 +93,7 @@ extension ModelConfig {
 
 extension RGBImage {
   /// What is shown of a picture, each of the tower's size: the whole, and the tiles after it where there are any.
-  fileprivate func views(_ layout: any VisualLayout, _ config: ModelConfig, _ preprocessing: Preprocessing) -> [RGBImage] {
+  package func views(_ layout: any VisualLayout, _ config: ModelConfig, _ preprocessing: Preprocessing) -> [RGBImage] {
     guard let grid = (layout as? PictureLayout)?.grid else {
       return [config.sequence?.picture == .stretch ? preprocessing.pixels(self) : padded(preprocessing, config.pixels.mean)]
     }

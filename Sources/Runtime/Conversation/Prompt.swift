@@ -104,7 +104,8 @@ extension SamplingReport {
     let places = frames.map { (Double($0.index) / (isBySecond ? whole : rate)).fixed(2) + "s" }.joined(separator: ",")
     let duration = (Double(decodedFrames) / rate).fixed(2)
     return
-      "The video lasts for \(duration) seconds, and \(frames.count) frames are uniformly sampled from it. These frames are located at \(places)."
+      "The video lasts for \(duration) seconds, and \(frames.count) frames are uniformly sampled from it. "
+      + "These frames are located at \(places)."
       + "Please answer the following questions related to this video."
   }
 }
