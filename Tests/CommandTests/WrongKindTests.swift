@@ -91,9 +91,9 @@ import Testing
   /// What the configuration says is told with its file's path, for a directory and for a model file alike.
   @Test func settingsAreToldWithTheirFile() throws {
     let text = try String(contentsOfFile: Repository.golden("clip") + "/config.json", encoding: .utf8)
-    let folder = try checkpoint(["config.json": Data(text.replacing("llava_qwen_slow_fast", with: "llava_onevision").utf8)])
-    try expectOnce(["run", folder, "-q", "hi"], folder, "config.json: \"model_type\" is llava_onevision", "llava_qwen_slow_fast")
-    try expectOnce(["convert", folder, directory.file("x.sfq")], folder, "config.json: \"model_type\" is llava_onevision")
+    let folder = try checkpoint(["config.json": Data(text.replacing("llava_qwen_slow_fast", with: "llava_next").utf8)])
+    try expectOnce(["run", folder, "-q", "hi"], folder, "config.json: \"model_type\" is llava_next", "llava_qwen_slow_fast")
+    try expectOnce(["convert", folder, directory.file("x.sfq")], folder, "config.json: \"model_type\" is llava_next")
     let untied = try checkpoint(["config.json": Data(text.replacing("\"rope_theta\": 1000000.0,", with: "").utf8)])
     try expectOnce(["convert", untied, directory.file("x.sfq")], untied, "config.json: no field \"rope_theta\"")
   }

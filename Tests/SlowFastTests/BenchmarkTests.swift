@@ -89,11 +89,11 @@ import Video
       change(&options)
       return failure { try options.validate() }.map { "\($0)" } ?? "none"
     }
-    #expect(problem { $0.repeats = 0 } == "--repeat is 0, expected 1 to 1000")
-    #expect(problem { $0.contexts = [64, -1] }.hasPrefix("--contexts is -1"))
-    #expect(problem { $0.prompts = [0] }.hasPrefix("--prompts is 0"))
-    #expect(problem { $0.generatedTokens = 0 }.hasPrefix("--tokens is 0"))
-    #expect(problem { $0.frames = 0 }.hasPrefix("--frames is 0"))
+    #expect(problem { $0.repeats = 0 } == "repeats is 0, expected 1 to 1000")
+    #expect(problem { $0.contexts = [64, -1] }.hasPrefix("contexts is -1"))
+    #expect(problem { $0.prompts = [0] }.hasPrefix("prompts is 0"))
+    #expect(problem { $0.generatedTokens = 0 }.hasPrefix("generatedTokens is 0"))
+    #expect(problem { $0.frames = 0 }.hasPrefix("frames is 0"))
     #expect(problem { _ in } == "none")
   }
 }
