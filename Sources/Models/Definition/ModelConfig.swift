@@ -101,9 +101,13 @@ public struct SequenceConfig: Sendable, Equatable {
   }
   /// Where a clip has the learned token that ends a line.
   public enum Newline: String, Sendable, CaseIterable {
+    /// Nowhere.
     case none = "no_token"
+    /// After the last frame.
     case end = "one_token"
+    /// After each frame.
     case frame
+    /// After each row of each frame.
     case row = "grid"
   }
   /// What becomes of a picture.

@@ -6,8 +6,11 @@ import Support
 public struct VisionConfig: Sendable, Encodable, Equatable {
   /// What stands in a perceptron.
   public enum Activation: String, Sendable, Encodable, CaseIterable {
+    /// `x · Φ(x)`.
     case gelu
+    /// The same by way of tanh.
     case geluTanh = "gelu_pytorch_tanh"
+    /// `x · σ(1.702 x)`.
     case quickGelu = "quick_gelu"
   }
 
@@ -44,7 +47,12 @@ public struct PixelConfig: Sendable, Encodable, Equatable {
     case stretch
   }
   /// How pixels are made of others, as Pillow does it.
-  public enum Resampling: String, Sendable, Encodable, CaseIterable { case bicubic, bilinear }
+  public enum Resampling: String, Sendable, Encodable, CaseIterable {
+    /// A cubic.
+    case bicubic
+    /// A triangle.
+    case bilinear
+  }
 
   /// Side of the tower's square input.
   public var size: Int
