@@ -30,9 +30,14 @@ package struct Preprocessing: Sendable {
       throw .invalidNormalization(mean: mean, deviation: deviation)
     }
     (self.size, self.fit, self.resampling) = (size, fit, resampling)
-    levels = (0..<3).flatMap { channel in
-      (0..<256).map { (Float(Double($0) * (1 / 255)) - mean[channel]) / deviation[channel] }
+    var levels: [Float] = []
+    for channel in 0..<3 {
+      for byte in 0..<256 {
+        let value = Float(Double(byte) * (1 / 255))
+        levels.append((value - mean[channel]) / deviation[channel])
+      }
     }
+    self.levels = levels
   }
 
   /// The square that the model sees, as bytes.
