@@ -41,7 +41,7 @@ import Testing
     #expect(statistics["fast_tokens"] as? Int ?? 0 > 49 + 1 && statistics["encoded_frames"] as? Int ?? 0 > 1)
   }
 
-  @Test func onlyPicturesMakeAClipTogether() throws {
+  @Test func aClipAmongPicturesLeavesThemApart() throws {
     let mixed = try run("slowfast-siglip", [pictures[0], Repository.clip, "--frames", "2", "-q", "Hi", "--plan", "--json"]).json()
     #expect(mixed["frames"] as? Int == 3)
   }

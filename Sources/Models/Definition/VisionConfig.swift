@@ -95,7 +95,7 @@ package struct ConfigFiles: Sendable {
 }
 
 /// What a class of vision transformers takes where a config says nothing.
-struct VisionDefaults {
+package struct VisionDefaults: Sendable {
   var modelType: String
   var headCount = 12
   var layerCount = 12

@@ -5,6 +5,9 @@ import Support
 /// A vision transformer as a tower. SigLIP and CLIP say what they differ in.
 package protocol VisionTransformerTower: VisionTower where Measures == VisionTransformer.Measures {
   static var style: VisionTransformer.Style { get }
+  static var defaults: VisionDefaults { get }
+  /// Why no other features than the patches' can be taken.
+  static var whyPatches: String { get }
   var transformer: VisionTransformer { get }
   init(_ transformer: VisionTransformer)
 }
@@ -141,6 +144,16 @@ package struct VisionTransformer: Sendable {
 extension VisionTransformerTower {
   package init(_ measures: Measures, _ builder: LayerBuilder) throws(SlowFastError) {
     self.init(try VisionTransformer(measures, Self.style, prefix: Self.prefix, builder))
+  }
+
+  package static func vision(_ fields: ConfigFields, _ files: ConfigFiles, selectLayer: Int?) throws(ArchitectureError) -> VisionConfig? {
+    if let vision = files.vision { return try VisionConfig(json: vision) }
+    let feature = try fields.optionalString("mm_vision_select_feature") ?? "patch"
+    guard feature == "patch" else {
+      throw .configValue(field: "mm_vision_select_feature", found: feature, expected: "patch: \(whyPatches)")
+    }
+    guard let selectLayer else { throw .configMissing(field: "mm_vision_select_layer") }
+    return try VisionConfig(defaults, name: try fields.string("mm_vision_tower"), files: files, selectLayer: selectLayer)
   }
 
   package static var prefix: String { "model.vision_tower.vision_tower.vision_model." }

@@ -22,7 +22,7 @@ package struct ViewFeed: Sendable {
   private let towerSide: Int
   private let preprocessing: Preprocessing
   private let isAlone: Bool
-  /// Its own size decides what is shown of it; where frames are cropped to a square, a picture is a clip of one frame.
+  /// Its own size decides what is shown of it; where there are slow tokens, a picture is a clip of one frame.
   package let isPicture: Bool
 
   /// - Parameters:
