@@ -183,7 +183,7 @@ struct RolePolicy {
       case .mlp, .crossAttention: (0, 128, 1)
       case .attention: (0, 64, 1)
       // No matrices to quantize.
-      case .towerStem, .towerDepthwise, .norm, .bias, .layerScale, .gate: (32, 64, 1)
+      case .towerStem, .towerDepthwise, .norm, .bias, .layerScale, .gate, .token, .positions: (32, 64, 1)
       }
   }
 }

@@ -26,7 +26,7 @@ struct Sections {
     entries.append(("tokenizer", tokenizer.serialized()))
     do throws(ArchitectureError) {
       entries.append(("preprocessing", try PreprocessingRecord(config: config, checkpointName: checkpoint.name).json()))
-      if let vision = config.vision { entries.append(("vision", try vision.json())) }
+      if let vision = config.vision { entries.append(("vision", try vision.json(config.pixels))) }
       let generation = try checkpoint.generationConfig.map { json throws(ArchitectureError) in try GenerationConfig(json: json) }
       let record = GenerationRecord(
         generation, slowAttention: slowAttention ?? config.slowAttention, isGreedy: config.answersGreedily)

@@ -149,7 +149,7 @@ final class TraceRecorder: ClipObserver {
     if layer == 0 { rows += x.rows }
   }
 
-  func finishClip(_ tokens: SlowFastTokens) {
+  func finishClip(_ tokens: VisualTokens) {
     let side = config.imageSize
     // Several clips follow each other.
     add("pixel_values", [frames, 3, side, side], pixels)

@@ -53,10 +53,10 @@ package struct PerceptronProjector: Projector {
     }
     self.layers = layers
     let needsNewline = config.sequence.map { $0.newline != .none || $0.picturesHaveNewlines } ?? false
-    newline = needsNewline ? try builder.vector(Self.newlineName, config.hiddenSize, .bias) : nil
+    newline = needsNewline ? try builder.vector(Self.newlineName, config.hiddenSize, .token) : nil
   }
 
-  package func products(positions: Int) -> Int { layers.reduce(0) { $0 + positions * $1.products } }
+  package func products(positions: Int) -> Int { layers.reduce(0) { $0 + positions * $1.weightCount } }
 
   package func project(_ features: Matrix, on engine: Engine) throws(ComputeError) -> Matrix {
     guard !layers.isEmpty else { return try features.copied() }

@@ -56,8 +56,8 @@ package struct SlowFastLayout: VisualLayout, Equatable {
       projected, side: towerSide, stride: slowStride, to: kept[rows: view * rowsOfView..<(view + 1) * rowsOfView])
   }
 
-  package func finish(_ kept: Matrix, newline: Matrix?) throws(ComputeError) -> SlowFastTokens {
-    SlowFastTokens(slow: kept, fast: try makeFastTokens(from: kept))
+  package func finish(_ kept: Matrix, newline: Matrix?) throws(ComputeError) -> VisualTokens {
+    VisualTokens(slow: kept, fast: try makeFastTokens(from: kept))
   }
 
   /// `slow` `[slowCount, hidden]` → `[fastCount, hidden]`.

@@ -16,11 +16,8 @@ package protocol VisionTower: Sendable {
   static func canonical(_ name: String) -> String
   /// Why a tensor with the prefix is not used; nil if it is not known.
   static func reasonUnused(_ name: String) -> String?
-  /// What a config says of the tower; nil where the tower needs no more than its tensors and `pixels`. `selectLayer`: whose output is
-  /// taken.
-  static func vision(_ fields: ConfigFields, _ files: ConfigFiles, selectLayer: Int?) throws(ArchitectureError) -> VisionConfig?
-  /// How frames become its input, where `vision` does not say it.
-  static func pixels(_ fields: ConfigFields) throws(ArchitectureError) -> PixelConfig
+  /// What a config says of the tower; `selectLayer`: whose output is taken.
+  static func settings(_ fields: ConfigFields, _ files: ConfigFiles, selectLayer: Int?) throws(ArchitectureError) -> TowerSettings
   /// What the config and the tensors there are say.
   static func measures(_ config: ModelConfig, _ shapes: TensorShapes) throws(ArchitectureError) -> Measures
 
@@ -70,12 +67,6 @@ package struct TowerWorkspace {
 extension VisionTower {
   package static func canonical(_ name: String) -> String { name }
   package static func reasonUnused(_ name: String) -> String? { nil }
-  package static func vision(_ fields: ConfigFields, _ files: ConfigFiles, selectLayer: Int?) throws(ArchitectureError) -> VisionConfig? {
-    nil
-  }
-  package static func pixels(_ fields: ConfigFields) throws(ArchitectureError) -> PixelConfig {
-    throw .configMissing(field: "mm_vision_tower")
-  }
   package var stages: [Range<Int>] { [0..<units.count] }
 
   /// The tower with weights; with `unit` those of that unit alone.

@@ -1,7 +1,7 @@
 import Compute
 
 /// What a clip or a picture becomes. In a family without slow tokens all of its tokens are fast ones.
-package struct SlowFastTokens: Sendable {
+package struct VisualTokens: Sendable {
   /// What the text reads through cross-attention, `[count, hidden]`: of a clip frame by frame, row by row.
   package let slow: Matrix
   /// What stands in the prompt, `[count, hidden]`.
@@ -30,7 +30,7 @@ package protocol VisualLayout: Sendable {
   /// `projected` `[towerSide², hidden]` of a view → its `rowsOfView` rows of `kept` `[views · rowsOfView, hidden]`.
   func take(_ projected: Matrix, view: Int, into kept: Matrix)
   /// When all views are taken. `newline` is the projector's, `[1, hidden]`.
-  func finish(_ kept: Matrix, newline: Matrix?) throws(ComputeError) -> SlowFastTokens
+  func finish(_ kept: Matrix, newline: Matrix?) throws(ComputeError) -> VisualTokens
 }
 
 extension VisualLayout {
@@ -95,7 +95,7 @@ package struct FrameSequence: VisualLayout {
     }
   }
 
-  package func finish(_ kept: Matrix, newline: Matrix?) throws(ComputeError) -> SlowFastTokens {
+  package func finish(_ kept: Matrix, newline: Matrix?) throws(ComputeError) -> VisualTokens {
     let fast = try Matrix(rows: fastCount, columns: kept.columns)
     var writer = RowWriter(fast, newline)
     for view in 0..<views {
@@ -106,7 +106,7 @@ package struct FrameSequence: VisualLayout {
       if config.newline == .frame { writer.endLine() }
     }
     if config.newline == .end { writer.endLine() }
-    return SlowFastTokens(slow: try Matrix(rows: 0, columns: kept.columns), fast: fast)
+    return VisualTokens(slow: try Matrix(rows: 0, columns: kept.columns), fast: fast)
   }
 }
 
@@ -211,7 +211,7 @@ package struct PictureLayout: VisualLayout {
     kept[rows: view * rowsOfView..<(view + 1) * rowsOfView].copy(from: projected)
   }
 
-  package func finish(_ kept: Matrix, newline: Matrix?) throws(ComputeError) -> SlowFastTokens {
+  package func finish(_ kept: Matrix, newline: Matrix?) throws(ComputeError) -> VisualTokens {
     let fast = try Matrix(rows: fastCount, columns: kept.columns)
     var writer = RowWriter(fast, newline)
     writer.append(kept[rows: 0..<rowsOfView])
@@ -228,7 +228,7 @@ package struct PictureLayout: VisualLayout {
     } else if config.picturesHaveNewlines {
       writer.endLine()
     }
-    return SlowFastTokens(slow: try Matrix(rows: 0, columns: kept.columns), fast: fast)
+    return VisualTokens(slow: try Matrix(rows: 0, columns: kept.columns), fast: fast)
   }
 
   /// The tiles' maps as one, without its edges, `[height · width, hidden]`.

@@ -22,11 +22,9 @@ public final class VideoLanguageModel: Sendable {
   /// Tokens that an answer may have: the published loader cuts the head's later rows off.
   package var answerVocabulary: Int { tokenizer.vocabularySize }
   /// Frames of a clip unless the user says otherwise.
-  public var defaultFrameCount: Int { preprocessing.frames }
+  public var defaultFrameCount: Int { config.defaultFrameCount }
   /// Whether several pictures in one prompt are something other than the frames of a clip.
   public var knowsPictures: Bool { config.sequence != nil }
-  /// How frames become pixels.
-  package let preprocessing: PreprocessingRecord
 
   /// Changes whenever a weight or a setting does.
   package let identity: String
@@ -51,7 +49,6 @@ public final class VideoLanguageModel: Sendable {
     config = opened.source.config
     tokenizer = opened.tokenizer
     identity = opened.identity
-    preprocessing = opened.preprocessing
     cacheType = opened.source.isQuantized ? .float16 : .float32
     do throws(TokenizerError) {
       try tokenizer.checkFits(rows: config.vocabularySize, config.promptTemplate, path)
@@ -70,7 +67,6 @@ public final class VideoLanguageModel: Sendable {
     tokenizer = model.tokenizer
     generation = model.generation
     generationDefaults = model.generationDefaults
-    preprocessing = model.preprocessing
     identity = model.identity
     self.source = source
     residency = WeightResidency(source)
@@ -83,7 +79,6 @@ public final class VideoLanguageModel: Sendable {
     /// As a model file says it; nil: the configuration files say it.
     var record: GenerationRecord?
     var generationConfig: GenerationConfig?
-    var preprocessing: PreprocessingRecord
     var identity: String
   }
 
@@ -94,7 +89,6 @@ public final class VideoLanguageModel: Sendable {
       return Opened(
         source: source, tokenizer: try Tokenizer(checkpoint: path),
         generationConfig: try checkpoint.generationConfig.map { try GenerationConfig(json: $0) },
-        preprocessing: PreprocessingRecord(config: source.config, checkpointName: checkpoint.name),
         identity: identity(of: checkpoint))
     } catch { throw SlowFastError(error, path: path) }
   }
@@ -103,17 +97,6 @@ public final class VideoLanguageModel: Sendable {
   private static func identity(of checkpoint: Checkpoint) -> String {
     let shards = checkpoint.shards.map { "\($0.file.path) \($0.file.byteCount) \($0.file.modified)" }
     return (["checkpoint \(checkpoint.directory)", "config \(checkpoint.configurationIdentity)"] + shards).joined(separator: ", ")
-  }
-
-  /// The section must speak of the same square that the configuration does.
-  private static func preprocessing(of file: ModelFileReader, _ source: any WeightSource) throws -> PreprocessingRecord {
-    let record = try PreprocessingRecord(json: try file.section("preprocessing"))
-    guard record.pixels.size == source.config.imageSize else {
-      throw SlowFastError.badModel(
-        path: file.path,
-        reason: "frames of \(record.pixels.size) pixels in its preprocessing, \(source.config.imageSize) in its config.json")
-    }
-    return record
   }
 
   private static func openModelFile(_ path: String) throws(SlowFastError) -> Opened {
@@ -125,7 +108,6 @@ public final class VideoLanguageModel: Sendable {
         record: file.hasSection("generation") ? try GenerationRecord(json: try file.section("generation")) : nil,
         generationConfig: file.hasSection("generation_config.json")
           ? try GenerationConfig(json: try file.section("generation_config.json")) : nil,
-        preprocessing: try preprocessing(of: file, source),
         identity: "model file \(file.byteCount) bytes, table \(file.tableChecksum)")
     } catch { throw SlowFastError(error, path: path) }
   }

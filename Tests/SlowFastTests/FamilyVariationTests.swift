@@ -10,8 +10,10 @@ import Video
 /// of the published code.
 @Suite struct FamilyVariationTests {
   /// The config of a golden checkpoint with other fields; nil takes one away.
-  private func config(_ name: String, _ changes: [String: Any?] = [:], preprocessor: [String: Any]? = nil) throws -> ModelConfig {
-    try ModelConfig(ConfigFiles(config: json(name, changes), preprocessor: preprocessor.map(bytes)))
+  private func config(
+    _ name: String, _ changes: [String: Any?] = [:], tower: [String: Any]? = nil, preprocessor: [String: Any]? = nil
+  ) throws -> ModelConfig {
+    try ModelConfig(ConfigFiles(config: json(name, changes), tower: tower.map(bytes), preprocessor: preprocessor.map(bytes)))
   }
 
   private func json(_ name: String, _ changes: [String: Any?]) throws -> [UInt8] {
@@ -48,14 +50,11 @@ import Video
   @Test func tokensOfPictures() throws {
     let vision = ["model_type": "siglip_vision_model", "num_attention_heads": 16, "image_size": 384, "patch_size": 14] as [String: Any]
     let pairs = (1...6).flatMap { i in (1...6).map { [i * 384, $0 * 384] } }
-    let tiny = ["image_size": 384, "patch_size": 14, "num_attention_heads": 16]
     let configs = [
       try config(Self.hub, ["vision_config": vision, "image_grid_pinpoints": nil]),
       try config(Self.hub, ["vision_config": vision, "image_grid_pinpoints": pairs, "vision_aspect_ratio": "anyres_max_2"]),
-      try config(
-        Self.original,
-        ["tiny_vision_config": tiny, "image_grid_pinpoints": "(1x1),...,(6x6)", "image_aspect_ratio": "anyres"]),
-      try config(Self.original, ["tiny_vision_config": tiny, "image_grid_pinpoints": "\(pairs)"]),
+      try config(Self.original, ["image_grid_pinpoints": "(1x1),...,(6x6)", "image_aspect_ratio": "anyres"]),
+      try config(Self.original, ["image_grid_pinpoints": "\(pairs)"]),
     ]
     for (width, height, counts) in Self.counts {
       let size = PictureSize(height: height, width: width)
@@ -70,8 +69,7 @@ import Video
   /// The two layouts round the edges of some pictures differently.
   @Test(arguments: [(1750, 1125, 7257, 7294), (1809, 1273, 7325, 7295), (714, 1666, 7714, 7604)])
   func roundedEdges(_ width: Int, _ height: Int, _ rounded: Int, _ cut: Int) throws {
-    var config = try config(
-      Self.original, ["tiny_vision_config": ["image_size": 384, "num_attention_heads": 16], "image_grid_pinpoints": "(1x1),...,(6x6)"])
+    var config = try config(Self.original, ["image_grid_pinpoints": "(1x1),...,(6x6)"])
     let shown = Shown.picture(PictureSize(height: height, width: width), isAlone: true)
     #expect(config.layout(shown, towerSide: 27).fastCount == cut)
     config.sequence?.roundsEdges = true
@@ -105,6 +103,16 @@ import Video
     #expect(failure { try config(["size": 400, "crop_size": 336]) }?.contains("crop_size") == true)
     #expect(failure { try config(["size": ["shortest_edge": 400], "crop_size": ["height": 336]]) }?.contains("crop_size") == true)
     #expect(failure { try config(["size": 336, "do_center_crop": false]) }?.contains("do_center_crop") == true)
+  }
+
+  /// In the original's layout the published code knows one SigLIP alone; a tower's own config, where there is one, says what it is.
+  @Test func originalsTower() throws {
+    let grid = ["image_grid_pinpoints": "(1x1),...,(6x6)"]
+    let published = try config(Self.original, grid)
+    #expect(published.imageSize == 384 && published.vision?.headCount == 16 && published.vision?.layerCount == nil)
+    let own = try config(Self.original, grid, tower: ["image_size": 60, "num_attention_heads": 4, "model_type": "siglip_vision_model"])
+    #expect(own.imageSize == 60 && own.vision?.headCount == 4 && own.vision?.layerCount == nil && own.pixels.mean == [0.5, 0.5, 0.5])
+    #expect(failure { try config(Self.original, grid, tower: ["model_type": "clip_vision_model"]) }?.contains("siglip") == true)
   }
 
   @Test func defaultsOfTextConfig() throws {
@@ -143,7 +151,7 @@ import Video
       ]
       as [String: Any]
     let config = try config(Self.original, fields)
-    let preprocessing = try Preprocessing(PreprocessingRecord(config: config, checkpointName: ""))
+    let preprocessing = try Preprocessing(config.pixels)
     let picture = try picture(width, height)
     let size = PictureSize(height: height, width: width)
     let tiles = picture.views(config.layout(.picture(size, isAlone: true), towerSide: 7), config, preprocessing)
@@ -160,7 +168,7 @@ import Video
   @Test(arguments: [(65000, 1), (1, 65000)])
   func longPictures(_ width: Int, _ height: Int) throws {
     let config = try config(Self.hub)
-    let preprocessing = try Preprocessing(PreprocessingRecord(config: config, checkpointName: ""))
+    let preprocessing = try Preprocessing(config.pixels)
     let layout = config.layout(.picture(PictureSize(height: height, width: width), isAlone: false), towerSide: 7)
     let views = try picture(width, height).views(layout, config, preprocessing)
     #expect(views.count == 1 && views[0].pixels.count == 60 * 60 * 3 && views[0].pixels.allSatisfy { (126...128).contains($0) })

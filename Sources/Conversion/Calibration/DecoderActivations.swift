@@ -38,9 +38,8 @@ final class DecoderActivations {
     }
   }
 
-  private static func encode(_ source: ClipSource, _ vision: VisionModel, _ calibrator: Calibrator) throws(SlowFastError) -> SlowFastTokens
-  {
-    let preprocessing = try Preprocessing(calibrator.model.preprocessing)
+  private static func encode(_ source: ClipSource, _ vision: VisionModel, _ calibrator: Calibrator) throws(SlowFastError) -> VisualTokens {
+    let preprocessing = try Preprocessing(calibrator.model.config.pixels)
     var encoder: ClipEncoder?
     let feed = calibrator.views(of: source, preprocessing)
     var times = StageTimes()
@@ -57,7 +56,7 @@ final class DecoderActivations {
   }
 
   private static func sequence(
-    _ question: String, _ answer: String, _ tokens: SlowFastTokens?, clip: Int, _ embedding: any EmbeddingTable, _ calibrator: Calibrator
+    _ question: String, _ answer: String, _ tokens: VisualTokens?, clip: Int, _ embedding: any EmbeddingTable, _ calibrator: Calibrator
   ) throws(SlowFastError) -> Sequence {
     let (config, tokenizer) = (calibrator.model.config, calibrator.model.tokenizer)
     let chat = ChatPrompt(config.promptTemplate, question: question, images: tokens == nil ? 0 : 1)

@@ -43,7 +43,7 @@ final class TowerActivations {
   }
 
   private func decode(_ source: ClipSource, _ chosen: Set<Int>, _ calibrator: Calibrator) throws(SlowFastError) -> [Matrix] {
-    let preprocessing = try Preprocessing(calibrator.model.preprocessing)
+    let preprocessing = try Preprocessing(calibrator.model.config.pixels)
     let feed = calibrator.views(of: source, preprocessing)
     let pixels = try classified { () throws(ComputeError) in try Matrix(rows: preprocessing.size * preprocessing.size, columns: 3) }
     var times = StageTimes()

@@ -125,11 +125,11 @@ extension Benchmark {
   }
 
   /// Returns a clip's tokens: its one frame again and again.
-  private mutating func timeVision() throws(SlowFastError) -> SlowFastTokens {
+  private mutating func timeVision() throws(SlowFastError) -> VisualTokens {
     guard wants(.tower, .projector) else {
       if wants(.load) { _ = try loadVision() }
       let hidden = model.config.hiddenSize
-      return SlowFastTokens(
+      return VisualTokens(
         slow: try Self.madeUp(rows: layout.slowCount, columns: hidden, seed: 1),
         fast: try Self.madeUp(rows: layout.fastCount, columns: hidden, seed: 2))
     }
@@ -179,10 +179,10 @@ extension Benchmark {
     return features
   }
 
-  private func preprocessing() throws(SlowFastError) -> Preprocessing { try Preprocessing(model.preprocessing) }
+  private func preprocessing() throws(SlowFastError) -> Preprocessing { try Preprocessing(model.config.pixels) }
 
   private func pixels() throws(SlowFastError) -> Matrix {
-    let size = model.preprocessing.pixels.size
+    let size = model.config.imageSize
     return try classified { () throws(ComputeError) in try Matrix(rows: size * size, columns: 3) }
   }
 
@@ -204,7 +204,7 @@ extension Benchmark {
 
 extension Benchmark {
   /// Keys and values of the slow tokens, prompts, and generated tokens.
-  mutating func timeDecoder(_ tokens: SlowFastTokens) throws(SlowFastError) {
+  mutating func timeDecoder(_ tokens: VisualTokens) throws(SlowFastError) {
     guard wants(.load, .cross, .prefill, .generate) else { return }
     let decoder = try loadDecoder()
     if wants(.cross) { try timeCross(decoder, tokens) }
@@ -230,7 +230,7 @@ extension Benchmark {
     return lengths.filter { $0 <= limit }
   }
 
-  private mutating func timeCross(_ decoder: any Decoder, _ tokens: SlowFastTokens) throws(SlowFastError) {
+  private mutating func timeCross(_ decoder: any Decoder, _ tokens: VisualTokens) throws(SlowFastError) {
     guard model.config.hybrid != nil else { return skip("cross", "the model has no hybrid layers") }
     var caches = try classified { () throws(ComputeError) in try DecoderCaches(config: model.config, capacity: 1, type: model.cacheType) }
     let runs = try measure("cross keys and values") { () throws(SlowFastError) in
@@ -241,7 +241,7 @@ extension Benchmark {
       products: decoder.slowProducts(tokens.slow.rows))
   }
 
-  private mutating func timePrefill(_ length: Int, _ generator: Generator, _ tokens: SlowFastTokens) throws(SlowFastError) {
+  private mutating func timePrefill(_ length: Int, _ generator: Generator, _ tokens: VisualTokens) throws(SlowFastError) {
     let prompt = prompt(length, tokens)
     let runs = try measure("prefill \(length)") { () throws(SlowFastError) in
       generator.truncate(to: 0)
@@ -254,7 +254,7 @@ extension Benchmark {
   }
 
   /// Tokens after `context` others, and in turn with them a plain loop over the same weights. The first context's tokens are the report's.
-  private mutating func timeGeneration(_ context: Int, _ generator: Generator, _ tokens: SlowFastTokens) throws(SlowFastError) {
+  private mutating func timeGeneration(_ context: Int, _ generator: Generator, _ tokens: VisualTokens) throws(SlowFastError) {
     let prompt = prompt(min(context, 64), tokens)
     let filler = try Self.madeUp(
       rows: 64, columns: 2 * model.config.keyValueHeadCount * model.config.headDimension, seed: 4)
@@ -292,7 +292,7 @@ extension Benchmark {
   }
 
   /// Some text, fast tokens, and text again.
-  private func prompt(_ length: Int, _ tokens: SlowFastTokens) -> Prompt {
+  private func prompt(_ length: Int, _ tokens: VisualTokens) -> Prompt {
     let after = min(26, length)
     let visual = min(tokens.fast.rows, length - after)
     func text(_ count: Int, from start: Int) -> Prompt.Piece {

@@ -326,7 +326,7 @@ final class FeatureSampler: ClipObserver {
     positions = Set((0..<rows).map { promptTokens - 1 - $0 * promptTokens / rows })
   }
 
-  func finishClip(_ tokens: SlowFastTokens) {}
+  func finishClip(_ tokens: VisualTokens) {}
 
   func see(_ event: FrameEvent<EncodedFrame>) {
     switch event {

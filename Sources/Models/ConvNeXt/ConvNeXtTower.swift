@@ -71,7 +71,7 @@ package struct ConvNeXtTower: VisionTower {
       }
     }
 
-    var products: Int { (side / 2) * (side / 2) * linear.products }
+    var products: Int { (side / 2) * (side / 2) * linear.weightCount }
 
     /// `x` `[side², previous width]` → `[(side / 2)², width]`.
     func run(_ x: Matrix, in workspace: TowerWorkspace, on engine: Engine) throws(ComputeError) -> Matrix {
@@ -106,7 +106,7 @@ package struct ConvNeXtTower: VisionTower {
       }
     }
 
-    var products: Int { side * side * (49 * fc1.weight.columns + fc1.products + fc2.products) }
+    var products: Int { side * side * (49 * fc1.weight.columns + fc1.weightCount + fc2.weightCount) }
 
     /// `x` `[side², width]`, in place.
     func run(_ x: Matrix, in workspace: TowerWorkspace, on engine: Engine) throws(ComputeError) -> Matrix {
@@ -157,9 +157,12 @@ extension ConvNeXtTower {
   }
 
   /// CLIP's normalisation, as all published checkpoints have it.
-  package static func pixels(_ fields: ConfigFields) throws(ArchitectureError) -> PixelConfig {
-    PixelConfig(
-      size: try imageSize(fields), mean: PixelConfig.clipMean, std: PixelConfig.clipStd, fit: .crop, resampling: .bicubic)
+  package static func settings(
+    _ fields: ConfigFields, _ files: ConfigFiles, selectLayer: Int?
+  ) throws(ArchitectureError) -> TowerSettings {
+    TowerSettings(
+      pixels: PixelConfig(
+        size: try imageSize(fields), mean: PixelConfig.clipMean, std: PixelConfig.clipStd, fit: .crop, resampling: .bicubic))
   }
 
   /// `input_image_size`, or the number that the tower's name ends with (`convnext-576`).
@@ -182,7 +185,7 @@ extension ConvNeXtTower {
 
   package var embeddingProducts: Int {
     let side = imageSize / measures.patch
-    return side * side * stem.products
+    return side * side * stem.weightCount
   }
 
   package var mapFloats: Int { scratchFloats }

@@ -122,9 +122,9 @@ package final class LayerBuilder {
     try values(name, [count], role, .asStored, columns: count)
   }
 
-  /// A table of floats, `[rows, columns]`.
-  package func table(_ name: String, _ rows: Int, _ columns: Int) throws(SlowFastError) -> Matrix {
-    try values(name, [rows, columns], .norm, .asStored, columns: columns)
+  /// What is added to each position, `[rows, columns]`.
+  package func positions(_ name: String, _ rows: Int, _ columns: Int) throws(SlowFastError) -> Matrix {
+    try values(name, [rows, columns], .positions, .asStored, columns: columns)
   }
 
   /// A table of input embeddings, `[rows, columns]`, whose rows are fetched one by one: it is listed, not loaded.
@@ -225,8 +225,8 @@ package struct Linear: Sendable {
     LinearProduct(weight, bias: bias, epilogue, to: output)
   }
 
-  /// Multiply-adds for one input.
-  package var products: Int { weight.rows * weight.columns }
+  /// Also the multiply-adds for one input.
+  package var weightCount: Int { weight.rows * weight.columns }
 }
 
 /// A LayerNorm: `weight`, `bias` `[1, channels]`.

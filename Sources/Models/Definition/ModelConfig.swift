@@ -65,7 +65,7 @@ public struct ModelConfig: Sendable, Equatable {
   /// Ids of tokens that end an answer, where there is no generation config to say so.
   public var endTokens: [Int32]
 
-  /// Frames of a clip, where the config says so.
+  /// Frames of a clip unless the user says otherwise; nil: as many as fill the fast tokens.
   public var frameCount: Int?
 }
 

@@ -98,12 +98,14 @@ package enum TensorRole: String, Sendable, CaseIterable {
   case embedding, head, attention, crossAttention, mlp, projector
   case towerLinear, towerDownsample, towerStem, towerDepthwise
   case norm, bias, layerScale, gate
+  /// A learned token, and a table of what is added to each position.
+  case token, positions
 
   /// The part of the model for tables and options: `tower`, `projector`, `attention`, …
   package var part: String {
     switch self {
     case .towerLinear, .towerDownsample, .towerStem, .towerDepthwise: "tower"
-    case .norm, .bias, .layerScale, .gate: "vectors"
+    case .norm, .bias, .layerScale, .gate, .token, .positions: "vectors"
     case .crossAttention: "cross"
     default: rawValue
     }

@@ -24,8 +24,6 @@ public struct VisionConfig: Sendable, Encodable, Equatable {
   public var epsilon: Float
   /// Between a perceptron's two linear layers.
   public var activation: Activation
-  /// How frames become pixels.
-  public var pixels: PixelConfig
 
   package enum CodingKeys: String, CodingKey {
     case imageSize = "image_size"
@@ -33,7 +31,6 @@ public struct VisionConfig: Sendable, Encodable, Equatable {
     case layerCount = "num_hidden_layers"
     case epsilon = "layer_norm_eps"
     case activation = "hidden_act"
-    case pixels
   }
 }
 
@@ -68,6 +65,14 @@ public struct PixelConfig: Sendable, Encodable, Equatable {
   /// Mean and deviation that CLIP was trained with.
   package static let clipMean: [Float] = [0.48145466, 0.4578275, 0.40821073]
   package static let clipStd: [Float] = [0.26862954, 0.26130258, 0.27577711]
+}
+
+/// What configurations say of a tower, before its tensors are looked at.
+package struct TowerSettings: Sendable {
+  /// Of a vision transformer; nil: tensors say all of it.
+  package var vision: VisionConfig?
+  /// How frames become its input.
+  package var pixels: PixelConfig
 }
 
 // MARK: Reading
@@ -109,19 +114,14 @@ package struct VisionDefaults: Sendable {
   var sizes: [(name: String, heads: Int, layers: Int)]
 }
 
-extension VisionConfig {
+extension TowerSettings {
   /// - Parameters:
   ///   - name: The tower's name in the main config.
   ///   - selectLayer: The layer whose output is taken, counted as in Python's lists of `hidden_states`, of which the first is before all
   ///     layers.
   init(_ defaults: VisionDefaults, name: String, files: ConfigFiles, selectLayer: Int) throws(ArchitectureError) {
     if let json = files.tower {
-      let whole = try ConfigFields(json: json, file: "the tower's config.json")
-      let fields = try whole.object("vision_config") ?? whole
-      if let type = try fields.optionalString("model_type"), !type.hasPrefix(defaults.modelType) {
-        throw .configValue(
-          file: "the tower's config.json", field: "model_type", found: type, expected: "\(defaults.modelType), which \(name.quoted) is")
-      }
+      let fields = try ConfigFields(tower: json, named: name, defaults)
       try self.init(defaults, fields, preprocessor: files.preprocessor, selectLayer: selectLayer, field: "mm_vision_select_layer")
     } else {
       let known = name.lowercased()
@@ -132,9 +132,10 @@ extension VisionConfig {
       }
       let digits = String(known.reversed().prefix { $0.isASCII && $0.isNumber }.reversed())
       let side = Int(digits).flatMap { (64...4096).contains($0) ? $0 : nil } ?? defaults.imageSize
+      let layers = try Self.layer(selectLayer, of: size.layers, field: "mm_vision_select_layer")
       self.init(
-        imageSize: side, headCount: size.heads, layerCount: try Self.layer(selectLayer, of: size.layers, field: "mm_vision_select_layer"),
-        epsilon: defaults.epsilon, activation: defaults.activation,
+        vision: VisionConfig(
+          imageSize: side, headCount: size.heads, layerCount: layers, epsilon: defaults.epsilon, activation: defaults.activation),
         pixels: try PixelConfig(defaults, imageSize: side, preprocessor: files.preprocessor))
     }
   }
@@ -143,13 +144,11 @@ extension VisionConfig {
   init(
     _ defaults: VisionDefaults, _ fields: ConfigFields, preprocessor: [UInt8]?, selectLayer: Int, field: String
   ) throws(ArchitectureError) {
-    imageSize = try fields.optionalInteger("image_size", in: 1...4096) ?? defaults.imageSize
-    headCount = try fields.optionalInteger("num_attention_heads", in: 1...1024) ?? defaults.headCount
+    var vision = try VisionConfig(defaults, fields)
     let layers = try fields.optionalInteger("num_hidden_layers", in: 1...1024) ?? defaults.layerCount
-    epsilon = try fields.optionalNumber("layer_norm_eps", in: 0...1).map(Float.init) ?? defaults.epsilon
-    activation = fields.isNull("hidden_act") ? defaults.activation : try fields.choice("hidden_act")
-    layerCount = try Self.layer(selectLayer, of: layers, field: field)
-    pixels = try PixelConfig(defaults, imageSize: imageSize, preprocessor: preprocessor)
+    vision.layerCount = try Self.layer(selectLayer, of: layers, field: field)
+    self.vision = vision
+    pixels = try PixelConfig(defaults, imageSize: vision.imageSize, preprocessor: preprocessor)
   }
 
   private static func layer(_ index: Int, of layers: Int, field: String) throws(ArchitectureError) -> Int {
@@ -163,18 +162,54 @@ extension VisionConfig {
   /// A model file's `vision` section.
   package init(json: [UInt8]) throws(ArchitectureError) {
     let fields = try ConfigFields(json: json, file: "vision")
-    imageSize = try fields.integer("image_size", in: 1...4096)
-    headCount = try fields.integer("num_attention_heads", in: 1...1024)
-    layerCount = try fields.optionalInteger("num_hidden_layers", in: 1...1024)
-    epsilon = Float(try fields.number("layer_norm_eps", in: 0...1))
-    activation = try fields.choice("hidden_act")
+    vision = VisionConfig(
+      imageSize: try fields.integer("image_size", in: 1...4096), headCount: try fields.integer("num_attention_heads", in: 1...1024),
+      layerCount: try fields.optionalInteger("num_hidden_layers", in: 1...1024),
+      epsilon: Float(try fields.number("layer_norm_eps", in: 0...1)),
+      activation: try fields.choice("hidden_act"))
     pixels = try PixelConfig(record: fields.object("pixels") ?? fields)
   }
+}
 
-  package func json() throws(ArchitectureError) -> [UInt8] {
+extension ConfigFields {
+  /// Of a tower's own `config.json`, which may be that of a whole model of text and pictures.
+  init(tower json: [UInt8], named name: String, _ defaults: VisionDefaults) throws(ArchitectureError) {
+    let whole = try ConfigFields(json: json, file: "the tower's config.json")
+    self = try whole.object("vision_config") ?? whole
+    if let type = try optionalString("model_type"), !type.hasPrefix(defaults.modelType) {
+      throw .configValue(file: file, field: "model_type", found: type, expected: "\(defaults.modelType), which \(name.quoted) is")
+    }
+  }
+}
+
+extension VisionConfig {
+  /// From a tower's own fields; all layers that there are.
+  init(_ defaults: VisionDefaults, _ fields: ConfigFields) throws(ArchitectureError) {
+    imageSize = try fields.optionalInteger("image_size", in: 1...4096) ?? defaults.imageSize
+    headCount = try fields.optionalInteger("num_attention_heads", in: 1...1024) ?? defaults.headCount
+    layerCount = nil
+    epsilon = try fields.optionalNumber("layer_norm_eps", in: 0...1).map(Float.init) ?? defaults.epsilon
+    activation = fields.isNull("hidden_act") ? defaults.activation : try fields.choice("hidden_act")
+  }
+
+  /// A model file's `vision` section, in which the pixels stand once more.
+  package func json(_ pixels: PixelConfig) throws(ArchitectureError) -> [UInt8] {
+    struct Section: Encodable {
+      enum CodingKeys: CodingKey { case pixels }
+      let vision: VisionConfig
+      let pixels: PixelConfig
+
+      func encode(to encoder: any Encoder) throws {
+        try vision.encode(to: encoder)
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(pixels, forKey: .pixels)
+      }
+    }
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys]
-    do { return Array(try encoder.encode(self)) } catch { throw .configUnreadable(file: "vision", reason: "\(error)") }
+    do { return Array(try encoder.encode(Section(vision: self, pixels: pixels))) } catch {
+      throw .configUnreadable(file: "vision", reason: "\(error)")
+    }
   }
 }
 

@@ -16,8 +16,8 @@ package enum LlavaNextFamily: ModelFamily {
   package static func config(_ fields: ConfigFields, _ files: ConfigFiles) throws(ArchitectureError) -> ModelConfig {
     let towerName = try fields.string("mm_vision_tower")
     let tower = try ModelRegistry.tower(named: towerName)
-    let vision = try vision(tower, fields, files)
-    guard let vision else { throw .configValue(field: "mm_vision_tower", found: towerName, expected: "a vision transformer") }
+    let settings = try settings(tower, fields, files)
+    guard settings.vision != nil else { throw .configValue(field: "mm_vision_tower", found: towerName, expected: "a vision transformer") }
     if try fields.optionalBool("add_faster_video") == true {
       throw .configValue(field: "add_faster_video", found: "true", expected: "false: the published code cannot compute it")
     }
@@ -25,10 +25,9 @@ package enum LlavaNextFamily: ModelFamily {
       throw .configValue(field: "mm_resampler_type", found: fields.text("mm_resampler_type"), expected: "null: it is not computed")
     }
     var config = try ModelConfig(
-      qwen2: fields, defaults: nil, pixels: vision.pixels, vision: vision,
-      projector: ProjectorType(name: fields.string("mm_projector_type")))
+      qwen2: fields, defaults: nil, tower: settings, projector: ProjectorType(name: fields.string("mm_projector_type")))
     config.towerName = towerName
-    config.sequence = try sequence(fields, tile: vision.pixels.size)
+    config.sequence = try sequence(fields, tile: settings.pixels.size)
     config.promptTemplate = .chatML(marksImages: try fields.optionalBool("mm_use_im_start_end") ?? false)
     // LLaVA-Video was trained on 64, the others on 32.
     let spreads = try fields.optionalBool("force_sample") == true
@@ -38,21 +37,22 @@ package enum LlavaNextFamily: ModelFamily {
     return config
   }
 
-  /// A SigLIP's measures are written in the code, not in a file: so400m of 384 pixels, of which all layers that are stored run.
-  private static func vision(
+  /// Of a SigLIP all layers that are stored run, and pixels are always made in the same way. Where the tower has no config of its own,
+  /// it is so400m of 384 pixels: the published code has no other.
+  private static func settings(
     _ tower: any VisionTower.Type, _ fields: ConfigFields, _ files: ConfigFiles
-  ) throws(ArchitectureError) -> VisionConfig? {
+  ) throws(ArchitectureError) -> TowerSettings {
     guard tower == SiglipTower.self, files.vision == nil else {
-      return try tower.vision(fields, files, selectLayer: try fields.optionalInteger("mm_vision_select_layer", in: -1024...1024))
+      return try tower.settings(fields, files, selectLayer: try fields.optionalInteger("mm_vision_select_layer", in: -1024...1024))
     }
-    // Small models of tests say their own.
-    let tiny = try fields.object("tiny_vision_config")
-    let size = try tiny?.integer("image_size", in: 1...4096) ?? 384
     let defaults = SiglipTower.defaults
-    return VisionConfig(
-      imageSize: size, headCount: try tiny?.integer("num_attention_heads", in: 1...1024) ?? 16, layerCount: nil,
-      epsilon: defaults.epsilon, activation: defaults.activation,
-      pixels: PixelConfig(size: size, mean: defaults.mean, std: defaults.std, fit: defaults.fit, resampling: .bicubic))
+    let vision =
+      if let json = files.tower {
+        try VisionConfig(defaults, ConfigFields(tower: json, named: fields.string("mm_vision_tower"), defaults))
+      } else {
+        VisionConfig(imageSize: 384, headCount: 16, layerCount: nil, epsilon: defaults.epsilon, activation: defaults.activation)
+      }
+    return TowerSettings(vision: vision, pixels: try PixelConfig(defaults, imageSize: vision.imageSize, preprocessor: nil))
   }
 
   private static func sequence(_ fields: ConfigFields, tile: Int) throws(ArchitectureError) -> SequenceConfig {

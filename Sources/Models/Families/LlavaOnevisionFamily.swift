@@ -11,14 +11,13 @@ package enum LlavaOnevisionFamily: ModelFamily {
 
   package static func config(_ fields: ConfigFields, _ files: ConfigFiles) throws(ArchitectureError) -> ModelConfig {
     guard let text = try fields.object("text_config") else { throw .configMissing(field: "text_config") }
-    let vision = try vision(fields, files)
+    let settings = try settings(fields, files)
     try check(fields, "projector_hidden_act", "gelu")
     try check(fields, "vision_feature_select_strategy", "full")
     if try fields.optionalBool("multimodal_projector_bias") == false {
       throw .configValue(field: "multimodal_projector_bias", found: "false", expected: "true")
     }
-    var config = try ModelConfig(
-      qwen2: text, defaults: Qwen2Defaults(), pixels: vision.pixels, vision: vision, projector: .mlp(depth: 2))
+    var config = try ModelConfig(qwen2: text, defaults: Qwen2Defaults(), tower: settings, projector: .mlp(depth: 2))
     config.towerName = "siglip"
     if try fields.optionalBool("tie_word_embeddings") == true { config.tiesWordEmbeddings = true }
     let aspect = try fields.optionalString("vision_aspect_ratio") ?? "anyres_max_9"
@@ -26,7 +25,7 @@ package enum LlavaOnevisionFamily: ModelFamily {
       throw .configValue(field: "vision_aspect_ratio", found: aspect, expected: "anyres_max_ and a number")
     }
     config.sequence = SequenceConfig(
-      pooling: .bilinear, newline: .end, picture: .tiles, grid: try grid(fields, tile: vision.pixels.size),
+      pooling: .bilinear, newline: .end, picture: .tiles, grid: try grid(fields, tile: settings.pixels.size),
       tileLimit: try SequenceConfig.tileLimit(aspect, field: "vision_aspect_ratio"), picturesHaveNewlines: true, roundsEdges: true)
     let ids = Int(Int32.max)
     config.placeholders = Placeholders(
@@ -54,14 +53,14 @@ package enum LlavaOnevisionFamily: ModelFamily {
     }
   }
 
-  private static func vision(_ fields: ConfigFields, _ files: ConfigFiles) throws(ArchitectureError) -> VisionConfig {
-    if let vision = files.vision { return try VisionConfig(json: vision) }
+  private static func settings(_ fields: ConfigFields, _ files: ConfigFiles) throws(ArchitectureError) -> TowerSettings {
+    if let vision = files.vision { return try TowerSettings(json: vision) }
     guard let vision = try fields.object("vision_config") else { throw .configMissing(field: "vision_config") }
     if let type = try vision.optionalString("model_type"), type != "siglip_vision_model" {
       throw .configValue(field: "vision_config.model_type", found: type, expected: "siglip_vision_model")
     }
     let layer = try fields.optionalInteger("vision_feature_layer", in: -1024...1024) ?? -1
-    return try VisionConfig(
+    return try TowerSettings(
       SiglipTower.defaults, vision, preprocessor: files.preprocessor, selectLayer: layer, field: "vision_feature_layer")
   }
 

@@ -18,10 +18,8 @@ package enum SlowFastFamily: ModelFamily {
     let towerName = try fields.optionalString("mm_vision_tower")
     let tower = try ModelRegistry.tower(named: towerName)
     let select = try fields.optionalInteger("mm_vision_select_layer", in: -1024...1024)
-    let vision = try tower.vision(fields, files, selectLayer: select)
-    let pixels = if let vision { vision.pixels } else { try tower.pixels(fields) }
     var config = try ModelConfig(
-      qwen2: fields, defaults: nil, pixels: pixels, vision: vision,
+      qwen2: fields, defaults: nil, tower: tower.settings(fields, files, selectLayer: select),
       projector: ProjectorType(name: fields.string("mm_projector_type")))
     config.towerName = towerName
     config.hybrid = try HybridConfig(fields: fields, layerCount: config.layerCount)

@@ -93,7 +93,7 @@ package struct Qwen2Decoder: Decoder {
       return cross == nil || slowTokens == 0 ? own : own + (2 * slowTokens + 1) * query.weight.rows
     }
 
-    func slowProducts(_ slowTokens: Int) -> Int { cross.map { slowTokens * $0.keyValue.products } ?? 0 }
+    func slowProducts(_ slowTokens: Int) -> Int { cross.map { slowTokens * $0.keyValue.weightCount } ?? 0 }
 
     func makeSlowCache(_ slowTokens: Matrix, type: ScalarType, on engine: Engine) throws(ComputeError) -> KeyValueCache? {
       guard let cross else { return nil }

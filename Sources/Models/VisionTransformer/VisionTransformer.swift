@@ -27,13 +27,15 @@ package struct VisionTransformer: Sendable {
   }
 
   package struct Measures: Sendable {
+    /// Pixels of a side.
+    var imageSize: Int
     var vision: VisionConfig
     var patch: Int
     var width: Int
     var inner: Int
     var layers: Int
     /// Patches of a side.
-    var side: Int { vision.pixels.size / patch }
+    var side: Int { imageSize / patch }
   }
 
   let style: Style
@@ -49,10 +51,10 @@ package struct VisionTransformer: Sendable {
     let (width, epsilon) = (measures.width, measures.vision.epsilon)
     let tokens = measures.side * measures.side + (style.hasClassToken ? 1 : 0)
     (classToken, patches, positions, preNorm, units) = try builder.scope(prefix) { () throws(SlowFastError) in
-      let classToken = style.hasClassToken ? try builder.vector("embeddings.class_embedding", width, .norm) : nil
+      let classToken = style.hasClassToken ? try builder.vector("embeddings.class_embedding", width, .token) : nil
       let patches = try builder.patches(
         "embeddings.patch_embedding", width, inputs: 3, side: measures.patch, .towerStem, hasBias: style.patchesHaveBias)
-      let positions = try builder.table("embeddings.position_embedding.weight", tokens, width)
+      let positions = try builder.positions("embeddings.position_embedding.weight", tokens, width)
       let preNorm = try style.preNorm.map { name throws(SlowFastError) in try builder.layerNorm(name, width, epsilon: epsilon) }
       var units: [any TowerUnit] = []
       for index in 0..<measures.layers {
@@ -72,7 +74,7 @@ package struct VisionTransformer: Sendable {
     let (count, width) = (measures.side * measures.side, measures.width)
     let first = classToken == nil ? 0 : 1
     let inputs = workspace.scratch.reshaped(rows: count, columns: patches.weight.columns)
-    engine.gatherPatches(pixels, side: measures.vision.pixels.size, patch: measures.patch, to: inputs)
+    engine.gatherPatches(pixels, side: measures.imageSize, patch: measures.patch, to: inputs)
     let x = workspace.map.reshaped(rows: first + count, columns: width)
     try engine.linear(inputs, [patches.product(to: x[rows: first..<first + count])])
     if let classToken { x[rows: 0..<1].copy(from: classToken) }
@@ -111,7 +113,7 @@ package struct VisionTransformer: Sendable {
     }
 
     var products: Int {
-      tokens * (query.products + key.products + value.products + output.products + fc1.products + fc2.products)
+      tokens * (query.weightCount + key.weightCount + value.weightCount + output.weightCount + fc1.weightCount + fc2.weightCount)
         + 2 * tokens * tokens * measures.width
     }
 
@@ -146,14 +148,16 @@ extension VisionTransformerTower {
     self.init(try VisionTransformer(measures, Self.style, prefix: Self.prefix, builder))
   }
 
-  package static func vision(_ fields: ConfigFields, _ files: ConfigFiles, selectLayer: Int?) throws(ArchitectureError) -> VisionConfig? {
-    if let vision = files.vision { return try VisionConfig(json: vision) }
+  package static func settings(
+    _ fields: ConfigFields, _ files: ConfigFiles, selectLayer: Int?
+  ) throws(ArchitectureError) -> TowerSettings {
+    if let vision = files.vision { return try TowerSettings(json: vision) }
     let feature = try fields.optionalString("mm_vision_select_feature") ?? "patch"
     guard feature == "patch" else {
       throw .configValue(field: "mm_vision_select_feature", found: feature, expected: "patch: \(whyPatches)")
     }
     guard let selectLayer else { throw .configMissing(field: "mm_vision_select_layer") }
-    return try VisionConfig(defaults, name: try fields.string("mm_vision_tower"), files: files, selectLayer: selectLayer)
+    return try TowerSettings(defaults, name: try fields.string("mm_vision_tower"), files: files, selectLayer: selectLayer)
   }
 
   package static var prefix: String { "model.vision_tower.vision_tower.vision_model." }
@@ -193,19 +197,20 @@ extension VisionTransformerTower {
       throw .towerShape(tensor: stem, found: shape, expected: "a multiple of \(vision.headCount) heads")
     }
     let stored = shapes.count(upTo: 1024) { prefix + "encoder.layers.\($0).mlp.fc1.weight" }
-    let measures = Measures(vision: vision, patch: patch, width: width, inner: perceptron[0], layers: vision.layerCount ?? stored)
+    let measures = Measures(
+      imageSize: config.imageSize, vision: vision, patch: patch, width: width, inner: perceptron[0], layers: vision.layerCount ?? stored)
     let tokens = measures.side * measures.side + (style.hasClassToken ? 1 : 0)
     guard let found = shapes[positions] else { throw .missingTensors([positions]) }
     guard found == [tokens, width] else {
       throw .towerShape(
         tensor: positions, found: found,
-        expected: "[\(tokens), \(width)] for \(vision.pixels.size) pixels in patches of \(patch)")
+        expected: "[\(tokens), \(width)] for \(config.imageSize) pixels in patches of \(patch)")
     }
     return measures
   }
 
   package var measures: Measures { transformer.measures }
-  package var imageSize: Int { measures.vision.pixels.size }
+  package var imageSize: Int { measures.imageSize }
   package var outputSide: Int { measures.side }
   package var outputWidth: Int { measures.width }
   package var depths: [Int] { [measures.layers] }

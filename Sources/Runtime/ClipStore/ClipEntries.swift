@@ -28,7 +28,7 @@ package struct WatchedClip {
 
   package var info: Info
   /// nil once the decoder's cache has all that is made of them.
-  package var tokens: SlowFastTokens?
+  package var tokens: VisualTokens?
 }
 
 extension WatchedClip {
@@ -41,7 +41,7 @@ extension WatchedClip {
       let slow = Self.matrix(entry.tensors["slow"], rows: layout.slowCount, columns: hidden),
       let fast = Self.matrix(entry.tensors["fast"], rows: layout.fastCount, columns: hidden)
     else { return nil }
-    self.init(info: info, tokens: SlowFastTokens(slow: slow, fast: fast))
+    self.init(info: info, tokens: VisualTokens(slow: slow, fast: fast))
   }
 
   private static func matrix(_ tensor: ClipEntry.Tensor?, rows: Int, columns: Int) -> Matrix? {

@@ -91,7 +91,7 @@ package final class ClipEncoder {
   }
 
   /// When all frames are in.
-  package func finish() throws(SlowFastError) -> SlowFastTokens {
+  package func finish() throws(SlowFastError) -> VisualTokens {
     try classified { () throws(ComputeError) in try layout.finish(kept, newline: vision.projector.newline) }
   }
 }

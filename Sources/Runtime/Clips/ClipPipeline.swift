@@ -17,7 +17,7 @@ package struct WatchedClips {
 /// Sees a clip on its way through the tower, frame by frame. Matrices are good for the length of the call.
 package protocol ClipObserver: AnyObject {
   func see(_ event: FrameEvent<EncodedFrame>)
-  func finishClip(_ tokens: SlowFastTokens)
+  func finishClip(_ tokens: VisualTokens)
 }
 
 /// What the tower made of a frame.
@@ -200,7 +200,7 @@ private struct ClipPipeline {
 
   /// One clip; `range` says how many frames came before it and how many there are in all.
   private mutating func encode(_ source: ClipSource, _ vision: VisionModel, _ range: Range<Int>) throws(SlowFastError) -> WatchedClip {
-    let preprocessing = try Preprocessing(context.model.preprocessing)
+    let preprocessing = try Preprocessing(context.model.config.pixels)
     let (engine, observer, progress, isCancelled) = (context.engine, observer, progress, isCancelled)
     let feed = ViewFeed(
       source, context.config, towerSide: vision.tower.outputSide, isAlone: isAlone, sampling: sampling, preprocessing: preprocessing,

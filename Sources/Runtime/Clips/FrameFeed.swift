@@ -220,8 +220,7 @@ extension MediaInput {
 }
 
 extension Preprocessing {
-  package init(_ record: PreprocessingRecord) throws(SlowFastError) {
-    let pixels = record.pixels
+  package init(_ pixels: PixelConfig) throws(SlowFastError) {
     let fit: Fit =
       switch pixels.fit {
       case .crop: .crop

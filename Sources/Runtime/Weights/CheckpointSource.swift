@@ -19,7 +19,9 @@ package final class CheckpointSource: WeightSource {
   package init(_ checkpoint: Checkpoint) throws(SlowFastError) {
     self.checkpoint = checkpoint
     do throws(ArchitectureError) {
-      config = try ModelConfig(checkpoint.configFiles)
+      var config = try ModelConfig(checkpoint.configFiles)
+      config.frameCount = PreprocessingRecord(config: config, checkpointName: checkpoint.name).frames
+      self.config = config
       var tensors = CanonicalNames(checkpoint.tensors).tensors
       // A tied head is the embedding, whatever else the file holds.
       if config.tiesWordEmbeddings { tensors[TensorSchema.headName] = nil }

@@ -18,8 +18,7 @@ package final class ModelFileSource: WeightSource {
   package init(_ file: ModelFileReader) throws(SlowFastError) {
     self.file = file
     do {
-      config = try ModelConfig(
-        ConfigFiles(config: try file.section("config.json"), vision: file.hasSection("vision") ? try file.section("vision") : nil))
+      config = try Self.config(of: file)
       var shapes: [String: [Int]] = [:]
       for tensor in file.tensors { shapes[tensor.name] = tensor.descriptor.shape }
       schema = try TensorSchema(config: config, shapes: TensorShapes(shapes, areStored: true))
@@ -38,6 +37,19 @@ package final class ModelFileSource: WeightSource {
       }
     }
     self.isQuantized = isQuantized
+  }
+
+  /// Its `preprocessing` section has the last word on frames and pixels, but for the square that the tower sees.
+  private static func config(of file: ModelFileReader) throws -> ModelConfig {
+    var config = try ModelConfig(
+      ConfigFiles(config: try file.section("config.json"), vision: file.hasSection("vision") ? try file.section("vision") : nil))
+    let record = try PreprocessingRecord(json: try file.section("preprocessing"))
+    guard record.pixels.size == config.imageSize else {
+      throw SlowFastError.badModel(
+        path: file.path, reason: "frames of \(record.pixels.size) pixels in its preprocessing, \(config.imageSize) in its config.json")
+    }
+    (config.pixels, config.frameCount) = (record.pixels, record.frames)
+    return config
   }
 
   package func preload(_ names: [String], pool: ThreadPool, progress: @escaping @Sendable (Int, Int) -> Void) throws(SlowFastError) {
