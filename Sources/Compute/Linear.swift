@@ -38,8 +38,8 @@ package struct LinearProduct {
 extension Engine {
   /// `output = epilogue(norm(input) · weightᵀ + bias)` for each product. `input` is `[tokens, columns of every weight]`.
   /// Quantized weights take the input as int8, normalised and quantized once for all products of the same group.
-  /// No output may overlap the input or another output.
-  package func linear(_ input: Matrix, norm: RowNorm? = nil, _ products: [LinearProduct]) throws(ComputeError) {
+  /// No output may overlap the input or another output. The first `alone` rows become bit for bit what each would as the only row.
+  package func linear(_ input: Matrix, norm: RowNorm? = nil, alone: Int = 0, _ products: [LinearProduct]) throws(ComputeError) {
     norm?.check(columns: input.columns)
     for product in products { product.check(inputRows: input.rows, inputColumns: input.columns) }
     if products.isEmpty { return }
@@ -47,7 +47,9 @@ extension Engine {
     for rows in Engine.parts(of: input.rows, tileBytes: inputTileBytes(weights, columns: input.columns, isNormed: norm != nil)) {
       let sources = try inputs(input[rows: rows], norm: norm, weights)
       let loops = products.enumerated().map { index, product in
-        PanelLoop(product, sources[index], .floats(product.epilogue, product.output[rows: rows]))
+        PanelLoop(
+          product, sources[index], alone: Engine.alone(alone, of: input.rows) - rows.lowerBound,
+          .floats(product.epilogue, product.output[rows: rows]))
       }
       try run(loops, tokens: rows.count)
       withExtendedLifetime(sources) {}
@@ -60,6 +62,9 @@ extension Engine {
   static let partBytes = 4 << 20
   /// Bytes of weights that a task of one token takes at least: handing a task over costs as much as reading some kilobytes.
   static let chunkBytes = 32 << 10
+
+  /// Rows that count as alone: the only one always does.
+  static func alone(_ count: Int, of rows: Int) -> Int { rows == 1 ? 1 : count }
 
   /// All rows, in parts of about one size and whole tiles, of which `tileBytes` for each tile make `partBytes` or four tiles.
   static func parts(of rows: Int, tileBytes: Int) -> [Range<Int>] {

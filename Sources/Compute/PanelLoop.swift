@@ -35,17 +35,18 @@ struct PanelLoop {
   private let step: Int
 
   /// `output = epilogue(input · weightᵀ + bias)`.
-  init(_ product: LinearProduct, _ input: PanelInput, _ output: PanelOutput) {
-    self.init(PanelProduct(product.weight, input), nil, bias: product.bias, activation: .store, output)
+  init(_ product: LinearProduct, _ input: PanelInput, alone: Int, _ output: PanelOutput) {
+    self.init(PanelProduct(product.weight, input, alone: alone), nil, bias: product.bias, activation: .store, output)
   }
 
   /// `output = silu(input · gateᵀ) · (input · upᵀ)` or `activation(input · weightᵀ + bias)`.
-  init(_ inner: PerceptronInner, _ inputs: [PanelInput], _ output: PanelOutput) {
+  init(_ inner: PerceptronInner, _ inputs: [PanelInput], alone: Int, _ output: PanelOutput) {
     switch inner {
     case .activated(let weight, let bias, let activation):
-      self.init(PanelProduct(weight, inputs[0]), nil, bias: bias, activation: .activated(activation), output)
+      self.init(PanelProduct(weight, inputs[0], alone: alone), nil, bias: bias, activation: .activated(activation), output)
     case .gated(let gate, let up):
-      self.init(PanelProduct(gate, inputs[0]), PanelProduct(up, inputs[1]), bias: nil, activation: .store, output)
+      self.init(
+        PanelProduct(gate, inputs[0], alone: alone), PanelProduct(up, inputs[1], alone: alone), bias: nil, activation: .store, output)
     }
   }
 
@@ -168,13 +169,16 @@ struct PanelProduct {
   private let columns: Int
   private let storage: WeightMatrix.Storage
   private let input: Input
+  /// Tokens, the first ones, that are multiplied each as if it were the only one.
+  private let alone: Int
 
   private enum Input {
     case floats(UnsafePointer<Float>, stride: Int)
     case quantized(QuantizedRows)
   }
 
-  init(_ weight: WeightMatrix, _ input: PanelInput) {
+  init(_ weight: WeightMatrix, _ input: PanelInput, alone: Int) {
+    self.alone = alone
     rows = weight.rows
     columns = weight.columns
     storage = weight.storage
@@ -235,17 +239,21 @@ struct PanelProduct {
       let rows = min(panelRows, rows - panel * panelRows)
       let weights = base + panel * panelRows * columns * type.size
       let first = input + tokens.lowerBound * inputStride
-      if tokens.count == 1 {
-        engine.kernels.float.multiplyVector(type, weights, columns, rows, columns, first, tile)
-        return
+      // One token's sums are added up in another order than many tokens' (quantized ones are not). The panel stays in the cache.
+      let vectors = max(0, min(tokens.upperBound, alone) - tokens.lowerBound)
+      for token in 0..<vectors {
+        engine.kernels.float.multiplyVector(
+          type, weights, columns, rows, columns, first + token * inputStride, tile + token * panelRows)
       }
+      let others = tokens.count - vectors
+      if others == 0 { return }
+      let (from, to) = (first + vectors * inputStride, tile + vectors * panelRows)
       let packed = scratch.assumingMemoryBound(to: Float.self)
       var column = 0
       repeat {
         let count = min(PanelProduct.floatBlock, columns - column)
         engine.kernels.float.packPanel(type, weights + column * type.size, columns, rows, count, packed)
-        engine.kernels.float.multiply(
-          tokens.count, count, first + column, inputStride, packed, panelRows, tile, panelRows, column > 0)
+        engine.kernels.float.multiply(others, count, from + column, inputStride, packed, panelRows, to, panelRows, column > 0)
         column += count
       } while column < columns
     }

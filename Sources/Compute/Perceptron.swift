@@ -27,7 +27,10 @@ extension Engine {
   ///
   /// What is between the two layers is the widest of the model. Where the outer weight is quantized it exists as int8 only: a task
   /// multiplies as many panels as make a group of it, applies the activation and quantizes, all in its own cache.
-  package func perceptron(_ input: Matrix, norm: RowNorm? = nil, _ inner: PerceptronInner, _ outer: LinearProduct) throws(ComputeError) {
+  /// The first `alone` rows become bit for bit what each would as the only row.
+  package func perceptron(
+    _ input: Matrix, norm: RowNorm? = nil, alone: Int = 0, _ inner: PerceptronInner, _ outer: LinearProduct
+  ) throws(ComputeError) {
     norm?.check(columns: input.columns)
     precondition(inner.weights.allSatisfy { $0.columns == input.columns && $0.rows == inner.width })
     outer.check(inputRows: input.rows, inputColumns: inner.width)
@@ -37,6 +40,7 @@ extension Engine {
       group.map { QuantizedRows.tileBytes(columns: inner.width, group: $0) } ?? inner.width * tileTokens * MemoryLayout<Float>.stride)
     for rows in Engine.parts(of: input.rows, tileBytes: tileBytes) {
       let outputRows = outer.output[rows: rows]
+      let alone = Engine.alone(alone, of: input.rows) - rows.lowerBound
       let middle: PanelInput
       if let group {
         let byteCount = QuantizedRows.byteCount(
@@ -45,24 +49,26 @@ extension Engine {
           memory: try innerScratch.reserve(byteCount), count: rows.count, groups: QuantizedRows.groups(columns: inner.width, group: group),
           group: group)
         middle = .quantized(quantized)
-        try runInner(input[rows: rows], norm: norm, inner, .quantized(quantized, columns: inner.width))
+        try runInner(input[rows: rows], norm: norm, alone: alone, inner, .quantized(quantized, columns: inner.width))
       } else {
         let memory = try innerScratch.reserve(rows.count * inner.width * MemoryLayout<Float>.stride)
         let floats = Matrix(
           rows: rows.count, columns: inner.width, stride: inner.width, pointer: memory.assumingMemoryBound(to: Float.self),
           owner: innerScratch)
-        try runInner(input[rows: rows], norm: norm, inner, .floats(.store, floats))
+        try runInner(input[rows: rows], norm: norm, alone: alone, inner, .floats(.store, floats))
         middle = try inputs(floats, norm: nil, [outer.weight])[0]
       }
-      try run([PanelLoop(outer, middle, .floats(outer.epilogue, outputRows))], tokens: rows.count)
+      try run([PanelLoop(outer, middle, alone: alone, .floats(outer.epilogue, outputRows))], tokens: rows.count)
       withExtendedLifetime(middle) {}
     }
     withExtendedLifetime((input, norm, inner, outer)) {}
   }
 
-  private func runInner(_ input: Matrix, norm: RowNorm?, _ inner: PerceptronInner, _ output: PanelOutput) throws(ComputeError) {
+  private func runInner(
+    _ input: Matrix, norm: RowNorm?, alone: Int, _ inner: PerceptronInner, _ output: PanelOutput
+  ) throws(ComputeError) {
     let sources = try inputs(input, norm: norm, inner.weights)
-    try run([PanelLoop(inner, sources, output)], tokens: input.rows)
+    try run([PanelLoop(inner, sources, alone: alone, output)], tokens: input.rows)
     withExtendedLifetime(sources) {}
   }
 }

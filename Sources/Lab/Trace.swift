@@ -184,8 +184,8 @@ final class TraceRecorder: ClipObserver {
       for start in stride(from: 0, to: rows, by: block) {
         let range = start..<min(start + block, rows)
         let part = x[rows: range]
-        engine.normalize(part, generator.decoder.finalNorm, to: part)
-        try engine.linear(part, [LinearProduct(generator.decoder.head, to: output[rows: 0..<range.count])])
+        engine.normalize(part, generator.passes.decoder.finalNorm, to: part)
+        try engine.linear(part, [LinearProduct(generator.passes.decoder.head, to: output[rows: 0..<range.count])])
         normed += part.values
         logits += output[rows: 0..<range.count].values
       }

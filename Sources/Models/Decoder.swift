@@ -34,36 +34,72 @@ package protocol DecoderLayer: Sendable {
   /// Keys and values of a clip's slow tokens `[count, hidden]` in this layer; nil where it does not read them.
   func makeSlowCache(_ slowTokens: Matrix, type: ScalarType, on engine: Engine) throws(ComputeError) -> KeyValueCache?
 
-  /// Runs `x` `[tokens, hidden]` in place; its keys and values join `own`. `crossRanges` are the rows that read the slow tokens;
-  /// `position` is the first row's.
-  func run(
-    _ x: Matrix, position: Int, own: KeyValueCache, slow: KeyValueCache?, crossRanges: [Range<Int>], in workspace: DecoderWorkspace,
-    on engine: Engine
-  ) throws(ComputeError)
+  /// Runs `x` `[tokens, hidden]`, the rows of all `parts` one after the other, in place; keys and values join each part's own.
+  func run(_ x: Matrix, _ parts: [LayerPart], in workspace: DecoderWorkspace, on engine: Engine) throws(ComputeError)
+}
+
+/// The rows of one conversation in a pass, as a layer sees them: they are attended to apart from the others', and multiplied with them.
+/// What comes of them is bit for bit the same as without the others.
+package struct LayerPart {
+  package var rows: Range<Int>
+  /// The first row's.
+  package var position: Int
+  package var own: KeyValueCache
+  package var slow: KeyValueCache?
+  /// Rows of `x`, all of this part, that read the slow tokens.
+  package var crossRanges: [Range<Int>]
+
+  package init(rows: Range<Int>, position: Int, own: KeyValueCache, slow: KeyValueCache?, crossRanges: [Range<Int>]) {
+    (self.rows, self.position, self.own, self.slow, self.crossRanges) = (rows, position, own, slow, crossRanges)
+  }
+}
+
+/// The rows of one conversation in a pass through all layers.
+package struct DecoderPart {
+  package var rows: Range<Int>
+  package var caches: DecoderCaches
+  /// Rows of the pass, all of this part, that read the slow tokens.
+  package var crossRanges: [Range<Int>]
+
+  package init(rows: Range<Int>, caches: DecoderCaches, crossRanges: [Range<Int>]) {
+    (self.rows, self.caches, self.crossRanges) = (rows, caches, crossRanges)
+  }
+}
+
+extension [LayerPart] {
+  /// Rows of parts that have no other: they come first.
+  package var alone: Int {
+    let count = prefix { $0.rows.count == 1 }.count
+    assert(dropFirst(count).allSatisfy { $0.rows.count != 1 })
+    return count
+  }
 }
 
 extension Decoder {
   /// The decoder with weights; with a unit those of that unit alone.
   package func loaded(_ builder: LayerBuilder) throws(SlowFastError) -> Self { try Self(config, ownsHead: ownsHead, builder) }
 
-  /// Runs `x` `[tokens, hidden]` (at most the workspace's tokens) through all layers in place; it becomes the last layer's output.
-  /// `afterLayer` sees `x` after each layer and says whether to go on. False when it said no: the caches of some layers then hold more than
-  /// the others'.
+  /// Runs `x` `[tokens, hidden]` (at most the workspace's tokens), the rows of `parts` one after the other, those of one row first, through
+  /// all layers in place; it becomes the last layer's output. `afterLayer` sees `x` after each layer and says whether to go on. False when
+  /// it said no: the caches of some layers then hold more than the others'.
   package func run(
-    _ x: Matrix, position: Int, caches: DecoderCaches, crossRanges: [Range<Int>], in workspace: DecoderWorkspace, on engine: Engine,
-    afterLayer: (Int, Matrix) -> Bool
+    _ x: Matrix, _ parts: [DecoderPart], in workspace: DecoderWorkspace, on engine: Engine, afterLayer: (Int, Matrix) -> Bool
   ) throws(ComputeError) -> Bool {
     for (index, layer) in layers.enumerated() {
-      try layer.run(
-        x, position: position, own: caches.own[index], slow: caches.slow[index], crossRanges: crossRanges, in: workspace, on: engine)
+      let here = parts.map { part in
+        LayerPart(
+          rows: part.rows, position: part.caches.own[index].count, own: part.caches.own[index], slow: part.caches.slow?.layers[index],
+          crossRanges: part.crossRanges)
+      }
+      try layer.run(x, here, in: workspace, on: engine)
       guard afterLayer(index, x) else { return false }
     }
     return true
   }
 
-  /// Final norm and head: `x` `[tokens, hidden]` → `logits` `[tokens, vocabulary]`.
+  /// Final norm and head: `x` `[tokens, hidden]` → `logits` `[tokens, vocabulary]`, each row as if it were the only one.
   package func readOut(_ x: Matrix, logits: Matrix, on engine: Engine) throws(ComputeError) {
-    try engine.linear(x, norm: finalNorm, [LinearProduct(head, to: logits)])
+    try engine.linear(x, norm: finalNorm, alone: x.rows, [LinearProduct(head, to: logits)])
   }
 
   /// The matrices that a generated token is multiplied with, in order.
@@ -123,23 +159,49 @@ package struct DecoderWorkspace: Sendable {
   }
 }
 
+/// Keys and values of clips' slow tokens. Conversations about the same clips may share them.
+package final class SlowCaches: Sendable {
+  /// nil where a layer does not read slow tokens.
+  package let layers: [KeyValueCache?]
+
+  package init(layers: [KeyValueCache?]) { self.layers = layers }
+
+  /// Of slow tokens `[count, hidden]`.
+  package init(
+    _ tokens: Matrix, decoder: any Decoder, type: ScalarType, on engine: Engine,
+    progress: (_ layer: Int, _ count: Int) -> Void = { _, _ in }
+  ) throws(ComputeError) {
+    let readers = decoder.layers.indices.filter { decoder.layers[$0].readsSlowTokens }
+    var layers: [KeyValueCache?] = Array(repeating: nil, count: decoder.layers.count)
+    progress(0, readers.count)
+    for (done, index) in readers.enumerated() {
+      layers[index] = try decoder.layers[index].makeSlowCache(tokens, type: type, on: engine)
+      progress(done + 1, readers.count)
+    }
+    self.layers = layers
+  }
+
+  /// Slow tokens.
+  package var count: Int { layers.lazy.compactMap { $0?.count }.first ?? 0 }
+}
+
 /// Keys and values that a conversation keeps, one cache a layer.
 package struct DecoderCaches: Sendable {
   /// Of the tokens so far.
   package var own: [KeyValueCache]
-  /// Of the slow tokens; nil in plain layers and where there is no clip.
-  package var slow: [KeyValueCache?]
+  /// Of the slow tokens; nil where there are none.
+  package var slow: SlowCaches?
 
   package var count: Int { own.first?.count ?? 0 }
 
-  package init(config: ModelConfig, capacity: Int, type: ScalarType) throws(ComputeError) {
+  package init(config: ModelConfig, capacity: Int, type: ScalarType, slow: SlowCaches? = nil) throws(ComputeError) {
     var own: [KeyValueCache] = []
     for _ in 0..<config.layerCount {
       own.append(
         try KeyValueCache(heads: config.keyValueHeadCount, headDimension: config.headDimension, capacity: capacity, type: type))
     }
     self.own = own
-    slow = Array(repeating: nil, count: config.layerCount)
+    self.slow = slow
   }
 
   /// Bytes of `layers` such caches of `tokens` tokens.
@@ -148,20 +210,7 @@ package struct DecoderCaches: Sendable {
       * KeyValueCache.byteCount(heads: config.keyValueHeadCount, headDimension: config.headDimension, capacity: tokens, type: type)
   }
 
-  package var hasSlow: Bool { slow.contains { $0 != nil } }
-
-  /// Keys and values of a clip's slow tokens `[count, hidden]` for every layer that reads them.
-  package mutating func readSlow(
-    _ tokens: Matrix, decoder: any Decoder, type: ScalarType, on engine: Engine,
-    progress: (_ layer: Int, _ count: Int) -> Void = { _, _ in }
-  ) throws(ComputeError) {
-    let readers = decoder.layers.indices.filter { decoder.layers[$0].readsSlowTokens }
-    progress(0, readers.count)
-    for (done, index) in readers.enumerated() {
-      slow[index] = try decoder.layers[index].makeSlowCache(tokens, type: type, on: engine)
-      progress(done + 1, readers.count)
-    }
-  }
+  package var hasSlow: Bool { slow.map { $0.count > 0 } ?? false }
 
   /// Makes room for `capacity` tokens of the conversation.
   package mutating func grow(to capacity: Int) throws(ComputeError) {

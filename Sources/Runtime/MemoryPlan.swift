@@ -102,10 +102,10 @@ extension MemoryPlan {
         * float
         + towerScratch + decodingBytes + (layouts.map(\.imageBytes).max() ?? 0)
 
-    let chunk = min(Generator.chunk, promptTokens + maximumAnswerTokens)
+    let chunk = min(DecoderPasses.chunk, promptTokens)
     decoderWeightBytes = source.residentBytes(schema.decoderNames) + source.embeddingBytes
     decoderBufferBytes =
-      (DecoderWorkspace.floats(config: config, tokens: chunk) + chunk * config.hiddenSize + config.vocabularySize) * float
+      (DecoderWorkspace.floats(config: config, tokens: chunk + 1) + (chunk + 2) * config.hiddenSize + 2 * config.vocabularySize) * float
       // The engine's memory grows to its largest use, and stays.
       + max(scratch(decoder.scratch), towerScratch)
       + (promptTokens + maximumAnswerTokens) * 4 * config.headDimension

@@ -27,6 +27,10 @@ package final class RunContext: @unchecked Sendable {
   // Under the lock, and with `keepsWeights` only.
   private var spareVision: VisionModel?
   private var keptDecoder: DecoderWeights?
+  // Under the lock: those of the decoder that is in memory.
+  private weak var passes: DecoderPasses?
+  /// By the clips' keys. Held while they are made: who needs the same ones waits for them.
+  private let slowCaches = Mutex<[String: Weak<SlowCaches>]>([:])
 
   /// No weight is read yet.
   package init(_ model: VideoLanguageModel, options: SessionOptions) throws(SlowFastError) {
@@ -64,14 +68,41 @@ package final class RunContext: @unchecked Sendable {
     return spare
   }
 
-  /// The decoder, in memory for as long as the result is held, or this with `keepsWeights`.
-  package func decoderWeights(_ times: inout StageTimes, _ progress: @escaping ProgressHandler) throws(SlowFastError) -> DecoderWeights {
+  /// Passes through the decoder, the same for all that hold them at one time. It is in memory for as long as somebody does, or this with
+  /// `keepsWeights`.
+  package func decoderPasses(_ times: inout StageTimes, _ progress: @escaping ProgressHandler) throws(SlowFastError) -> DecoderPasses {
     let weights = try times.measure(\.loadDecoder) { () throws(SlowFastError) in
       try model.residency.decoderWeights(pool: pool, progress)
     }
-    if options.keepsWeights { lock.withLock { _ in keptDecoder = weights } }
-    return weights
+    let embedding = try model.source.makeEmbeddingTable()
+    return lock.withLock { _ in
+      if options.keepsWeights { keptDecoder = weights }
+      if let passes, passes.weights === weights { return passes }
+      let made = DecoderPasses(weights, embedding: embedding, engine: engine)
+      passes = made
+      return made
+    }
   }
+
+  /// Keys and values of the clips' slow tokens: those that another conversation about the same clips has, or new ones. Where clips are kept
+  /// nowhere they have no keys, and nothing is shared.
+  package func slowCaches(
+    _ keys: [CacheKey], make: () throws(SlowFastError) -> SlowCaches?
+  ) throws(SlowFastError) -> SlowCaches? {
+    guard !keys.isEmpty else { return try make() }
+    let name = keys.map(\.text).joined(separator: "\n")
+    return try slowCaches.withLock { known throws(SlowFastError) in
+      if let caches = known[name]?.value { return caches }
+      let made = try make()
+      known = known.filter { $0.value.value != nil }
+      known[name] = made.map { Weak(value: $0) }
+      return made
+    }
+  }
+}
+
+private struct Weak<Value: AnyObject> {
+  weak var value: Value?
 }
 
 // MARK: Memory

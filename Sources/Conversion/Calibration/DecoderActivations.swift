@@ -25,7 +25,7 @@ final class DecoderActivations {
   /// Encodes the clips with `source`'s tower, all frames of them, and embeds the texts.
   init(_ calibrator: Calibrator, _ source: any WeightSource) throws(SlowFastError) {
     let config = calibrator.model.config
-    workspace = try classified { () throws(ComputeError) in try DecoderWorkspace(config: config, tokens: Generator.chunk) }
+    workspace = try classified { () throws(ComputeError) in try DecoderWorkspace(config: config, tokens: DecoderPasses.chunk) }
     let vision = try VisionModel(source)
     let embedding = try calibrator.model.source.makeEmbeddingTable()
     for (index, (clip, visual)) in zip(calibrator.set.clips, try calibrator.clipSources()).enumerated() {
@@ -111,10 +111,11 @@ final class DecoderActivations {
     _ sequence: Sequence, _ x: Matrix, _ layer: any DecoderLayer, _ slow: KeyValueCache?, _ config: ModelConfig, _ engine: Engine
   ) throws(ComputeError) {
     let own = try KeyValueCache(heads: config.keyValueHeadCount, headDimension: config.headDimension, capacity: x.rows, type: .float32)
-    for start in stride(from: 0, to: x.rows, by: Generator.chunk) {
-      let range = start..<min(start + Generator.chunk, x.rows)
+    for start in stride(from: 0, to: x.rows, by: DecoderPasses.chunk) {
+      let range = start..<min(start + DecoderPasses.chunk, x.rows)
       let cross = sequence.crossRanges.map { $0.clamped(to: range) }.map { $0.lowerBound - start..<$0.upperBound - start }
-      try layer.run(x[rows: range], position: start, own: own, slow: slow, crossRanges: cross, in: workspace, on: engine)
+      let part = LayerPart(rows: 0..<range.count, position: start, own: own, slow: slow, crossRanges: cross)
+      try layer.run(x[rows: range], [part], in: workspace, on: engine)
     }
   }
 

@@ -1,10 +1,13 @@
 import Compute
+import Dispatch
 import Foundation
 import Measurement
 import ModelFile
 import Models
+import Parallel
 import Runtime
 import Support
+import Synchronization
 import Tensors
 import Video
 
@@ -213,12 +216,80 @@ extension Benchmark {
     let prompts = fitting(options.prompts, within: limit, stage: .prefill)
     let contexts = fitting(options.contexts, within: limit - options.generatedTokens, stage: .generate)
     guard let longest = (prompts + contexts.map { $0 + options.generatedTokens }).max() else { return }
-    let generator = try Generator(
-      decoder: decoder, embedding: try model.source.makeEmbeddingTable(), slow: tokens.slow, capacity: longest, cacheType: model.cacheType,
-      slowAttention: report.slowAttention, answerVocabulary: model.answerVocabulary, engine: engine)
-    generator.isCancelled = isCancelled
+    let passes = DecoderPasses(DecoderWeights(decoder), embedding: try model.source.makeEmbeddingTable(), engine: engine)
+    let slow = try passes.readSlow(tokens.slow, type: model.cacheType)
+    let generator = try makeGenerator(passes, slow, capacity: longest)
     for length in prompts { try timePrefill(length, generator, tokens) }
     for context in contexts { try timeGeneration(context, generator, tokens) }
+    guard let context = contexts.first else { return }
+    for count in options.together {
+      var generators: [Generator] = []
+      for _ in 0..<count { generators.append(try makeGenerator(passes, slow, capacity: context + options.generatedTokens)) }
+      try timeTogether(generators, context, tokens)
+    }
+  }
+
+  /// Several conversations, each of which makes tokens after `context` others, at the same time.
+  private mutating func timeTogether(_ generators: [Generator], _ context: Int, _ tokens: VisualTokens) throws(SlowFastError) {
+    let name = "generate after \(context), \(generators.count) at once"
+    let count = options.generatedTokens
+    let filler = try filler()
+    let runs = try measure(name) { () throws(SlowFastError) in
+      for generator in generators { fill(generator, to: context, with: filler) }
+      let failure = Mutex<SlowFastError?>(nil)
+      let all = DispatchGroup()
+      for (index, generator) in generators.enumerated() {
+        nonisolated(unsafe) let generator = generator
+        let work: @Sendable () -> Void = {
+          var (left, greedy) = (count, Sampler(GenerationOptions()))
+          do throws(SlowFastError) {
+            try generator.generate(after: Int32(index)) { logits in
+              left -= 1
+              return left > 0 ? greedy.next(logits) : nil
+            }
+          } catch { failure.withLock { $0 = error } }
+        }
+        all.enter()
+        let isStarted = detachThread {
+          work()
+          all.leave()
+        }
+        if !isStarted {
+          work()
+          all.leave()
+        }
+      }
+      all.wait()
+      if let error = failure.withLock({ $0 }) { throw error }
+    }
+    let slow = report.slowAttention == .all ? tokens.slow.rows : 0
+    add(
+      name, runs, units: generators.count * count, unit: "tokens",
+      products: generators.count * count
+        * (generators[0].passes.decoder.products(context: context, slowTokens: slow) + generators[0].passes.decoder.headProducts))
+  }
+
+  /// Keys and values of nothing in particular.
+  private func filler() throws(SlowFastError) -> Matrix {
+    try Self.madeUp(rows: 64, columns: 2 * model.config.keyValueHeadCount * model.config.headDimension, seed: 4)
+  }
+
+  /// Adds keys and values until there are `count`.
+  private func fill(_ generator: Generator, to count: Int, with filler: Matrix) {
+    generator.truncate(to: min(generator.position, count))
+    for cache in generator.caches.own {
+      while cache.count < count {
+        cache.append(keys: filler[rows: 0..<min(filler.rows, count - cache.count)], values: nil, interleaved: true, using: engine)
+      }
+    }
+  }
+
+  private func makeGenerator(_ passes: DecoderPasses, _ slow: SlowCaches?, capacity: Int) throws(SlowFastError) -> Generator {
+    let generator = try Generator(
+      passes, slow: slow, capacity: capacity, cacheType: model.cacheType, slowAttention: report.slowAttention,
+      answerVocabulary: model.answerVocabulary)
+    generator.isCancelled = isCancelled
+    return generator
   }
 
   /// The lengths that the model has room for; the others are noted as skipped.
@@ -232,9 +303,8 @@ extension Benchmark {
 
   private mutating func timeCross(_ decoder: any Decoder, _ tokens: VisualTokens) throws(SlowFastError) {
     guard model.config.hybrid != nil else { return skip("cross", "the model has no hybrid layers") }
-    var caches = try classified { () throws(ComputeError) in try DecoderCaches(config: model.config, capacity: 1, type: model.cacheType) }
     let runs = try measure("cross keys and values") { () throws(SlowFastError) in
-      try classified { () throws(ComputeError) in try caches.readSlow(tokens.slow, decoder: decoder, type: model.cacheType, on: engine) }
+      _ = try classified { () throws(ComputeError) in try SlowCaches(tokens.slow, decoder: decoder, type: model.cacheType, on: engine) }
     }
     add(
       "cross keys and values", runs, units: tokens.slow.rows, unit: "tokens",
@@ -250,26 +320,21 @@ extension Benchmark {
     let crossTokens = prompt.crossRanges(config: model.config).reduce(0) { $0 + $1.count }
     add(
       "prefill \(length)", runs, units: length, unit: "tokens",
-      products: generator.decoder.prefillProducts(tokens: length, crossTokens: crossTokens, slowTokens: tokens.slow.rows))
+      products: generator.passes.decoder.prefillProducts(tokens: length, crossTokens: crossTokens, slowTokens: tokens.slow.rows))
   }
 
   /// Tokens after `context` others, and in turn with them a plain loop over the same weights. The first context's tokens are the report's.
   private mutating func timeGeneration(_ context: Int, _ generator: Generator, _ tokens: VisualTokens) throws(SlowFastError) {
     let prompt = prompt(min(context, 64), tokens)
-    let filler = try Self.madeUp(
-      rows: 64, columns: 2 * model.config.keyValueHeadCount * model.config.headDimension, seed: 4)
-    let reading = MemoryReading(generator.decoder.generationWeights.flatMap(\.memory))
+    let filler = try filler()
+    let reading = MemoryReading(generator.passes.decoder.generationWeights.flatMap(\.memory))
     var steps: [StageRun] = []
     var reads: [Double] = []
     var generated: [Int32] = []
     _ = try measure("generate after \(context)", warmsUp: false) { () throws(SlowFastError) in
       generator.truncate(to: 0)
       var logits = try generator.prefill(prompt)
-      for cache in generator.caches.own {
-        while cache.count < context {
-          cache.append(keys: filler[rows: 0..<min(filler.rows, context - cache.count)], values: nil, interleaved: true, using: engine)
-        }
-      }
+      fill(generator, to: context, with: filler)
       var greedy = Sampler(GenerationOptions())
       generated = [greedy.next(logits)]
       for _ in 0..<options.generatedTokens {
@@ -282,7 +347,7 @@ extension Benchmark {
     let slow = report.slowAttention == .all ? tokens.slow.rows : 0
     add(
       "generate after \(context)", steps, units: 1, unit: "tokens",
-      products: generator.decoder.products(context: context, slowTokens: slow) + generator.decoder.headProducts,
+      products: generator.passes.decoder.products(context: context, slowTokens: slow) + generator.passes.decoder.headProducts,
       bytes: model.source.generationBytes(context: context, slowTokens: slow, cacheType: model.cacheType),
       readRate: Double(reading.byteCount) / 1e9 / reads.sorted()[reads.count / 2])
     if report.tokens.isEmpty {

@@ -38,6 +38,8 @@ public struct BenchmarkOptions: Sendable {
   public var prompts = [512, 1296]
   /// Tokens in the cache before those that are generated.
   public var contexts = [64, 1400, 4096]
+  /// Conversations that make tokens at the same time, after the first of `contexts`; each number is a row.
+  public var together: [Int] = []
   /// Generated tokens of each run.
   public var generatedTokens = 16
   /// For `decode` and `resize`.
@@ -61,6 +63,7 @@ public struct BenchmarkOptions: Sendable {
     try check([frames].compactMap { $0 }, 1...Limits.frames, "frames")
     try check(prompts, 1...GenerationOptions.tokenLimit, "prompts")
     try check(contexts, 1...GenerationOptions.tokenLimit, "contexts")
+    try check(together, 1...64, "together")
     try check([generatedTokens], 1...65536, "generatedTokens")
   }
 }

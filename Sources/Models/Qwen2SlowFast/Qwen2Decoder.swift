@@ -100,34 +100,35 @@ package struct Qwen2Decoder: Decoder {
       return try cross.makeCache(slowTokens, type: type, on: engine)
     }
 
-    func run(
-      _ x: Matrix, position: Int, own: KeyValueCache, slow: KeyValueCache?, crossRanges: [Range<Int>], in workspace: DecoderWorkspace,
-      on engine: Engine
-    ) throws(ComputeError) {
+    func run(_ x: Matrix, _ parts: [LayerPart], in workspace: DecoderWorkspace, on engine: Engine) throws(ComputeError) {
       let rows = 0..<x.rows
+      let alone = parts.alone
       let query = workspace.query[rows: rows]
       let key = workspace.key[rows: rows]
       let value = workspace.value[rows: rows]
       let attended = workspace.attended[rows: rows]
       try engine.linear(
-        x, norm: .rms(weight: inputNorm, epsilon: config.rmsNormEpsilon),
+        x, norm: .rms(weight: inputNorm, epsilon: config.rmsNormEpsilon), alone: alone,
         [self.query.product(to: query), self.key.product(to: key), self.value.product(to: value)])
-      for x in [query, key] {
-        try engine.rotate(x, headDimension: config.headDimension, position: position, theta: config.ropeTheta)
-      }
-      let past = own.count
-      own.append(keys: key, values: value, interleaved: false, using: engine)
-      try engine.attention(query, heads: config.headCount, over: own, causalOffset: past, to: attended)
-      if let cross, let slow {
-        for range in crossRanges where !range.isEmpty {
+      for part in parts {
+        for x in [query, key] {
+          try engine.rotate(x[rows: part.rows], headDimension: config.headDimension, position: part.position, theta: config.ropeTheta)
+        }
+        let (own, past) = (part.own, part.own.count)
+        own.append(keys: key[rows: part.rows], values: value[rows: part.rows], interleaved: false, using: engine)
+        try engine.attention(
+          query[rows: part.rows], heads: config.headCount, over: own, causalOffset: past, to: attended[rows: part.rows])
+        guard let cross, let slow = part.slow else { continue }
+        for range in part.crossRanges where !range.isEmpty {
           try cross.add(
             to: attended[rows: range], query: query[rows: range], slow: slow, scratch: workspace.cross[rows: range],
             gates: workspace.gates[rows: range], on: engine)
         }
       }
-      try engine.linear(attended, [output.product(.addTo(scale: nil), to: x)])
+      try engine.linear(attended, alone: alone, [output.product(.addTo(scale: nil), to: x)])
       try engine.perceptron(
-        x, norm: .rms(weight: postNorm, epsilon: config.rmsNormEpsilon), .gated(gate: gate, up: up), down.product(.addTo(scale: nil), to: x)
+        x, norm: .rms(weight: postNorm, epsilon: config.rmsNormEpsilon), alone: alone, .gated(gate: gate, up: up),
+        down.product(.addTo(scale: nil), to: x)
       )
     }
   }

@@ -103,10 +103,10 @@ package struct CachedPrefix {
   package static func store(
     _ caches: DecoderCaches, clips: [WatchedClip.Info], in store: any ClipStore, _ key: CacheKey, pool: ThreadPool
   ) -> String? {
-    let slowTokens = caches.slow.compactMap { $0?.count }.first ?? 0
+    let slowTokens = caches.slow?.count ?? 0
     guard let info = try? JSONEncoder().encode(Info(tokens: caches.count, slowTokens: slowTokens, clips: clips)) else { return nil }
     let own = caches.own.enumerated().map { (Self.own($0), $1) }
-    let slow = caches.slow.enumerated().compactMap { layer, cache in cache.map { (Self.slow(layer), $0) } }
+    let slow = (caches.slow?.layers ?? []).enumerated().compactMap { layer, cache in cache.map { (Self.slow(layer), $0) } }
     return withExtendedLifetime(caches) {
       let parts = (own + slow).filter { $0.1.count > 0 }.map { name, cache in
         ClipEntry.Part(name: name, type: cache.type, pieces: cache.runs(cache.count).map { UnsafeRawBufferPointer($0) })
@@ -115,17 +115,23 @@ package struct CachedPrefix {
     }
   }
 
-  /// Fills the caches of a decoder that has read nothing.
-  package func restore(_ caches: inout DecoderCaches, config: ModelConfig, type: ScalarType) throws(ComputeError) {
+  /// Fills the caches of a conversation that has read nothing.
+  package func restore(_ caches: DecoderCaches) {
     for (layer, cache) in caches.own.enumerated() {
       tensors[Self.own(layer)]?.withBytes { cache.restore(tokens, from: $0) }
     }
-    guard slowTokens > 0 else { return }
+  }
+
+  /// nil where there were no slow tokens.
+  package func slowCaches(config: ModelConfig, type: ScalarType) throws(ComputeError) -> SlowCaches? {
+    guard slowTokens > 0 else { return nil }
+    var layers: [KeyValueCache?] = Array(repeating: nil, count: config.layerCount)
     for layer in config.hybrid?.layers ?? [] {
       let cache = try KeyValueCache(
         heads: config.keyValueHeadCount, headDimension: config.headDimension, capacity: slowTokens, type: type)
       tensors[Self.slow(layer)]?.withBytes { cache.restore(slowTokens, from: $0) }
-      caches.slow[layer] = cache
+      layers[layer] = cache
     }
+    return SlowCaches(layers: layers)
   }
 }

@@ -14,7 +14,6 @@ package final class Conversation {
   private var keptPrefix: CachedPrefix?
   private let context: RunContext
   private var model: VideoLanguageModel { context.model }
-  private var weights: DecoderWeights?
   private var generator: Generator?
   private var standing = Standing()
   /// Tokens up to the last clip that every conversation begins with and that are in the decoder's cache only.
@@ -102,27 +101,28 @@ package final class Conversation {
     var decoder = StreamDecoder(model.tokenizer, skipSpecial: true)
     var trimmer = StreamTrimmer()
     var answer = Answer()
-    var logits = first
     let room = min(options.maximumTokens, generator.capacity - generator.position, model.config.maximumPositions - generator.position)
-    while answer.tokens.count < room {
+    /// The next token, if it is to be read.
+    func next(_ logits: UnsafeBufferPointer<Float>) throws(SlowFastError) -> Int32? {
       // What came of other weights must not be told.
       try model.source.checkUnchanged()
       let token = sampler.next(logits)
       if options.stopTokens.contains(token) {
         answer.endReason = .stopToken
-        break
+        return nil
       }
       answer.tokens.append(token)
       let text = trimmer.append(decoder.append(token))
       answer.text += text
       if !text.isEmpty, !onText(text) {
         answer.endReason = .stoppedByCaller
-        break
+        return nil
       }
       progress(.generating(token: answer.tokens.count, of: room))
       if isCancelled() { throw .cancelled }
-      if answer.tokens.count < room { logits = try generator.step(token) }
+      return answer.tokens.count < room ? token : nil
     }
+    if room > 0, let token = try next(first) { try generator.generate(after: token, next) }
     let rest = trimmer.append(decoder.finish())
     answer.text += rest
     if !rest.isEmpty { _ = onText(rest) }
@@ -152,15 +152,18 @@ package final class Conversation {
   /// The decoder, loaded when the first question comes.
   package func readyGenerator(capacity: Int, progress: @escaping ProgressHandler) throws(SlowFastError) -> Generator {
     if let generator { return generator }
-    let weights = try context.decoderWeights(&statistics.times, progress)
-    let slow = try joinedSlowTokens()
-    let generator = try statistics.times.measure(\.crossKeyValues) { () throws(SlowFastError) in
-      try Generator(
-        decoder: weights.decoder, embedding: try model.source.makeEmbeddingTable(), slow: slow, capacity: capacity,
-        cacheType: model.cacheType, slowAttention: context.slowAttention, answerVocabulary: model.answerVocabulary,
-        engine: context.engine, progress: { progress(.readingClip(layer: $0, of: $1)) })
+    let passes = try context.decoderPasses(&statistics.times, progress)
+    let slow = try statistics.times.measure(\.crossKeyValues) { () throws(SlowFastError) in
+      try context.slowCaches(keys) { () throws(SlowFastError) in
+        if let keptPrefix {
+          return try classified { () throws(ComputeError) in try keptPrefix.slowCaches(config: model.config, type: model.cacheType) }
+        }
+        return try passes.readSlow(try joinedSlowTokens(), type: model.cacheType) { progress(.readingClip(layer: $0, of: $1)) }
+      }
     }
-    self.weights = weights
+    let generator = try Generator(
+      passes, slow: slow, capacity: capacity, cacheType: model.cacheType, slowAttention: context.slowAttention,
+      answerVocabulary: model.answerVocabulary)
     self.generator = generator
     return generator
   }
@@ -221,7 +224,7 @@ package final class Conversation {
     try generator.reserve(room)
     var read = 0
     if let keptPrefix {
-      try generator.restore(keptPrefix)
+      generator.restore(keptPrefix)
       statistics.cachedPromptTokens = count
       self.keptPrefix = nil
     } else {

@@ -3,58 +3,35 @@ import Models
 import Support
 import Tensors
 
-/// The decoder at work on one conversation: tokens in, logits out, keys and values kept. Several may share an engine: a token of an answer
-/// is one turn of it, and so is each layer of a prompt.
+/// The decoder at work on one conversation: tokens in, logits out, keys and values kept. Its rows go through the layers in passes that
+/// other conversations may share.
 package final class Generator {
-  package let decoder: any Decoder
-  package let embedding: any EmbeddingTable
+  package let passes: DecoderPasses
   package private(set) var caches: DecoderCaches
   package let slowAttention: SlowAttention
   /// Tokens that may be chosen, the first ones: logits are handed out for these only.
   package var answerVocabulary: Int
   /// Tokens that the caches hold at most.
   package private(set) var capacity: Int
-  private let config: ModelConfig
-  private let engine: Engine
-  private let workspace: DecoderWorkspace
-  private let x: Matrix  // [chunk, hidden]
+  private var config: ModelConfig { passes.decoder.config }
   private let logits: Matrix  // [1, vocabulary]
 
-  /// Prompt tokens that go through the layers together: enough to use each weight often, few enough to bound memory.
-  package static let chunk = 512
-
   /// What tracing wants to see: `x` before the first layer and after each one (`layer` 0 …), for the rows from `position` on.
-  package var observer: ((_ layer: Int, _ position: Int, _ x: Matrix) -> Void)?
+  package var observer: DecoderPasses.LayerObserver?
   /// Asked after each layer.
   package var isCancelled: @Sendable () -> Bool = { false }
 
   package init(
-    decoder: any Decoder, embedding: any EmbeddingTable, slow: Matrix?, capacity: Int, cacheType: ScalarType,
-    slowAttention: SlowAttention, answerVocabulary: Int, engine: Engine, progress: (_ layer: Int, _ count: Int) -> Void = { _, _ in }
+    _ passes: DecoderPasses, slow: SlowCaches?, capacity: Int, cacheType: ScalarType, slowAttention: SlowAttention, answerVocabulary: Int
   ) throws(SlowFastError) {
-    self.decoder = decoder
-    self.embedding = embedding
+    self.passes = passes
     self.slowAttention = slowAttention
     self.answerVocabulary = answerVocabulary
-    self.engine = engine
-    let config = decoder.config
-    self.config = config
     self.capacity = capacity
-    let tokens = min(Self.chunk, capacity)
-    (caches, workspace, x, logits) = try classified { () throws(ComputeError) in
-      var caches = try DecoderCaches(config: config, capacity: capacity, type: cacheType)
-      if let slow, slow.rows > 0 {
-        try engine.turns.withLock { () throws(ComputeError) in
-          try caches.readSlow(slow, decoder: decoder, type: cacheType, on: engine) { layer, count in
-            progress(layer, count)
-            engine.turns.yield()
-          }
-        }
-      }
-      return (
-        caches, try DecoderWorkspace(config: config, tokens: tokens),
-        try Matrix(rows: tokens, columns: config.hiddenSize), try Matrix(rows: 1, columns: config.vocabularySize)
-      )
+    let config = passes.decoder.config
+    (caches, logits) = try classified { () throws(ComputeError) in
+      let caches = try DecoderCaches(config: config, capacity: capacity, type: cacheType, slow: slow)
+      return (caches, try Matrix(rows: 1, columns: config.vocabularySize))
     }
   }
 
@@ -69,9 +46,7 @@ package final class Generator {
   }
 
   /// Takes over what a clip cache has; nothing has been read before.
-  package func restore(_ prefix: CachedPrefix) throws(SlowFastError) {
-    try classified { () throws(ComputeError) in try prefix.restore(&caches, config: config, type: caches.own[0].type) }
-  }
+  package func restore(_ prefix: CachedPrefix) { prefix.restore(caches) }
 
   /// Forgets all but the first `count` tokens.
   package func truncate(to count: Int) { caches.truncate(to: count) }
@@ -82,70 +57,84 @@ package final class Generator {
   package func prefill(_ prompt: Prompt, progress: (Int) -> Void = { _ in }) throws(SlowFastError) -> UnsafeBufferPointer<Float> {
     let crossRanges = prompt.crossRanges(config: config)
     let tokens = prompt.tokenCount
-    return try inTurn { () throws(SlowFastError) in
-      for start in stride(from: 0, to: tokens, by: x.rows) {
-        let range = start..<min(start + x.rows, tokens)
-        let rows = x[rows: 0..<range.count]
-        try prompt.fill(rows, range, from: embedding, on: engine)
-        try run(rows, crossRanges: crossRanges.map { $0.clamped(to: range) }.map { $0.lowerBound - start..<$0.upperBound - start }) {
-          progress(start + range.count * $0 / config.layerCount)
-        }
+    return try keepingNothingOfFailure { () throws(SlowFastError) in
+      for start in stride(from: 0, to: tokens, by: DecoderPasses.chunk) {
+        let range = start..<min(start + DecoderPasses.chunk, tokens)
+        try read(
+          range.count, crossRanges: crossRanges.map { $0.clamped(to: range) }.map { $0.lowerBound - start..<$0.upperBound - start },
+          progress: { progress(start + range.count * $0 / config.layerCount) },
+          logitsOf: range.upperBound == tokens ? range.count - 1..<range.count : 0..<0, take: keep
+        ) { (rows) throws(SlowFastError) in try prompt.fill(rows, range, from: passes.embedding, on: passes.engine) }
       }
-      let last = (tokens - 1) % x.rows
-      return try readOut(x[rows: last..<last + 1])
+      return chosenFrom(logits.pointer)
     }
   }
 
-  /// Adds one token of an answer. Returns the logits after it.
+  /// Adds one token of an answer. Returns the logits after it, valid until the next call.
   package func step(_ token: Int32) throws(SlowFastError) -> UnsafeBufferPointer<Float> {
-    let row = x[rows: 0..<1]
-    return try inTurn { () throws(SlowFastError) in
-      try embedding.gather([token], to: row, on: engine)
-      try run(row, crossRanges: slowAttention == .all && caches.hasSlow ? [0..<1] : [])
-      return try readOut(row)
+    try generate(after: token) { logits in
+      keep(logits)
+      return nil
+    }
+    return chosenFrom(logits.pointer)
+  }
+
+  /// Adds `token`, and then each that `choose` makes of the logits after the one before, until it says nil: the last logits are of a token
+  /// that is in the cache. When it throws, the cache holds what it held before the token at which it threw.
+  package func generate(
+    after token: Int32, _ choose: (UnsafeBufferPointer<Float>) throws(SlowFastError) -> Int32?
+  ) throws(SlowFastError) {
+    try withoutActuallyEscaping(choose) { choose throws(SlowFastError) in
+      try passes.generate(
+        DecoderPasses.AnswerPart(
+          caches: caches, readsSlow: slowAttention == .all && caches.hasSlow, first: token, observer: observer, isCancelled: isCancelled
+        ) { [self] (logits) throws(SlowFastError) in try choose(chosenFrom(logits.baseAddress)) })
     }
   }
 
   /// Adds tokens of an answer that is given, not chosen, and calls `body` with the logits after each.
   package func force(_ tokens: [Int32], body: (UnsafeBufferPointer<Float>) -> Void) throws(SlowFastError) {
-    try inTurn { () throws(SlowFastError) in
-      for start in stride(from: 0, to: tokens.count, by: x.rows) {
-        let part = Array(tokens[start..<min(start + x.rows, tokens.count)])
-        let rows = x[rows: 0..<part.count]
-        try embedding.gather(part, to: rows, on: engine)
-        try run(rows, crossRanges: slowAttention == .all && caches.hasSlow ? [0..<part.count] : [])
-        for row in 0..<part.count { body(try readOut(x[rows: row..<row + 1])) }
+    try keepingNothingOfFailure { () throws(SlowFastError) in
+      for start in stride(from: 0, to: tokens.count, by: DecoderPasses.chunk) {
+        let part = Array(tokens[start..<min(start + DecoderPasses.chunk, tokens.count)])
+        try read(
+          part.count, crossRanges: slowAttention == .all && caches.hasSlow ? [0..<part.count] : [], progress: { _ in },
+          logitsOf: 0..<part.count, take: { body(chosenFrom($0.baseAddress)) }
+        ) { (rows) throws(SlowFastError) in try passes.embedding.gather(part, to: rows, on: passes.engine) }
       }
     }
   }
 
-  /// Calls operators when it is this conversation's turn. When that throws, the cache holds what it held before.
-  private func inTurn<T>(_ body: () throws(SlowFastError) -> T) throws(SlowFastError) -> T {
+  private func read(
+    _ count: Int, crossRanges: [Range<Int>], progress: (Int) -> Void, logitsOf read: Range<Int>,
+    take: (UnsafeBufferPointer<Float>) -> Void, fill: (Matrix) throws(SlowFastError) -> Void
+  ) throws(SlowFastError) {
+    // The part is done with when the pass returns.
+    try withoutActuallyEscaping(fill) { fill throws(SlowFastError) in
+      try withoutActuallyEscaping(take) { take throws(SlowFastError) in
+        try withoutActuallyEscaping(progress) { progress throws(SlowFastError) in
+          try passes.read(
+            DecoderPasses.PromptPart(
+              count: count, caches: caches, crossRanges: crossRanges, observer: observer, isCancelled: isCancelled, progress: progress,
+              fill: fill, read: read, take: take))
+        }
+      }
+    }
+  }
+
+  private func keepingNothingOfFailure<T>(_ body: () throws(SlowFastError) -> T) throws(SlowFastError) -> T {
     let before = position
-    do throws(SlowFastError) { return try engine.turns.withLock(body) } catch {
+    do throws(SlowFastError) { return try body() } catch {
       caches.truncate(to: before)
       throw error
     }
   }
 
-  private func run(_ rows: Matrix, crossRanges: [Range<Int>], progress: (_ layers: Int) -> Void = { _ in }) throws(SlowFastError) {
-    let position = caches.count
-    observer?(0, position, rows)
-    let finished = try classified { () throws(ComputeError) in
-      try decoder.run(rows, position: position, caches: caches, crossRanges: crossRanges, in: workspace, on: engine) { layer, x in
-        observer?(layer + 1, position, x)
-        progress(layer + 1)
-        if x.rows > 1 { engine.turns.yield() }
-        return !isCancelled()
-      }
-    }
-    if !finished { throw .cancelled }
+  private func keep(_ other: UnsafeBufferPointer<Float>) {
+    if let base = other.baseAddress { logits.pointer.update(from: base, count: answerVocabulary) }
   }
 
-  private func readOut(_ row: Matrix) throws(SlowFastError) -> UnsafeBufferPointer<Float> {
-    try classified { () throws(ComputeError) in
-      try decoder.readOut(row, logits: logits, on: engine)
-    }
-    return UnsafeBufferPointer(start: logits.pointer, count: answerVocabulary)
+  private func chosenFrom(_ logits: UnsafePointer<Float>?) -> UnsafeBufferPointer<Float> {
+    UnsafeBufferPointer(start: logits, count: answerVocabulary)
   }
 }

@@ -122,6 +122,8 @@ struct BenchCommand: ParsableCommand {
   var prompts = Names(BenchmarkOptions().prompts)
   @Option(help: "Tokens before the generated ones, with commas between.")
   var contexts = Names(BenchmarkOptions().contexts)
+  @Option(help: "Conversations that make tokens at the same time, with commas between; such as 4,8.")
+  var together: Names<Int>?
   @Option(help: "Generated tokens of each run.")
   var tokens = BenchmarkOptions().generatedTokens
   @Option(help: "Whether generated tokens read the slow tokens: all (they do) or prompt. Default: the model's own way.")
@@ -144,6 +146,7 @@ struct BenchCommand: ParsableCommand {
     options.frames = frames
     options.prompts = prompts.values
     options.contexts = contexts.values
+    options.together = together?.values ?? []
     options.generatedTokens = tokens
     options.slowAttention = slowAttention
     options.threads = threads

@@ -239,7 +239,8 @@ extension SlowFastError {
     "frames": "--frames",
     "generatedTokens": "--tokens", "keep": "--keep", "maximumTokens": "--max-tokens", "partBits": "--parts", "prompts": "--prompts",
     "repeats": "--repeat", "repetitionPenalty": "--repetition-penalty", "reuseStatic": "--reuse-static", "sampling": "--fps",
-    "temperature": "--temperature", "threads": "--threads", "topK": "--top-k", "topP": "--top-p", "variants": "--variants",
+    "temperature": "--temperature", "threads": "--threads", "together": "--together", "topK": "--top-k", "topP": "--top-p",
+    "variants": "--variants",
   ]
 }
 

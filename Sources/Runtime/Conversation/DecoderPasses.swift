@@ -1,0 +1,292 @@
+import Compute
+import Models
+import Parallel
+import Support
+import Tensors
+
+/// Passes through a decoder, which conversations that compute at the same time share: a weight is read once for all of them. What each
+/// gets is bit for bit what it would get alone.
+///
+/// Whoever comes first computes for all that have come, until its own part is done; then another does. Answers and prompts have passes of
+/// their own: those of prompts give way to tokens of answers after each layer.
+package final class DecoderPasses: @unchecked Sendable {
+  package let decoder: any Decoder
+  package let embedding: any EmbeddingTable
+  package let engine: Engine
+  package let weights: DecoderWeights
+  private let answers = Gathering<AnswerPart>()
+  private let prompts = Gathering<PromptPart>()
+  // In a turn of the engine.
+  private let answerMemory = PassMemory()
+  private let promptMemory = PassMemory()
+  private let logitsMemory = LogitsMemory()
+
+  /// Passes so far, and the conversations' parts in them.
+  package struct Counts: Sendable, Equatable {
+    package var passes = 0
+    package var parts = 0
+
+    package init(passes: Int = 0, parts: Int = 0) { (self.passes, self.parts) = (passes, parts) }
+
+    fileprivate mutating func add(parts count: Int) {
+      passes += 1
+      parts += count
+    }
+  }
+  package var counts: (answers: Counts, prompts: Counts) { engine.turns.withLock { (answerCounts, promptCounts) } }
+  // In a turn of the engine.
+  private var answerCounts = Counts()
+  private var promptCounts = Counts()
+
+  /// Rows that go through the layers together: enough to use each weight often, few enough to bound memory.
+  package static let chunk = 512
+  /// Conversations that share a pass at most.
+  static let mostParts = 64
+  /// Rows of which logits are made together.
+  static let mostLogits = 16
+
+  package init(_ weights: DecoderWeights, embedding: any EmbeddingTable, engine: Engine) {
+    (self.weights, self.embedding, self.engine) = (weights, embedding, engine)
+    decoder = weights.decoder
+  }
+
+  private var config: ModelConfig { decoder.config }
+
+  /// Rows that one conversation adds to its caches at once: a prompt or a part of it, at most `chunk`.
+  package final class PromptPart {
+    let count: Int
+    let caches: DecoderCaches
+    /// Of the part's own rows.
+    let crossRanges: [Range<Int>]
+    /// Writes the rows' input embeddings.
+    let fill: (Matrix) throws(SlowFastError) -> Void
+    /// Rows of which it wants logits.
+    let read: Range<Int>
+    /// Gets them, row by row.
+    let take: (UnsafeBufferPointer<Float>) -> Void
+    let observer: LayerObserver?
+    /// Sees how many layers are done.
+    let progress: (Int) -> Void
+    let isCancelled: () -> Bool
+    fileprivate var error: SlowFastError?
+
+    init(
+      count: Int, caches: DecoderCaches, crossRanges: [Range<Int>], observer: LayerObserver?, isCancelled: @escaping () -> Bool,
+      progress: @escaping (Int) -> Void, fill: @escaping (Matrix) throws(SlowFastError) -> Void, read: Range<Int>,
+      take: @escaping (UnsafeBufferPointer<Float>) -> Void
+    ) {
+      (self.count, self.caches, self.crossRanges) = (count, caches, crossRanges)
+      (self.observer, self.isCancelled, self.progress) = (observer, isCancelled, progress)
+      (self.fill, self.read, self.take) = (fill, read, take)
+    }
+  }
+
+  /// A conversation in which tokens are made one after the other.
+  package final class AnswerPart {
+    let caches: DecoderCaches
+    let readsSlow: Bool
+    /// What is read next.
+    fileprivate var token: Int32
+    /// Gets the logits after it and gives the next one; nil at the end.
+    let choose: (UnsafeBufferPointer<Float>) throws(SlowFastError) -> Int32?
+    let observer: LayerObserver?
+    let isCancelled: () -> Bool
+    fileprivate var error: SlowFastError?
+    fileprivate var isDone = false
+
+    init(
+      caches: DecoderCaches, readsSlow: Bool, first token: Int32, observer: LayerObserver?, isCancelled: @escaping () -> Bool,
+      choose: @escaping (UnsafeBufferPointer<Float>) throws(SlowFastError) -> Int32?
+    ) {
+      (self.caches, self.readsSlow, self.token, self.observer) = (caches, readsSlow, token, observer)
+      (self.isCancelled, self.choose) = (isCancelled, choose)
+    }
+  }
+
+  /// What tracing wants to see: the conversation's rows before the first layer and after each one (`layer` 0 …), from `position` on.
+  package typealias LayerObserver = (_ layer: Int, _ position: Int, _ x: Matrix) -> Void
+
+  /// Adds rows to a conversation. When it throws, the caches hold what they held before.
+  package func read(_ part: PromptPart) throws(SlowFastError) {
+    prompts.take(part) { waiting in
+      engine.turns.withLock {
+        var rows = 0
+        // All that have come by now.
+        let parts = waiting(Self.mostParts) { other in
+          rows += other.count
+          return rows <= Self.chunk
+        }
+        run(parts)
+        return parts
+      }
+    }
+    if let error = part.error { throw error }
+  }
+
+  /// Makes tokens until `choose` ends it. When it throws, the caches hold what they held before the last token.
+  package func generate(_ part: AnswerPart) throws(SlowFastError) {
+    answers.take(part) { waiting in
+      engine.turns.withLock {
+        let parts = waiting(Self.mostParts) { _ in true }
+        run(parts)
+        return parts.filter(\.isDone)
+      }
+    }
+    if let error = part.error { throw error }
+  }
+}
+
+extension DecoderPasses {
+  /// Keys and values of slow tokens `[count, hidden]`; nil where there are none.
+  package func readSlow(
+    _ tokens: Matrix?, type: ScalarType, progress: (_ layer: Int, _ count: Int) -> Void = { _, _ in }
+  ) throws(SlowFastError) -> SlowCaches? {
+    guard let tokens, tokens.rows > 0 else { return nil }
+    return try classified { () throws(ComputeError) in
+      try engine.turns.withLock { () throws(ComputeError) in
+        try SlowCaches(tokens, decoder: decoder, type: type, on: engine) { layer, count in
+          progress(layer, count)
+          engine.turns.yield()
+        }
+      }
+    }
+  }
+}
+
+// MARK: A pass
+
+extension DecoderPasses {
+  private func run(_ parts: [PromptPart]) {
+    // Rows alone come first, as the layers want them.
+    let parts = parts.filter { $0.count == 1 } + parts.filter { $0.count != 1 }
+    let counts = parts.map { $0.caches.count }
+    promptCounts.add(parts: parts.count)
+    do throws(SlowFastError) {
+      let total = parts.reduce(0) { $0 + $1.count }
+      let (space, workspace) = try classified { () throws(ComputeError) in try promptMemory.reserve(total, config) }
+      let x = space[rows: 0..<total]
+      var pass: [DecoderPart] = []
+      var start = 0
+      for part in parts {
+        let rows = start..<start + part.count
+        try part.fill(x[rows: rows])
+        let cross = part.crossRanges.map { $0.lowerBound + start..<$0.upperBound + start }
+        pass.append(DecoderPart(rows: rows, caches: part.caches, crossRanges: cross))
+        start = rows.upperBound
+      }
+      try run(x, pass, parts.map(\.observer), in: workspace) { layer in
+        for part in parts { part.progress(layer) }
+        if total > 1 { engine.turns.yield() }
+        return parts.contains { !$0.isCancelled() }
+      }
+      let reads = zip(parts, pass).flatMap { part, rows in part.read.map { (part, rows.rows.lowerBound + $0) } }
+      try readOut(reads.map(\.1), of: x) { index, logits in reads[index].0.take(logits) }
+    } catch {
+      for part in parts { part.error = error }
+    }
+    for (part, count) in zip(parts, counts) {
+      if part.error == nil, part.isCancelled() { part.error = .cancelled }
+      if part.error != nil { part.caches.truncate(to: count) }
+    }
+  }
+
+  private func run(_ parts: [AnswerPart]) {
+    let counts = parts.map { $0.caches.count }
+    answerCounts.add(parts: parts.count)
+    do throws(SlowFastError) {
+      let (space, workspace) = try classified { () throws(ComputeError) in try answerMemory.reserve(parts.count, config) }
+      let x = space[rows: 0..<parts.count]
+      try embedding.gather(parts.map(\.token), to: x, on: engine)
+      let pass = parts.enumerated().map { row, part in
+        DecoderPart(rows: row..<row + 1, caches: part.caches, crossRanges: part.readsSlow ? [row..<row + 1] : [])
+      }
+      try run(x, pass, parts.map(\.observer), in: workspace) { _ in parts.contains { !$0.isCancelled() } }
+      try readOut(Array(parts.indices), of: x) { index, logits in
+        let part = parts[index]
+        if part.isCancelled() {
+          part.error = .cancelled
+          return
+        }
+        do throws(SlowFastError) {
+          if let next = try part.choose(logits) { part.token = next } else { part.isDone = true }
+        } catch { part.error = error }
+      }
+    } catch {
+      for part in parts where part.error == nil { part.error = error }
+    }
+    for (part, count) in zip(parts, counts) where part.error != nil {
+      part.caches.truncate(to: count)
+      part.isDone = true
+    }
+  }
+
+  private func run(
+    _ x: Matrix, _ parts: [DecoderPart], _ observers: [LayerObserver?], in workspace: DecoderWorkspace, afterLayer: (_ layers: Int) -> Bool
+  ) throws(SlowFastError) {
+    let positions = parts.map(\.caches.count)
+    func show(_ layer: Int) {
+      for (index, observer) in observers.enumerated() { observer?(layer, positions[index], x[rows: parts[index].rows]) }
+    }
+    show(0)
+    let finished = try classified { () throws(ComputeError) in
+      try decoder.run(x, parts, in: workspace, on: engine) { layer, _ in
+        show(layer + 1)
+        return afterLayer(layer + 1)
+      }
+    }
+    if !finished { throw .cancelled }
+  }
+
+  /// Logits after each of `rows` of `x`, some of them at a time.
+  private func readOut(
+    _ rows: [Int], of x: Matrix, _ take: (_ index: Int, UnsafeBufferPointer<Float>) -> Void
+  ) throws(SlowFastError) {
+    for start in stride(from: 0, to: rows.count, by: Self.mostLogits) {
+      let some = rows[start..<min(start + Self.mostLogits, rows.count)]
+      let memory = try classified { () throws(ComputeError) in try logitsMemory.reserve(some.count, config) }
+      let logits = memory.logits[rows: 0..<some.count]
+      var read = memory.rows[rows: 0..<some.count]
+      if let row = some.first, some.elementsEqual(row..<row + some.count) {
+        read = x[rows: row..<row + some.count]
+      } else {
+        for (index, row) in some.enumerated() { read[rows: index..<index + 1].copy(from: x[rows: row..<row + 1]) }
+      }
+      try classified { () throws(ComputeError) in try decoder.readOut(read, logits: logits, on: engine) }
+      for index in some.indices { take(index, UnsafeBufferPointer(start: logits.row(index - start), count: logits.columns)) }
+    }
+  }
+}
+
+/// What a pass works in: as much as the largest so far needed.
+private final class PassMemory {
+  /// `[rows, hidden]`, and what is between and inside the layers.
+  private var memory: (x: Matrix, workspace: DecoderWorkspace)?
+
+  /// Memory for so many rows.
+  func reserve(_ rows: Int, _ config: ModelConfig) throws(ComputeError) -> (x: Matrix, workspace: DecoderWorkspace) {
+    if let memory, memory.x.rows >= rows { return memory }
+    // What is too small goes first.
+    memory = nil
+    let made = (
+      x: try Matrix(rows: rows, columns: config.hiddenSize), workspace: try DecoderWorkspace(config: config, tokens: rows)
+    )
+    memory = made
+    return made
+  }
+}
+
+/// What logits are made in.
+private final class LogitsMemory {
+  /// `rows` `[count, hidden]`, `logits` `[count, vocabulary]`.
+  private var memory: (rows: Matrix, logits: Matrix)?
+
+  func reserve(_ count: Int, _ config: ModelConfig) throws(ComputeError) -> (rows: Matrix, logits: Matrix) {
+    if let memory, memory.rows.rows >= count { return memory }
+    memory = nil
+    let made = (
+      rows: try Matrix(rows: count, columns: config.hiddenSize), logits: try Matrix(rows: count, columns: config.vocabularySize)
+    )
+    memory = made
+    return made
+  }
+}
