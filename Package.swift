@@ -51,6 +51,9 @@ func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String
   .testTarget(name: name, dependencies: dependencies + ["TestSupport"], exclude: exclude, resources: resources, swiftSettings: strict)
 }
 
+/// What only the server needs: gone with its trait (`swift build --disable-default-traits`), and then not even fetched.
+let withServer = TargetDependencyCondition.when(traits: ["Server"])
+
 let package = Package(
   name: "slowfast",
   products: [
@@ -58,8 +61,16 @@ let package = Package(
     .library(name: "SlowFastLab", targets: ["Lab"]),
     .executable(name: "slowfast", targets: ["slowfast"]),
   ],
+  traits: [
+    .trait(name: "Server", description: "`slowfast serve`: OpenAI's API over HTTP, and a page."),
+    .default(enabledTraits: ["Server"]),
+  ],
   dependencies: [
-    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0")
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+    .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
+    .package(url: "https://github.com/apple/swift-log", from: "1.14.0"),
+    .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
   ],
   targets: [
     // C: headers and system libraries only.
@@ -134,9 +145,21 @@ let package = Package(
       dependencies: ["Conversion", "ModelFile", "Models", "Parallel", "Quantization", "Runtime", "Support", "Tokenizer", "Video"],
       swiftSettings: strict),
 
+    // OpenAI's API over HTTP, over the public library alone. Its files are empty without the trait.
+    .target(
+      name: "Server",
+      dependencies: [
+        "SlowFast",
+        .product(name: "Hummingbird", package: "hummingbird", condition: withServer),
+        .product(name: "Logging", package: "swift-log", condition: withServer),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle", condition: withServer),
+        .product(name: "Yams", package: "Yams", condition: withServer),
+      ],
+      packageAccess: false, swiftSettings: strict),
+
     .executableTarget(
       name: "slowfast",
-      dependencies: ["Lab", "SlowFast", "Support", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      dependencies: ["Lab", "Server", "SlowFast", "Support", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       swiftSettings: strict),
 
     // Measures the kernels beside the machine's limits; not part of the product.
@@ -167,6 +190,7 @@ let package = Package(
         "Compute", "Conversion", "Lab", "ModelFile", "Models", "Parallel", "Runtime", "Safetensors", "SlowFast", "Support", "Tensors",
         "Video",
       ]),
+    tests("ServerTests", ["Server", "SlowFast"]),
     tests("CommandTests", ["Safetensors", "ModelFile", "slowfast", "example-ask", "example-watch"], exclude: ["Data"]),
   ] + kernelTargets
 )

@@ -82,10 +82,18 @@ struct SlowFastCommand: ParsableCommand {
           > ~/.local/share/bash-completion/completions/slowfast
       """,
     version: SlowFastVersion.current,
-    subcommands: [
-      ConvertCommand.self, RunCommand.self, ChatCommand.self, CompareCommand.self, FramesCommand.self, BenchCommand.self,
+    subcommands: [ConvertCommand.self, RunCommand.self, ChatCommand.self] + serving + [
+      CompareCommand.self, FramesCommand.self, BenchCommand.self,
       TraceCommand.self, TokenizeCommand.self, InspectCommand.self, VerifyCommand.self, UnpackCommand.self, PackCommand.self,
     ])
+
+  private static var serving: [any ParsableCommand.Type] {
+    #if Server
+      [ServeCommand.self]
+    #else
+      []
+    #endif
+  }
 }
 
 /// What a wrong command line is told: one line, and where to read more.

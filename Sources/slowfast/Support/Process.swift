@@ -24,10 +24,25 @@ enum Interrupt {
     sigemptyset(&signals)
     for number in [SIGINT, SIGTERM, SIGALRM] { sigaddset(&signals, number) }
     sigprocmask(SIG_UNBLOCK, &signals, nil)
+    ignoreWhatWriteErrorsTell()
+  }
+
+  private static func ignoreWhatWriteErrorsTell() {
     // A reader that went away (`slowfast … | head`), and a file as large as it may become, are told by write errors, not by signals:
     // whoever writes cleans up as where a disk is full, and the status is 1.
     signal(SIGPIPE, SIG_IGN)
     signal(SIGXFSZ, SIG_IGN)
+  }
+
+  /// For a server, which waits for both signals itself: no thread that is begun from now on may take them.
+  static func leaveToServer() {
+    var signals = sigset_t()
+    sigemptyset(&signals)
+    for number in [SIGINT, SIGTERM] {
+      signal(number, SIG_DFL)
+      sigaddset(&signals, number)
+    }
+    pthread_sigmask(SIG_BLOCK, &signals, nil)
   }
 }
 

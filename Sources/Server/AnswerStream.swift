@@ -1,0 +1,131 @@
+import SlowFast
+
+/// An answer that is being made, with what happens to it as server-sent events. The work ends with the last who holds it.
+final class AnswerStream: Sendable {
+  /// An event, or nothing for some seconds.
+  private enum Beat: Sendable {
+    case event(Answering.Event)
+    case silence
+  }
+  private let beats: AsyncThrowingStream<Beat, any Error>
+  private let work: Task<Void, Never>
+  private let clock: Task<Void, Never>
+  private let replies: ChatReplies
+
+  /// Seconds without an event after which the client is told that the work goes on: clients give up after 60 and more.
+  private static let silence = 5
+
+  init(_ answering: Answering, _ prepared: Answering.Prepared, _ replies: ChatReplies) {
+    self.replies = replies
+    let (beats, feed) = AsyncThrowingStream<Beat, any Error>.makeStream()
+    self.beats = beats
+    work = Task {
+      do {
+        try await answering.answer(prepared) { feed.yield(.event($0)) }
+        feed.finish()
+      } catch { feed.finish(throwing: error) }
+    }
+    clock = Task {
+      var wait = 1
+      while (try? await Task.sleep(for: .seconds(wait))) != nil {
+        feed.yield(.silence)
+        wait = Self.silence
+      }
+    }
+  }
+
+  deinit {
+    work.cancel()
+    clock.cancel()
+  }
+
+  /// Waits until the answer is on its way, or a second: what goes wrong before that still has a status of its own.
+  func begin() async throws -> [Answering.Event] {
+    var early: [Answering.Event] = []
+    for try await beat in beats {
+      guard case .event(let event) = beat else { return early }
+      early.append(event)
+      if event.isOnItsWay { return early }
+    }
+    return early
+  }
+
+  /// Writes the events, `early` ones first. Ends where the client is gone: `write` throws.
+  func write(_ early: [Answering.Event], _ write: (String) async throws -> Void) async throws {
+    defer {
+      work.cancel()
+      clock.cancel()
+    }
+    var pacer = Pacer()
+    func tell(_ event: Answering.Event) async throws {
+      for object in objects(event, &pacer) { try await write("data: \(object.text)\n\n") }
+    }
+    try await write("data: \(replies.opening.text)\n\n")
+    do {
+      for event in early { try await tell(event) }
+      var isFinished = early.contains { if case .finished = $0 { true } else { false } }
+      for try await beat in beats {
+        switch beat {
+        case .silence: try await write(": the work goes on\n\n")
+        case .event(let event):
+          try await tell(event)
+          if case .finished = event { isFinished = true }
+        }
+        // The clock alone would go on for ever.
+        if isFinished { break }
+      }
+      if !isFinished { throw CancellationError() }
+    } catch  where error is APIError || error is SlowFastError || error is CancellationError {
+      try await write("data: \(APIError(any: error).json.text)\n\n")
+    }
+    try await write("data: [DONE]\n\n")
+  }
+
+  private func objects(_ event: Answering.Event, _ pacer: inout Pacer) -> [JSON] {
+    switch event {
+    case .waiting: return [replies.progress("waiting", 0, 0)]
+    case .text(let text): return [replies.text(text)]
+    case .finished(let answer, let statistics): return replies.ending(answer, statistics)
+    case .progress(let progress):
+      guard let stage = progress.stage, pacer.isDue(stage.name, isLast: stage.done == stage.total) else { return [] }
+      return [replies.progress(stage.name, stage.done, stage.total)]
+    }
+  }
+
+  /// Keeps steps that follow each other quickly from becoming a flood.
+  private struct Pacer {
+    private var stage = ""
+    private var last = ContinuousClock.now
+
+    mutating func isDue(_ stage: String, isLast: Bool) -> Bool {
+      let now = ContinuousClock.now
+      guard isLast || stage != self.stage || now - last > .milliseconds(100) else { return false }
+      (self.stage, last) = (stage, now)
+      return true
+    }
+  }
+}
+
+extension Answering.Event {
+  /// Nothing that the request could be refused for is to come: its clips decode, or their tokens were there.
+  fileprivate var isOnItsWay: Bool {
+    switch self {
+    case .waiting, .progress(.loading), .progress(.decoding): false
+    case .progress, .text, .finished: true
+    }
+  }
+}
+
+extension SessionProgress {
+  /// What is done, and how much of it; nil for the answer's tokens, which speak for themselves.
+  var stage: (name: String, done: Int, total: Int)? {
+    switch self {
+    case .loading(let done, let total): ("loading", done, total)
+    case .decoding(let frame, let total): ("encoding", frame - 1, total)
+    case .encoding(let frame, let total): ("encoding", frame, total)
+    case .readingClip(let layer, let total): ("reading_clip", layer, total)
+    case .prefilling(let token, let total): ("prefilling", token, total)
+    case .generating: nil
+    }
+  }
+}

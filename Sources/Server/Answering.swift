@@ -1,0 +1,277 @@
+import SlowFast
+import Synchronization
+
+/// How requests come to the model: the one place where what is asked over HTTP becomes calls of the library.
+final class Answering: Sendable {
+  let model: VideoLanguageModel
+  let name: String
+  let options: ServerOptions
+  let uploads: Uploads
+  let metrics: Metrics
+  private let runner: ModelRunner
+  private let admission: Admission
+
+  init(_ model: VideoLanguageModel, _ options: ServerOptions) throws(SlowFastError) {
+    self.model = model
+    self.options = options
+    let file = model.path.split(separator: "/").last.map(String.init) ?? model.path
+    name = options.name ?? (file.hasSuffix(".sfq") ? String(file.dropLast(4)) : file)
+    var session = SessionOptions()
+    session.threads = options.threads
+    session.keepsWeights = true
+    if let cache = options.cache {
+      session.clipCache = ClipCacheOptions(directory: cache, limit: options.cacheSize ?? ClipCacheOptions.defaultLimit)
+    } else {
+      session.clipMemory = options.cacheSize ?? max(64 << 20, (MemoryPlan.availableBytes() ?? 4 << 30) / 4)
+    }
+    runner = try ModelRunner(model, options: session)
+    admission = Admission(parallel: options.parallel, queue: options.queue)
+    uploads = Uploads(limit: options.maximumUpload)
+    metrics = Metrics()
+  }
+
+  /// Requests that are answered, and those that wait.
+  var load: (running: Int, waiting: Int) { admission.counts }
+
+  // MARK: Questions
+
+  /// A question that can be asked: its clips are open.
+  struct Prepared: Sendable {
+    fileprivate var sources: [ClipSource] = []
+    fileprivate var sampling: SamplingRequest
+    fileprivate var question = ""
+    fileprivate var options: GenerationOptions
+    /// The clips' files, for as long as they are needed.
+    fileprivate var files: [HeldFile] = []
+    /// Where each clip stands in the request.
+    fileprivate var places: [String] = []
+    /// Those that may still be worked on.
+    fileprivate var uploads: [String] = []
+    /// Nobody waits for it.
+    fileprivate var isPatient = false
+  }
+
+  /// Opens what the request shows. Reads the heads of files, no more.
+  func prepare(_ request: ChatRequest) throws(APIError) -> Prepared {
+    guard request.messages.count == 1, let message = request.messages.first else {
+      throw APIError(400, "Conversations of several messages are not continued yet, expected one message of the user.", "messages")
+    }
+    var prepared = Prepared(
+      sampling: SamplingRequest(frames: options.frames ?? model.defaultFrameCount), options: try generation(request.generation))
+    var samplings: [ChatRequest.Sampling] = []
+    for clip in clips(of: message, apart: request.hasSeveralImages) {
+      var files: [HeldFile] = []
+      for media in clip.files {
+        files.append(try file(media.address, media.path))
+        if case .upload(let id) = media.address { prepared.uploads.append(id) }
+      }
+      prepared.files += files
+      prepared.places.append(clip.path)
+      prepared.sources.append(try open(files, clip, message, request))
+      samplings.append(clip.sampling)
+      if clip.sampling != samplings[0] {
+        throw APIError(400, "Several clips of one message take their frames in one way.", clip.path)
+      }
+    }
+    if let sampling = samplings.first {
+      let pictures = prepared.files.count > 1 && prepared.sources.count == 1 ? prepared.files.count : nil
+      prepared.sampling = self.sampling(sampling, pictures: pictures)
+    }
+    prepared.question = message.text
+    if prepared.question.allSatisfy(\.isWhitespace) {
+      throw APIError(400, "The message asks nothing: it has no text.", "messages[0].content")
+    }
+    if model.tokenizer.encode(prepared.question) != model.tokenizer.encode(prepared.question, allowSpecial: false) {
+      throw APIError(400, "The text holds a mark of the model's own, such as the end of a turn.", "messages[0].content")
+    }
+    try checkMemory(prepared)
+    return prepared
+  }
+
+  /// A clip as the request shows it: one file, or the pictures that are its frames.
+  private struct Clip {
+    var files: [(address: ChatRequest.Address, path: String)]
+    var sampling: ChatRequest.Sampling
+    var isPictures: Bool
+    var path: String
+  }
+
+  /// Pictures that follow each other are one clip, unless they are to stay apart.
+  private func clips(of message: ChatRequest.Message, apart: Bool) -> [Clip] {
+    var clips: [Clip] = []
+    var isRun = false
+    for part in message.parts {
+      guard case .media(let media) = part else {
+        isRun = false
+        continue
+      }
+      let files = media.addresses.map { ($0, media.path) }
+      if media.kind == .image, isRun, !apart, let last = clips.indices.last {
+        clips[last].files += files
+      } else {
+        clips.append(Clip(files: files, sampling: media.sampling, isPictures: media.kind == .image || files.count > 1, path: media.path))
+      }
+      isRun = media.kind == .image
+    }
+    return clips
+  }
+
+  private func file(_ address: ChatRequest.Address, _ path: String) throws(APIError) -> HeldFile {
+    do throws(APIError) {
+      switch address {
+      case .data(_, let base64):
+        let file = try HeldFile.make()
+        try file.write(base64: base64, path)
+        if file.byteCount == 0 { throw APIError(400, "There is no data.", path) }
+        return file
+      case .path(let name):
+        if options.media.isEmpty {
+          throw APIError(400, "No directory is named here whose files may be asked about: upload the file with POST /v1/files.", path)
+        }
+        return try HeldFile.open(name, under: options.media)
+      case .upload(let id): return try uploads.file(id)
+      }
+    } catch {
+      var error = error
+      error.parameter = error.parameter ?? path
+      throw error
+    }
+  }
+
+  private func open(
+    _ files: [HeldFile], _ clip: Clip, _ message: ChatRequest.Message, _ request: ChatRequest
+  ) throws(APIError) -> ClipSource {
+    if request.hasSeveralImages, clip.isPictures, !model.knowsPictures, message.media.count(where: { $0.kind == .image }) > 1 {
+      throw APIError(400, "This model knows no pictures of their own beside each other, only the frames of a clip.", "modalities")
+    }
+    do throws(SlowFastError) {
+      return files.count > 1 ? try ClipSource(pictures: files.map(\.path)) : try ClipSource(path: files[0].path)
+    } catch { throw Self.error(error, about: files, at: clip.path) }
+  }
+
+  /// `pictures`: so many are one clip.
+  func sampling(_ asked: ChatRequest.Sampling, pictures: Int?) -> SamplingRequest {
+    let most = asked.maximumFrames ?? Int.max
+    let frames = min(asked.frames ?? pictures ?? options.frames ?? model.defaultFrameCount, most)
+    guard let rate = asked.rate else { return SamplingRequest(frames: frames, start: asked.start, end: asked.end) }
+    // So many a second, and no more than were asked for.
+    let limit = asked.frames ?? asked.maximumFrames ?? frames
+    return SamplingRequest(frames: min(limit, most), rule: .rate(rate), start: asked.start, end: asked.end)
+  }
+
+  private func generation(_ asked: ChatRequest.Generation) throws(APIError) -> GenerationOptions {
+    var options = model.generationDefaults
+    if let tokens = asked.maximumTokens { options.maximumTokens = min(tokens, 1 << 20) }
+    if let temperature = asked.temperature { options.temperature = Float(temperature) }
+    // 0 leaves the likeliest token alone, as with other servers.
+    if let topP = asked.topP { options.topP = max(Float(topP), Float.leastNormalMagnitude) }
+    if let topK = asked.topK { options.topK = max(0, topK) }
+    if let penalty = asked.repetitionPenalty { options.repetitionPenalty = Float(penalty) }
+    options.seed = asked.seed.map { UInt64(bitPattern: Int64($0)) } ?? UInt64.random(in: 0...UInt64(UInt32.max))
+    do throws(SlowFastError) { try options.validate() } catch { throw APIError(error, error.option.flatMap { Self.parameters[$0] }) }
+    return options
+  }
+
+  private static let parameters = [
+    "maximumTokens": "max_tokens", "temperature": "temperature", "topP": "top_p", "topK": "top_k",
+    "repetitionPenalty": "repetition_penalty",
+  ]
+
+  /// What is resident already need not be free as well.
+  private func checkMemory(_ prepared: Prepared) throws(APIError) {
+    guard let available = MemoryPlan.availableBytes() else { return }
+    let plan = runner.plan(
+      prepared.sources, sampling: prepared.sampling, question: prepared.question, maximumTokens: prepared.options.maximumTokens)
+    let room = available + (ProcessMemory.residentBytes ?? 0)
+    guard plan.peakBytes > room else { return }
+    throw APIError(
+      503,
+      "The question needs \(plan.peakBytes >> 20) MiB of memory, \(room >> 20) are there (\(plan.summary)): "
+        + "take fewer frames or a shorter answer.",
+      code: "not_enough_memory", retryAfter: 30)
+  }
+
+  /// An error about a clip, which the client knows by its place in the request only.
+  static func error(_ error: any Error, about files: [HeldFile], at place: String?) -> APIError {
+    var result = APIError(any: error, place)
+    result.message = withoutPaths(result.message, files)
+    return result
+  }
+
+  private static func withoutPaths(_ text: String, _ files: [HeldFile]) -> String {
+    var text = text
+    for file in files { text = text.replacing(file.path + ": ", with: "").replacing(file.path, with: "the clip") }
+    return text.prefix(1).uppercased() + text.dropFirst()
+  }
+
+  // MARK: Uploads
+
+  /// Encodes an upload as a question about it would, so that the first one finds it done.
+  func encode(_ file: HeldFile, _ tell: @Sendable (Uploads.State) -> Void) async {
+    do {
+      var prepared = Prepared(
+        sources: [try ClipSource(path: file.path)], sampling: sampling(ChatRequest.Sampling(), pictures: nil), question: "?",
+        options: model.generationDefaults, files: [file])
+      // The library encodes what is asked about: the shortest question that there is.
+      prepared.options.maximumTokens = 1
+      prepared.isPatient = true
+      try await answer(prepared) { event in
+        if case .progress(.encoding(let frame, let total)) = event { tell(.encoding(frame: frame, of: total)) }
+      }
+      tell(.ready)
+    } catch {
+      tell(.failed(Self.error(error, about: [file], at: nil)))
+    }
+  }
+
+  // MARK: Answers
+
+  /// What happens on the way to an answer.
+  enum Event: Sendable {
+    /// The request waits for its turn.
+    case waiting
+    case progress(SessionProgress)
+    case text(String)
+    case finished(Answer, RunStatistics)
+  }
+
+  /// Asks when it is this question's turn. Ends when the last event is told, throws an `APIError`, or ends where the task is cancelled: the
+  /// work then stops with it.
+  func answer(_ prepared: Prepared, _ tell: (Event) async throws -> Void) async throws {
+    for id in prepared.uploads { await uploads.settle(id) }
+    let place = try await admission.enter(patient: prepared.isPatient)
+    defer { withExtendedLifetime((place, prepared.files)) {} }
+    let conversation = runner.conversation(about: prepared.sources, sampling: prepared.sampling)
+    var hasFinished = false
+    do {
+      for try await event in conversation.answer(prepared.question, options: prepared.options) {
+        switch event {
+        case .progress(let progress): try await tell(.progress(progress))
+        case .text(let text): try await tell(.text(text))
+        case .finished(let answer, let statistics):
+          hasFinished = true
+          metrics.count(statistics)
+          var told = statistics
+          told.warnings = statistics.warnings.map { Self.withoutPaths($0, prepared.files) }
+          try await tell(.finished(answer, told))
+        }
+      }
+    } catch let error as SlowFastError {
+      throw Self.error(error, about: prepared.files, at: error.kind == .invalidClip ? prepared.places.first : nil)
+    }
+    if !hasFinished { throw CancellationError() }
+  }
+}
+
+extension Answering {
+  /// OpenAI's object of a model, with what is particular to this one.
+  var description: JSON {
+    [
+      "id": .string(name), "object": "model", "created": 0, "owned_by": "slowfast",
+      "slowfast": [
+        "family": .string(model.config.family), "frames": .integer(options.frames ?? model.defaultFrameCount),
+        "context_length": .integer(model.config.contextLength), "knows_pictures": .bool(model.knowsPictures),
+      ],
+    ]
+  }
+}

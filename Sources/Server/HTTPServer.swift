@@ -1,0 +1,259 @@
+#if Server
+  import Foundation
+  import HTTPTypes
+  import Hummingbird
+  import HummingbirdCore
+  import Logging
+  import NIOCore
+  import ServiceLifecycle
+  import SlowFast
+  import Synchronization
+  import UnixSignals
+
+  /// OpenAI's API over HTTP, about one model.
+  public struct HTTPServer: Sendable {
+    let answering: Answering
+    private let options: ServerOptions
+    private let logger: Logger
+
+    /// A server that has a model and listens to nobody yet; no weight is read.
+    public init(_ model: VideoLanguageModel, _ options: ServerOptions) throws(SlowFastError) {
+      self.options = options
+      answering = try Answering(model, options)
+      var logger = Logger(label: "slowfast") { StreamLogHandler.standardError(label: $0) }
+      logger.logLevel = .info
+      self.logger = logger
+    }
+
+    /// What the model is called.
+    public var name: String { answering.name }
+
+    /// Answers requests until the process is asked to end or the task is cancelled. `onListening` is told the port when requests are taken.
+    ///
+    /// Answers that are being made when the end is asked for go on for some seconds at most (`ServerOptions.grace`).
+    public func run(
+      endingAt signals: [UnixSignal] = [.sigterm], interruptedBy interrupts: [UnixSignal] = [.sigint],
+      onListening: @escaping @Sendable (Int) -> Void
+    ) async throws {
+      var quiet = logger
+      quiet.logLevel = .error
+      let application = Application(
+        responder: CallbackResponder<BasicRequestContext> { request, _ in await respond(to: request) },
+        server: .http1(
+          configuration: .init(
+            idleTimeout: .seconds(75),
+            httpDecoderConfiguration: .init(
+              maxHeaderFieldSize: 16 << 10, maxHeaderListSize: 64 << 10,
+              maxHeaderFieldCount: 100))),
+        configuration: ApplicationConfiguration(address: .hostname(options.host, port: options.port), serverName: "slowfast"),
+        onServerRunning: { channel in onListening(channel.localAddress?.port ?? options.port) }, logger: quiet)
+      var configuration = ServiceGroupConfiguration(
+        services: [.init(service: application)], gracefulShutdownSignals: signals, logger: quiet)
+      configuration.maximumGracefulShutdownDuration = .seconds(options.grace)
+      // Who presses Ctrl-C waits for nothing.
+      configuration.cancellationSignals = interrupts
+      defer { answering.uploads.removeAll() }
+      do { try await ServiceGroup(configuration: configuration).run() } catch is CancellationError {}
+    }
+  }
+
+  // MARK: One request
+
+  extension HTTPServer {
+    /// The answer to a request, whatever goes wrong.
+    @Sendable private func respond(to request: Request) async -> Response {
+      let start = ContinuousClock.now
+      let route = Route(request.uri.path)
+      var response: Response
+      do {
+        try check(request, route)
+        response = try await answer(request, route)
+      } catch {
+        let error = APIError(any: error)
+        response = Self.json(error.json, status: error.status)
+        if let seconds = error.retryAfter { response.headers[.retryAfter] = "\(seconds)" }
+        if error.status == 401 { response.headers[.wwwAuthenticate] = "Bearer" }
+        if error.status == 405 { response.headers[.allow] = route.methods.joined(separator: ", ") }
+      }
+      if request.method == .head { response.body = ResponseBody() }
+      response.headers[.cacheControl] = response.headers[.cacheControl] ?? "no-store"
+      if let name = HTTPField.Name("X-Content-Type-Options") { response.headers[name] = "nosniff" }
+      answering.metrics.count(method: route.method(request.method.rawValue), route: route.name, status: response.status.code)
+      let seconds = (ContinuousClock.now - start) / .seconds(1)
+      // Nothing of what was asked or answered.
+      logger.info("\(route.method(request.method.rawValue)) \(route.name) \(response.status.code) \(Int(seconds * 1000)) ms")
+      return response
+    }
+
+    /// Who asks, and whether the way of asking is one.
+    private func check(_ request: Request, _ route: Route) throws(APIError) {
+      if let key = options.apiKey, !route.isOpen {
+        let given = request.headers[.authorization].flatMap { $0.lowercased().hasPrefix("bearer ") ? String($0.dropFirst(7)) : nil }
+        guard let given, Self.equal(given, key) else {
+          throw APIError(401, "A key is needed here: Authorization: Bearer KEY.", code: "invalid_api_key")
+        }
+      }
+      guard route != .unknown else { throw APIError(404, "There is nothing at this path.", code: "not_found") }
+      let method = request.method == .head ? "GET" : request.method.rawValue
+      guard route.methods.contains(method) else {
+        throw APIError(405, "\(route.method(method)) is not done here, expected \(route.methods.joined(separator: " or ")).")
+      }
+      // A page of another site must not ask through the browser of somebody who can reach this server.
+      if let origin = request.headers[.origin], let host = request.head.authority, origin != "null" || method != "GET" {
+        let place = origin.split(separator: "/").last.map(String.init) ?? ""
+        if place.lowercased() != host.lowercased() {
+          throw APIError(403, "Pages of other sites may not ask here.", code: "origin_not_allowed")
+        }
+      }
+    }
+
+    /// Compares all bytes, wherever the first difference is.
+    static func equal(_ given: String, _ key: String) -> Bool {
+      let (given, key) = (Array(given.utf8), Array(key.utf8))
+      guard !key.isEmpty else { return false }
+      var difference = given.count ^ key.count
+      for index in given.indices { difference |= Int(given[index] ^ key[index % key.count]) }
+      return difference == 0
+    }
+
+    private func answer(_ request: Request, _ route: Route) async throws -> Response {
+      switch route {
+      case .health: return Self.json(["status": "ok"])
+      case .ready: return Self.json(["status": "ready", "model": .string(answering.name)])
+      case .models: return Self.json(["object": "list", "data": [answering.description]])
+      case .model(let name):
+        guard name == answering.name else {
+          throw APIError(404, "There is no model \(JSON.string(name).text) here.", "model", code: "model_not_found")
+        }
+        return Self.json(answering.description)
+      case .chat: return try await chat(request)
+      case .metrics:
+        let load = answering.load
+        let text = answering.metrics.text(running: load.running, waiting: load.waiting, uploads: answering.uploads.count)
+        return Response(
+          status: .ok, headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8"],
+          body: ResponseBody(byteBuffer: ByteBuffer(string: text)))
+      case .files:
+        if request.method == .post { return try await upload(request) }
+        return Self.json(["object": "list", "data": .array(answering.uploads.all.map(\.json)), "has_more": false])
+      case .file(let id):
+        if request.method == .delete {
+          try answering.uploads.remove(id)
+          return Self.json(["id": .string(id), "object": "file", "deleted": true])
+        }
+        return Self.json(try answering.uploads.upload(id).json)
+      case .frames(let id):
+        let answering = answering
+        let query = Dictionary(request.uri.queryParameters.map { (String($0.key), String($0.value)) }, uniquingKeysWith: { $1 })
+        return Self.json(try await Self.apart { () throws(APIError) in try answering.frames(of: id, query) })
+      case .unknown: throw APIError(404, "There is nothing at this path.")
+      }
+    }
+
+    // MARK: Chat
+
+    private func chat(_ request: Request) async throws -> Response {
+      let type = request.headers[.contentType] ?? ""
+      guard type.lowercased().hasPrefix("application/json") else {
+        throw APIError(415, "The body is \(type.isEmpty ? "of no type" : JSON.string(type).text), expected application/json.")
+      }
+      var request = request
+      let body = try await Self.collect(request, limit: options.maximumBody)
+      // What was read is not kept while the answer is made.
+      request.body = RequestBody(buffer: ByteBuffer())
+      let answering = answering
+      let (asked, prepared) = try await Self.apart { () throws(APIError) in
+        let asked = try ChatRequest(try JSON(body.readableBytesView), model: answering.name)
+        return (asked, try answering.prepare(asked))
+      }
+      let replies = ChatReplies(asked, model: answering.name)
+      return asked.streams ? try await stream(request, prepared, replies) : try await whole(request, prepared, replies)
+    }
+
+    private func whole(_ request: Request, _ prepared: Answering.Prepared, _ replies: ChatReplies) async throws -> Response {
+      let answering = answering
+      let object = try await request.body.consumeWithCancellationOnInboundClose { _ in
+        let result = Mutex<JSON?>(nil)
+        try await answering.answer(prepared) { event in
+          if case .finished(let answer, let statistics) = event { result.withLock { $0 = replies.whole(answer, statistics) } }
+        }
+        return result.withLock { $0 }
+      }
+      guard let object else { throw CancellationError() }
+      var response = Self.json(object)
+      // Whoever watches a connection for its end has it to itself.
+      response.headers[.connection] = "close"
+      return response
+    }
+
+    private func stream(_ request: Request, _ prepared: Answering.Prepared, _ replies: ChatReplies) async throws -> Response {
+      let answer = AnswerStream(answering, prepared, replies)
+      let early = try await answer.begin()
+      let body = ResponseBody { writer in
+        do {
+          try await request.body.consumeWithCancellationOnInboundClose { _ in
+            try await answer.write(early) { try await writer.write(ByteBuffer(string: $0)) }
+          }
+          try await writer.finish(nil)
+        } catch is CancellationError {}
+      }
+      let headers: HTTPFields = [.contentType: "text/event-stream", .connection: "close"]
+      return Response(status: .ok, headers: headers, body: body)
+    }
+
+    // MARK: Files
+
+    private func upload(_ request: Request) async throws -> Response {
+      let type = request.headers[.contentType] ?? ""
+      guard var multipart = Multipart(contentType: type) else {
+        throw APIError(415, "The body is \(type.isEmpty ? "of no type" : JSON.string(type).text), expected multipart/form-data.")
+      }
+      var form = UploadForm()
+      // The parts around the file are small.
+      try await Self.read(request, limit: options.maximumUpload + (1 << 20)) { piece in
+        try multipart.read(piece.readableBytesView) { event throws(APIError) in try form.take(event, limit: options.maximumUpload) }
+      }
+      guard multipart.isOver else { throw Multipart.malformed }
+      let finished = form
+      let answering = answering
+      return Self.json(try await Self.apart { () throws(APIError) in try answering.keep(finished) })
+    }
+
+    // MARK: Bodies
+
+    static func json(_ object: JSON, status: Int = 200) -> Response {
+      Response(
+        status: .init(code: status), headers: [.contentType: "application/json"],
+        body: ResponseBody(byteBuffer: ByteBuffer(string: object.text)))
+    }
+
+    private static func collect(_ request: Request, limit: Int) async throws -> ByteBuffer {
+      var collected = ByteBuffer()
+      try await read(request, limit: limit) { collected.writeImmutableBuffer($0) }
+      return collected
+    }
+
+    /// Hands on a body as it comes. Whoever sends more than the limit, or too slowly, is refused.
+    static func read(_ request: Request, limit: Int, _ take: (ByteBuffer) throws -> Void) async throws {
+      let tooLarge = APIError(413, "The body has more than \(limit) bytes.", code: "too_large")
+      if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > limit { throw tooLarge }
+      var count = 0
+      let start = ContinuousClock.now
+      for try await piece in request.body {
+        count += piece.readableBytes
+        if count > limit { throw tooLarge }
+        // A connection that is silent is closed; this one sends, but would for ever.
+        let allowed = Duration.seconds(60 + count >> 13)
+        if ContinuousClock.now - start > allowed { throw APIError(408, "The body comes too slowly.", code: "too_slow") }
+        try take(piece)
+      }
+    }
+
+    /// Does what takes the disk's or the processor's time where no other request waits for it.
+    private static func apart<T: Sendable>(_ body: @escaping @Sendable () throws(APIError) -> T) async throws -> T {
+      try await withCheckedThrowingContinuation { continuation in
+        DispatchQueue.global().async { continuation.resume(with: Result { try body() }) }
+      }
+    }
+  }
+#endif
