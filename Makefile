@@ -18,7 +18,7 @@ HAS_PYTHON := $(VENV)/bin/python3 -c 'import $(shell echo $(PYTHON_PACKAGES) | s
 ARCHITECTURE := $(shell dpkg --print-architecture 2>/dev/null)
 export SLOWFAST_PYTHON := $(CURDIR)/$(VENV)/bin/python3
 
-.PHONY: all build demo test lint docs test-arm64 test-arm64-quick deb deb-amd64 deb-arm64 test-deb swift packages test-packages clean format
+.PHONY: all build demo test test-server test-without-server lint docs test-arm64 test-arm64-quick deb deb-amd64 deb-arm64 test-deb swift packages test-packages clean format
 
 all: build
 
@@ -47,6 +47,15 @@ test: test-packages
 	swift test -c release --skip-build
 	@Tests/check_kernel_objects.sh $(BUILD)
 	@$(HAS_PYTHON) || echo "left out: the tests that need Python with $(PYTHON_PACKAGES) (pip could not install them)"
+
+# The server with real clients, its document and its page in a browser; what cannot be installed is said, and passes.
+test-server: build
+	@Tests/server/test.sh $(BUILD)/slowfast
+
+# Converter and runtime alone.
+test-without-server: packages
+	swift build --disable-default-traits --scratch-path .build/alone --product slowfast
+	@test ! -e .build/alone/checkouts/hummingbird && ! .build/alone/debug/slowfast serve 2>/dev/null
 
 test-arm64 test-arm64-quick: build
 	@Tests/arm64/test.sh $(if $(findstring quick,$@),quick,all)

@@ -155,6 +155,8 @@ let package = Package(
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle", condition: withServer),
         .product(name: "Yams", package: "Yams", condition: withServer),
       ],
+      // In the program itself, wherever that lies.
+      resources: [.embedInCode("Resources/page.html"), .embedInCode("Resources/openapi.json")],
       packageAccess: false, swiftSettings: strict),
 
     .executableTarget(

@@ -12,8 +12,8 @@ final class AnswerStream: Sendable {
   private let clock: Task<Void, Never>
   private let replies: ChatReplies
 
-  /// Seconds without an event after which the client is told that the work goes on: clients give up after 60 and more.
-  private static let silence = 5
+  /// So often the client is told that the work goes on: clients give up after 60 seconds and more.
+  private static let silence = Duration.seconds(5)
 
   init(_ answering: Answering, _ prepared: Answering.Prepared, _ replies: ChatReplies) {
     self.replies = replies
@@ -26,8 +26,8 @@ final class AnswerStream: Sendable {
       } catch { feed.finish(throwing: error) }
     }
     clock = Task {
-      var wait = 1
-      while (try? await Task.sleep(for: .seconds(wait))) != nil {
+      var wait = Duration.milliseconds(500)
+      while (try? await Task.sleep(for: wait)) != nil {
         feed.yield(.silence)
         wait = Self.silence
       }
@@ -39,7 +39,8 @@ final class AnswerStream: Sendable {
     clock.cancel()
   }
 
-  /// Waits until the answer is on its way, or a second: what goes wrong before that still has a status of its own.
+  /// Waits until the answer is on its way, or half a second: what goes wrong before that still has a status of its own. Whether the client
+  /// is gone is noticed after that only.
   func begin() async throws -> [Answering.Event] {
     var early: [Answering.Event] = []
     for try await beat in beats {

@@ -10,6 +10,7 @@ final class Answering: Sendable {
   let metrics: Metrics
   private let runner: ModelRunner
   private let admission: Admission
+  private let held: HeldConversations
 
   init(_ model: VideoLanguageModel, _ options: ServerOptions) throws(SlowFastError) {
     self.model = model
@@ -26,6 +27,7 @@ final class Answering: Sendable {
     }
     runner = try ModelRunner(model, options: session)
     admission = Admission(parallel: options.parallel, queue: options.queue)
+    held = HeldConversations(limit: 2 * options.parallel)
     uploads = Uploads(limit: options.maximumUpload)
     metrics = Metrics()
   }
@@ -47,15 +49,17 @@ final class Answering: Sendable {
     fileprivate var places: [String] = []
     /// Those that may still be worked on.
     fileprivate var uploads: [String] = []
+    /// What is said before the answer, with the question.
+    fileprivate var transcript: Transcript?
+    /// The question is not the first.
+    fileprivate var goesOn = false
     /// Nobody waits for it.
     fileprivate var isPatient = false
   }
 
   /// Opens what the request shows. Reads the heads of files, no more.
   func prepare(_ request: ChatRequest) throws(APIError) -> Prepared {
-    guard request.messages.count == 1, let message = request.messages.first else {
-      throw APIError(400, "Conversations of several messages are not continued yet, expected one message of the user.", "messages")
-    }
+    let (message, last) = try turns(request.messages)
     var prepared = Prepared(
       sampling: SamplingRequest(frames: options.frames ?? model.defaultFrameCount), options: try generation(request.generation))
     var samplings: [ChatRequest.Sampling] = []
@@ -77,15 +81,33 @@ final class Answering: Sendable {
       let pictures = prepared.files.count > 1 && prepared.sources.count == 1 ? prepared.files.count : nil
       prepared.sampling = self.sampling(sampling, pictures: pictures)
     }
-    prepared.question = message.text
-    if prepared.question.allSatisfy(\.isWhitespace) {
-      throw APIError(400, "The message asks nothing: it has no text.", "messages[0].content")
-    }
+    prepared.question = last.text
+    let place = "messages[\(request.messages.count - 1)].content"
+    if prepared.question.allSatisfy(\.isWhitespace) { throw APIError(400, "The message asks nothing: it has no text.", place) }
     if model.tokenizer.encode(prepared.question) != model.tokenizer.encode(prepared.question, allowSpecial: false) {
-      throw APIError(400, "The text holds a mark of the model's own, such as the end of a turn.", "messages[0].content")
+      throw APIError(400, "The text holds a mark of the model's own, such as the end of a turn.", place)
     }
+    prepared.transcript = Transcript(prepared.files, "\(prepared.sampling)", request.messages)
+    prepared.goesOn = request.messages.count > 1
     try checkMemory(prepared)
     return prepared
+  }
+
+  /// The first message, which shows what the conversation is about, and the last, which asks.
+  private func turns(_ messages: [ChatRequest.Message]) throws(APIError) -> (first: ChatRequest.Message, last: ChatRequest.Message) {
+    for (index, message) in messages.enumerated() {
+      if message.role == .system {
+        throw APIError(400, "What the system says is the model's own here.", "messages[\(index)].role")
+      }
+      guard message.role == (index % 2 == 0 ? .user : .assistant) else {
+        throw APIError(400, "User and assistant do not take turns.", "messages[\(index)].role")
+      }
+      if index > 0, let media = message.media.first {
+        throw APIError(400, "What a conversation is about stands in its first message.", media.path)
+      }
+    }
+    guard let first = messages.first, let last = messages.last else { throw APIError(400, "There are no messages.", "messages") }
+    return (first, last)
   }
 
   /// A clip as the request shows it: one file, or the pictures that are its frames.
@@ -241,8 +263,15 @@ final class Answering: Sendable {
     for id in prepared.uploads { await uploads.settle(id) }
     let place = try await admission.enter(patient: prepared.isPatient)
     defer { withExtendedLifetime((place, prepared.files)) {} }
-    let conversation = runner.conversation(about: prepared.sources, sampling: prepared.sampling)
+    let conversation: ClipConversation
+    if prepared.goesOn {
+      conversation = try held.take(prepared.transcript?.beforeQuestion)
+    } else {
+      conversation = runner.conversation(about: prepared.sources, sampling: prepared.sampling)
+    }
     var hasFinished = false
+    // What was not answered is as if it had not been asked.
+    defer { if !hasFinished, prepared.goesOn { held.keep(conversation, as: prepared.transcript?.beforeQuestion) } }
     do {
       for try await event in conversation.answer(prepared.question, options: prepared.options) {
         switch event {
@@ -251,6 +280,7 @@ final class Answering: Sendable {
         case .finished(let answer, let statistics):
           hasFinished = true
           metrics.count(statistics)
+          held.keep(conversation, as: prepared.transcript?.with(answer: answer.text))
           var told = statistics
           told.warnings = statistics.warnings.map { Self.withoutPaths($0, prepared.files) }
           try await tell(.finished(answer, told))

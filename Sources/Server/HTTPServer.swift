@@ -45,16 +45,62 @@
             httpDecoderConfiguration: .init(
               maxHeaderFieldSize: 16 << 10, maxHeaderListSize: 64 << 10,
               maxHeaderFieldCount: 100))),
-        configuration: ApplicationConfiguration(address: .hostname(options.host, port: options.port), serverName: "slowfast"),
+        configuration: ApplicationConfiguration(
+          address: .hostname(options.host, port: options.port), serverName: "slowfast",
+          availableConnectionsDelegate: .maximum(Self.mostConnections(), logger: quiet)),
         onServerRunning: { channel in onListening(channel.localAddress?.port ?? options.port) }, logger: quiet)
+      let (outcomes, tell) = AsyncStream<Result<Void, any Error>>.makeStream()
+      let deadline = Deadline(seconds: options.grace + 5) { tell.yield(.success(())) }
       var configuration = ServiceGroupConfiguration(
-        services: [.init(service: application)], gracefulShutdownSignals: signals, logger: quiet)
+        services: [.init(service: application), .init(service: deadline)], gracefulShutdownSignals: signals, logger: quiet)
       configuration.maximumGracefulShutdownDuration = .seconds(options.grace)
       // Who presses Ctrl-C waits for nothing.
       configuration.cancellationSignals = interrupts
+      let group = ServiceGroup(configuration: configuration)
+      let work = Task { try await group.run() }
+      Task { tell.yield(await work.result) }
       defer { answering.uploads.removeAll() }
-      do { try await ServiceGroup(configuration: configuration).run() } catch is CancellationError {}
+      try await withTaskCancellationHandler {
+        for await outcome in outcomes {
+          if case .failure(let error) = outcome, !(error is CancellationError) { throw error }
+          return
+        }
+      } onCancel: {
+        work.cancel()
+      }
     }
+  }
+
+  /// Ends what does not end by itself after the end was asked for.
+  private struct Deadline: Service {
+    let seconds: Int
+    let pass: @Sendable () -> Void
+
+    func run() async throws {
+      try? await gracefulShutdown()
+      Task.detached {
+        try? await Task.sleep(for: .seconds(seconds))
+        pass()
+      }
+    }
+  }
+
+  extension HTTPServer {
+    /// Connections at a time: further ones wait until others end, so that no descriptor is missing for a clip.
+    private static func mostConnections() -> Int {
+      var limit = rlimit()
+      guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 256 }
+      limit.rlim_cur = min(limit.rlim_max, 65_536)
+      setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+      return Int(max(16, min(4096, limit.rlim_cur / 2)))
+    }
+  }
+
+  /// Set once, seen by all threads.
+  private final class StopMark: Sendable {
+    private let mark = Atomic(false)
+    var isSet: Bool { mark.load(ordering: .relaxed) }
+    func set() { mark.store(true, ordering: .relaxed) }
   }
 
   // MARK: One request
@@ -118,6 +164,14 @@
 
     private func answer(_ request: Request, _ route: Route) async throws -> Response {
       switch route {
+      case .page:
+        return Response(
+          status: .ok, headers: [.contentType: "text/html; charset=utf-8", .contentSecurityPolicy: Self.pagePolicy],
+          body: ResponseBody(byteBuffer: ByteBuffer(bytes: PackageResources.page_html)))
+      case .document:
+        return Response(
+          status: .ok, headers: [.contentType: "application/json"],
+          body: ResponseBody(byteBuffer: ByteBuffer(bytes: PackageResources.openapi_json)))
       case .health: return Self.json(["status": "ok"])
       case .ready: return Self.json(["status": "ready", "model": .string(answering.name)])
       case .models: return Self.json(["object": "list", "data": [answering.description]])
@@ -145,10 +199,25 @@
       case .frames(let id):
         let answering = answering
         let query = Dictionary(request.uri.queryParameters.map { (String($0.key), String($0.value)) }, uniquingKeysWith: { $1 })
-        return Self.json(try await Self.apart { () throws(APIError) in try answering.frames(of: id, query) })
+        let stop = StopMark()
+        return try await request.body.consumeWithCancellationOnInboundClose { _ in
+          try await withTaskCancellationHandler {
+            var response = Self.json(
+              try await Self.apart { () throws(APIError) in try answering.frames(of: id, query, isCancelled: { stop.isSet }) })
+            response.headers[.connection] = "close"
+            return response
+          } onCancel: {
+            stop.set()
+          }
+        }
       case .unknown: throw APIError(404, "There is nothing at this path.")
       }
     }
+
+    /// The page is one file, and asks this server alone.
+    private static let pagePolicy =
+      "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; connect-src 'self'; base-uri 'none'; "
+      + "form-action 'none'; frame-ancestors 'none'"
 
     // MARK: Chat
 

@@ -2,7 +2,7 @@ import Foundation
 
 /// What is at a path.
 enum Route: Equatable {
-  case health, ready, metrics, models, chat, files, unknown
+  case page, health, ready, metrics, document, models, chat, files, unknown
   case model(String)
   case file(String)
   case frames(String)
@@ -10,6 +10,8 @@ enum Route: Equatable {
   init(_ path: String) {
     let parts = path.split(separator: "/").map { String($0).removingPercentEncoding ?? String($0) }
     switch (parts.count, parts.first, parts.dropFirst().first) {
+    case (0, _, _): self = .page
+    case (1, "openapi.json", _): self = .document
     case (1, "health", _): self = .health
     case (1, "ready", _): self = .ready
     case (2, "v1", "models"): self = .models
@@ -26,6 +28,8 @@ enum Route: Equatable {
   /// For logs and metrics: no more names than there are routes.
   var name: String {
     switch self {
+    case .page: "/"
+    case .document: "/openapi.json"
     case .health: "/health"
     case .ready: "/ready"
     case .models: "/v1/models"
@@ -52,5 +56,5 @@ enum Route: Equatable {
   func method(_ name: String) -> String { ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"].contains(name) ? name : "OTHER" }
 
   /// What anybody may see, a key or not.
-  var isOpen: Bool { self == .health || self == .ready }
+  var isOpen: Bool { [.page, .document, .health, .ready].contains(self) }
 }

@@ -166,8 +166,8 @@ extension Answering {
     return uploads.add(file, filename: form.filename, purpose: form.purpose) { [self] file, tell in await encode(file, tell) }.json
   }
 
-  /// The frames of an upload that the model sees with the sampling of `query`, as one picture, with their times.
-  func frames(of id: String, _ query: [String: String]) throws(APIError) -> JSON {
+  /// The frames of an upload that the model sees with the sampling of `query`, as one picture, with their times; of many frames some.
+  func frames(of id: String, _ query: [String: String], isCancelled: @escaping () -> Bool) throws(APIError) -> JSON {
     let file = try uploads.file(id)
     var numbers: [JSON.Member] = []
     for (key, text) in query {
@@ -182,7 +182,9 @@ extension Answering {
     defer { unlink(path) }
     do {
       let source = try MediaInput(opening: file.path)
-      let report = try FrameExport(sheet: path).run(source, sampling(asked, pictures: nil), isCancelled: { false })
+      var request = sampling(asked, pictures: nil)
+      request.frames = min(request.frames, 144)
+      let report = try FrameExport(sheet: path).run(source, request, isCancelled: isCancelled)
       guard let sheet = FileManager.default.contents(atPath: path) else { throw APIError(500, "The frames cannot be shown.") }
       let frames = report.frames.map { frame -> JSON in ["index": .integer(frame.index), "seconds": .number(frame.seconds)] }
       return [

@@ -138,9 +138,9 @@
       try refused.expectError(429, nil, "may wait")
       #expect(Int(refused.headers["retry-after"] ?? "") ?? 0 > 0)
       connections.removeLast()
-      #expect(try await server.comes("queue_length", to: 0, within: 1))
+      #expect(try await server.comes("queue_length", to: 0, within: 2))
       connections.removeLast()
-      #expect(try await server.comes("answers_running", to: 0, within: 1))
+      #expect(try await server.comes("answers_running", to: 0, within: 2))
       #expect(try await server.post(question("How many shapes are there?")).answer() == "2")
     }
   }

@@ -23,10 +23,10 @@
 
     @Argument(help: "An .sfq file or a checkpoint directory.", completion: .file())
     var model: String
-    @Option(help: "The address to listen at; 0.0.0.0 for all.")
-    var host = ServerOptions().host
-    @Option(help: "The port to listen at; 0 for one that is free.")
-    var port = ServerOptions().port
+    @Option(help: "The address to listen at; 0.0.0.0 for all. Default: \(ServerOptions().host).")
+    var host: String?
+    @Option(help: "The port to listen at; 0 for one that is free. Default: \(ServerOptions().port).")
+    var port: Int?
     @Option(help: "What the model is called in requests. Default: its file's name without .sfq.")
     var name: String?
     @Option(
@@ -47,16 +47,21 @@
       help: ArgumentHelp(
         "Bytes that clips may take there, such as 500M or 8G. Default: 4G, in memory a quarter of what is free.", valueName: "bytes"))
     var cacheSize: ByteCount?
-    @Option(help: "Answers that are made at the same time.")
-    var parallel = ServerOptions().parallel
-    @Option(help: "Requests that may wait for their turn; further ones are refused, to come again.")
-    var queue = ServerOptions().queue
+    @Option(help: "Answers that are made at the same time. Default: \(ServerOptions().parallel).")
+    var parallel: Int?
+    @Option(help: "Requests that may wait for their turn; further ones are refused, to come again. Default: \(ServerOptions().queue).")
+    var queue: Int?
     @Option(help: "Frames to take from a video unless the request says otherwise. Default: the model's own number.")
     var frames: Int?
     @Option(help: "Threads. Default: as many as processors.")
     var threads: Int?
-    @Option(help: ArgumentHelp("Bytes of a file that is sent.", valueName: "bytes"))
-    var maxUpload = ByteCount(bytes: ServerOptions().maximumUpload)
+    @Option(help: ArgumentHelp("Bytes of a file that is sent. Default: 2G.", valueName: "bytes"))
+    var maxUpload: ByteCount?
+    @Option(
+      help: ArgumentHelp(
+        "Take what is not said here from this file: these options' names and values in YAML, as port: 8080.", valueName: "file"),
+      completion: .file())
+    var config: String?
     @Option(
       help: ArgumentHelp(
         "Of a checkpoint: the directory of its vision transformer, where it is not inside under the configuration's name.",
@@ -65,9 +70,9 @@
     var tower: String?
 
     func validate() throws {
-      if !(0...65_535).contains(port) { throw ValidationError("--port is \(port), expected 0 to 65535") }
-      if !(1...64).contains(parallel) { throw ValidationError("--parallel is \(parallel), expected 1 to 64") }
-      if !(0...100_000).contains(queue) { throw ValidationError("--queue is \(queue), expected 0 to 100000") }
+      if let port, !(0...65_535).contains(port) { throw ValidationError("--port is \(port), expected 0 to 65535") }
+      if let parallel, !(1...64).contains(parallel) { throw ValidationError("--parallel is \(parallel), expected 1 to 64") }
+      if let queue, !(0...100_000).contains(queue) { throw ValidationError("--queue is \(queue), expected 0 to 100000") }
       if let frames { try SamplingArguments.check(frames) }
       try SessionArguments.check(threads: threads)
       if apiKey?.isEmpty == true { throw ValidationError("--api-key is empty, expected a key") }
@@ -75,21 +80,38 @@
 
     func run() throws {
       var options = ServerOptions()
-      (options.host, options.port, options.name) = (host, port, name)
-      options.apiKey = apiKey ?? ProcessInfo.processInfo.environment["SLOWFAST_API_KEY"].flatMap { $0.isEmpty ? nil : $0 }
-      options.media = try media.map(Self.directory)
-      (options.cache, options.cacheSize) = (cache, cacheSize?.bytes)
-      (options.parallel, options.queue, options.frames, options.threads) = (parallel, queue, frames, threads)
-      options.maximumUpload = maxUpload.bytes
+      if let config { try read(config, to: &options) }
+      if let host { options.host = host }
+      if let port { options.port = port }
+      if let name { options.name = name }
+      if let key = apiKey ?? ProcessInfo.processInfo.environment["SLOWFAST_API_KEY"], !key.isEmpty { options.apiKey = key }
+      if !media.isEmpty { options.media = media }
+      if let cache { options.cache = cache }
+      if let cacheSize { options.cacheSize = cacheSize.bytes }
+      if let parallel { options.parallel = parallel }
+      if let queue { options.queue = queue }
+      if let frames { options.frames = frames }
+      if let threads { options.threads = threads }
+      if let maxUpload { options.maximumUpload = maxUpload.bytes }
+      options.media = try options.media.map(Self.directory)
       let server = try HTTPServer(try VideoLanguageModel(path: model, tower: tower), options)
-      try Self.wait(for: server, at: host)
+      try Self.wait(for: server, at: options.host)
+    }
+
+    private func read(_ path: String, to options: inout ServerOptions) throws {
+      func wrong(_ problem: String) -> SlowFastError { .badEvaluation(path: path, line: nil, problem: problem) }
+      guard let data = FileManager.default.contents(atPath: path) else { throw wrong("cannot be read") }
+      guard let text = String(validating: data, as: UTF8.self) else { throw wrong("is not UTF-8") }
+      do throws(ServerOptions.ConfigurationError) {
+        try options.read(yaml: text) { ByteCount(argument: $0)?.bytes }
+      } catch { throw wrong("\(error)") }
     }
 
     /// As it is without links, which is how files are compared with it.
     private static func directory(_ path: String) throws -> String {
-      guard let resolved = realpath(path, nil) else { throw ValidationError("--media \(path.escaped()): \(SystemError().message)") }
+      guard let resolved = realpath(path, nil) else { throw SlowFastError(.invalidFile, "\(path.escaped()): \(SystemError().message)") }
       defer { free(resolved) }
-      guard FileStatus(path: path)?.kind == .directory else { throw ValidationError("--media \(path.escaped()): not a directory") }
+      guard FileStatus(path: path)?.kind == .directory else { throw SlowFastError(.invalidFile, "\(path.escaped()): not a directory") }
       return String(cString: resolved)
     }
 
@@ -109,7 +131,7 @@
       }
       end.wait()
       do { try result.withLock { try $0.get() } } catch let error as SlowFastError { throw error } catch {
-        throw SlowFastError(.invalidOption, "cannot listen at \(host): \(error)")
+        throw SlowFastError(.invalidFile, "cannot listen at \(host): \(error)")
       }
     }
   }

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# The server with real clients: test.sh SLOWFAST. Installs what they are where that can be done; where not, it says so and passes.
+set -euo pipefail
+program=$(realpath "$1")
+cd "$(dirname "$0")/../.."
+venv=.build/server-venv
+packages=(openai litellm schemathesis playwright)
+skip() {
+  echo "left out: the server's tests with real clients: $1" >&2
+  exit 0
+}
+packaging/require.sh packages chromium || skip "chromium cannot be installed"
+"$venv/bin/python3" -c 'import openai, litellm, schemathesis, playwright' 2>/dev/null || {
+  python3 -m venv --clear "$venv" && "$venv/bin/pip" install -q "${packages[@]}" || skip "pip cannot install ${packages[*]}"
+}
+exec "$venv/bin/python3" Tests/server/clients.py "$program" ${SERVER_PICTURES:+"$SERVER_PICTURES"}
