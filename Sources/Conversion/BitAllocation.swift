@@ -3,6 +3,7 @@ import Models
 import Parallel
 import Quantization
 import Safetensors
+import Support
 import Tensors
 
 /// What a model file may take.
@@ -88,9 +89,9 @@ extension Converter {
   package func allocated(
     to target: SizeTarget, moments: (String) -> [Float]? = { _ in nil }, progress: (Int, Int) -> Void = { _, _ in },
     isCancelled: () -> Bool = { false }
-  ) throws(ConversionError) -> Converter {
+  ) throws(SlowFastError) -> Converter {
     let plan = try plan()
-    try plan.check(ignoringUnknown: options.ignoresUnknown)
+    try classified { () throws(ConversionError) in try plan.check(ignoringUnknown: options.ignoresUnknown) }
     let meter = SensitivityMeter(checkpoint: checkpoint, options: options, pool: ThreadPool(threadCount: options.threadCount))
     let free = free(plan)
     var choices: [[StorageChoice]] = []
@@ -107,15 +108,17 @@ extension Converter {
       if excess <= 0 { return result }
       budget -= excess
     }
-    throw .targetTooSmall(target, least: try size(target, try smallest(plan)))
+    throw .conversion(.targetTooSmall(target, least: try size(target, try smallest(plan))))
   }
 
   /// Throws `targetTooSmall` where not even the smallest choices fit. Measures nothing.
-  package func checkReachable(_ target: SizeTarget) throws(ConversionError) {
+  package func checkReachable(_ target: SizeTarget) throws(SlowFastError) {
     let plan = try plan()
-    try plan.check(ignoringUnknown: options.ignoresUnknown)
+    try classified { () throws(ConversionError) in try plan.check(ignoringUnknown: options.ignoresUnknown) }
     let smallest = try smallest(plan)
-    guard try excess(target, try smallest.plan()) <= 0 else { throw .targetTooSmall(target, least: try size(target, smallest)) }
+    guard try excess(target, try smallest.plan()) <= 0 else {
+      throw .conversion(.targetTooSmall(target, least: try size(target, smallest)))
+    }
   }
 
   /// Matrices whose encoding no rule says.
@@ -124,7 +127,7 @@ extension Converter {
   }
 
   /// Every free matrix with the encoding of fewest bytes.
-  private func smallest(_ plan: ConversionPlan) throws(ConversionError) -> Converter {
+  private func smallest(_ plan: ConversionPlan) throws(SlowFastError) -> Converter {
     var options = options
     for tensor in free(plan) {
       var least: (encoding: TensorEncoding, byteCount: Int)?
@@ -139,7 +142,7 @@ extension Converter {
 
   private func assigned(
     _ target: SizeTarget, _ free: [ConversionPlan.Stored], _ choices: [[StorageChoice]], _ chosen: [Int]
-  ) throws(ConversionError) -> Converter {
+  ) throws(SlowFastError) -> Converter {
     var options = options
     options.target = target
     for (index, tensor) in free.enumerated() { options.assignments[tensor.requirement.name] = choices[index][chosen[index]].encoding }
@@ -147,13 +150,13 @@ extension Converter {
   }
 
   /// Bytes that the free matrices may take.
-  private func budget(_ target: SizeTarget, _ plan: ConversionPlan, _ free: [ConversionPlan.Stored]) throws(ConversionError) -> Int {
+  private func budget(_ target: SizeTarget, _ plan: ConversionPlan, _ free: [ConversionPlan.Stored]) throws(SlowFastError) -> Int {
     let own = free.reduce(0) { $0 + $1.byteCount }
     return own - (try excess(target, plan))
   }
 
   /// Bytes that a plan is beyond the target; negative below it.
-  private func excess(_ target: SizeTarget, _ plan: ConversionPlan) throws(ConversionError) -> Int {
+  private func excess(_ target: SizeTarget, _ plan: ConversionPlan) throws(SlowFastError) -> Int {
     switch target {
     case .bytes(let bytes): return plan.fileByteCount - bytes
     case .bits(let bits):
@@ -163,7 +166,7 @@ extension Converter {
   }
 
   /// What a converter's plan comes to, in the target's terms.
-  private func size(_ target: SizeTarget, _ converter: Converter) throws(ConversionError) -> SizeTarget {
+  private func size(_ target: SizeTarget, _ converter: Converter) throws(SlowFastError) -> SizeTarget {
     let plan = try converter.plan()
     switch target {
     case .bytes: return .bytes(plan.fileByteCount)
@@ -193,17 +196,17 @@ struct SensitivityMeter {
   }
 
   /// `moments`: mean squares of the matrix's inputs; nil where they are not known and all count the same.
-  func choices(_ tensor: ConversionPlan.Stored, moments: [Float]?) throws(ConversionError) -> [StorageChoice] {
+  func choices(_ tensor: ConversionPlan.Stored, moments: [Float]?) throws(SlowFastError) -> [StorageChoice] {
     guard let source = RowSource(checkpoint, tensor.source, tensor.requirement) else {
-      throw .unsupportedType(tensor: tensor.source.name, type: tensor.source.type)
+      throw .conversion(.unsupportedType(tensor: tensor.source.name, type: tensor.source.type))
     }
     let all = QuantizedLayout.panels(rows: source.rows)
     let count = min(Self.panels, all)
     let encodings = Self.encodings(tensor.requirement, options)
     var sums = [(error: Double, energy: Double)](repeating: (0, 0), count: count * encodings.count)
-    try sums.withUnsafeMutableBufferPointer { sums throws(ConversionError) in
+    try sums.withUnsafeMutableBufferPointer { sums throws(SlowFastError) in
       nonisolated(unsafe) let sums = sums
-      try pool.forEach(count) { index, _ throws(ConversionError) in
+      try pool.forEach(count) { index, _ throws(SlowFastError) in
         let first = index * all / count * QuantizedLayout.panelRows
         let rows = first..<min(source.rows, first + QuantizedLayout.panelRows)
         let scratch = ConversionScratch()

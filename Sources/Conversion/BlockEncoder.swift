@@ -54,7 +54,7 @@ struct BlockEncoder {
   /// Encodes `rows` to the planes' places. Returns whether all values were finite; throws if they were not and that is not allowed.
   func encode(
     _ rows: Range<Int>, to planes: [UnsafeMutableRawPointer], scratch: ConversionScratch
-  ) throws(ConversionError) -> Bool {
+  ) throws(SlowFastError) -> Bool {
     if let layout { return try quantize(rows, layout, to: planes, scratch: scratch) }
     let isFinite: Bool
     let count = rows.count * source.columns
@@ -76,16 +76,16 @@ struct BlockEncoder {
     return isFinite
   }
 
-  func refuseNonfinite(_ rows: Range<Int>, _ scratch: ConversionScratch) throws(ConversionError) {
+  func refuseNonfinite(_ rows: Range<Int>, _ scratch: ConversionScratch) throws(SlowFastError) {
     guard !allowsNonfinite, let found = try source.first(in: rows, scratch: scratch, where: { !$0.isFinite }) else { return }
-    throw .nonFinite(tensor: source.tensor.name, index: found.index, value: found.value)
+    throw .conversion(.nonFinite(tensor: source.tensor.name, index: found.index, value: found.value))
   }
 
   /// `limit`: the largest magnitude that can be stored.
-  func refuseTooLarge(_ rows: Range<Int>, limit: Float, _ scratch: ConversionScratch) throws(ConversionError) {
+  func refuseTooLarge(_ rows: Range<Int>, limit: Float, _ scratch: ConversionScratch) throws(SlowFastError) {
     guard let found = try source.first(in: rows, scratch: scratch, where: { $0.isFinite && abs($0) > limit }) else { return }
-    throw .weightTooLarge(
-      tensor: source.tensor.name, index: found.index, value: found.value, limit: limit, encoding: descriptor.encoding)
+    throw .conversion(
+      .weightTooLarge(tensor: source.tensor.name, index: found.index, value: found.value, limit: limit, encoding: descriptor.encoding))
   }
 }
 
@@ -96,15 +96,15 @@ extension BlockEncoder {
   /// Encodes `rows`, whole panels unless they are the last, to the planes' places. Returns whether all values were finite.
   func compensate(
     _ rows: Range<Int>, to planes: [UnsafeMutableRawPointer], scratch: [ConversionScratch], _ pool: ThreadPool
-  ) throws(ConversionError) -> Bool {
+  ) throws(SlowFastError) -> Bool {
     guard let layout, let compensation = treatment.compensation else { return true }
     let gptq = GPTQ(layout, compensation.factor, compensation.kernels)
     let byteCount = rows.count * gptq.stride * MemoryLayout<Float>.stride
-    guard let memory = AlignedMemory(byteCount: byteCount) else { throw .outOfMemory(bytes: byteCount) }
+    guard let memory = AlignedMemory(byteCount: byteCount) else { throw .conversion(.outOfMemory(bytes: byteCount)) }
     let weights = memory.base.assumingMemoryBound(to: Float.self)
     let blocks = (rows.count + QuantizedLayout.panelRows - 1) / QuantizedLayout.panelRows
     var finite = [Bool](repeating: true, count: blocks)
-    try finite.withUnsafeMutableBufferPointer { finite throws(ConversionError) in
+    try finite.withUnsafeMutableBufferPointer { finite throws(SlowFastError) in
       try read(rows, to: weights, stride: gptq.stride, finite, scratch: scratch, pool)
     }
     var isDone = true
@@ -114,8 +114,8 @@ extension BlockEncoder {
         weights, rows: rows.count, codes: planes[0], scales: planes[1].assumingMemoryBound(to: UInt16.self),
         minima: layout.scheme.isSymmetric ? nil : planes[2].assumingMemoryBound(to: UInt16.self), pool)
     } catch { failure = error }
-    if let failure { throw try refusal(of: failure, rows, scratch[0]) }
-    if !isDone { throw .outOfMemory(bytes: byteCount) }
+    if let failure { throw .conversion(try refusal(of: failure, rows, scratch[0])) }
+    if !isDone { throw .conversion(.outOfMemory(bytes: byteCount)) }
     return finite.allSatisfy { $0 }
   }
 
@@ -123,9 +123,9 @@ extension BlockEncoder {
   private func read(
     _ rows: Range<Int>, to weights: UnsafeMutablePointer<Float>, stride: Int, _ finite: UnsafeMutableBufferPointer<Bool>,
     scratch: [ConversionScratch], _ pool: ThreadPool
-  ) throws(ConversionError) {
+  ) throws(SlowFastError) {
     nonisolated(unsafe) let finite = finite
-    try pool.forEach(finite.count) { index, worker throws(ConversionError) in
+    try pool.forEach(finite.count) { index, worker throws(SlowFastError) in
       let first = index * QuantizedLayout.panelRows
       let block = rows.lowerBound + first..<min(rows.upperBound, rows.lowerBound + first + QuantizedLayout.panelRows)
       let target = weights + first * stride
@@ -143,7 +143,7 @@ extension BlockEncoder {
   /// Encodes one panel: up to 32 rows to codes, scales and, where the codes are asymmetric, minima.
   func quantize(
     _ rows: Range<Int>, _ layout: QuantizedLayout, to planes: [UnsafeMutableRawPointer], scratch: ConversionScratch
-  ) throws(ConversionError) -> Bool {
+  ) throws(SlowFastError) -> Bool {
     let columns = source.columns
     let floats = try scratch.block(count: rows.count * columns)
     let isFinite = try source.floats(rows, to: floats, stride: columns, scratch: scratch)
@@ -160,14 +160,14 @@ extension BlockEncoder {
           minima: layout.scheme.isSymmetric ? nil : planes[2].assumingMemoryBound(to: UInt16.self))
       } catch { failure = error }
     }
-    if let failure { throw try refusal(of: failure, rows, scratch) }
+    if let failure { throw .conversion(try refusal(of: failure, rows, scratch)) }
     return isFinite
   }
 
   /// The error in the checkpoint's terms: its first weight that is beyond the limit, by its place there.
   func refusal(
     of error: QuantizationError, _ rows: Range<Int>, _ scratch: ConversionScratch
-  ) throws(ConversionError) -> ConversionError {
+  ) throws(SlowFastError) -> ConversionError {
     let name = source.tensor.name
     switch error {
     case .notFinite(let row, let column, let value): return .nonFinite(tensor: name, index: [rows.lowerBound + row, column], value: value)
@@ -227,18 +227,18 @@ struct RowSource {
   var rowByteCount: Int { columns * type.size }
 
   /// The bytes of these rows in the checkpoint's order.
-  func read(_ rows: Range<Int>, into buffer: UnsafeMutableRawPointer) throws(ConversionError) {
-    do throws(CheckpointError) {
+  func read(_ rows: Range<Int>, into buffer: UnsafeMutableRawPointer) throws(SlowFastError) {
+    try classified { () throws(CheckpointError) in
       let bytes = UnsafeMutableRawBufferPointer(start: buffer, count: rows.count * rowByteCount)
       try checkpoint.read(tensor, at: rows.lowerBound * rowByteCount, into: bytes)
-    } catch { throw .checkpoint(error) }
+    }
   }
 
   /// These rows as floats in the model file's order, `stride` floats from row to row; floats beyond `columns` are left alone.
   /// Returns whether all are finite.
   func floats(
     _ rows: Range<Int>, to floats: UnsafeMutablePointer<Float>, stride: Int, scratch: ConversionScratch
-  ) throws(ConversionError) -> Bool {
+  ) throws(SlowFastError) -> Bool {
     let raw = try scratch.raw(byteCount: rows.count * rowByteCount)
     try read(rows, into: raw)
     var isFinite = true
@@ -268,7 +268,7 @@ struct RowSource {
   /// The first value of these rows, in the checkpoint's order, that `isWanted`, and its index in the checkpoint's shape.
   func first(
     in rows: Range<Int>, scratch: ConversionScratch, where isWanted: (Float) -> Bool
-  ) throws(ConversionError) -> (index: [Int], value: Float)? {
+  ) throws(SlowFastError) -> (index: [Int], value: Float)? {
     let raw = try scratch.raw(byteCount: rowByteCount)
     let values = try scratch.row(count: columns)
     for row in rows {
@@ -295,18 +295,18 @@ final class ConversionScratch: @unchecked Sendable {  // No two threads are the 
   private var memory: [AlignedMemory?] = [nil, nil, nil]
 
   /// Bytes as the checkpoint has them.
-  func raw(byteCount: Int) throws(ConversionError) -> UnsafeMutableRawPointer { try slot(0, byteCount) }
+  func raw(byteCount: Int) throws(SlowFastError) -> UnsafeMutableRawPointer { try slot(0, byteCount) }
   /// A row before it is turned, or looked at.
-  func row(count: Int) throws(ConversionError) -> UnsafeMutablePointer<Float> { try slot(1, count * 4).assumingMemoryBound(to: Float.self) }
+  func row(count: Int) throws(SlowFastError) -> UnsafeMutablePointer<Float> { try slot(1, count * 4).assumingMemoryBound(to: Float.self) }
   /// Rows in the model file's order.
-  func block(count: Int) throws(ConversionError) -> UnsafeMutablePointer<Float> {
+  func block(count: Int) throws(SlowFastError) -> UnsafeMutablePointer<Float> {
     try slot(2, count * 4).assumingMemoryBound(to: Float.self)
   }
 
-  private func slot(_ index: Int, _ byteCount: Int) throws(ConversionError) -> UnsafeMutableRawPointer {
+  private func slot(_ index: Int, _ byteCount: Int) throws(SlowFastError) -> UnsafeMutableRawPointer {
     if let memory = memory[index], memory.byteCount >= byteCount { return memory.base }
     memory[index] = nil
-    guard let new = AlignedMemory(byteCount: max(64, byteCount)) else { throw .outOfMemory(bytes: byteCount) }
+    guard let new = AlignedMemory(byteCount: max(64, byteCount)) else { throw .conversion(.outOfMemory(bytes: byteCount)) }
     memory[index] = new
     return new.base
   }

@@ -47,10 +47,10 @@ public struct CheckpointConversion: Sendable {
     } catch { throw SlowFastError(error, path: path) }
   }
 
-  private func checkOptions() throws(ConversionError) {
+  private func checkOptions() throws(SlowFastError) {
     switch (converter.options.method, calibration) {
-    case (.gptq, nil): throw .calibrationMissing(.gptq)
-    case (.rtn, .some): throw .calibrationUnused(.rtn)
+    case (.gptq, nil): throw .conversion(.calibrationMissing(.gptq))
+    case (.rtn, .some): throw .conversion(.calibrationUnused(.rtn))
     default: break
     }
   }

@@ -3,15 +3,9 @@ import Models
 import Quantization
 import Safetensors
 import Support
-import Tokenizer
 
 /// One way in which a checkpoint cannot become a model file.
 package enum ConversionError: Error {
-  case checkpoint(CheckpointError)
-  case architecture(ArchitectureError)
-  case modelFile(ModelFileError)
-  case tokenizer(TokenizerError)
-
   // Options.
   case invalidBits(Int)
   case invalidGroup(Int)
@@ -40,9 +34,6 @@ package enum ConversionError: Error {
 
   case notEncodable(String)
   case outOfMemory(bytes: Int)
-  /// What the calibration says of its own failure.
-  case calibration(any Error)
-  case cancelled
 }
 
 extension ConversionError {
@@ -60,11 +51,6 @@ extension ConversionError {
 extension ConversionError: CustomStringConvertible {
   package var description: String {
     switch self {
-    case .checkpoint(let error): error.description
-    case .architecture(let error): error.description
-    case .modelFile(let error): error.description
-    case .tokenizer(let error): error.description
-
     case .invalidBits(let bits): "bits: \(bits), expected \(ConversionOptions.bitChoices.alternatives)"
     case .invalidGroup(let group): "group: \(group), expected \(ConversionOptions.groupChoices.alternatives)"
     case .invalidKeepRule(let text):
@@ -95,8 +81,6 @@ extension ConversionError: CustomStringConvertible {
 
     case .notEncodable(let reason): "cannot be written as JSON: \(reason.escaped())"
     case .outOfMemory(let bytes): "no memory left for \(bytes) bytes"
-    case .calibration(let error): "\(error)"
-    case .cancelled: "interrupted"
     }
   }
 
@@ -106,26 +90,18 @@ extension ConversionError: CustomStringConvertible {
 }
 
 extension ConversionError: ClassifiedError {
-  /// What it passes on.
-  private var inner: (any ClassifiedError)? {
-    switch self {
-    case .checkpoint(let error): error
-    case .architecture(let error): error
-    case .modelFile(let error): error
-    case .tokenizer(let error): error
-    default: nil
-    }
-  }
-
   package var kind: SlowFastError.Kind {
     switch self {
     case .invalidBits, .invalidGroup, .invalidKeepRule, .calibrationMissing, .calibrationUnused: .invalidOption
     case .outOfMemory: .notEnoughMemory
-    case .cancelled: .cancelled
-    case .calibration(let error): SlowFastError(error).kind
-    default: inner?.kind ?? .invalidModel
+    default: .invalidModel
     }
   }
 
-  package var namesItsFile: Bool { inner?.namesItsFile ?? !isAboutCheckpoint }
+  package var namesItsFile: Bool { !isAboutCheckpoint }
+}
+
+extension SlowFastError {
+  /// This module's own errors among those of the modules below.
+  static func conversion(_ error: ConversionError) -> Self { Self(error) }
 }

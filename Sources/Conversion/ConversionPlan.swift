@@ -1,6 +1,7 @@
 import ModelFile
 import Models
 import Safetensors
+import Support
 
 /// What will become of each tensor of a checkpoint: what `--dry-run` shows. A plan can be made of a checkpoint that cannot be converted;
 /// `check` says why not.
@@ -18,10 +19,10 @@ public struct ConversionPlan: Sendable {
     public var byteCount: Int
 
     /// The same for another encoding.
-    func byteCount(as encoding: TensorEncoding) throws(ConversionError) -> Int {
-      do throws(ModelFileError) {
-        return try TensorDescriptor(name: descriptor.name, shape: descriptor.shape, encoding: encoding).byteCount
-      } catch { throw .modelFile(error) }
+    func byteCount(as encoding: TensorEncoding) throws(SlowFastError) -> Int {
+      try classified { () throws(ModelFileError) in
+        try TensorDescriptor(name: descriptor.name, shape: descriptor.shape, encoding: encoding).byteCount
+      }
     }
   }
 
@@ -135,24 +136,25 @@ struct Planner {
   private static let nearestNameLimit = 200
 
   /// The plan but for the file's length.
-  func plan() throws(ConversionError) -> ConversionPlan {
+  func plan() throws(SlowFastError) -> ConversionPlan {
     let names = CanonicalNames(checkpoint.tensors)
-    if let adapter = names.adapter { throw .adapterNotMerged(tensor: adapter) }
+    if let adapter = names.adapter { throw .conversion(.adapterNotMerged(tensor: adapter)) }
     if let collision = names.collisions.first {
-      throw .sameTensorTwice(name: collision.name, first: collision.taken, second: collision.left)
+      throw .conversion(.sameTensorTwice(name: collision.name, first: collision.taken, second: collision.left))
     }
     let config = try Self.config(checkpoint)
     var tensors = names.tensors
     var unused: [ConversionPlan.Unused] = []
     if config.tiesWordEmbeddings, let head = tensors[TensorSchema.headName], let embedding = tensors[TensorSchema.embeddingName] {
-      guard try isEqual(head, embedding) else { throw .headDiffersFromEmbedding(head: head.name, embedding: embedding.name) }
+      guard try isEqual(head, embedding) else {
+        throw .conversion(.headDiffersFromEmbedding(head: head.name, embedding: embedding.name))
+      }
       tensors[TensorSchema.headName] = nil
       unused.append(.init(name: head.name, reason: "the embedding again, which config.json ties it to"))
     }
-    let schema: TensorSchema
-    do throws(ArchitectureError) {
-      schema = try TensorSchema(needed: config, shapes: TensorShapes(tensors.mapValues(\.shape)))
-    } catch { throw .architecture(error) }
+    let schema = try classified { () throws(ArchitectureError) in
+      try TensorSchema(needed: config, shapes: TensorShapes(tensors.mapValues(\.shape)))
+    }
 
     var plan = ConversionPlan(
       config: config, stored: [], unused: unused, missing: [], misshapen: [], unknown: [], unsupported: [],
@@ -164,20 +166,20 @@ struct Planner {
   }
 
   /// Adds the file's length; `sections`: names and lengths of its other contents.
-  func measure(_ plan: inout ConversionPlan, sections: [(name: String, byteCount: Int)]) throws(ConversionError) {
-    do throws(ModelFileError) {
-      plan.fileByteCount = try ModelFileWriter.rawFileByteCount(of: plan.stored.map(\.descriptor), sections: sections)
-    } catch { throw .modelFile(error) }
+  func measure(_ plan: inout ConversionPlan, sections: [(name: String, byteCount: Int)]) throws(SlowFastError) {
+    plan.fileByteCount = try classified { () throws(ModelFileError) in
+      try ModelFileWriter.rawFileByteCount(of: plan.stored.map(\.descriptor), sections: sections)
+    }
   }
 
-  static func config(_ checkpoint: Checkpoint) throws(ConversionError) -> ModelConfig {
-    do throws(ArchitectureError) { return try ModelConfig(checkpoint.configFiles) } catch { throw .architecture(error) }
+  static func config(_ checkpoint: Checkpoint) throws(SlowFastError) -> ModelConfig {
+    try classified { () throws(ArchitectureError) in try ModelConfig(checkpoint.configFiles) }
   }
 
   /// A tensor that the model needs.
   private func add(
     _ requirement: TensorRequirement, _ tensor: CheckpointTensor?, to plan: inout ConversionPlan
-  ) throws(ConversionError) {
+  ) throws(SlowFastError) {
     guard let tensor else { return plan.missing.append(requirement.name) }
     guard tensor.shape == requirement.shape else {
       return plan.misshapen.append(.init(name: tensor.name, expected: requirement.shape, found: tensor.shape))
@@ -186,8 +188,7 @@ struct Planner {
     let descriptor = TensorDescriptor(
       name: requirement.name, shape: requirement.storedShape,
       encoding: StorageDefaults.encoding(requirement, type: tensor.type, options: options))
-    let byteCount: Int
-    do throws(ModelFileError) { byteCount = try descriptor.byteCount } catch { throw .modelFile(error) }
+    let byteCount = try classified { () throws(ModelFileError) in try descriptor.byteCount }
     plan.stored.append(.init(requirement: requirement, source: tensor, descriptor: descriptor, byteCount: byteCount))
   }
 
@@ -205,22 +206,24 @@ struct Planner {
   }
 
   /// A rule that fits nothing is misspelt.
-  private func checkRules(_ plan: ConversionPlan) throws(ConversionError) {
+  private func checkRules(_ plan: ConversionPlan) throws(SlowFastError) {
     for rule in options.keep {
       let fits = plan.stored.contains {
         $0.requirement.role.isMatrix && rule.matches(name: $0.requirement.name, part: $0.requirement.role.part)
       }
       // Part names are right in any model, even one without that part.
-      guard fits || ConversionPlan.matrixParts.contains(rule.pattern) else { throw .keepRuleMatchesNothing(pattern: rule.pattern) }
+      guard fits || ConversionPlan.matrixParts.contains(rule.pattern) else {
+        throw .conversion(.keepRuleMatchesNothing(pattern: rule.pattern))
+      }
     }
   }
 
   /// Whether two tensors have the same type, shape and bytes.
-  private func isEqual(_ first: CheckpointTensor, _ second: CheckpointTensor) throws(ConversionError) -> Bool {
+  private func isEqual(_ first: CheckpointTensor, _ second: CheckpointTensor) throws(SlowFastError) -> Bool {
     guard first.type == second.type, first.shape == second.shape else { return false }
     let step = 4 << 20
     var buffers = [[UInt8](repeating: 0, count: step), [UInt8](repeating: 0, count: step)]
-    do throws(CheckpointError) {
+    return try classified { () throws(CheckpointError) in
       for start in stride(from: 0, to: first.byteCount, by: step) {
         let count = min(step, first.byteCount - start)
         for (index, tensor) in [first, second].enumerated() {
@@ -228,8 +231,8 @@ struct Planner {
         }
         if buffers[0][..<count] != buffers[1][..<count] { return false }
       }
-    } catch { throw .checkpoint(error) }
-    return true
+      return true
+    }
   }
 }
 

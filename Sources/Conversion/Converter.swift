@@ -38,14 +38,14 @@ public struct Converter: Sendable {
   /// As they were given.
   public let options: ConversionOptions
 
-  package init(checkpoint: Checkpoint, options: ConversionOptions = ConversionOptions()) throws(ConversionError) {
-    try options.validate()
+  package init(checkpoint: Checkpoint, options: ConversionOptions = ConversionOptions()) throws(SlowFastError) {
+    try classified { () throws(ConversionError) in try options.validate() }
     self.checkpoint = checkpoint
     self.options = options
   }
 
   /// What `run` would do. Reads headers, the tokenizer and the first bytes of each tensor.
-  package func plan() throws(ConversionError) -> ConversionPlan { try prepare(nil).plan }
+  package func plan() throws(SlowFastError) -> ConversionPlan { try prepare(nil).plan }
 
   /// Writes the model file under a temporary name, `path` with `.partial`, and renames it when it is whole and on the disk.
   ///
@@ -56,31 +56,30 @@ public struct Converter: Sendable {
   package func run(
     to path: String, calibration: (any Calibration)? = nil, progress: (ConversionProgress) -> Void = { _ in },
     isCancelled: () -> Bool = { false }
-  ) throws(ConversionError) -> ConversionResult {
+  ) throws(SlowFastError) -> ConversionResult {
     try checkOutput(path)
-    if options.method == .gptq, calibration == nil { throw .calibrationMissing(options.method) }
-    if options.method == .rtn, calibration != nil { throw .calibrationUnused(options.method) }
+    if options.method == .gptq, calibration == nil { throw .conversion(.calibrationMissing(options.method)) }
+    if options.method == .rtn, calibration != nil { throw .conversion(.calibrationUnused(options.method)) }
     let (plan, sections) = try prepare(calibration?.record)
-    try plan.check(ignoringUnknown: options.ignoresUnknown)
+    try classified { () throws(ConversionError) in try plan.check(ignoringUnknown: options.ignoresUnknown) }
     let pool = ThreadPool(threadCount: options.threadCount)
     let writer = try openWriter(path, plan, sections, pool)
-    do throws(ConversionError) {
+    do throws(SlowFastError) {
       let nonfinite = try store(plan, writer, calibration, pool, progress, isCancelled)
-      do throws(ModelFileError) {
+      try classified { () throws(ModelFileError) in
         for section in sections.entries { try writer.addSection(section.name, section.bytes) }
         try writer.finish()
-      } catch { throw .modelFile(error) }
+      }
       return ConversionResult(
         plan: plan, fileByteCount: try length(of: path), resumedTensorCount: writer.resumed.count, nonfiniteTensors: nonfinite)
     } catch {
-      if case .cancelled = error { throw error }
-      writer.abort()
+      if error.kind != .cancelled { writer.abort() }
       throw error
     }
   }
 
   /// The plan, and all sections.
-  private func prepare(_ calibration: CalibrationRecord?) throws(ConversionError) -> (plan: ConversionPlan, sections: Sections) {
+  private func prepare(_ calibration: CalibrationRecord?) throws(SlowFastError) -> (plan: ConversionPlan, sections: Sections) {
     var sections = try Sections(checkpoint, slowAttention: options.slowAttention)
     var shards: [Provenance.Shard] = []
     for shard in checkpoint.shards { shards.append(try Provenance.Shard(shard, of: checkpoint)) }
@@ -100,8 +99,8 @@ public struct Converter: Sendable {
 
   private func openWriter(
     _ path: String, _ plan: ConversionPlan, _ sections: Sections, _ pool: ThreadPool
-  ) throws(ConversionError) -> ModelFileWriter {
-    do throws(ModelFileError) {
+  ) throws(SlowFastError) -> ModelFileWriter {
+    try classified { () throws(ModelFileError) in
       func open() throws(ModelFileError) -> ModelFileWriter {
         try ModelFileWriter(
           path: path, fingerprint: fingerprint(sections), compression: options.compression, overwrite: options.replacesOutput,
@@ -112,19 +111,19 @@ public struct Converter: Sendable {
       // An earlier version of the program went through the tensors in another way.
       writer.abort()
       return try open()
-    } catch { throw .modelFile(error) }
+    }
   }
 
   /// Returns the names of tensors with NaN or infinities.
   private func store(
     _ plan: ConversionPlan, _ writer: ModelFileWriter, _ calibration: (any Calibration)?, _ pool: ThreadPool,
     _ progress: (ConversionProgress) -> Void, _ isCancelled: () -> Bool
-  ) throws(ConversionError) -> [String] {
+  ) throws(SlowFastError) -> [String] {
     let store = TensorStore(
       checkpoint: checkpoint, writer: writer, pool: pool, method: options.method, allowsNonfinite: options.allowsNonfinite)
     nonisolated(unsafe) let file = writer  // Asked on this thread only, between two tensors.
-    calibration?.begin(plan) { (name: String) throws(ConversionError) in
-      do throws(ModelFileError) { return try file.load(name) } catch { throw .modelFile(error) }
+    calibration?.begin(plan) { (name: String) throws(SlowFastError) in
+      try classified { () throws(ModelFileError) in try file.load(name) }
     }
     let resumed = writer.resumed.count
     let resumedBytes = plan.stored.prefix(resumed).reduce(0) { $0 + $1.source.byteCount }
@@ -136,7 +135,7 @@ public struct Converter: Sendable {
       state.index = index
       let next = index + 1 < plan.stored.count ? plan.stored[index + 1].source : nil
       let treatment = try calibration?.treatment(of: tensor)
-      try store.store(tensor, treatment ?? TensorTreatment(), next: next) { (byteCount: Int) throws(ConversionError) in
+      try store.store(tensor, treatment ?? TensorTreatment(), next: next) { (byteCount: Int) throws(SlowFastError) in
         state.doneByteCount += byteCount
         progress(state)
         if isCancelled() { throw .cancelled }
@@ -145,14 +144,12 @@ public struct Converter: Sendable {
     return store.nonfiniteTensors
   }
 
-  private func length(of path: String) throws(ConversionError) -> Int {
-    do throws(CheckpointError) { return try SourceFile(path: path).byteCount } catch { throw .checkpoint(error) }
+  private func length(of path: String) throws(SlowFastError) -> Int {
+    try classified { () throws(CheckpointError) in try SourceFile(path: path).byteCount }
   }
 
   /// Before any work is done; the writer looks again.
-  private func checkOutput(_ path: String) throws(ConversionError) {
-    do throws(OutputError) { try OutputFile.check(path, replacing: options.replacesOutput, inputs: checkpoint.paths) } catch {
-      throw .modelFile(.output(error))
-    }
+  private func checkOutput(_ path: String) throws(SlowFastError) {
+    try classified { () throws(OutputError) in try OutputFile.check(path, replacing: options.replacesOutput, inputs: checkpoint.paths) }
   }
 }

@@ -4,6 +4,7 @@ import Models
 import Quantization
 import Runtime
 import Safetensors
+import Support
 import Tokenizer
 
 /// What a model file holds beside its tensors.
@@ -14,27 +15,27 @@ struct Sections {
   var lengths: [(name: String, byteCount: Int)] { entries.map { ($0.name, $0.bytes.count) } }
 
   /// All but the provenance, which depends on the plan.
-  init(_ checkpoint: Checkpoint, slowAttention: SlowAttention?) throws(ConversionError) {
+  init(_ checkpoint: Checkpoint, slowAttention: SlowAttention?) throws(SlowFastError) {
     let config = try Planner.config(checkpoint)
     entries.append(("config.json", checkpoint.config))
     if let generation = checkpoint.generationConfig { entries.append(("generation_config.json", generation)) }
-    let tokenizer: Tokenizer
-    do throws(TokenizerError) {
-      tokenizer = try Tokenizer(checkpoint: checkpoint.directory)
+    let tokenizer = try classified { () throws(TokenizerError) in
+      let tokenizer = try Tokenizer(checkpoint: checkpoint.directory)
       try tokenizer.checkFits(rows: config.vocabularySize, config.promptTemplate, checkpoint.directory)
-    } catch { throw .tokenizer(error) }
+      return tokenizer
+    }
     entries.append(("tokenizer", tokenizer.serialized()))
-    do throws(ArchitectureError) {
-      entries.append(("preprocessing", try PreprocessingRecord(config: config, checkpointName: checkpoint.name).json()))
-      if let vision = config.vision { entries.append(("vision", try vision.json(config.pixels))) }
+    entries += try classified { () throws(ArchitectureError) in
+      var records = [("preprocessing", try PreprocessingRecord(config: config, checkpointName: checkpoint.name).json())]
+      if let vision = config.vision { records.append(("vision", try vision.json(config.pixels))) }
       let generation = try checkpoint.generationConfig.map { json throws(ArchitectureError) in try GenerationConfig(json: json) }
       let record = GenerationRecord(
         generation, slowAttention: slowAttention ?? config.slowAttention, isGreedy: config.answersGreedily)
-      entries.append(("generation", try record.json()))
-    } catch { throw .architecture(error) }
+      return records + [("generation", try record.json())]
+    }
   }
 
-  mutating func add(_ provenance: Provenance) throws(ConversionError) { entries.append(("provenance", try provenance.json())) }
+  mutating func add(_ provenance: Provenance) throws(SlowFastError) { entries.append(("provenance", try provenance.json())) }
 }
 
 /// How a model file was made: its `provenance` section. The same checkpoint and options give the same bytes.
@@ -88,7 +89,7 @@ struct Provenance: Codable {
   }
 
   /// The section's contents.
-  func json() throws(ConversionError) -> [UInt8] { try encodeJSON(self) }
+  func json() throws(SlowFastError) -> [UInt8] { try encodeJSON(self) }
 }
 
 extension Provenance.Recipe {
@@ -112,13 +113,13 @@ extension Provenance.Recipe {
 extension Provenance.Shard {
   /// Reads the header and the beginnings of the tensors. A file of another directory than the checkpoint's, as a tower's may be, is named
   /// with it.
-  init(_ shard: SafetensorsFile, of checkpoint: Checkpoint) throws(ConversionError) {
+  init(_ shard: SafetensorsFile, of checkpoint: Checkpoint) throws(SlowFastError) {
     let url = URL(fileURLWithPath: shard.file.path).standardizedFileURL
     let folder = url.deletingLastPathComponent()
     let isOwn = folder.path == URL(fileURLWithPath: checkpoint.directory).standardizedFileURL.path
     file = isOwn ? url.lastPathComponent : "\(folder.lastPathComponent)/\(url.lastPathComponent)"
     bytes = shard.file.byteCount
-    do throws(CheckpointError) {
+    fingerprint = try classified { () throws(CheckpointError) in
       let dataStart = shard.tensors.first?.bytes.lowerBound ?? shard.file.byteCount
       var digest = checksum(try shard.file.bytes(0..<dataStart))
       for tensor in shard.tensors {
@@ -126,17 +127,17 @@ extension Provenance.Shard {
         let beginning = try shard.file.bytes(start..<min(tensor.bytes.upperBound, start + 4096))
         digest = checksum(beginning + withUnsafeBytes(of: digest.littleEndian) { Array($0) })
       }
-      fingerprint = digest.hexadecimal()
-    } catch { throw .checkpoint(error) }
+      return digest.hexadecimal()
+    }
   }
 }
 
 /// Sorted keys and no slashes escaped: the same value gives the same bytes.
-func encodeJSON(_ value: some Encodable) throws(ConversionError) -> [UInt8] {
+func encodeJSON(_ value: some Encodable) throws(SlowFastError) -> [UInt8] {
   let encoder = JSONEncoder()
   encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes, .prettyPrinted]
   encoder.keyEncodingStrategy = .convertToSnakeCase
-  do { return Array(try encoder.encode(value)) } catch { throw .notEncodable("\(error)") }
+  do { return Array(try encoder.encode(value)) } catch { throw .conversion(.notEncodable("\(error)")) }
 }
 
 /// Which checkpoint's weights a model has: the checkpoint's own, or what a model file's provenance tells.
@@ -148,7 +149,7 @@ package struct ModelOrigin: Sendable {
   /// How a model file was made, in words.
   package var recipe: String?
 
-  package init(_ checkpoint: Checkpoint) throws(ConversionError) {
+  package init(_ checkpoint: Checkpoint) throws(SlowFastError) {
     source = checkpoint.name
     fingerprints = []
     for shard in checkpoint.shards { fingerprints.append(try Provenance.Shard(shard, of: checkpoint).fingerprint) }

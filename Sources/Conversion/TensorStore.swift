@@ -38,12 +38,12 @@ final class TensorStore {
   /// Stores one tensor. `next` is read ahead towards the end; `advance` gets the bytes of the checkpoint just done and may throw to stop.
   func store(
     _ tensor: ConversionPlan.Stored, _ treatment: TensorTreatment = TensorTreatment(), next: CheckpointTensor?,
-    advance: (Int) throws(ConversionError) -> Void
-  ) throws(ConversionError) {
+    advance: (Int) throws(SlowFastError) -> Void
+  ) throws(SlowFastError) {
     guard
       let source = RowSource(
         checkpoint, tensor.source, tensor.requirement, columnFactors: treatment.columnFactors, rowFactors: treatment.rowFactors)
-    else { throw .unsupportedType(tensor: tensor.source.name, type: tensor.source.type) }
+    else { throw .conversion(.unsupportedType(tensor: tensor.source.name, type: tensor.source.type)) }
     let encoder = BlockEncoder(source, tensor.descriptor, treatment, method: method, allowsNonfinite: allowsNonfinite)
     let rows = encoder.blockRows ?? max(1, min(source.rows, Self.blockByteCount / max(1, source.rowByteCount)))
     let blocks = (source.rows + rows - 1) / rows
@@ -54,7 +54,7 @@ final class TensorStore {
 
     // Single rows are read of the embedding table: of raw chunks that costs a few kilobytes, of packed ones whole chunks.
     let compression: ChunkCompression? = tensor.requirement.role == .embedding ? ChunkCompression.none : nil
-    try write { () throws(ModelFileError) in try writer.beginTensor(tensor.descriptor, compression: compression) }
+    try classified { () throws(ModelFileError) in try writer.beginTensor(tensor.descriptor, compression: compression) }
     var isFinite = true
     for start in stride(from: 0, to: blocks, by: batch) {
       let count = min(batch, blocks - start)
@@ -67,24 +67,24 @@ final class TensorStore {
       }
       for (buffer, plane) in zip(buffers, planes) {
         let bytes = UnsafeRawBufferPointer(start: buffer, count: plane.byteCount(blocks: count, rows: end - start * rows))
-        try write { () throws(ModelFileError) in try writer.write(plane.kind, bytes) }
+        try classified { () throws(ModelFileError) in try writer.write(plane.kind, bytes) }
       }
       try advance((end - start * rows) * source.rowByteCount)
     }
-    try write { () throws(ModelFileError) in try writer.endTensor() }
+    try classified { () throws(ModelFileError) in try writer.endTensor() }
     if !isFinite { nonfiniteTensors.append(tensor.source.name) }
   }
 
   /// Encodes some blocks, each by one thread. Returns whether all values were finite.
   private func encode(
     blocks: Range<Int>, of rows: Int, _ encoder: BlockEncoder, to buffers: [UnsafeMutableRawPointer], _ planes: [BlockEncoder.Plane]
-  ) throws(ConversionError) -> Bool {
+  ) throws(SlowFastError) -> Bool {
     let failure = FirstFailure()
     pool.forEach(blocks.count) { index, worker in
       guard failure.isBefore(index) else { return }
       let first = (blocks.lowerBound + index) * rows
       let block = first..<min(encoder.source.rows, first + rows)
-      do throws(ConversionError) {
+      do throws(SlowFastError) {
         let places = zip(buffers, planes).map { $0 + index * $1.byteCount }
         if try !encoder.encode(block, to: places, scratch: scratch[worker]) { failure.noteNonfinite() }
       } catch { failure.note(error, at: index) }
@@ -94,14 +94,14 @@ final class TensorStore {
   }
 
   /// One block of memory for all planes of a batch.
-  private func outputBuffers(_ byteCounts: [Int]) throws(ConversionError) -> [UnsafeMutableRawPointer] {
+  private func outputBuffers(_ byteCounts: [Int]) throws(SlowFastError) -> [UnsafeMutableRawPointer] {
     let starts = byteCounts.reduce(into: [0]) { $0.append(($0[$0.count - 1] + $1 + 63) & ~63) }
     let total = starts[starts.count - 1]
     if output.map({ $0.byteCount < total }) ?? true {
       output = nil
       output = AlignedMemory(byteCount: max(64, total))
     }
-    guard let base = output?.base else { throw .outOfMemory(bytes: total) }
+    guard let base = output?.base else { throw .conversion(.outOfMemory(bytes: total)) }
     return starts.dropLast().map { base + $0 }
   }
 
@@ -116,17 +116,13 @@ final class TensorStore {
       checkpoint.shards[next.shard].file.willRead(start..<min(next.info.bytes.upperBound, start + Self.readAhead))
     }
   }
-
-  private func write(_ body: () throws(ModelFileError) -> Void) throws(ConversionError) {
-    do throws(ModelFileError) { try body() } catch { throw .modelFile(error) }
-  }
 }
 
 /// What happened to the blocks of a batch: the error of the first that failed, the same however the threads ran.
 private final class FirstFailure: Sendable {
   private struct State {
     var index = Int.max
-    var error: ConversionError?
+    var error: SlowFastError?
     var hasNonfinite = false
   }
   private let state = Mutex(State())
@@ -135,7 +131,7 @@ private final class FirstFailure: Sendable {
   func noteNonfinite() { state.withLock { $0.hasNonfinite = true } }
   var hasNonfinite: Bool { state.withLock { $0.hasNonfinite } }
 
-  func note(_ error: ConversionError, at index: Int) {
+  func note(_ error: SlowFastError, at index: Int) {
     state.withLock { state in
       guard index < state.index else { return }
       state.index = index
@@ -143,7 +139,7 @@ private final class FirstFailure: Sendable {
     }
   }
 
-  func check() throws(ConversionError) {
+  func check() throws(SlowFastError) {
     if let error = state.withLock({ $0.error }) { throw error }
   }
 }

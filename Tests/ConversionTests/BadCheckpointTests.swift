@@ -2,6 +2,7 @@ import Conversion
 import Foundation
 import ModelFile
 import Safetensors
+import Support
 import TestSupport
 import Testing
 
@@ -12,7 +13,7 @@ import Testing
 
   private func message(_ checkpoint: EditableCheckpoint, _ options: ConversionOptions = ConversionOptions()) throws -> String {
     let opened = try checkpoint.write(in: directory)
-    let error = #expect(throws: ConversionError.self) { try Converter(checkpoint: opened, options: options).run(to: directory.output) }
+    let error = #expect(throws: SlowFastError.self) { try Converter(checkpoint: opened, options: options).run(to: directory.output) }
     #expect(directory.contents == ["model"])
     let text = error?.description ?? ""
     #expect(!text.contains("\n"))
@@ -46,7 +47,7 @@ import Testing
     checkpoint.config = good
     let opened = try checkpoint.write(in: directory)
     try FileManager.default.removeItem(atPath: opened.directory + "/tokenizer.json")
-    let error = #expect(throws: ConversionError.self) { try Converter(checkpoint: opened).run(to: directory.output) }
+    let error = #expect(throws: SlowFastError.self) { try Converter(checkpoint: opened).run(to: directory.output) }
     #expect(error?.description.contains("tokenizer.json") == true)
   }
 
@@ -116,7 +117,7 @@ import Testing
 
     checkpoint[name].bytes.replaceSubrange(0..<4, with: [0xFF, 0xFF, 0x7F, 0x7F])
     let large = try checkpoint.write(in: directory)
-    let error = #expect(throws: ConversionError.self) {
+    let error = #expect(throws: SlowFastError.self) {
       try Converter(checkpoint: large, options: ConversionOptions(bits: 16, replacesOutput: true)).run(to: directory.output)
     }
     #expect(error?.description.contains("beyond") == true)
@@ -125,7 +126,7 @@ import Testing
   @Test func outputExists() throws {
     let checkpoint = try Checkpoint(directory: goldenDirectory + "/image")
     try Data("something".utf8).write(to: URL(fileURLWithPath: directory.output))
-    let error = #expect(throws: ConversionError.self) { try Converter(checkpoint: checkpoint).run(to: directory.output) }
+    let error = #expect(throws: SlowFastError.self) { try Converter(checkpoint: checkpoint).run(to: directory.output) }
     #expect(error?.description.contains(directory.output) == true)
     #expect(try String(contentsOfFile: directory.output, encoding: .utf8) == "something")
     #expect(directory.contents == ["model.sfq"])
@@ -134,7 +135,7 @@ import Testing
     // The directory of the output does not exist; the output is a directory.
     for path in [directory.path + "/missing/model.sfq", directory.path] {
       let options = ConversionOptions(replacesOutput: true)
-      #expect(throws: ConversionError.self) { try Converter(checkpoint: checkpoint, options: options).run(to: path) }
+      #expect(throws: SlowFastError.self) { try Converter(checkpoint: checkpoint, options: options).run(to: path) }
     }
     #expect(directory.contents == ["model.sfq"])
   }
@@ -145,8 +146,8 @@ import Testing
     try #require(try run("/bin/mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", mount))
     defer { _ = try? run("/bin/umount", mount) }
     let checkpoint = try Checkpoint(directory: goldenDirectory + "/clip")
-    let error = #expect(throws: ConversionError.self) { try Converter(checkpoint: checkpoint).run(to: mount + "/model.sfq") }
-    guard case .modelFile(.diskFull)? = error else { return #expect(Bool(false), "\(String(describing: error))") }
+    let error = #expect(throws: SlowFastError.self) { try Converter(checkpoint: checkpoint).run(to: mount + "/model.sfq") }
+    guard case .diskFull? = error?.underlying as? ModelFileError else { return #expect(Bool(false), "\(String(describing: error))") }
     #expect(try FileManager.default.contentsOfDirectory(atPath: mount).isEmpty)
   }
 

@@ -4,6 +4,7 @@ import ModelFile
 import Models
 import Runtime
 import Safetensors
+import Support
 import TestSupport
 import Testing
 import Tokenizer
@@ -74,7 +75,7 @@ import Tokenizer
     #expect(tensors.count > 40)
     for tensor in tensors { golden.remove(tensor.name) }
     _ = try golden.write(in: directory)
-    #expect(throws: ConversionError.self) {
+    #expect(throws: SlowFastError.self) {
       try Converter(checkpoint: Checkpoint(directory: directory.path + "/model")).run(to: directory.output)
     }
     try FileManager.default.copyItem(atPath: goldenDirectory + "/slowfast-siglip/google", toPath: directory.path + "/model/google")

@@ -1,6 +1,7 @@
 import Conversion
 import Foundation
 import ModelFile
+import Support
 import TestSupport
 import Testing
 
@@ -89,7 +90,7 @@ import Testing
     let name = "zzz\u{1B}[2J"
     checkpoint.tensors.append(RawTensor(name: name, type: .float32, shape: [1], bytes: [0, 0, 0, 0]))
     let opened = try checkpoint.write(in: directory)
-    let error = #expect(throws: ConversionError.self) { try Converter(checkpoint: opened).run(to: directory.output) }
+    let error = #expect(throws: SlowFastError.self) { try Converter(checkpoint: opened).run(to: directory.output) }
     #expect(error?.description == "the model has no place for the tensor \"zzz\\u{1b}[2J\"")
     #expect(directory.contents == ["model"])
     let result = try Converter(checkpoint: opened, options: ConversionOptions(ignoresUnknown: true)).run(to: directory.output)
@@ -112,7 +113,7 @@ import Testing
     var checkpoint = try EditableCheckpoint("clip")
     let name = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
     checkpoint.tensors.append(RawTensor(name: name, type: .float32, shape: [1], bytes: [0, 0, 0, 0]))
-    let error = #expect(throws: ConversionError.self) { try plan(checkpoint) }
+    let error = #expect(throws: SlowFastError.self) { try plan(checkpoint) }
     #expect(error?.description.contains("adapter that is not merged") == true)
   }
 
@@ -121,7 +122,7 @@ import Testing
     var copy = checkpoint["model.norm.weight"]
     copy.name = "module.model.norm.weight"
     checkpoint.tensors.append(copy)
-    let error = #expect(throws: ConversionError.self) { try plan(checkpoint) }
+    let error = #expect(throws: SlowFastError.self) { try plan(checkpoint) }
     #expect(error?.description == "tensors \"model.norm.weight\" and \"module.model.norm.weight\" are both \"model.norm.weight\"")
   }
 
@@ -139,7 +140,7 @@ import Testing
     #expect(plan.unknown.isEmpty && plan.missing.isEmpty)
     // With another one, of which nobody can say which is meant.
     checkpoint["lm_head.weight"].bytes[7] ^= 1
-    let error = #expect(throws: ConversionError.self) { try self.plan(checkpoint) }
+    let error = #expect(throws: SlowFastError.self) { try self.plan(checkpoint) }
     #expect(error?.description.contains("differs from \"model.embed_tokens.weight\"") == true)
     // Untied, the head is a tensor like others, and may not be missing.
     checkpoint.config = checkpoint.config.replacing("\"tie_word_embeddings\": true", with: "\"tie_word_embeddings\": false")

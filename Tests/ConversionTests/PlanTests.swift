@@ -3,6 +3,7 @@ import Foundation
 import ModelFile
 import Models
 import Safetensors
+import Support
 import TestSupport
 import Testing
 
@@ -95,8 +96,8 @@ import Testing
       ConversionOptions(bits: 5), ConversionOptions(group: 48), ConversionOptions(group: 0),
       ConversionOptions(keep: [KeepRule(pattern: "tower", bits: 3)]),
     ]
-    for options in bad { #expect(throws: ConversionError.self) { try Converter(checkpoint: checkpoint, options: options) } }
-    let error = #expect(throws: ConversionError.self) { try plan("clip", ConversionOptions(keep: [KeepRule("*.up_prj.*=8")])) }
+    for options in bad { #expect(throws: SlowFastError.self) { try Converter(checkpoint: checkpoint, options: options) } }
+    let error = #expect(throws: SlowFastError.self) { try plan("clip", ConversionOptions(keep: [KeepRule("*.up_prj.*=8")])) }
     #expect(error?.description.contains("\"*.up_prj.*\" is the name of no matrix and of no part; parts are ") == true)
     #expect(error?.description.contains("tower") == true)
   }

@@ -2,6 +2,7 @@ import Conversion
 import Foundation
 import ModelFile
 import Safetensors
+import Support
 import TestSupport
 import Testing
 
@@ -19,14 +20,14 @@ import Testing
   /// Stops before tensor `index`, or later in it.
   private func interrupt(at index: Int, _ options: ConversionOptions = ConversionOptions()) throws {
     var isReached = false
-    let error = #expect(throws: ConversionError.self) {
+    let error = #expect(throws: SlowFastError.self) {
       try Converter(checkpoint: checkpoint, options: options).run(to: directory.output) {
         isReached = $0.index >= index
       } isCancelled: {
         isReached
       }
     }
-    guard case .cancelled? = error else { return #expect(Bool(false), "\(String(describing: error))") }
+    #expect(error?.kind == .cancelled && error?.description == "interrupted")
     #expect(directory.contents.contains("model.sfq.partial"))
     #expect(!directory.contents.contains("model.sfq"))
   }
@@ -70,7 +71,7 @@ import Testing
     var golden = try EditableCheckpoint("clip")
     let first = try golden.write(in: directory)
     var isReached = false
-    #expect(throws: ConversionError.self) {
+    #expect(throws: SlowFastError.self) {
       try Converter(checkpoint: first).run(to: directory.output) {
         isReached = $0.index >= 50
       } isCancelled: {

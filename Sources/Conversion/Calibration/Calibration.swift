@@ -65,10 +65,10 @@ package protocol Calibration: AnyObject {
   var record: CalibrationRecord { get }
 
   /// Comes first. `written` gives a tensor of the model file as it is there, once it is; nil before.
-  func begin(_ plan: ConversionPlan, written: @escaping @Sendable (String) throws(ConversionError) -> LoadedTensor?)
+  func begin(_ plan: ConversionPlan, written: @escaping @Sendable (String) throws(SlowFastError) -> LoadedTensor?)
 
   /// What to do with a tensor. Tensors come in the plan's order, but for those that an interrupted run has written already.
-  func treatment(of tensor: ConversionPlan.Stored) throws(ConversionError) -> TensorTreatment
+  func treatment(of tensor: ConversionPlan.Stored) throws(SlowFastError) -> TensorTreatment
 }
 
 /// What a calibrated model file tells of its calibration.

@@ -99,24 +99,17 @@ final class Calibrator: Calibration {
 
   // MARK: Calibration
 
-  func begin(_ plan: ConversionPlan, written: @escaping @Sendable (String) throws(ConversionError) -> LoadedTensor?) {
+  func begin(_ plan: ConversionPlan, written: @escaping @Sendable (String) throws(SlowFastError) -> LoadedTensor?) {
     encodings = Dictionary(plan.stored.map { ($0.descriptor.name, $0.descriptor.encoding) }, uniquingKeysWith: { first, _ in first })
     guard options.followsQuantized else { return }
-    self.written = CalibratedSource(model.source) { name throws(SlowFastError) in
-      do throws(ConversionError) { return try written(name) } catch { throw SlowFastError(error) }
-    }
+    self.written = CalibratedSource(model.source, written: written)
   }
 
-  func treatment(of tensor: ConversionPlan.Stored) throws(ConversionError) -> TensorTreatment {
+  func treatment(of tensor: ConversionPlan.Stored) throws(SlowFastError) -> TensorTreatment {
     let name = tensor.descriptor.name
     guard let place = places[name] else { return TensorTreatment() }
-    do throws(SlowFastError) {
-      while current < place { try pass() }
-      return try prepare().treatment(of: name, self)
-    } catch {
-      if error.kind == .cancelled { throw .cancelled }
-      throw .calibration(error)
-    }
+    while current < place { try pass() }
+    return try prepare().treatment(of: name, self)
   }
 
   /// Sees what the current unit takes, once.
