@@ -3,10 +3,7 @@ import Kernels
 
 // MARK: what the rounding of activations in `x86-vnni` works with
 
-typealias Integers = __m512i
 let integersInVector = 16
-@inline(__always)
-func zeroIntegers() -> Integers { avx512_fill32(0) }
 /// The greater of each lane of `greatest` and the bits of |x|.
 @inline(__always)
 func greaterMagnitudes(_ greatest: Integers, _ x: UnsafePointer<Float>) -> Integers {

@@ -47,16 +47,11 @@ private func multiplyInRegisters(_ iterations: Int) -> Int {
 
 // MARK: accumulators
 
-// Written out: `InlineArray(repeating:)` may stay a call to a copy of a generic function, which a kernel module may not hold, and the
-// accumulators would be memory.
-
+typealias Integers = __m512i
 @inline(__always)
-func zeros8() -> InlineArray<8, __m512i> {
-  let zero = avx512_fill32(0)
-  return [
-    zero, zero, zero, zero, zero, zero, zero, zero,
-  ]
-}
+func zeroIntegers() -> Integers { avx512_fill32(0) }
+
+// Those of integers are in `x86`.
 
 @inline(__always)
 func floatZeros8() -> InlineArray<8, __m512> {
@@ -65,24 +60,9 @@ func floatZeros8() -> InlineArray<8, __m512> {
 }
 
 @inline(__always)
-func integerZeros12() -> InlineArray<12, __m512i> {
-  let zero = avx512_fill32(0)
-  return [zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero]
-}
-
-@inline(__always)
 func floatZeros12() -> InlineArray<12, __m512> {
   let zero = avx512_fill_float(0)
   return [zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero]
-}
-
-@inline(__always)
-func zeros24() -> InlineArray<24, __m512i> {
-  let zero = avx512_fill32(0)
-  return [
-    zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero,
-    zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero,
-  ]
 }
 
 // MARK: sums to floats

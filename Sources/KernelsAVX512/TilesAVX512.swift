@@ -11,7 +11,7 @@ func multiplyTokens(bits: Int, _ tokens: Int, _ tile: QuantizedTile, _ first: In
   var offsets = tile.offsets + first
   var scales = tile.scales + first
   var tokenSums = tile.sums + first
-  var sums = integerZeros12()
+  var sums = zeros12()
   var results = floatZeros12()
   for token in 0..<tokens {
     results[unchecked: 2 * token] = avx512_load_floats(output + token * panelRows)

@@ -3,6 +3,10 @@ import Kernels
 
 // What kernels of 256 bits have in common, with and without VNNI.
 
+typealias Integers = __m256i
+@inline(__always)
+func zeroIntegers() -> Integers { avx2_fill32(0) }
+
 /// A tile's tokens, in at most two parts of nearly the same size: six tokens' accumulators fill the registers.
 @inline(__always)
 func multiplyTile(bits: Int, _ tile: QuantizedTile) {
@@ -32,25 +36,6 @@ func repeatInRegisters(_ iterations: Int, _ multiplyAdd: (_ sum: __m256i, _ code
   }
   for index in 0..<12 { _ = avx2_opaque(sums[unchecked: index]) }
   return iterations * 12 * 32
-}
-
-// Written out: `InlineArray(repeating:)` may stay a call to a copy of a generic function, which a kernel module may not hold, and the
-// accumulators would be memory.
-
-@inline(__always)
-func zeros8() -> InlineArray<8, __m256i> {
-  let zero = avx2_fill32(0)
-  return [
-    zero, zero, zero, zero, zero, zero, zero, zero,
-  ]
-}
-
-@inline(__always)
-func zeros12() -> InlineArray<12, __m256i> {
-  let zero = avx2_fill32(0)
-  return [
-    zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero,
-  ]
 }
 
 // MARK: codes

@@ -39,10 +39,7 @@ func start(_ offset: UnsafePointer<Int32>, bits: Int) -> __m256i {
 
 // MARK: what the rounding of activations in `x86-vnni` works with
 
-typealias Integers = __m256i
 let integersInVector = 8
-@inline(__always)
-func zeroIntegers() -> Integers { avx2_fill32(0) }
 /// The greater of each lane of `greatest` and the bits of |x|.
 @inline(__always)
 func greaterMagnitudes(_ greatest: Integers, _ x: UnsafePointer<Float>) -> Integers {
