@@ -11,8 +11,8 @@ import Synchronization
 /// What the threads of a pool share. Kept apart from the pool so that the pool's last owner can tear it down while the threads still
 /// hold this.
 final class ThreadTeam: @unchecked Sendable {
-  private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
-  private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+  /// Of those that sleep.
+  private let monitor = Monitor()
   private let spins: Bool
 
   // The loop. Written while `isOpen` is false and nobody is active, read by those who joined and then saw that it is true.
@@ -33,15 +33,6 @@ final class ThreadTeam: @unchecked Sendable {
   init(workers: Int, spins: Bool) {
     self.spins = spins
     runs = IndexRuns(workers: workers)
-    pthread_mutex_init(mutex, nil)
-    pthread_cond_init(condition, nil)
-  }
-
-  deinit {
-    pthread_mutex_destroy(mutex)
-    pthread_cond_destroy(condition)
-    mutex.deallocate()
-    condition.deallocate()
   }
 
   /// Runs a loop as worker 0, with whichever threads are there in time. One at a time. Indices are handed out in order, or in runs.
@@ -86,22 +77,20 @@ final class ThreadTeam: @unchecked Sendable {
 
   func stop() {
     isStopping.store(true, ordering: .sequentiallyConsistent)
-    pthread_mutex_lock(mutex)
-    pthread_cond_broadcast(condition)
-    pthread_mutex_unlock(mutex)
+    monitor.withLock { monitor.wakeAll() }
   }
 
   /// Wakes as many sleeping threads as there is work for.
   private func wake(_ wanted: Int) {
     let sleeping = sleepers.load(ordering: .sequentiallyConsistent)
     if sleeping == 0 { return }
-    pthread_mutex_lock(mutex)
-    if wanted >= sleeping {
-      pthread_cond_broadcast(condition)
-    } else {
-      for _ in 0..<wanted { pthread_cond_signal(condition) }
+    monitor.withLock {
+      if wanted >= sleeping {
+        monitor.wakeAll()
+      } else {
+        for _ in 0..<wanted { monitor.wakeOne() }
+      }
     }
-    pthread_mutex_unlock(mutex)
   }
 
   private func serve(worker: Int) {
@@ -127,14 +116,14 @@ final class ThreadTeam: @unchecked Sendable {
         }
       } while monotonicNanoseconds() - start < 30_000
     }
-    pthread_mutex_lock(mutex)
-    // Counted before the last look at the generation: a loop that begins after that look sees a sleeper, and wakes it.
-    sleepers.add(1, ordering: .sequentiallyConsistent)
-    while generation.load(ordering: .sequentiallyConsistent) == seen && !isStopping.load(ordering: .sequentiallyConsistent) {
-      pthread_cond_wait(condition, mutex)
+    monitor.withLock {
+      // Counted before the last look at the generation: a loop that begins after that look sees a sleeper, and wakes it.
+      sleepers.add(1, ordering: .sequentiallyConsistent)
+      while generation.load(ordering: .sequentiallyConsistent) == seen && !isStopping.load(ordering: .sequentiallyConsistent) {
+        monitor.wait()
+      }
+      sleepers.subtract(1, ordering: .sequentiallyConsistent)
     }
-    sleepers.subtract(1, ordering: .sequentiallyConsistent)
-    pthread_mutex_unlock(mutex)
   }
 }
 
