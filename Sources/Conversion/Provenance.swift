@@ -158,7 +158,7 @@ package struct ModelOrigin: Sendable {
 
   /// nil for a provenance that does not tell.
   package init?(provenance: [UInt8]) {
-    guard let record = try? JSONDecoder().decode(Record.self, from: Data(provenance)) else { return nil }
+    guard let record = try? JSONReader.decode(Record.self, provenance) else { return nil }
     source = record.source
     fingerprints = record.shards.map(\.fingerprint).sorted()
     recipe = record.recipe?.words

@@ -1,3 +1,5 @@
+import Foundation
+
 /// How a text fails to be the JSON that was expected.
 package enum JSONError: Error, Equatable, CustomStringConvertible {
   /// `offset` counts the text's bytes, from 0.
@@ -39,6 +41,19 @@ package struct JSONReader {
     var reader = JSONReader(bytes)
     try reader.skipValue()
     try reader.end()
+  }
+
+  /// A value of a type that says its own fields. The text is held against the rules above first: Foundation's decoder takes one of two
+  /// equal keys. Throws `JSONError`, or Foundation's `DecodingError`.
+  ///
+  /// - Parameter takesNonfinite: Numbers may be the texts `inf`, `-inf` and `nan`.
+  package static func decode<T: Decodable>(_ type: T.Type, _ bytes: [UInt8], takesNonfinite: Bool = false) throws -> T {
+    try check(bytes)
+    let decoder = JSONDecoder()
+    if takesNonfinite {
+      decoder.nonConformingFloatDecodingStrategy = .convertFromString(positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
+    }
+    return try decoder.decode(type, from: Data(bytes))
   }
 
   // MARK: Objects and arrays

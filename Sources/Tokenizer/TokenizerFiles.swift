@@ -28,9 +28,7 @@ struct CheckpointFile {
   func decode<T: Decodable>(_ type: T.Type) throws(TokenizerError) -> T {
     let bytes = try read()
     do {
-      // Foundation's decoder takes one of two equal keys, and does not say where a text is wrong.
-      try JSONReader.check(bytes)
-      return try JSONDecoder().decode(type, from: Data(bytes))
+      return try JSONReader.decode(type, bytes)
     } catch let error as JSONError {
       throw .malformed(file: path, reason: error.description)
     } catch let error as DecodingError {

@@ -138,6 +138,20 @@ import Testing
     #expect(try JSONDecoder().decode(ConversionReport.self, from: json).stored.count == report.stored.count)
   }
 
+  /// What a model file says of its origin is read strictly, or not at all.
+  @Test func originOfAModelFile() {
+    func origin(_ text: String) -> ModelOrigin? { ModelOrigin(provenance: Array(text.utf8)) }
+    let shards = #""shards": [{"fingerprint": "b", "bytes": 1}, {"fingerprint": "a"}]"#
+    let good = #"{"source": "model", "# + shards + #", "recipe": {"method": "rtn", "bits": 4}, "more": {}}"#
+    #expect(origin(good)?.source == "model" && origin(good)?.fingerprints == ["a", "b"] && origin(good)?.recipe == "4 bits, rtn")
+    let nested = String(repeating: "[", count: 200) + String(repeating: "]", count: 200)
+    for (old, new) in [
+      ("\"bits\": 4", "\"bits\": 4, \"bits\": 8"), ("\"source\": \"model\"", "\"source\": \"model\", \"source\": \"model\""),
+      ("\"bits\": 4", "\"bits\": NaN"), ("\"more\": {}", "\"more\": \(nested)"), ("\"bits\": 4", "\"bits\": \"4\""),
+      ("\"source\": \"model\"", "\"source\": null"), ("{}}", "{}}}"),
+    ] { #expect(good.contains(old) && origin(good.replacing(old, with: new)) == nil, "\(new.prefix(40))") }
+  }
+
   @Test func framesOfAClip() throws {
     let config = try ModelConfig(json: Checkpoint(directory: goldenDirectory + "/clip").config)
     func frames(_ name: String) -> Int { PreprocessingRecord(config: config, checkpointName: name).frames }

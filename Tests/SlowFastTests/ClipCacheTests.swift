@@ -174,6 +174,34 @@ final class Counter: Sendable {
     #expect(third.statistics.cachedFrames == 3 && third.statistics.warnings.isEmpty)
   }
 
+  /// An entry whose text is no strict JSON is none, though its checksums are right.
+  @Test func entriesThatAreNoStrictJSON() {
+    let good =
+      #"{"report": {"decoded_frames": 3, "rotation": 0, "frames": [], "warnings": []}, "frames": 1, "slowTokens": 0, "#
+      + #""fastTokens": 4, "reusedFrames": 0, "framesPerSecond": 29.97}"#
+    func isRead(_ text: String) -> Bool {
+      var isRead = false
+      let entry = ClipEntry(info: Array(text.utf8), tensors: [:])
+      _ = WatchedClip(
+        entry, frames: 1...8,
+        layout: { _ in
+          isRead = true
+          return nil
+        }, hidden: 4)
+      return isRead
+    }
+    #expect(isRead(good))
+    let nested = String(repeating: "[", count: 200) + String(repeating: "]", count: 200)
+    for (old, new) in [
+      ("\"fastTokens\": 4", "\"fastTokens\": 4, \"fastTokens\": 4"), ("29.97", "NaN"), ("29.97", "-1"),
+      ("\"frames\": 1", "\"frames\": \"1\""),
+      ("\"rotation\": 0", "\"rotation\": 0, \"more\": \(nested)"), ("\"rotation\": 0,", ""), ("29.97}", "29.97}}"),
+      ("{\"report\"", "[\"report\""),
+    ] {
+      #expect(good.contains(old) && !isRead(good.replacing(old, with: new)), "\(new.prefix(40))")
+    }
+  }
+
   @Test func cutEntries() throws {
     let first = try session()
     try watch(first, [clip(1)])

@@ -57,6 +57,28 @@ import Testing
     _ = try value("[" + String(repeating: "[],", count: 1000) + "{}]")
   }
 
+  /// What types of Foundation's decoder are read from is as strict.
+  @Test func decodesStrictly() throws {
+    struct Record: Decodable, Equatable {
+      var a: Int
+      var b: [Double]?
+    }
+    func record(_ text: String, _ takesNonfinite: Bool = false) throws -> Record {
+      try JSONReader.decode(Record.self, Array(text.utf8), takesNonfinite: takesNonfinite)
+    }
+    #expect(try record(#"{"a": 1, "b": [2.5], "c": {}}"#) == Record(a: 1, b: [2.5]))
+    #expect(try record(#"{"a": 1, "b": ["inf", "-inf"]}"#, true).b == [.infinity, -.infinity])
+    #expect(throws: JSONError.duplicateKey("a")) { try record(#"{"a": 1, "a": 1}"#) }
+    #expect(throws: JSONError.duplicateKey("d")) { try record(#"{"a": 1, "c": {"d": 1, "d": 2}}"#) }
+    #expect(throws: JSONError.self) { try record(#"{"a": 1, "b": [NaN]}"#) }
+    #expect(throws: JSONError.self) {
+      try record(#"{"a": 1, "b": "# + String(repeating: "[", count: 200) + String(repeating: "]", count: 200) + "}")
+    }
+    for text in [#"{"a": "1"}"#, #"{"a": 1.5}"#, #"{"a": 1, "b": {}}"#, #"{"a": 1, "b": ["inf"]}"#, #"{"b": []}"#] {
+      #expect(throws: DecodingError.self, "\(text)") { try record(text) }
+    }
+  }
+
   @Test func writesWhatItReads() throws {
     let text = #"{"a \" \\ \u0001 é": [1.50, "b", true, null, {}]}"#
     #expect(try value(text).description == text)

@@ -117,9 +117,7 @@ final class MeasurementJournal {
     do {
       try file.seek(toOffset: UInt64(place.lowerBound))
       guard let data = try file.read(upToCount: place.count) else { return nil }
-      let decoder = JSONDecoder()
-      decoder.nonConformingFloatDecodingStrategy = .convertFromString(positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
-      let record = try decoder.decode(ClipRecord.self, from: data)
+      let record = try JSONReader.decode(ClipRecord.self, [UInt8](data), takesNonfinite: true)
       return record.isPlausible ? record : nil
     } catch { return nil }
   }
@@ -149,7 +147,7 @@ struct FactsFile {
   let path: String
 
   func read() -> ModelFacts? {
-    (try? SystemCalls.contents(of: path, limit: 1 << 20)).flatMap { try? JSONDecoder().decode(ModelFacts.self, from: Data($0)) }
+    (try? SystemCalls.contents(of: path, limit: 1 << 20)).flatMap { try? JSONReader.decode(ModelFacts.self, $0) }
   }
 
   func write(_ facts: ModelFacts) throws(SlowFastError) {

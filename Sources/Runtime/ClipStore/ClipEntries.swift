@@ -3,6 +3,7 @@ import Foundation
 import ModelFile
 import Models
 import Parallel
+import Support
 import Tensors
 import Video
 
@@ -34,7 +35,7 @@ package struct WatchedClip {
 extension WatchedClip {
   /// As it was kept; nil where the entry's tensors have not the shapes that the model's have.
   package init?(_ entry: ClipEntry, frames: ClosedRange<Int>, layout: (Info) -> (any VisualLayout)?, hidden: Int) {
-    guard let info = try? JSONDecoder().decode(Info.self, from: Data(entry.info)), info.isPlausible, frames.contains(info.frames) else {
+    guard let info = try? JSONReader.decode(Info.self, entry.info), info.isPlausible, frames.contains(info.frames) else {
       return nil
     }
     guard let layout = layout(info),
@@ -80,7 +81,7 @@ package struct CachedPrefix {
 
   /// nil where the entry does not hold what a model of that config needs.
   package init?(_ entry: ClipEntry, config: ModelConfig, type: ScalarType) {
-    guard let info = try? JSONDecoder().decode(Info.self, from: Data(entry.info)), (1...config.maximumPositions).contains(info.tokens),
+    guard let info = try? JSONReader.decode(Info.self, entry.info), (1...config.maximumPositions).contains(info.tokens),
       (0...GenerationOptions.tokenLimit).contains(info.slowTokens), info.clips.allSatisfy(\.isPlausible)
     else { return nil }
     (tokens, slowTokens, clips) = (info.tokens, info.slowTokens, info.clips)
