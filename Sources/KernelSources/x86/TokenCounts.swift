@@ -1,3 +1,4 @@
+import CIntrinsics
 import Kernels
 
 // One function for each width of codes and number of tokens: the compiler then knows both, loops over tokens are unrolled and accumulators
@@ -54,4 +55,30 @@ func multiplyUpTo6(bits: Int, _ tokens: Int, _ tile: QuantizedTile, _ first: Int
   case (_, 5): TileTokens<8, 5>.multiply(tile, first)
   case (_, _): TileTokens<8, 6>.multiply(tile, first)
   }
+}
+
+// MARK: accumulators
+
+// Written out: `InlineArray(repeating:)` may stay a call to a copy of a generic function, which a kernel module may not hold, and the
+// accumulators would be memory. `Integers` and `zeroIntegers` are the module's own.
+
+@inline(__always)
+func zeros8() -> InlineArray<8, Integers> {
+  let zero = zeroIntegers()
+  return [zero, zero, zero, zero, zero, zero, zero, zero]
+}
+
+@inline(__always)
+func zeros12() -> InlineArray<12, Integers> {
+  let zero = zeroIntegers()
+  return [zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero]
+}
+
+@inline(__always)
+func zeros24() -> InlineArray<24, Integers> {
+  let zero = zeroIntegers()
+  return [
+    zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero,
+    zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero,
+  ]
 }
