@@ -91,3 +91,210 @@ func start(_ offset: UnsafePointer<Int32>, bits: Int) -> __m512i {
   let start = avx512_broadcast(offset)
   return bits == 4 ? start : avx512_times16(start)
 }
+
+// MARK: what the rounding of activations in `x86-vnni` works with
+
+let integersInVector = 16
+/// The greater of each lane of `greatest` and the bits of |x|.
+@inline(__always)
+func greaterMagnitudes(_ greatest: Integers, _ x: UnsafePointer<Float>) -> Integers {
+  avx512_max32(greatest, avx512_and(avx512_fill32(0x7fff_ffff), avx512_load(x)))
+}
+@inline(__always)
+func greatestOfFour(_ a: Integers, _ b: Integers, _ c: Integers, _ d: Integers) -> SIMD4<Int32> { avx512_greatest_of_four(a, b, c, d) }
+@inline(__always)
+func roundedProducts(_ x: UnsafePointer<Float>, _ factor: Float) -> Integers {
+  avx512_round(avx512_multiply(avx512_load_floats(x), avx512_fill_float(factor)))
+}
+@inline(__always)
+func interleaveBytes(_ a: Integers, _ b: Integers, _ c: Integers, _ d: Integers) -> Integers { avx512_interleave_bytes(a, b, c, d) }
+@inline(__always)
+func addFours(_ sums: Integers, _ bytes: Integers) -> Integers { avx512_dot(sums, avx512_fill8(1), bytes) }
+@inline(__always)
+func storeSixteens(_ to: UnsafeMutableRawPointer, _ bytes: Integers, _ step: Int) { avx512_store_sixteens(to, bytes, step) }
+@inline(__always)
+func sumsOfFours(_ sums: Integers) -> SIMD4<Int32> { avx512_sums_of_fours(sums) }
+
+/// A group of one token, and the sum of its values; those from `known` on are zeros.
+@inline(__always)
+func quantizeGroup(
+  _ x: UnsafePointer<Float>, _ known: Int, _ inverse: Float, _ count: Int, _ to: UnsafeMutableRawPointer, _ width: Int
+) -> Int32 {
+  var sum = avx512_fill32(0)
+  var index = 0
+  while index < count {
+    let integers = quantize16(x + index, known - index, inverse)
+    sum = avx512_add32(sum, integers)
+    store(integers, to + index * width, width)
+    index += 16
+  }
+  return avx512_sum32(sum)
+}
+
+/// The bits of the greatest |x|: as integers they are ordered as the magnitudes are, with NaN above infinity.
+@inline(__always)
+func greatestMagnitude(_ x: UnsafePointer<Float>, _ count: Int) -> Int32 {
+  let mask = avx512_fill32(0x7fff_ffff)
+  var greatest = avx512_fill32(0)
+  var index = 0
+  while index < count {
+    greatest = avx512_max32(greatest, avx512_and(mask, avx512_bits(avx512_load_some(x + index, count - index))))
+    index += 16
+  }
+  return avx512_greatest32(greatest)
+}
+
+/// 16 values; those from `known` on are zeros.
+@inline(__always)
+private func quantize16(_ x: UnsafePointer<Float>, _ known: Int, _ inverse: Float) -> __m512i {
+  if inverse == 0 || known <= 0 { return avx512_fill32(0) }
+  return avx512_round(avx512_multiply(avx512_load_some(x, known), avx512_fill_float(inverse)))
+}
+
+/// Four fours of bytes to their places in a tile.
+@inline(__always)
+private func store(_ integers: __m512i, _ to: UnsafeMutableRawPointer, _ width: Int) {
+  if width == 1 { return avx512_store_bytes(to, integers) }
+  var fours = SIMD4<UInt32>()
+  withUnsafeMutableBytes(of: &fours) { avx512_store_bytes($0.baseAddress, integers) }
+  for index in 0..<4 { (to + 4 * index * width).storeBytes(of: fours[index], as: UInt32.self) }
+}
+
+// MARK: few tokens
+
+/// All 32 rows by `tokens` (a constant) tokens straight from the packed codes, in steps of 128 bytes of 4-bit or 256 of 8-bit codes: eight
+/// inputs, the first four and the last four added up apart so that a sum waits for its predecessor less often. The upper halves of 4-bit
+/// codes stay where they are, so that their sums come out 16 times too large, which costs one shift a group in place of one a vector.
+@inline(__always)
+func multiplyPackedCodes(
+  bits: Int, _ tokens: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>
+) {
+  var first = zeros8()
+  var last = zeros8()
+  var results = floatZeros8()
+  var codes = panel.codes
+  var values = UnsafeRawPointer(rows.values)
+  for group in 0..<panel.groups {
+    for token in 0..<tokens {
+      let offset = start(rows.offsets + group * tokens + token, bits: bits)
+      for vector in 0..<2 {
+        first[unchecked: 2 * token + vector] = offset
+        last[unchecked: 2 * token + vector] = avx512_fill32(0)
+      }
+    }
+    for _ in 0..<panel.group / 8 {
+      for vector in 0..<2 {
+        let packed = avx512_load(codes + 64 * vector)
+        let left = bits == 4 ? avx512_and(packed, avx512_fill8(0x0f)) : packed
+        let right = bits == 4 ? avx512_and(packed, avx512_fill8(-16)) : avx512_load(codes + 64 * vector + 128)
+        for token in 0..<tokens {
+          let index = 2 * token + vector
+          first[unchecked: index] = avx512_dot(first[unchecked: index], left, avx512_broadcast(values + 4 * token))
+          last[unchecked: index] = avx512_dot(last[unchecked: index], right, avx512_broadcast(values + 4 * tokens + 4 * token))
+        }
+      }
+      codes += 32 * bits
+      values += 8 * tokens
+    }
+    forget_memory()
+    let row = group * panelRows
+    let upper = avx512_load_halves(panel.scales + row)
+    let lower = avx512_load_halves(panel.scales + row + 16)
+    for token in 0..<tokens {
+      for vector in 0..<2 {
+        let rest = last[unchecked: 2 * token + vector]
+        let sum = avx512_add32(first[unchecked: 2 * token + vector], bits == 4 ? avx512_divide16(rest) : rest)
+        let index = 2 * token + vector
+        results[unchecked: index] = add(
+          sum, vector == 0 ? upper : lower, rows.scales + group * tokens + token, to: results[unchecked: index])
+      }
+    }
+    if let halves = panel.minima {
+      let upper = minima(halves + row, upper, bits: bits)
+      let lower = minima(halves + row + 16, lower, bits: bits)
+      for token in 0..<tokens {
+        let factor = rows.sums + group * tokens + token
+        results[unchecked: 2 * token] = add(upper, factor, to: results[unchecked: 2 * token])
+        results[unchecked: 2 * token + 1] = add(lower, factor, to: results[unchecked: 2 * token + 1])
+      }
+    }
+  }
+  for index in 0..<2 * tokens { avx512_store_floats(output + 16 * index, results[unchecked: index]) }
+}
+
+// MARK: many tokens
+
+/// All 32 rows by `tokens` (a constant) tokens from `first` on. Sums of a group and results each have their registers.
+@inline(__always)
+func multiplyTokens(bits: Int, _ tokens: Int, _ tile: QuantizedTile, _ first: Int) {
+  let width = tile.width
+  let output = tile.output + first * panelRows
+  var weights = tile.weights
+  var values = UnsafeRawPointer(tile.values) + 4 * first
+  var offsets = tile.offsets + first
+  var scales = tile.scales + first
+  var tokenSums = tile.sums + first
+  var sums = zeros12()
+  var results = floatZeros12()
+  for token in 0..<tokens {
+    results[unchecked: 2 * token] = avx512_load_floats(output + token * panelRows)
+    results[unchecked: 2 * token + 1] = avx512_load_floats(output + token * panelRows + 16)
+  }
+  for group in 0..<tile.groups {
+    for token in 0..<tokens {
+      sums[unchecked: 2 * token] = start(offsets + token, bits: bits)
+      sums[unchecked: 2 * token + 1] = sums[unchecked: 2 * token]
+    }
+    for _ in 0..<tile.group / 8 {
+      // 4-bit codes of eight inputs are in one pair of vectors, the first four in the lower halves of the bytes.
+      let upper = avx512_load(weights)
+      let lower = avx512_load(weights + 64)
+      if bits == 4 {
+        multiplyFour(lowerHalves(upper), lowerHalves(lower), tokens, values, &sums)
+        multiplyFour(lowerHalves(avx512_shift4(upper)), lowerHalves(avx512_shift4(lower)), tokens, values + 4 * width, &sums)
+      } else {
+        multiplyFour(upper, lower, tokens, values, &sums)
+        multiplyFour(avx512_load(weights + 128), avx512_load(weights + 192), tokens, values + 4 * width, &sums)
+      }
+      weights += 32 * bits
+      values += 8 * width
+    }
+    let row = group * panelRows
+    let upper = avx512_load_halves(tile.weightScales + row)
+    let lower = avx512_load_halves(tile.weightScales + row + 16)
+    for token in 0..<tokens {
+      results[unchecked: 2 * token] = add(sums[unchecked: 2 * token], upper, scales + token, to: results[unchecked: 2 * token])
+      results[unchecked: 2 * token + 1] = add(sums[unchecked: 2 * token + 1], lower, scales + token, to: results[unchecked: 2 * token + 1])
+    }
+    if let halves = tile.minima {
+      let upper = minima(halves + row, upper, bits: bits)
+      let lower = minima(halves + row + 16, lower, bits: bits)
+      for token in 0..<tokens {
+        results[unchecked: 2 * token] = add(upper, tokenSums + token, to: results[unchecked: 2 * token])
+        results[unchecked: 2 * token + 1] = add(lower, tokenSums + token, to: results[unchecked: 2 * token + 1])
+      }
+    }
+    offsets += width
+    scales += width
+    tokenSums += width
+  }
+  for token in 0..<tokens {
+    avx512_store_floats(output + token * panelRows, results[unchecked: 2 * token])
+    avx512_store_floats(output + token * panelRows + 16, results[unchecked: 2 * token + 1])
+  }
+}
+
+/// Four inputs: 32 rows' codes, the upper sixteen rows' first, by each token's four values.
+@inline(__always)
+private func multiplyFour(
+  _ upper: __m512i, _ lower: __m512i, _ tokens: Int, _ values: UnsafeRawPointer, _ sums: inout InlineArray<12, __m512i>
+) {
+  for token in 0..<tokens {
+    let four = avx512_broadcast(values + 4 * token)
+    sums[unchecked: 2 * token] = avx512_dot(sums[unchecked: 2 * token], upper, four)
+    sums[unchecked: 2 * token + 1] = avx512_dot(sums[unchecked: 2 * token + 1], lower, four)
+  }
+}
+
+@inline(__always)
+private func lowerHalves(_ bytes: __m512i) -> __m512i { avx512_and(bytes, avx512_fill8(15)) }

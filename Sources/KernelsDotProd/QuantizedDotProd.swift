@@ -28,3 +28,136 @@ private func multiply(
 private func multiplyInRegisters(_ iterations: Int) -> Int {
   16 * repeatInRegisters(iterations) { sum, codes, values, index in neon_dot(sum, codes, neon_lane(values, index & 3)) }
 }
+
+// MARK: one token
+
+// One token, straight from the packed codes: each code is read once, from memory, and unpacked in registers.
+
+/// All 32 rows. 4-bit codes stay unsigned, and the accumulators start at −8 · Σ values.
+@inline(never)
+func multiplyOneToken4(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  clear(output, 1)
+  var sums = zeros24()
+  var codes = panel.codes
+  var values = UnsafeRawPointer(rows.values)
+  for group in 0..<panel.groups {
+    let offset = neon_fill(rows.offsets[group])
+    for index in 0..<8 { sums[unchecked: index] = offset }
+    for _ in 0..<panel.group / 16 {
+      for line in 0..<4 { neon_prefetch(codes + prefetchDistance + 64 * line) }
+      let four = neon_load(values)
+      for half in 0..<2 {
+        for vector in 0..<8 {
+          let packed = neon_load(codes + 128 * half + 16 * vector)
+          let sum = neon_dot(sums[unchecked: vector], neon_low_codes(packed), neon_lane(four, 2 * half))
+          sums[unchecked: vector] = neon_dot(sum, neon_high_codes(packed), neon_lane(four, 2 * half + 1))
+        }
+      }
+      codes += 256
+      values += 16
+    }
+    addGroup(bits: 4, sums, panel, rows, group, output)
+  }
+}
+
+@inline(never)
+func multiplyOneToken8(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  clear(output, 1)
+  var sums = zeros24()
+  var codes = panel.codes
+  var values = UnsafeRawPointer(rows.values)
+  for group in 0..<panel.groups {
+    for index in 0..<8 { sums[unchecked: index] = neon_int32() }
+    for _ in 0..<panel.group / 16 {
+      for line in 0..<8 { neon_prefetch(codes + prefetchDistance + 64 * line) }
+      let four = neon_load(values)
+      for lane in 0..<4 {
+        for vector in 0..<8 {
+          let signed = neon_less_128(neon_load(codes + 128 * lane + 16 * vector))
+          sums[unchecked: vector] = neon_dot(sums[unchecked: vector], signed, neon_lane(four, lane))
+        }
+      }
+      codes += 512
+      values += 16
+    }
+    addGroup(bits: 8, sums, panel, rows, group, output)
+  }
+}
+
+// MARK: many tokens
+
+/// 8 rows by `tokens` (a constant) tokens from `first` on. Sums of a group and results each have their registers.
+@inline(__always)
+func multiplyTokens(_ tokens: Int, _ tile: QuantizedTile, _ first: Int, _ quarter: Int, _ bits: Int) {
+  let width = tile.width
+  let output = tile.output + first * panelRows + 8 * quarter
+  var weights = tile.weights + quarter * (tile.groups * tile.group * 8)
+  var values = UnsafeRawPointer(tile.values) + 4 * first
+  var row = 8 * quarter
+  var place = first
+  var results = floatZeros12()
+  for token in 0..<tokens {
+    results[unchecked: 2 * token] = neon_load_floats(output + token * panelRows)
+    results[unchecked: 2 * token + 1] = neon_load_floats(output + token * panelRows + 4)
+  }
+  for _ in 0..<tile.groups {
+    var sums = startOfSums12()
+    var rest = tile.group
+    repeat {
+      let upper = neon_load(weights)
+      let lower = neon_load(weights + 16)
+      if tokens < 4 {
+        // What comes after these tokens may be beyond the memory's end.
+        for token in 0..<tokens { add(neon_broadcast(values + 4 * token), upper, lower, token, &sums) }
+      } else {
+        let fours = neon_load(values)
+        // Lanes written out: what is not known before inlining would not be an operand by element.
+        add(neon_lane(fours, 0), upper, lower, 0, &sums)
+        add(neon_lane(fours, 1), upper, lower, 1, &sums)
+        add(neon_lane(fours, 2), upper, lower, 2, &sums)
+        add(neon_lane(fours, 3), upper, lower, 3, &sums)
+        if tokens > 4 {
+          // The last four tokens, of which some were in the first four.
+          let fours = neon_load(values + 4 * (tokens - 4))
+          if tokens == 6 { add(neon_lane(fours, 2), upper, lower, 4, &sums) }
+          add(neon_lane(fours, 3), upper, lower, tokens - 1, &sums)
+        }
+      }
+      weights += 32
+      values += 4 * width
+      rest -= 4
+    } while rest > 0
+    let upper = neon_load_halves(tile.weightScales + row)
+    let lower = neon_load_halves(tile.weightScales + row + 4)
+    for token in 0..<tokens {
+      let scale = tile.scales[place + token]
+      let index = 2 * token
+      results[unchecked: index] = neon_add_product(
+        results[unchecked: index], neon_multiple(upper, scale), neon_sums(sums[unchecked: index]))
+      results[unchecked: index + 1] = neon_add_product(
+        results[unchecked: index + 1], neon_multiple(lower, scale), neon_sums(sums[unchecked: index + 1]))
+    }
+    if let minima = tile.minima {
+      let upper = neon_minima(minima + row, upper, bits == 4 ? 8 : 128)
+      let lower = neon_minima(minima + row + 4, lower, bits == 4 ? 8 : 128)
+      for token in 0..<tokens {
+        let sum = tile.sums[place + token]
+        results[unchecked: 2 * token] = neon_add_multiple(results[unchecked: 2 * token], upper, sum)
+        results[unchecked: 2 * token + 1] = neon_add_multiple(results[unchecked: 2 * token + 1], lower, sum)
+      }
+    }
+    row += panelRows
+    place += width
+  }
+  for token in 0..<tokens {
+    neon_store_floats(output + token * panelRows, results[unchecked: 2 * token])
+    neon_store_floats(output + token * panelRows + 4, results[unchecked: 2 * token + 1])
+  }
+}
+
+/// Four inputs of a token to its sums.
+@inline(__always)
+private func add(_ four: neon_int8, _ upper: neon_int8, _ lower: neon_int8, _ token: Int, _ sums: inout InlineArray<12, neon_int32>) {
+  sums[unchecked: 2 * token] = neon_dot(sums[unchecked: 2 * token], upper, four)
+  sums[unchecked: 2 * token + 1] = neon_dot(sums[unchecked: 2 * token + 1], lower, four)
+}
