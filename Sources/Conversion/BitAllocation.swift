@@ -103,7 +103,7 @@ extension Converter {
     // Where tensors begin in the file depends on their lengths: what that adds is found out by looking.
     var budget = try budget(target, plan, free)
     while let chosen = BitAllocation.choose(choices, budget: budget) {
-      let result = try assigned(target, free, choices, chosen)
+      let result = assigned(target, free, choices, chosen)
       let excess = try excess(target, try result.plan())
       if excess <= 0 { return result }
       budget -= excess
@@ -137,16 +137,16 @@ extension Converter {
       }
       options.assignments[tensor.requirement.name] = least?.encoding
     }
-    return try Converter(checkpoint: checkpoint, options: options)
+    return Converter(self, options: options)
   }
 
   private func assigned(
     _ target: SizeTarget, _ free: [ConversionPlan.Stored], _ choices: [[StorageChoice]], _ chosen: [Int]
-  ) throws(SlowFastError) -> Converter {
+  ) -> Converter {
     var options = options
     options.target = target
     for (index, tensor) in free.enumerated() { options.assignments[tensor.requirement.name] = choices[index][chosen[index]].encoding }
-    return try Converter(checkpoint: checkpoint, options: options)
+    return Converter(self, options: options)
   }
 
   /// Bytes that the free matrices may take.

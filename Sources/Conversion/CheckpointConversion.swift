@@ -61,7 +61,7 @@ public struct CheckpointConversion: Sendable {
   ) throws(SlowFastError) -> Calibrator? {
     guard let calibration else { return nil }
     return try Calibrator(
-      try VideoLanguageModel(path: path, tower: converter.options.tower), calibration, converter.options, progress: calibrating,
+      try VideoLanguageModel(converter.checkpoint), calibration, converter.options, progress: calibrating,
       isCancelled: isCancelled)
   }
 

@@ -130,6 +130,7 @@ extension ConversionPlan.Part {
 /// Makes the plan of a conversion.
 struct Planner {
   let checkpoint: Checkpoint
+  let config: ModelConfig
   let options: ConversionOptions
 
   /// More unknown tensors than this are listed without a nearest name: each search takes a millisecond.
@@ -142,7 +143,6 @@ struct Planner {
     if let collision = names.collisions.first {
       throw .conversion(.sameTensorTwice(name: collision.name, first: collision.taken, second: collision.left))
     }
-    let config = try Self.config(checkpoint)
     var tensors = names.tensors
     var unused: [ConversionPlan.Unused] = []
     if config.tiesWordEmbeddings, let head = tensors[TensorSchema.headName], let embedding = tensors[TensorSchema.embeddingName] {
@@ -170,10 +170,6 @@ struct Planner {
     plan.fileByteCount = try classified { () throws(ModelFileError) in
       try ModelFileWriter.rawFileByteCount(of: plan.stored.map(\.descriptor), sections: sections)
     }
-  }
-
-  static func config(_ checkpoint: Checkpoint) throws(SlowFastError) -> ModelConfig {
-    try classified { () throws(ArchitectureError) in try ModelConfig(checkpoint.configFiles) }
   }
 
   /// A tensor that the model needs.

@@ -37,10 +37,19 @@ public struct Converter: Sendable {
   package let checkpoint: Checkpoint
   /// As they were given.
   public let options: ConversionOptions
+  /// What no option changes.
+  private let contents: CheckpointContents
 
   package init(checkpoint: Checkpoint, options: ConversionOptions = ConversionOptions()) throws(SlowFastError) {
     try classified { () throws(ConversionError) in try options.validate() }
     self.checkpoint = checkpoint
+    self.options = options
+    contents = CheckpointContents(checkpoint)
+  }
+
+  /// The same checkpoint otherwise; what was read of it is not read again.
+  init(_ other: Converter, options: ConversionOptions) {
+    (checkpoint, contents) = (other.checkpoint, other.contents)
     self.options = options
   }
 
@@ -80,10 +89,9 @@ public struct Converter: Sendable {
 
   /// The plan, and all sections.
   private func prepare(_ calibration: CalibrationRecord?) throws(SlowFastError) -> (plan: ConversionPlan, sections: Sections) {
-    var sections = try Sections(checkpoint, slowAttention: options.slowAttention)
-    var shards: [Provenance.Shard] = []
-    for shard in checkpoint.shards { shards.append(try Provenance.Shard(shard, of: checkpoint)) }
-    let planner = Planner(checkpoint: checkpoint, options: options)
+    let (config, tokenizer, shards) = try contents.read()
+    var sections = try Sections(checkpoint, config, tokenizer: tokenizer, slowAttention: options.slowAttention)
+    let planner = Planner(checkpoint: checkpoint, config: config, options: options)
     var plan = try planner.plan()
     try sections.add(Provenance(checkpoint, plan, options, calibration, shards: shards))
     try planner.measure(&plan, sections: sections.lengths)

@@ -5,6 +5,7 @@ import Quantization
 import Runtime
 import Safetensors
 import Support
+import Synchronization
 import Tokenizer
 
 /// What a model file holds beside its tensors.
@@ -15,16 +16,10 @@ struct Sections {
   var lengths: [(name: String, byteCount: Int)] { entries.map { ($0.name, $0.bytes.count) } }
 
   /// All but the provenance, which depends on the plan.
-  init(_ checkpoint: Checkpoint, slowAttention: SlowAttention?) throws(SlowFastError) {
-    let config = try Planner.config(checkpoint)
+  init(_ checkpoint: Checkpoint, _ config: ModelConfig, tokenizer: [UInt8], slowAttention: SlowAttention?) throws(SlowFastError) {
     entries.append(("config.json", checkpoint.config))
     if let generation = checkpoint.generationConfig { entries.append(("generation_config.json", generation)) }
-    let tokenizer = try classified { () throws(TokenizerError) in
-      let tokenizer = try Tokenizer(checkpoint: checkpoint.directory)
-      try tokenizer.checkFits(rows: config.vocabularySize, config.promptTemplate, checkpoint.directory)
-      return tokenizer
-    }
-    entries.append(("tokenizer", tokenizer.serialized()))
+    entries.append(("tokenizer", tokenizer))
     entries += try classified { () throws(ArchitectureError) in
       var records = [("preprocessing", try PreprocessingRecord(config: config, checkpointName: checkpoint.name).json())]
       if let vision = config.vision { records.append(("vision", try vision.json(config.pixels))) }
@@ -36,6 +31,34 @@ struct Sections {
   }
 
   mutating func add(_ provenance: Provenance) throws(SlowFastError) { entries.append(("provenance", try provenance.json())) }
+}
+
+/// What conversions of a checkpoint take of its small files and of its weights' beginnings, whatever their options: read once, when it is
+/// first asked for.
+final class CheckpointContents: Sendable {
+  private let checkpoint: Checkpoint
+  private let contents = Mutex<Read?>(nil)
+
+  /// `tokenizer`: as a model file holds it.
+  typealias Read = (config: ModelConfig, tokenizer: [UInt8], shards: [Provenance.Shard])
+
+  init(_ checkpoint: Checkpoint) { self.checkpoint = checkpoint }
+
+  func read() throws(SlowFastError) -> Read {
+    try contents.withLock { contents throws(SlowFastError) in
+      if let contents { return contents }
+      let config = try classified { () throws(ArchitectureError) in try ModelConfig(checkpoint.configFiles) }
+      let tokenizer = try classified { () throws(TokenizerError) in
+        let tokenizer = try Tokenizer(checkpoint: checkpoint.directory)
+        try tokenizer.checkFits(rows: config.vocabularySize, config.promptTemplate, checkpoint.directory)
+        return tokenizer.serialized()
+      }
+      var shards: [Provenance.Shard] = []
+      for shard in checkpoint.shards { shards.append(try Provenance.Shard(shard, of: checkpoint)) }
+      contents = (config, tokenizer, shards)
+      return (config, tokenizer, shards)
+    }
+  }
 }
 
 /// How a model file was made: its `provenance` section. The same checkpoint and options give the same bytes.

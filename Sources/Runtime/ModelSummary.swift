@@ -87,7 +87,7 @@ public struct ModelSummary: Sendable, Codable {
   public init(path: String) throws(SlowFastError) {
     do {
       let file = try ModelFileReader(path: path)
-      let model = try VideoLanguageModel(path: path)
+      let model = try VideoLanguageModel(file)
       let schema = model.source.schema
       let parts = Dictionary(schema.requirements.map { ($0.name, $0.role.part) }, uniquingKeysWith: { first, _ in first })
       self.path = path

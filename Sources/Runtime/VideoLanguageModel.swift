@@ -38,12 +38,28 @@ public final class VideoLanguageModel: Sendable {
   ///
   /// - Parameter tower: The directory of a checkpoint's vision transformer, where it is not inside the checkpoint under the name that
   ///   the configuration gives.
-  public init(path: String, tower: String? = nil) throws(SlowFastError) {
-    self.path = path
+  public convenience init(path: String, tower: String? = nil) throws(SlowFastError) {
     guard let kind = FileStatus(path: path)?.kind else {
       throw .badModel(path: path, reason: FileKind(path: path).insteadOfModel(path) ?? "no such file or directory")
     }
-    let opened = kind == .directory ? try Self.openCheckpoint(path, tower) : try Self.openModelFile(path)
+    let opened: Opened
+    do {
+      opened =
+        kind == .directory ? try Self.opened(Checkpoint(model: path, tower: tower)) : try Self.opened(ModelFileReader(path: path))
+    } catch { throw SlowFastError(error, path: path) }
+    try self.init(opened, path: path)
+  }
+
+  /// The model of a checkpoint that is open.
+  package convenience init(_ checkpoint: Checkpoint) throws(SlowFastError) {
+    try self.init(try Self.opened(checkpoint), path: checkpoint.directory)
+  }
+
+  /// The model of a file that is open.
+  package convenience init(_ file: ModelFileReader) throws(SlowFastError) { try self.init(try Self.opened(file), path: file.path) }
+
+  private init(_ opened: Opened, path: String) throws(SlowFastError) {
+    self.path = path
     source = opened.source
     residency = WeightResidency(opened.source)
     config = opened.source.config
@@ -82,15 +98,14 @@ public final class VideoLanguageModel: Sendable {
     var identity: String
   }
 
-  private static func openCheckpoint(_ path: String, _ tower: String?) throws(SlowFastError) -> Opened {
+  private static func opened(_ checkpoint: Checkpoint) throws(SlowFastError) -> Opened {
     do {
-      let checkpoint = try Checkpoint(model: path, tower: tower)
       let source = try CheckpointSource(checkpoint)
       return Opened(
-        source: source, tokenizer: try Tokenizer(checkpoint: path),
+        source: source, tokenizer: try Tokenizer(checkpoint: checkpoint.directory),
         generationConfig: try checkpoint.generationConfig.map { try GenerationConfig(json: $0) },
         identity: identity(of: checkpoint))
-    } catch { throw SlowFastError(error, path: path) }
+    } catch { throw SlowFastError(error, path: checkpoint.directory) }
   }
 
   /// Weights are too many to be read for this: their files' lengths and times stand for them.
@@ -99,9 +114,8 @@ public final class VideoLanguageModel: Sendable {
     return (["checkpoint \(checkpoint.directory)", "config \(checkpoint.configurationIdentity)"] + shards).joined(separator: ", ")
   }
 
-  private static func openModelFile(_ path: String) throws(SlowFastError) -> Opened {
+  private static func opened(_ file: ModelFileReader) throws(SlowFastError) -> Opened {
     do {
-      let file = try ModelFileReader(path: path)
       let source = try ModelFileSource(file)
       return Opened(
         source: source, tokenizer: try Tokenizer(serialized: try file.section("tokenizer")),
@@ -109,6 +123,6 @@ public final class VideoLanguageModel: Sendable {
         generationConfig: file.hasSection("generation_config.json")
           ? try GenerationConfig(json: try file.section("generation_config.json")) : nil,
         identity: "model file \(file.byteCount) bytes, table \(file.tableChecksum)")
-    } catch { throw SlowFastError(error, path: path) }
+    } catch { throw SlowFastError(error, path: file.path) }
   }
 }
