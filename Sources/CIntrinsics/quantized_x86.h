@@ -93,7 +93,6 @@ AVX2 int32_t avx2_offset_word(__m256i x) {
   y = _mm_add_epi16(y, _mm_shuffle_epi32(y, 0xb1));
   return _mm_cvtsi128_si32(_mm_sub_epi16(_mm_setzero_si128(), _mm_slli_epi16(y, 3)));
 }
-AVX2 void avx2_prefetch(const void *p) { _mm_prefetch((const char *)p, _MM_HINT_T0); }
 
 // The same value, which the compiler cannot see through: what is computed from it is computed each time.
 AVX2 __m256i avx2_opaque(__m256i x) {
@@ -183,7 +182,6 @@ AVX512 x86_int32x4 avx512_sums_of_fours(__m512i x) {
 }
 // Sixteen int32 in −128 … 127 as bytes.
 AVX512 void avx512_store_bytes(void *to, __m512i x) { _mm_storeu_si128((__m128i *)to, _mm512_cvtepi32_epi8(x)); }
-AVX512 void avx512_prefetch(const void *p) { _mm_prefetch((const char *)p, _MM_HINT_T0); }
 // The same value, which the compiler cannot see through.
 AVX512 __m512i avx512_opaque(__m512i x) {
   __asm__ volatile("" : "+v"(x));

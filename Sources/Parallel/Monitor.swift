@@ -5,11 +5,11 @@
 #endif
 
 /// A lock under which threads may wait for what it guards to change.
-struct Monitor: ~Copyable, @unchecked Sendable {
+package struct Monitor: ~Copyable, @unchecked Sendable {
   private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
   private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
 
-  init() {
+  package init() {
     pthread_mutex_init(mutex, nil)
     pthread_cond_init(condition, nil)
   }
@@ -21,15 +21,15 @@ struct Monitor: ~Copyable, @unchecked Sendable {
     condition.deallocate()
   }
 
-  func withLock<T>(_ body: () -> T) -> T {
+  package func withLock<T>(_ body: () -> T) -> T {
     pthread_mutex_lock(mutex)
     defer { pthread_mutex_unlock(mutex) }
     return body()
   }
 
   /// Inside `withLock`: lets the lock go, and has it again when this returns, which may be for no reason.
-  func wait() { pthread_cond_wait(condition, mutex) }
+  package func wait() { pthread_cond_wait(condition, mutex) }
 
-  func wakeOne() { pthread_cond_signal(condition) }
-  func wakeAll() { pthread_cond_broadcast(condition) }
+  package func wakeOne() { pthread_cond_signal(condition) }
+  package func wakeAll() { pthread_cond_broadcast(condition) }
 }

@@ -8,7 +8,7 @@ final class ReportFolder {
   let path: String
   private var lock: Int32 = -1
 
-  var cache: String { path + "/measurements" }
+  private var measurements: String { path + "/measurements" }
 
   /// Makes the folder if it is not there, and holds it for this run alone.
   init(_ path: String) throws(SlowFastError) {
@@ -16,11 +16,11 @@ final class ReportFolder {
     if let status = FileStatus(path: path), status.kind != .directory {
       throw .badReport(path: path, reason: "is a file, expected a folder for the report")
     }
-    do throws(SystemError) { try SystemCalls.makeDirectory(cache) } catch {
+    do throws(SystemError) { try SystemCalls.makeDirectory(measurements) } catch {
       throw .badReport(path: path, reason: "cannot make the folder: \(error.message)")
     }
     do throws(SystemError) {
-      lock = try SystemCalls.open(cache + "/lock", O_RDWR | O_CREAT | O_NOFOLLOW)
+      lock = try SystemCalls.open(measurements + "/lock", O_RDWR | O_CREAT | O_NOFOLLOW)
       guard try SystemCalls.lock(lock) else { throw SystemError(EWOULDBLOCK) }
     } catch {
       throw .badReport(
@@ -41,11 +41,11 @@ final class ReportFolder {
 
   /// The records of what `identity` says.
   func journal(_ identity: [String]) throws(SlowFastError) -> MeasurementJournal {
-    try MeasurementJournal(path: "\(cache)/\(Self.key(identity)).jsonl")
+    try MeasurementJournal(path: "\(measurements)/\(Self.key(identity)).jsonl")
   }
 
   /// A place for a model file that is needed for a while.
-  func modelFile(_ identity: [String]) -> String { "\(cache)/\(Self.key(identity)).sfq" }
+  func modelFile(_ identity: [String]) -> String { "\(measurements)/\(Self.key(identity)).sfq" }
 
   static func key(_ identity: [String]) -> String { checksum(Array(identity.joined(separator: "\n").utf8)).hexadecimal() }
 }

@@ -26,10 +26,11 @@ package final class ClipEncoder {
   package let layout: any VisualLayout
   /// `[views · rowsOfView, hidden]`, filled view by view.
   private let kept: Matrix
+  /// Views that are in `kept`.
+  package private(set) var takenViews = 0
+  /// Of those, the ones that went through the tower.
   package private(set) var encodedFrames = 0
-  /// Of those, frames that went through the tower.
-  package private(set) var towerFrames = 0
-  /// Of those, frames that took over the features of an earlier one because they hardly differ from it.
+  /// Of `takenViews`, those that took over the features of an earlier one because they hardly differ from it.
   package private(set) var reusedFrames = 0
   private let vision: VisionModel
   private let engine: Engine
@@ -75,9 +76,9 @@ package final class ClipEncoder {
       try classified { () throws(ComputeError) in try vision.projector.project(features, on: engine) }
     }
     observer?.see(.frame(EncodedFrame(pixels: pixels, features: features, projected: projected)))
-    layout.take(projected, view: encodedFrames, into: kept)
+    layout.take(projected, view: takenViews, into: kept)
+    takenViews += 1
     encodedFrames += 1
-    towerFrames += 1
     if reuseThreshold != nil { lastImage = image }
   }
 
@@ -85,9 +86,9 @@ package final class ClipEncoder {
   package func repeatFrame() {
     observer?.see(.repeated)
     let size = layout.rowsOfView
-    let from = kept[rows: (encodedFrames - 1) * size..<encodedFrames * size]
-    kept[rows: encodedFrames * size..<(encodedFrames + 1) * size].copy(from: from)
-    encodedFrames += 1
+    let from = kept[rows: (takenViews - 1) * size..<takenViews * size]
+    kept[rows: takenViews * size..<(takenViews + 1) * size].copy(from: from)
+    takenViews += 1
   }
 
   /// When all frames are in.

@@ -212,7 +212,7 @@ private struct ClipPipeline {
     var last = range.upperBound
     /// Frames that are through the tower; a picture is one, whatever its views.
     func done(_ encoder: ClipEncoder) -> Int {
-      feed.isPicture ? encoder.encodedFrames / encoder.layout.views : encoder.encodedFrames
+      feed.isPicture ? encoder.takenViews / encoder.layout.views : encoder.takenViews
     }
     func encode(_ image: RGBImage, _ encoder: ClipEncoder, _ times: inout StageTimes) throws(SlowFastError) {
       try engine.turns.withLock { () throws(SlowFastError) in
@@ -248,7 +248,7 @@ private struct ClipPipeline {
       progress(.encoding(frame: range.lowerBound + done(encoder), of: last))
     }
     guard let encoder = clip else { throw SlowFastError(VideoError.noFrames(path: "", reason: "nothing was sampled")) }
-    watched.statistics.encodedFrames += encoder.towerFrames
+    watched.statistics.encodedFrames += encoder.encodedFrames
     let tokens = try encoder.finish()
     try context.model.source.checkUnchanged()
     observer?.finishClip(tokens)

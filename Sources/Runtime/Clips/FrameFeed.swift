@@ -1,4 +1,3 @@
-import Foundation
 import Models
 import Parallel
 import Support
@@ -163,48 +162,42 @@ private final class FrameQueue: @unchecked Sendable {
   /// Frames that wait: with the one that is being decoded enough to keep the tower busy, few enough to be no burden.
   static let capacity = 2
 
-  // All under the condition's lock.
-  private let condition = NSCondition()
+  private let monitor = Monitor()
+  // All under it.
   private var items: [Item] = []
   private var stopped = false
   private var ended = false
 
-  var isStopped: Bool { locked { stopped } }
+  var isStopped: Bool { monitor.withLock { stopped } }
 
   /// Waits for room; what comes after `stop` is dropped.
   func put(_ item: Item) {
-    locked {
+    monitor.withLock {
       if case .event(.restart) = item { items = [] }
-      while items.count >= Self.capacity && !stopped { condition.wait() }
+      while items.count >= Self.capacity && !stopped { monitor.wait() }
       if case .end = item { ended = true }
       if !stopped { items.append(item) }
-      condition.broadcast()
+      monitor.wakeAll()
     }
   }
 
   /// Waits for the next item; not to be called after the end.
   func take() -> Item {
-    locked {
-      while items.isEmpty { condition.wait() }
-      condition.broadcast()
+    monitor.withLock {
+      while items.isEmpty { monitor.wait() }
+      monitor.wakeAll()
       return items.removeFirst()
     }
   }
 
   /// Wants nothing more, and returns when the other thread has put its end.
   func stop() {
-    locked {
+    monitor.withLock {
       stopped = true
       items = []
-      condition.broadcast()
-      while !ended { condition.wait() }
+      monitor.wakeAll()
+      while !ended { monitor.wait() }
     }
-  }
-
-  private func locked<T>(_ body: () -> T) -> T {
-    condition.lock()
-    defer { condition.unlock() }
-    return body()
   }
 }
 

@@ -54,7 +54,9 @@ struct CompareCommand: ParsableCommand {
   func validate() throws {
     if let limit, limit < 1 { throw ValidationError("--limit is \(limit), expected at least 1") }
     if let frames { try SamplingArguments.check(frames) }
-    if parts != "none", Int(parts) == nil { throw ValidationError("--parts is \(parts.escaped()), expected 4, 8 or none") }
+    if parts != "none", Int(parts) == nil {
+      throw ValidationError("--parts is \(parts.escaped()), expected \(Self.partChoices.alternatives)")
+    }
   }
 
   func run() throws {
@@ -113,17 +115,17 @@ struct BenchCommand: ParsableCommand {
   @Option(help: "A video to decode; without one that stage is left out.", completion: .file())
   var clip: String?
   @Option(help: "Stages to time, with commas between. Default: all.", completion: .list(BenchCommand.stageNames))
-  var stages: Names<BenchmarkStage>?
+  var stages: CommaList<BenchmarkStage>?
   @Option(name: .customLong("repeat"), help: "Runs of each stage.")
   var repeats = BenchmarkOptions().repeats
   @Option(help: "Frames whose slow tokens the decoder reads. Default: the model's own number.")
   var frames: Int?
   @Option(help: "Lengths of prompts, with commas between.")
-  var prompts = Names(BenchmarkOptions().prompts)
+  var prompts = CommaList(BenchmarkOptions().prompts)
   @Option(help: "Tokens before the generated ones, with commas between.")
-  var contexts = Names(BenchmarkOptions().contexts)
+  var contexts = CommaList(BenchmarkOptions().contexts)
   @Option(help: "Conversations that make tokens at the same time, with commas between; such as 4,8.")
-  var together: Names<Int>?
+  var together: CommaList<Int>?
   @Option(help: "Generated tokens of each run.")
   var tokens = BenchmarkOptions().generatedTokens
   @Option(help: "Whether generated tokens read the slow tokens: all (they do) or prompt. Default: the model's own way.")
@@ -193,7 +195,7 @@ struct TraceCommand: ParsableCommand {
   @Option(help: "Tokens to generate, always the likeliest, stop tokens included.")
   var generate = 0
   @OptionGroup var session: SessionArguments
-  @OptionGroup var voice: ModelArguments
+  @OptionGroup var modelOptions: ModelArguments
   @Option(name: [.short, .long], help: "Where to write.", completion: .file())
   var output: String
   @Flag(help: "Replace the output if it exists.")
@@ -217,14 +219,14 @@ struct TraceCommand: ParsableCommand {
     let question = try QuestionText.read([question ?? prompt ?? ""])[0]
     let inputs = [self.model] + [video, frames, image].compactMap { $0 }
     try Trace.check(output, replacing: force, inputs: inputs)
-    let model = try voice.open(model)
+    let model = try modelOptions.open(model)
     let sources =
       if let video { [try ClipSource(path: video)] } else if let image { try ClipSource.pictures(file: image) } else {
         [try ClipSource(framesFile: frames ?? "")]
       }
     var options = session.options
     options.takesWholePrompts = prompt != nil
-    voice.apply(to: &options)
+    modelOptions.apply(to: &options)
     let session = try Session(model, options: options)
     let trace = try session.trace(
       sources, sampling: range.request(frames: frames.flatMap { Int($0) } ?? model.defaultFrameCount), question: question,

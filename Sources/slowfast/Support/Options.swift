@@ -21,17 +21,17 @@ struct ClipArguments: ParsableArguments {
   @OptionGroup var sampling: SamplingArguments
   @OptionGroup var generation: GenerationArguments
   @OptionGroup var session: SessionArguments
-  @OptionGroup var voice: ModelArguments
+  @OptionGroup var modelOptions: ModelArguments
   @OptionGroup var reuse: ReuseArguments
   @Flag(help: "Run although memory is short: slowly, for the system drops weights and reads them from the file again.")
   var force = false
 
   /// `takesWholePrompts`: questions say themselves where clips stand.
   func open(takesWholePrompts: Bool = false) throws -> OpenedClips {
-    let model = try voice.open(model)
+    let model = try modelOptions.open(model)
     var sessionOptions = session.options
     reuse.apply(to: &sessionOptions)
-    voice.apply(to: &sessionOptions)
+    modelOptions.apply(to: &sessionOptions)
     sessionOptions.fastFrames = fastFrames
     sessionOptions.takesWholePrompts = takesWholePrompts
     let sources = try sources(model)
@@ -256,7 +256,7 @@ struct SessionArguments: ParsableArguments {
 
 extension SlowAttention: ExpressibleByArgument {}
 
-/// What a conversation is held with.
+/// What a model is opened with, and what it is told.
 struct ModelArguments: ParsableArguments {
   @Option(help: "What the system says first, in place of the model's own words; empty: nothing.")
   var system: String?
@@ -321,7 +321,7 @@ struct CalibrationArguments: ParsableArguments {
 }
 
 /// Values with commas between.
-struct Names<Value: LosslessArgument & Sendable>: ExpressibleByArgument, Sendable {
+struct CommaList<Value: CommaListItem & Sendable>: ExpressibleByArgument, Sendable {
   var values: [Value]
 
   init(_ values: [Value]) { self.values = values }
@@ -338,15 +338,15 @@ struct Names<Value: LosslessArgument & Sendable>: ExpressibleByArgument, Sendabl
 }
 
 /// What may stand between commas.
-protocol LosslessArgument {
+protocol CommaListItem {
   init?(part: String)
 }
 
-extension Int: LosslessArgument {
+extension Int: CommaListItem {
   init?(part: String) { self.init(part) }
 }
 
-extension BenchmarkStage: LosslessArgument {
+extension BenchmarkStage: CommaListItem {
   init?(part: String) { self.init(rawValue: part) }
 }
 

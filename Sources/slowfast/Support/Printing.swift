@@ -20,7 +20,7 @@ enum Printing {
     return "\(fixed(value, 1)) s"
   }
 
-  static func fixed(_ value: Double, _ digits: Int) -> String { String(format: "%.\(digits)f", value) }
+  static func fixed(_ value: Double, _ digits: Int) -> String { value.fixed(digits) }
 
   static func plan(_ plan: MemoryPlan) -> String {
     var lines = [
