@@ -7,6 +7,8 @@ import Video
 public enum AnswerEvent: Sendable {
   /// Where the work is.
   case progress(SessionProgress)
+  /// How likely the tokens of the next piece were, where `GenerationOptions.topLogProbabilities` asks.
+  case tokens([TokenProbability])
   /// The next piece of the answer, in whole characters.
   case text(String)
   /// The last one: the whole answer, and what it took.
@@ -71,6 +73,7 @@ public final class ClipConversation: @unchecked Sendable {
           let conversation = try begun(progress, isCancelled: { stop.isSet })
           let answer = try conversation.ask(
             question, options: options ?? context.model.generationDefaults, progress: progress, isCancelled: { stop.isSet },
+            onTokens: { continuation.yield(.tokens($0)) },
             onText: { piece in
               continuation.yield(.text(piece))
               return true

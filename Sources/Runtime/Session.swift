@@ -50,12 +50,14 @@ public final class Session {
   }
 
   /// Asks about the clips; a further question continues the conversation. `onText` gets the answer piece by piece, in whole characters,
-  /// and says whether to go on. When this throws, the conversation is as it was before.
+  /// and says whether to go on; before it `onTokens` gets the probabilities of the tokens that the piece is of, where they are asked for.
+  /// When this throws, the conversation is as it was before.
   public func ask(
     _ question: String, options: GenerationOptions, progress: @escaping ProgressHandler = { _ in },
-    isCancelled: @escaping @Sendable () -> Bool = { false }, onText: (String) -> Bool = { _ in true }
+    isCancelled: @escaping @Sendable () -> Bool = { false }, onTokens: ([TokenProbability]) -> Void = { _ in },
+    onText: (String) -> Bool = { _ in true }
   ) throws(SlowFastError) -> Answer {
-    try conversation.ask(question, options: options, progress: progress, isCancelled: isCancelled, onText: onText)
+    try conversation.ask(question, options: options, progress: progress, isCancelled: isCancelled, onTokens: onTokens, onText: onText)
   }
 
   /// Forgets the conversation and keeps the clips: the next question is answered as the first.

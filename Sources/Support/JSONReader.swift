@@ -141,13 +141,13 @@ package struct JSONReader {
   }
 
   /// What the next value begins with; nil at the end. White space before it is skipped.
-  mutating func nextByte() -> UInt8? {
+  package mutating func nextByte() -> UInt8? {
     skipSpace()
     return position < bytes.count ? bytes[position] : nil
   }
 
   /// `true`, `false` or `null`.
-  mutating func word() throws(JSONError) -> JSONValue {
+  package mutating func word() throws(JSONError) -> JSONValue {
     if takeWord("true") { return .bool(true) }
     if takeWord("false") { return .bool(false) }
     if takeWord("null") { return .null }
@@ -155,7 +155,7 @@ package struct JSONReader {
   }
 
   /// A number, as it is written.
-  mutating func number() throws(JSONError) -> String {
+  package mutating func number() throws(JSONError) -> String {
     skipSpace()
     let start = position
     try skipNumber()

@@ -80,6 +80,13 @@ public struct Tokenizer: Sendable {
     return String(decoding: bytes, as: UTF8.self)
   }
 
+  /// The bytes that the token stands for, which need not be whole characters; none where there is no such token.
+  public func bytes(of id: Int32) -> [UInt8] {
+    var bytes: [UInt8] = []
+    appendBytes(of: id, to: &bytes, skipSpecial: false)
+    return bytes
+  }
+
   func appendBytes(of id: Int32, to bytes: inout [UInt8], skipSpecial: Bool) {
     if let decoded = added.bytes(id) {
       if !(skipSpecial && added[id]?.isSpecial == true) { bytes += decoded }

@@ -39,6 +39,28 @@ import Testing
     #expect(drawn.output.contains("seed 77123\n"), "\(drawn.output)")
   }
 
+  @Test func stopTextsAndProbabilities() throws {
+    let whole = try run("--greedy", "--json", "--logprobs", "2").json()
+    let answer = try #require(whole["answer"] as? String)
+    let tokens = try #require(whole["logprobs"] as? [[String: Any]])
+    #expect(tokens.map { $0["id"] as? Int } == whole["tokens"] as? [Int?] && tokens.count == 6)
+    #expect(tokens.allSatisfy { ($0["top_logprobs"] as? [Any])?.count == 2 && ($0["logprob"] as? Double ?? 1) <= 0 })
+    let bytes = tokens.flatMap { $0["bytes"] as? [UInt8] ?? [] }
+    #expect(String(decoding: bytes, as: UTF8.self).contains(answer))
+    let stop = String(answer.unicodeScalars.dropFirst(3).prefix(2))
+    let outcome = try run("--greedy", "--json", "--stop", "no such text", "--stop", stop).json()
+    #expect(outcome["end_reason"] as? String == "stop text" && outcome["logprobs"] == nil)
+    let told = try #require(outcome["answer"] as? String)
+    #expect(answer.hasPrefix(told) && !told.contains(stop))
+    #expect(try run("--greedy", "--stop", stop).output == told + "\n")
+    let penalised = try run("--greedy", "--json", "--frequency-penalty", "2", "--presence-penalty", "2", "--min-p", "0.1").json()
+    #expect(Set(penalised["tokens"] as? [Int] ?? []).count == 6)
+    let wrong = try run("--logprobs", "2")
+    #expect(wrong.status == 2 && wrong.errors.contains("--logprobs needs --json or --jsonl."), "\(wrong.errors)")
+    let tooMany = try run("--json", "--logprobs", "200")
+    #expect(tooMany.status == 2 && tooMany.errors.contains("--logprobs is 200, expected 0 to 100"), "\(tooMany.errors)")
+  }
+
   /// The streamed text is the answer and a line's end; statistics follow where they are asked for.
   @Test func textStreams() throws {
     let answer = try #require(try run("--greedy", "--json").json()["answer"] as? String)

@@ -144,6 +144,89 @@ import Testing
     #expect(draw(0) == draw(0x1p20) && Set(draw(0)).count > 3)
   }
 
+  /// OpenAI's penalties: off the logit of what the answer has, once, and once for each time.
+  @Test(arguments: [(1, 0), (0, 0.5), (0.7, 1.1), (-1, 0), (0, -0.25), (2, 2)] as [(Float, Float)])
+  func presenceAndFrequencyAgainstTheReference(presence: Float, frequency: Float) {
+    for repetition: Float in [1, 1.3] {
+      var sampler = Sampler(options { ($0.presencePenalty, $0.frequencyPenalty, $0.repetitionPenalty) = (presence, frequency, repetition) })
+      var counts: [Int: Int] = [:]
+      for step in 0..<40 {
+        let logits = logits(20, step: step / 8).map { $0 - (step % 3 == 0 ? 4 : 0) }
+        let values = logits.indices.map { index -> Float in
+          guard let count = counts[index] else { return logits[index] }
+          let repeated = logits[index] > 0 ? logits[index] / repetition : logits[index] * repetition
+          return repeated - presence - Float(count) * frequency
+        }
+        let expected = values.indices.max { values[$0] < values[$1] } ?? 0
+        #expect(next(&sampler, logits) == Int32(expected), "step \(step)")
+        counts[expected, default: 0] += 1
+      }
+    }
+  }
+
+  @Test func minPKeepsWhatIsLikelyBesideTheLikeliest() {
+    let logits = [0.9, 0.5, 0.1, 0.05].map { Float(log($0)) }
+    func drawn(_ minP: Float) -> Set<Int32> {
+      var sampler = Sampler(options { ($0.temperature, $0.minP, $0.seed) = (1, minP, 4) })
+      return Set((0..<500).map { _ in next(&sampler, logits) })
+    }
+    #expect(drawn(0) == [0, 1, 2, 3] && drawn(0.06) == [0, 1, 2] && drawn(0.2) == [0, 1] && drawn(1) == [0])
+  }
+
+  /// Even numbers, no more than so many; some of them are refused when they are chosen.
+  private struct EvenNumbers: AnswerConstraint {
+    var left: Int
+    var refused: Set<Int32> = []
+    var isForced = false
+    func allowedTokens() -> [UInt64] { left > 0 ? (isForced ? [1 << 6] : [0x5555, 0]) : [] }
+    var mayEnd: Bool { left <= 1 }
+    var isFinished: Bool { left == 0 }
+    mutating func accept(_ token: Int32) -> Bool {
+      #expect(token % 2 == 0 && token < 16)
+      if refused.contains(token) { return false }
+      left -= 1
+      return true
+    }
+    mutating func takeForced(atMost limit: Int) -> [Int32] {
+      guard isForced, left > 1 else { return [] }
+      let count = min(limit, left - 1)
+      left -= count
+      return Array(repeating: 6, count: count)
+    }
+  }
+
+  @Test func formsMask() {
+    let logits: [Float] = [0, 9, 3, 8, 2.5, 7, 1, 5, .nan, 5, 0, 5, 0, 5, 0, 5, 4]
+    let stop = options { $0.stopTokens = [16] }
+    var sampler = Sampler(stop, constraint: EvenNumbers(left: 3))
+    #expect([next(&sampler, logits), next(&sampler, logits)] == [2, 2] && !sampler.isFinished)
+    // The stop token may come now, and is the likeliest of what may.
+    #expect(next(&sampler, logits) == 16)
+    sampler = Sampler(stop, constraint: EvenNumbers(left: 3, refused: [2, 4]))
+    #expect([next(&sampler, logits), next(&sampler, logits)] == [6, 6])
+    // However unlikely all of them are.
+    sampler = Sampler(stop, constraint: EvenNumbers(left: 3))
+    #expect(next(&sampler, [Float](repeating: -.infinity, count: 17)) == 0)
+    sampler = Sampler(options { $0.repetitionPenalty = 1e38 }, constraint: EvenNumbers(left: 9))
+    for _ in 0..<3 { #expect(next(&sampler, [Float](repeating: -.infinity, count: 17)) % 2 == 0) }
+    for seed: UInt64 in 0..<50 {
+      var sampler = Sampler(options { ($0.temperature, $0.seed) = (3, seed) }, constraint: EvenNumbers(left: 4, refused: [0, 2]))
+      for _ in 0..<4 { #expect([4, 6, 8, 10, 12, 14].contains(next(&sampler, logits))) }
+      #expect(sampler.isFinished)
+    }
+  }
+
+  /// Tokens without alternative, taken together or one by one: the same numbers are drawn for the others, the same penalties hold.
+  @Test func forcedTokensChangeNoAnswer() {
+    let logits = logits(16)
+    let options = options { ($0.temperature, $0.seed, $0.frequencyPenalty) = (1, 8, 0.5) }
+    var together = Sampler(options, constraint: EvenNumbers(left: 5, isForced: true))
+    var oneByOne = Sampler(options, constraint: EvenNumbers(left: 5, isForced: true))
+    #expect([next(&together, logits)] + together.forced(atMost: 2) == (0..<3).map { _ in next(&oneByOne, logits) })
+    #expect(together.forced(atMost: 0) == [] && together.forced(atMost: 9) == [6] && next(&oneByOne, logits) == 6)
+    #expect(!together.isFinished && next(&together, logits) == 6 && together.isFinished)
+  }
+
   @Test func seedsRepeat() {
     func draw(_ seed: UInt64) -> [Int32] {
       var sampler = Sampler(
@@ -163,6 +246,11 @@ import Testing
       ("temperature", { $0.temperature = .nan }), ("temperature", { $0.temperature = .infinity }), ("topP", { $0.topP = 0 }),
       ("topP", { $0.topP = 1.5 }), ("topP", { $0.topP = .nan }), ("topK", { $0.topK = -1 }),
       ("repetitionPenalty", { $0.repetitionPenalty = 0 }), ("repetitionPenalty", { $0.repetitionPenalty = .nan }),
+      ("minP", { $0.minP = 1.1 }), ("presencePenalty", { $0.presencePenalty = 2.1 }), ("presencePenalty", { $0.presencePenalty = .nan }),
+      ("frequencyPenalty", { $0.frequencyPenalty = -3 }), ("topLogProbabilities", { $0.topLogProbabilities = -1 }),
+      ("topLogProbabilities", { $0.topLogProbabilities = 101 }), ("stopTexts", { $0.stopTexts = [""] }),
+      ("stopTexts", { $0.stopTexts = Array(repeating: "a", count: 65) }),
+      ("stopTexts", { $0.stopTexts = [String(repeating: "a", count: 1025)] }),
     ]
     for (name, change) in wrong {
       guard failure({ try options(change).validate() })?.isA(.invalidOption, name) == true else {

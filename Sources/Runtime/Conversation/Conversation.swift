@@ -33,10 +33,12 @@ package final class Conversation {
   }
 
   /// Asks about the clips; a further question continues the conversation. `onText` gets the answer piece by piece, in whole characters,
-  /// and says whether to go on. When this throws, the conversation is as it was before.
+  /// and says whether to go on; before it `onTokens` gets the probabilities of the tokens that the piece is of, where they are asked for.
+  /// When this throws, the conversation is as it was before.
   package func ask(
     _ question: String, options: GenerationOptions, progress: @escaping ProgressHandler = { _ in },
-    isCancelled: @escaping @Sendable () -> Bool = { false }, onText: (String) -> Bool = { _ in true }
+    isCancelled: @escaping @Sendable () -> Bool = { false }, onTokens: ([TokenProbability]) -> Void = { _ in },
+    onText: (String) -> Bool = { _ in true }
   ) throws(SlowFastError) -> Answer {
     try options.validate()
     // Statistics are the last question's.
@@ -62,10 +64,11 @@ package final class Conversation {
     let first = try statistics.times.measure(\.prefill) { () throws(SlowFastError) in
       try generator.prefill(prompt) { progress(.prefilling(token: $0, of: prompt.tokenCount)) }
     }
-    let answer: Answer
+    let (answer, generatedTokens): (Answer, Int)
     do throws(SlowFastError) {
-      answer = try statistics.times.measure(\.generate) { () throws(SlowFastError) in
-        try generate(after: first, on: generator, options: options, progress: progress, isCancelled: isCancelled, onText: onText)
+      (answer, generatedTokens) = try statistics.times.measure(\.generate) { () throws(SlowFastError) in
+        try generate(
+          after: first, on: generator, options: options, progress: progress, isCancelled: isCancelled, onTokens: onTokens, onText: onText)
       }
     } catch {
       generator.truncate(to: limit)
@@ -73,7 +76,7 @@ package final class Conversation {
     }
     standing.settled = total
     standing.answer = answer.tokens
-    statistics.generatedTokens = answer.tokens.count
+    statistics.generatedTokens = generatedTokens
     return answer
   }
 
@@ -93,17 +96,28 @@ package final class Conversation {
     generator?.truncate(to: prefixTokens)
   }
 
+  /// The answer, and how many tokens were made for it.
   private func generate(
     after first: UnsafeBufferPointer<Float>, on generator: Generator, options: GenerationOptions, progress: ProgressHandler,
-    isCancelled: @escaping @Sendable () -> Bool, onText: (String) -> Bool
-  ) throws(SlowFastError) -> Answer {
+    isCancelled: @escaping @Sendable () -> Bool, onTokens: ([TokenProbability]) -> Void, onText: (String) -> Bool
+  ) throws(SlowFastError) -> (Answer, Int) {
     var sampler = Sampler(options)
-    var decoder = StreamDecoder(model.tokenizer, skipSpecial: true)
-    var trimmer = StreamTrimmer()
+    var text = AnswerText(model.tokenizer, stops: options.stopTexts)
     var answer = Answer()
-    let room = min(options.maximumTokens, generator.capacity - generator.position, model.config.maximumPositions - generator.position)
-    /// The next token, if it is to be read.
-    func next(_ logits: UnsafeBufferPointer<Float>) throws(SlowFastError) -> Int32? {
+    let start = generator.position
+    let room = min(options.maximumTokens, generator.capacity - start, model.config.maximumPositions - start)
+    var told = 0
+    /// Tells a piece of the text, after the probabilities of its tokens.
+    func tell(_ piece: String) -> Bool {
+      answer.text += piece
+      if piece.isEmpty { return true }
+      let settled = min(text.settledTokens, answer.probabilities.count)
+      if settled > told { onTokens(Array(answer.probabilities[told..<settled])) }
+      told = max(told, settled)
+      return onText(piece)
+    }
+    /// The next token, and those that must follow it; nil where none is to be read.
+    func next(_ logits: UnsafeBufferPointer<Float>) throws(SlowFastError) -> [Int32]? {
       // What came of other weights must not be told.
       try model.source.checkUnchanged()
       let token = sampler.next(logits)
@@ -111,22 +125,50 @@ package final class Conversation {
         answer.endReason = .stopToken
         return nil
       }
-      answer.tokens.append(token)
-      let text = trimmer.append(decoder.append(token))
-      answer.text += text
-      if !text.isEmpty, !onText(text) {
-        answer.endReason = .stoppedByCaller
+      if let count = options.topLogProbabilities { answer.probabilities.append(TokenProbability(token, in: logits, top: count)) }
+      let run = [token] + sampler.forced(atMost: room - answer.tokens.count - 1)
+      for token in run {
+        answer.tokens.append(token)
+        if !tell(text.append(token)) {
+          answer.endReason = .stoppedByCaller
+          return nil
+        }
+        if text.isStopped { return nil }
+        progress(.generating(token: answer.tokens.count, of: room))
+      }
+      if isCancelled() { throw .cancelled }
+      if sampler.isFinished {
+        answer.endReason = .stopToken
         return nil
       }
-      progress(.generating(token: answer.tokens.count, of: room))
-      if isCancelled() { throw .cancelled }
-      return answer.tokens.count < room ? token : nil
+      return answer.tokens.count < room ? run : nil
     }
-    if room > 0, let token = try next(first) { try generator.generate(after: token, next) }
-    let rest = trimmer.append(decoder.finish())
-    answer.text += rest
-    if !rest.isEmpty { _ = onText(rest) }
-    return answer
+    var run = room > 0 ? try next(first) : nil
+    while let tokens = run {
+      run = nil
+      if tokens.count > 1 {
+        // Without a choice between them they are read in one pass.
+        run = try next(generator.step(tokens))
+      } else {
+        try generator.generate(after: tokens[0]) { (logits) throws(SlowFastError) in
+          let found = try next(logits)
+          if let found, found.count == 1 { return found[0] }
+          run = found
+          return nil
+        }
+      }
+    }
+    let generatedTokens = answer.tokens.count
+    _ = tell(text.finish())
+    if text.isStopped {
+      if answer.endReason != .stoppedByCaller { answer.endReason = .stopText }
+      // What was told ends here, and so does what the next question goes on from.
+      answer.tokens.removeLast(answer.tokens.count - text.settledTokens)
+      answer.probabilities.removeLast(max(0, answer.probabilities.count - answer.tokens.count))
+      generator.truncate(to: min(generator.position, start + answer.tokens.count))
+    }
+    if answer.probabilities.count > told { onTokens(Array(answer.probabilities[told...])) }
+    return (answer, generatedTokens)
   }
 
   /// The tokens that the next question adds: the whole prompt at first, later the last answer's end and the new turn.
@@ -247,60 +289,5 @@ package final class Conversation {
     // Everything that is made of them is in the decoder's cache.
     for index in clips.indices { clips[index].tokens = nil }
     return read
-  }
-}
-
-/// What the model said.
-public struct Answer: Sendable, Equatable {
-  /// Why an answer ends.
-  public enum EndReason: String, Sendable, Codable {
-    /// The model ended it.
-    case stopToken
-    /// It may not be longer.
-    case maximumTokens
-    /// `onText` said so.
-    case stoppedByCaller
-
-    /// In words, for people and for output that programs read.
-    public var words: String {
-      switch self {
-      case .stopToken: "stop token"
-      case .maximumTokens: "token limit"
-      case .stoppedByCaller: "stopped"
-      }
-    }
-  }
-  /// Without white space at its ends, as the published code prints it.
-  public var text = ""
-  /// Without the stop token.
-  public var tokens: [Int32] = []
-  /// Why it ends.
-  public var endReason = EndReason.maximumTokens
-}
-
-/// Takes white space off both ends of a text that comes in pieces, as Python's `strip` does: what may turn out to be its end is held back.
-package struct StreamTrimmer {
-  private var hasBegun = false
-  private var heldBack = ""
-
-  package init() {}
-
-  /// The part of the text that is known to stay.
-  package mutating func append(_ piece: String) -> String {
-    var scalars = (heldBack + piece).unicodeScalars[...]
-    if !hasBegun { scalars = scalars.drop(while: Self.isSpace) }
-    guard let last = scalars.lastIndex(where: { !Self.isSpace($0) }) else {
-      heldBack = String(scalars)
-      return ""
-    }
-    hasBegun = true
-    let end = scalars.index(after: last)
-    heldBack = String(scalars[end...])
-    return String(scalars[..<end])
-  }
-
-  /// Unicode's White_Space and the four separators of ASCII, which Python counts as well.
-  private static func isSpace(_ scalar: Unicode.Scalar) -> Bool {
-    scalar.properties.isWhitespace || (0x1C...0x1F).contains(scalar.value)
   }
 }

@@ -92,6 +92,20 @@ package final class Generator {
     }
   }
 
+  /// Adds several tokens of an answer in one pass. Returns the logits after the last, valid until the next call.
+  package func step(_ tokens: [Int32]) throws(SlowFastError) -> UnsafeBufferPointer<Float> {
+    try keepingNothingOfFailure { () throws(SlowFastError) in
+      for start in stride(from: 0, to: tokens.count, by: DecoderPasses.chunk) {
+        let part = Array(tokens[start..<min(start + DecoderPasses.chunk, tokens.count)])
+        try read(
+          part.count, crossRanges: slowAttention == .all && caches.hasSlow ? [0..<part.count] : [], progress: { _ in },
+          logitsOf: start + part.count == tokens.count ? part.count - 1..<part.count : 0..<0, take: keep
+        ) { (rows) throws(SlowFastError) in try passes.embedding.gather(part, to: rows, on: passes.engine) }
+      }
+      return chosenFrom(logits.pointer)
+    }
+  }
+
   /// Adds tokens of an answer that is given, not chosen, and calls `body` with the logits after each.
   package func force(_ tokens: [Int32], body: (UnsafeBufferPointer<Float>) -> Void) throws(SlowFastError) {
     try keepingNothingOfFailure { () throws(SlowFastError) in

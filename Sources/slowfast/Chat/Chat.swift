@@ -27,6 +27,7 @@ struct ChatCommand: ParsableCommand {
 
   func run() throws {
     let isJSON = format.json || jsonl
+    try clip.generation.check(isJSON: isJSON)
     let opened = try clip.open()
     try opened.checkMemory(question: "")
     let progress = ProgressLine(display, isJSON: isJSON)
@@ -184,7 +185,9 @@ final class Chat {
   private func show(_ answer: Answer, to question: String, _ printer: AnswerPrinter) throws {
     transcript.add(question, answer)
     if isJSON {
-      let record = AnswerRecord(answer, to: question, about: clips, options: opened.options, statistics: opened.session.statistics)
+      let record = AnswerRecord(
+        answer, to: question, about: clips, options: opened.options, tokenizer: opened.session.model.tokenizer,
+        statistics: opened.session.statistics)
       return try Display.printJSON(record, onOneLine: true)
     }
     try printer.finish()

@@ -44,11 +44,13 @@ struct RunCommand: ParsableCommand {
     // Not in `validate`, which comes before a misspelt option is found.
     if question.isEmpty, prompt == nil { throw ValidationError("Missing -q QUESTION.") }
     if !question.isEmpty, prompt != nil { throw ValidationError("--prompt excludes -q.") }
+    let isJSON = format.json || jsonl
+    try clip.generation.check(isJSON: isJSON)
     let questions = try QuestionText.read(prompt.map { [$0] } ?? question)
     let opened = try clip.open(takesWholePrompts: prompt != nil)
     let plans = questions.map { opened.plan(question: $0) }
     guard let largest = plans.indices.max(by: { plans[$0].peakBytes < plans[$1].peakBytes }) else { return }
-    let (isJSON, onOneLine) = (format.json || jsonl, jsonl || questions.count > 1)
+    let onOneLine = jsonl || questions.count > 1
     if plan {
       if isJSON { try Display.printJSON(plans[largest], onOneLine: jsonl) } else { try Display.print(Printing.plan(plans[largest])) }
       return
@@ -82,7 +84,9 @@ struct RunCommand: ParsableCommand {
   ) throws {
     let statistics = opened.session.statistics
     if format.json || jsonl {
-      let record = AnswerRecord(answer, to: question, about: clip.inputs, options: opened.options, plan: plan, statistics: statistics)
+      let record = AnswerRecord(
+        answer, to: question, about: clip.inputs, options: opened.options, tokenizer: opened.session.model.tokenizer, plan: plan,
+        statistics: statistics)
       return try Display.printJSON(record, onOneLine: onOneLine)
     }
     try printer.finish()

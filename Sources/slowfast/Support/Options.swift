@@ -209,6 +209,18 @@ struct GenerationArguments: ParsableArguments {
   var topK: Int?
   @Option(help: "Divides the logits of tokens that the answer has already; 1 for none.")
   var repetitionPenalty: Float?
+  @Option(name: .customLong("min-p"), help: "Draw among tokens at least this many times as likely as the likeliest; 0 for all.")
+  var minP: Float?
+  @Option(help: "Taken off the logits of tokens that the answer has already, -2 to 2.")
+  var presencePenalty: Float?
+  @Option(help: "The same for each time that the answer has the token.")
+  var frequencyPenalty: Float?
+  @Option(help: ArgumentHelp("A text that ends the answer, which ends before it. May be repeated.", valueName: "text"))
+  var stop: [String] = []
+  @Option(
+    help: ArgumentHelp(
+      "With --json: the natural logarithm of each token's probability, and of so many of the likeliest ones.", valueName: "count"))
+  var logprobs: Int?
   @Option(help: "Makes a drawn answer repeatable. Default: another one each time.")
   var seed: UInt64?
   @Flag(help: "The likeliest token always, no penalty: the same as --temperature 0 --repetition-penalty 1.")
@@ -216,6 +228,11 @@ struct GenerationArguments: ParsableArguments {
 
   func validate() throws {
     if greedy, let temperature, temperature != 0 { throw ValidationError("--greedy and --temperature \(temperature) exclude each other") }
+  }
+
+  /// Throws where nothing would show what is asked for.
+  func check(isJSON: Bool) throws {
+    if logprobs != nil, !isJSON { throw ValidationError("--logprobs needs --json or --jsonl.") }
   }
 
   func options(defaults: GenerationOptions) -> GenerationOptions {
@@ -227,6 +244,11 @@ struct GenerationArguments: ParsableArguments {
     if let topP { options.topP = topP }
     if let topK { options.topK = topK }
     if let repetitionPenalty { options.repetitionPenalty = repetitionPenalty }
+    if let minP { options.minP = minP }
+    if let presencePenalty { options.presencePenalty = presencePenalty }
+    if let frequencyPenalty { options.frequencyPenalty = frequencyPenalty }
+    options.stopTexts = stop
+    options.topLogProbabilities = logprobs
     return options
   }
 }

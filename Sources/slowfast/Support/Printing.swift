@@ -193,6 +193,8 @@ struct AnswerRecord: Encodable {
   var answer: String
   var tokens: [Int32]
   var endReason: String
+  /// nil where they were not asked for.
+  var logprobs: [TokenRecord]?
   /// nil where nothing was drawn.
   var seed: UInt64?
   var plan: MemoryPlan?
@@ -200,18 +202,43 @@ struct AnswerRecord: Encodable {
   var peakResidentBytes: Int?
 
   init(
-    _ answer: Answer, to question: String, about clips: [String], options: GenerationOptions, plan: MemoryPlan? = nil,
-    statistics: RunStatistics
+    _ answer: Answer, to question: String, about clips: [String], options: GenerationOptions, tokenizer: Tokenizer,
+    plan: MemoryPlan? = nil, statistics: RunStatistics
   ) {
     clip = ClipNames(names: clips)
     self.question = question
     self.answer = answer.text
     tokens = answer.tokens
     endReason = answer.endReason.words
+    logprobs = options.topLogProbabilities.map { _ in
+      answer.probabilities.map { token in
+        var record = TokenRecord(token.chosen, tokenizer)
+        record.topLogprobs = token.likeliest.map { TokenRecord($0, tokenizer) }
+        return record
+      }
+    }
     seed = options.isDrawn ? options.seed : nil
     self.plan = plan
     self.statistics = statistics
     peakResidentBytes = RunStatistics.peakResidentBytes
+  }
+}
+
+/// How likely a token was, in the words of OpenAI's API.
+struct TokenRecord: Encodable {
+  var token: String
+  var id: Int32
+  /// A character may begin in one token and end in the next.
+  var bytes: [UInt8]
+  /// JSON has no infinity; this is as good as none.
+  var logprob: Double
+  var topLogprobs: [TokenRecord]?
+
+  init(_ candidate: TokenProbability.Candidate, _ tokenizer: Tokenizer) {
+    token = tokenizer.decode([candidate.token])
+    id = candidate.token
+    bytes = tokenizer.bytes(of: candidate.token)
+    logprob = max(candidate.logProbability, -9999)
   }
 }
 
@@ -236,11 +263,11 @@ extension SlowFastError {
   /// By the names that options have in the library.
   private static let flags = [
     "calibration": "--calibrate", "clipCache.limit": "--cache-size", "contexts": "--contexts", "fastFrames": "--fast-frames",
-    "frames": "--frames",
-    "generatedTokens": "--tokens", "keep": "--keep", "maximumTokens": "--max-tokens", "partBits": "--parts", "prompts": "--prompts",
-    "repeats": "--repeat", "repetitionPenalty": "--repetition-penalty", "reuseStatic": "--reuse-static", "sampling": "--fps",
-    "temperature": "--temperature", "threads": "--threads", "together": "--together", "topK": "--top-k", "topP": "--top-p",
-    "variants": "--variants",
+    "frames": "--frames", "frequencyPenalty": "--frequency-penalty", "generatedTokens": "--tokens", "keep": "--keep",
+    "maximumTokens": "--max-tokens", "minP": "--min-p", "partBits": "--parts", "presencePenalty": "--presence-penalty",
+    "prompts": "--prompts", "repeats": "--repeat", "repetitionPenalty": "--repetition-penalty", "reuseStatic": "--reuse-static",
+    "sampling": "--fps", "stopTexts": "--stop", "temperature": "--temperature", "threads": "--threads", "together": "--together",
+    "topK": "--top-k", "topLogProbabilities": "--logprobs", "topP": "--top-p", "variants": "--variants",
   ]
 }
 
