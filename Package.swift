@@ -111,13 +111,16 @@ let package = Package(
     // Optimised in debug builds too: tests quantize whole models.
     .target(name: "Quantization", dependencies: ["CIntrinsics", "Kernels", "Parallel", "Support", "Tensors"], swiftSettings: kernels([])),
 
+    // What answers may be.
+    .target(name: "Grammar", dependencies: ["Support"], swiftSettings: strict),
+
     // What models are, and how one is run.
     .target(
       name: "Models", dependencies: ["Compute", "Kernels", "Parallel", "Support", "Tensors", "Tokenizer"], swiftSettings: strict),
     .target(
       name: "Runtime",
       dependencies: [
-        "Compute", "Kernels", "ModelFile", "Models", "Parallel", "Safetensors", "Support", "Tensors", "Tokenizer", "Video",
+        "Compute", "Grammar", "Kernels", "ModelFile", "Models", "Parallel", "Safetensors", "Support", "Tensors", "Tokenizer", "Video",
       ],
       swiftSettings: strict),
 
@@ -142,7 +145,9 @@ let package = Package(
     // What others import.
     .target(
       name: "SlowFast",
-      dependencies: ["Conversion", "ModelFile", "Models", "Parallel", "Quantization", "Runtime", "Support", "Tokenizer", "Video"],
+      dependencies: [
+        "Conversion", "Grammar", "ModelFile", "Models", "Parallel", "Quantization", "Runtime", "Support", "Tokenizer", "Video",
+      ],
       swiftSettings: strict),
 
     // OpenAI's API over HTTP, over the public library alone. Its files are empty without the trait.
@@ -179,6 +184,7 @@ let package = Package(
     tests(
       "KernelTests", ["Kernels", "KernelsPortable", "Compute", "Quantization", "Tensors"] + kernelTargets.map { .byName(name: $0.name) }),
     tests("ComputeTests", ["Compute", "Kernels", "Parallel", "Quantization", "Tensors"]),
+    tests("GrammarTests", ["Grammar", "Support"]),
     tests("TokenizerTests", ["Tokenizer"], resources: [.copy("Data")]),
     tests("VideoTests", ["Support", "Video"], exclude: ["Data"]),
     tests("SafetensorsTests", ["Safetensors", "Support"]),

@@ -22,7 +22,7 @@ LAYERS = [
         "KernelsPortable", "KernelsAVX2", "KernelsAVXVNNI", "KernelsAVX512VL", "KernelsAVX512",
         "KernelsNEON", "KernelsDotProd", "KernelsI8MM", "KernelSources",
     ],
-    ["Compute", "Quantization", "Tokenizer", "Video", "Safetensors", "ModelFile", "Measurement"],
+    ["Compute", "Quantization", "Tokenizer", "Grammar", "Video", "Safetensors", "ModelFile", "Measurement"],
     ["Models"],
     ["Runtime"],
     ["Conversion"],

@@ -60,9 +60,11 @@ package struct DecoderPart {
   package var caches: DecoderCaches
   /// Rows of the pass, all of this part, that read the slow tokens.
   package var crossRanges: [Range<Int>]
+  /// Rows of the same conversation that come before in the same pass, as parts of their own.
+  package var offset: Int
 
-  package init(rows: Range<Int>, caches: DecoderCaches, crossRanges: [Range<Int>]) {
-    (self.rows, self.caches, self.crossRanges) = (rows, caches, crossRanges)
+  package init(rows: Range<Int>, caches: DecoderCaches, crossRanges: [Range<Int>], offset: Int = 0) {
+    (self.rows, self.caches, self.crossRanges, self.offset) = (rows, caches, crossRanges, offset)
   }
 }
 
@@ -88,7 +90,8 @@ extension Decoder {
     for (index, layer) in layers.enumerated() {
       let here = parts.map { part in
         LayerPart(
-          rows: part.rows, position: part.caches.own[index].count, own: part.caches.own[index], slow: part.caches.slow?.layers[index],
+          rows: part.rows, position: part.caches.own[index].count + part.offset, own: part.caches.own[index],
+          slow: part.caches.slow?.layers[index],
           crossRanges: part.crossRanges)
       }
       try layer.run(x, here, in: workspace, on: engine)

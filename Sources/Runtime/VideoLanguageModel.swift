@@ -33,6 +33,7 @@ public final class VideoLanguageModel: Sendable {
   package let residency: WeightResidency
   /// float16 beside quantized weights; float32 where nothing else is rounded either.
   package let cacheType: ScalarType
+  let vocabulary = AnswerVocabulary()
 
   /// Opens a model file or a checkpoint directory; weights are read when they are needed.
   ///

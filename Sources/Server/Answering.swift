@@ -276,6 +276,7 @@ final class Answering: Sendable {
       for try await event in conversation.answer(prepared.question, options: prepared.options) {
         switch event {
         case .progress(let progress): try await tell(.progress(progress))
+        case .tokens: break
         case .text(let text): try await tell(.text(text))
         case .finished(let answer, let statistics):
           hasFinished = true

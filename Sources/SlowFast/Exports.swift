@@ -4,6 +4,7 @@
 @_exported import Models
 @_exported import Runtime
 
+@_exported import struct Grammar.AnswerSchema
 @_exported import enum ModelFile.ChunkCompression
 @_exported import enum Quantization.QuantizationMethod
 @_exported import struct Support.SlowFastError

@@ -80,6 +80,15 @@ public struct Tokenizer: Sendable {
     return String(decoding: bytes, as: UTF8.self)
   }
 
+  /// The tokens that any text is made of, which added tokens are not, with their bytes.
+  package var textTokens: [(id: Int32, bytes: [UInt8])] {
+    (0..<tokens.count).compactMap { id in
+      let range = tokens.range(id)
+      guard !range.isEmpty, !tokens.isLiteral(id), added[Int32(id)] == nil else { return nil }
+      return (Int32(id), Array(tokens.bytes[range]))
+    }
+  }
+
   /// The bytes that the token stands for, which need not be whole characters; none where there is no such token.
   public func bytes(of id: Int32) -> [UInt8] {
     var bytes: [UInt8] = []

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// `run` and `chat` on a real clip.
@@ -59,6 +60,29 @@ import Testing
     #expect(wrong.status == 2 && wrong.errors.contains("--logprobs needs --json or --jsonl."), "\(wrong.errors)")
     let tooMany = try run("--json", "--logprobs", "200")
     #expect(tooMany.status == 2 && tooMany.errors.contains("--logprobs is 200, expected 0 to 100"), "\(tooMany.errors)")
+  }
+
+  @Test func answersThatMustFit() throws {
+    let directory = try TemporaryDirectory()
+    let path = try directory.write(
+      "schema.json", #"{"type": "object", "properties": {"count": {"type": "integer", "minimum": 7, "maximum": 9}}, "required": ["count"]}"#
+    )
+    let outcome = try run("--json-schema", path, "--max-tokens", "60")
+    #expect(outcome.status == 0 && ["7", "8", "9"].contains { outcome.output == #"{"count":"# + $0 + "}\n" }, "\(outcome)")
+    let json = try run("--choices", "yes,no,yes please", "--json").json()
+    let choices = try #require(json["choices"] as? [[String: Any]])
+    #expect(choices.map { $0["text"] as? String } == ["yes", "no", "yes please"])
+    #expect(abs(choices.reduce(0) { $0 + ($1["probability"] as? Double ?? 0) } - 1) < 1e-9)
+    let likeliest = choices.max { ($0["logprob"] as? Double ?? 0) < ($1["logprob"] as? Double ?? 0) }
+    #expect(json["answer"] as? String == likeliest?["text"] as? String && json["end_reason"] as? String == "stop token")
+
+    let wrong = try directory.write("wrong.json", #"{"type": "string", "format": "date"}"#)
+    try run("--json-schema", wrong).expectBadInput("wrong.json: \"format\" at # of the schema is not supported")
+    try run("--json-schema", directory.file("none")).expectBadInput("none: cannot read")
+    let both = try run("--json-schema", path, "--choices", "a")
+    #expect(both.status == 2 && both.errors.contains("--json-schema and --choices exclude each other"), "\(both.errors)")
+    let same = try run("--choices", "a,a")
+    #expect(same.status == 2 && same.errors.contains("--choices is the same text twice"), "\(same.errors)")
   }
 
   /// The streamed text is the answer and a line's end; statistics follow where they are asked for.

@@ -32,6 +32,8 @@ public struct Answer: Sendable, Equatable {
   public var endReason = EndReason.maximumTokens
   /// How likely each of `tokens` was; empty where `GenerationOptions.topLogProbabilities` did not ask.
   public var probabilities: [TokenProbability] = []
+  /// How likely each of the texts is that there were to choose from, in their order; empty where there were none.
+  public var choices: [ChoiceProbability] = []
 }
 
 /// How likely a token of an answer was, and what else could have stood in its place.

@@ -41,6 +41,13 @@ package final class Conversation {
     onText: (String) -> Bool = { _ in true }
   ) throws(SlowFastError) -> Answer {
     try options.validate()
+    var options = options
+    var choices: ChoiceReader?
+    if case .choices(let texts) = options.form {
+      let reader = ChoiceReader(texts, model.tokenizer, options)
+      options.maximumTokens = reader.longest
+      choices = reader
+    }
     // Statistics are the last question's.
     (statistics.times.prefill, statistics.times.generate) = (0, 0)
     statistics.cachedPromptTokens = 0
@@ -52,6 +59,7 @@ package final class Conversation {
     let config = model.config
     let total = limit + prompt.tokenCount
     guard total <= config.contextLength else { throw tooLong(total) }
+    if let choices, total + choices.longest > config.maximumPositions { throw tooLong(total + choices.longest) }
     let room = min(config.maximumPositions, total + options.maximumTokens)
     let generator = try readyGenerator(capacity: room, progress: progress)
     try generator.reserve(room)
@@ -67,7 +75,10 @@ package final class Conversation {
     let (answer, generatedTokens): (Answer, Int)
     do throws(SlowFastError) {
       (answer, generatedTokens) = try statistics.times.measure(\.generate) { () throws(SlowFastError) in
-        try generate(
+        if var choices, case .choices(let texts) = options.form {
+          return try choose(texts, &choices, after: first, on: generator, onTokens: onTokens, onText: onText)
+        }
+        return try generate(
           after: first, on: generator, options: options, progress: progress, isCancelled: isCancelled, onTokens: onTokens, onText: onText)
       }
     } catch {
@@ -96,12 +107,24 @@ package final class Conversation {
     generator?.truncate(to: prefixTokens)
   }
 
+  /// The likeliest of some texts, and how many tokens it has. The cache has none of them: the next question reads the one that was chosen.
+  private func choose(
+    _ texts: [String], _ choices: inout ChoiceReader, after first: UnsafeBufferPointer<Float>, on generator: Generator,
+    onTokens: ([TokenProbability]) -> Void, onText: (String) -> Bool
+  ) throws(SlowFastError) -> (Answer, Int) {
+    var answer = try choices.answer(texts, after: first, on: generator)
+    try model.source.checkUnchanged()
+    if !answer.probabilities.isEmpty { onTokens(answer.probabilities) }
+    if !onText(answer.text) { answer.endReason = .stoppedByCaller }
+    return (answer, answer.tokens.count)
+  }
+
   /// The answer, and how many tokens were made for it.
   private func generate(
     after first: UnsafeBufferPointer<Float>, on generator: Generator, options: GenerationOptions, progress: ProgressHandler,
     isCancelled: @escaping @Sendable () -> Bool, onTokens: ([TokenProbability]) -> Void, onText: (String) -> Bool
   ) throws(SlowFastError) -> (Answer, Int) {
-    var sampler = Sampler(options)
+    var sampler = Sampler(options, constraint: try model.vocabulary.constraint(options.form, model.tokenizer))
     var text = AnswerText(model.tokenizer, stops: options.stopTexts)
     var answer = Answer()
     let start = generator.position

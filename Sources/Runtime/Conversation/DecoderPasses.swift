@@ -56,6 +56,8 @@ package final class DecoderPasses: @unchecked Sendable {
   package final class PromptPart {
     let count: Int
     let caches: DecoderCaches
+    /// Tokens of an answer: each row becomes what it would be in a pass of its own.
+    let isAnswer: Bool
     /// Of the part's own rows.
     let crossRanges: [Range<Int>]
     /// Writes the rows' input embeddings.
@@ -71,11 +73,12 @@ package final class DecoderPasses: @unchecked Sendable {
     fileprivate var error: SlowFastError?
 
     init(
-      count: Int, caches: DecoderCaches, crossRanges: [Range<Int>], observer: LayerObserver?, isCancelled: @escaping () -> Bool,
-      progress: @escaping (Int) -> Void, fill: @escaping (Matrix) throws(SlowFastError) -> Void, read: Range<Int>,
+      count: Int, isAnswer: Bool, caches: DecoderCaches, crossRanges: [Range<Int>], observer: LayerObserver?,
+      isCancelled: @escaping () -> Bool, progress: @escaping (Int) -> Void, fill: @escaping (Matrix) throws(SlowFastError) -> Void,
+      read: Range<Int>,
       take: @escaping (UnsafeBufferPointer<Float>) -> Void
     ) {
-      (self.count, self.caches, self.crossRanges) = (count, caches, crossRanges)
+      (self.count, self.isAnswer, self.caches, self.crossRanges) = (count, isAnswer, caches, crossRanges)
       (self.observer, self.isCancelled, self.progress) = (observer, isCancelled, progress)
       (self.fill, self.read, self.take) = (fill, read, take)
     }
@@ -158,7 +161,7 @@ extension DecoderPasses {
 extension DecoderPasses {
   private func run(_ parts: [PromptPart]) {
     // Rows alone come first, as the layers want them.
-    let parts = parts.filter { $0.count == 1 } + parts.filter { $0.count != 1 }
+    let parts = parts.filter { $0.count == 1 || $0.isAnswer } + parts.filter { $0.count != 1 && !$0.isAnswer }
     let counts = parts.map { $0.caches.count }
     promptCounts.add(parts: parts.count)
     do throws(SlowFastError) {
@@ -166,20 +169,27 @@ extension DecoderPasses {
       let (space, workspace) = try classified { () throws(ComputeError) in try promptMemory.reserve(total, config) }
       let x = space[rows: 0..<total]
       var pass: [DecoderPart] = []
+      var observers: [LayerObserver?] = []
+      var starts: [Int] = []
       var start = 0
       for part in parts {
         let rows = start..<start + part.count
         try part.fill(x[rows: rows])
         let cross = part.crossRanges.map { $0.lowerBound + start..<$0.upperBound + start }
-        pass.append(DecoderPart(rows: rows, caches: part.caches, crossRanges: cross))
+        for (offset, rows) in (part.isAnswer ? rows.map { $0..<$0 + 1 } : [rows]).enumerated() {
+          let reading = cross.map { $0.clamped(to: rows) }
+          pass.append(DecoderPart(rows: rows, caches: part.caches, crossRanges: reading, offset: part.isAnswer ? offset : 0))
+          observers.append(part.observer)
+        }
+        starts.append(start)
         start = rows.upperBound
       }
-      try run(x, pass, parts.map(\.observer), in: workspace) { layer in
+      try run(x, pass, observers, in: workspace) { layer in
         for part in parts { part.progress(layer) }
         if total > 1 { engine.turns.yield() }
         return parts.contains { !$0.isCancelled() }
       }
-      let reads = zip(parts, pass).flatMap { part, rows in part.read.map { (part, rows.rows.lowerBound + $0) } }
+      let reads = zip(parts, starts).flatMap { part, start in part.read.map { (part, start + $0) } }
       try readOut(reads.map(\.1), of: x) { index, logits in reads[index].0.take(logits) }
     } catch {
       for part in parts { part.error = error }
@@ -223,7 +233,7 @@ extension DecoderPasses {
   private func run(
     _ x: Matrix, _ parts: [DecoderPart], _ observers: [LayerObserver?], in workspace: DecoderWorkspace, afterLayer: (_ layers: Int) -> Bool
   ) throws(SlowFastError) {
-    let positions = parts.map(\.caches.count)
+    let positions = parts.map { $0.caches.count + $0.offset }
     func show(_ layer: Int) {
       for (index, observer) in observers.enumerated() { observer?(layer, positions[index], x[rows: parts[index].rows]) }
     }

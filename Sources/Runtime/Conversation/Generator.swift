@@ -92,13 +92,13 @@ package final class Generator {
     }
   }
 
-  /// Adds several tokens of an answer in one pass. Returns the logits after the last, valid until the next call.
+  /// Adds several tokens of an answer in one pass, to the bit as one by one. Returns the logits after the last, valid until the next call.
   package func step(_ tokens: [Int32]) throws(SlowFastError) -> UnsafeBufferPointer<Float> {
     try keepingNothingOfFailure { () throws(SlowFastError) in
       for start in stride(from: 0, to: tokens.count, by: DecoderPasses.chunk) {
         let part = Array(tokens[start..<min(start + DecoderPasses.chunk, tokens.count)])
         try read(
-          part.count, crossRanges: slowAttention == .all && caches.hasSlow ? [0..<part.count] : [], progress: { _ in },
+          part.count, isAnswer: true, crossRanges: slowAttention == .all && caches.hasSlow ? [0..<part.count] : [], progress: { _ in },
           logitsOf: start + part.count == tokens.count ? part.count - 1..<part.count : 0..<0, take: keep
         ) { (rows) throws(SlowFastError) in try passes.embedding.gather(part, to: rows, on: passes.engine) }
       }
@@ -120,7 +120,7 @@ package final class Generator {
   }
 
   private func read(
-    _ count: Int, crossRanges: [Range<Int>], progress: (Int) -> Void, logitsOf read: Range<Int>,
+    _ count: Int, isAnswer: Bool = false, crossRanges: [Range<Int>], progress: (Int) -> Void, logitsOf read: Range<Int>,
     take: (UnsafeBufferPointer<Float>) -> Void, fill: (Matrix) throws(SlowFastError) -> Void
   ) throws(SlowFastError) {
     // The part is done with when the pass returns.
@@ -129,7 +129,8 @@ package final class Generator {
         try withoutActuallyEscaping(progress) { progress throws(SlowFastError) in
           try passes.read(
             DecoderPasses.PromptPart(
-              count: count, caches: caches, crossRanges: crossRanges, observer: observer, isCancelled: isCancelled, progress: progress,
+              count: count, isAnswer: isAnswer, caches: caches, crossRanges: crossRanges, observer: observer, isCancelled: isCancelled,
+              progress: progress,
               fill: fill, read: read, take: take))
         }
       }

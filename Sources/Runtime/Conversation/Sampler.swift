@@ -31,6 +31,8 @@ public struct GenerationOptions: Sendable, Equatable {
   public var stopTexts: [String] = []
   /// With each of the answer's tokens, how likely it was, and so many of the likeliest ones; nil: nothing of that.
   public var topLogProbabilities: Int?
+  /// What the answer may be.
+  public var form = AnswerForm.text
 
   /// Greedy, 256 tokens at most. A model's own defaults are `VideoLanguageModel.generationDefaults`.
   public init() {}
@@ -68,6 +70,7 @@ public struct GenerationOptions: Sendable, Equatable {
     let longest = stopTexts.map(\.utf8.count).max() ?? 1
     try check(longest <= Self.stopLength, "stopTexts", counted(longest, "byte"), "at most \(Self.stopLength) each")
     try check(!stopTexts.contains(""), "stopTexts", "empty", "at least one character")
+    try form.validate()
   }
 }
 

@@ -37,7 +37,7 @@ struct ClipArguments: ParsableArguments {
     let sources = try sources(model)
     // Of pictures that are one clip each is a frame.
     let isOneClip = sources.count == 1 && inputs.count > 1
-    let options = generation.options(defaults: model.generationDefaults)
+    let options = try generation.options(defaults: model.generationDefaults)
     try options.validate()
     return OpenedClips(
       sources: sources, request: sampling.request(defaultFrames: isOneClip ? inputs.count : model.defaultFrameCount),
@@ -221,12 +221,22 @@ struct GenerationArguments: ParsableArguments {
     help: ArgumentHelp(
       "With --json: the natural logarithm of each token's probability, and of so many of the likeliest ones.", valueName: "count"))
   var logprobs: Int?
+  @Option(
+    help: ArgumentHelp("The answer is JSON that meets the schema in this file, or on standard input with -.", valueName: "file"),
+    completion: .file())
+  var jsonSchema: String?
+  @Option(
+    help: ArgumentHelp(
+      "The answer is one of these texts, with commas between: the likeliest, and with --json the probability of each.",
+      valueName: "text,text"))
+  var choices: CommaList<String>?
   @Option(help: "Makes a drawn answer repeatable. Default: another one each time.")
   var seed: UInt64?
   @Flag(help: "The likeliest token always, no penalty: the same as --temperature 0 --repetition-penalty 1.")
   var greedy = false
 
   func validate() throws {
+    if jsonSchema != nil, choices != nil { throw ValidationError("--json-schema and --choices exclude each other") }
     if greedy, let temperature, temperature != 0 { throw ValidationError("--greedy and --temperature \(temperature) exclude each other") }
   }
 
@@ -235,7 +245,7 @@ struct GenerationArguments: ParsableArguments {
     if logprobs != nil, !isJSON { throw ValidationError("--logprobs needs --json or --jsonl.") }
   }
 
-  func options(defaults: GenerationOptions) -> GenerationOptions {
+  func options(defaults: GenerationOptions) throws -> GenerationOptions {
     var options = defaults
     options.seed = seed ?? UInt64.random(in: 0...UInt64(UInt32.max))
     if greedy { options.makeGreedy() }
@@ -249,6 +259,13 @@ struct GenerationArguments: ParsableArguments {
     if let frequencyPenalty { options.frequencyPenalty = frequencyPenalty }
     options.stopTexts = stop
     options.topLogProbabilities = logprobs
+    if let choices { options.form = .choices(choices.values) }
+    if let jsonSchema {
+      let text = try QuestionText.schema(jsonSchema)
+      do { options.form = .json(try AnswerSchema(text)) } catch {
+        throw SlowFastError(error, path: jsonSchema == "-" ? "standard input" : jsonSchema)
+      }
+    }
     return options
   }
 }
@@ -366,6 +383,10 @@ protocol CommaListItem {
 
 extension Int: CommaListItem {
   init?(part: String) { self.init(part) }
+}
+
+extension String: CommaListItem {
+  init?(part: String) { self = part }
 }
 
 extension BenchmarkStage: CommaListItem {

@@ -193,6 +193,8 @@ struct AnswerRecord: Encodable {
   var answer: String
   var tokens: [Int32]
   var endReason: String
+  /// nil where there was no choice.
+  var choices: [ChoiceRecord]?
   /// nil where they were not asked for.
   var logprobs: [TokenRecord]?
   /// nil where nothing was drawn.
@@ -210,6 +212,7 @@ struct AnswerRecord: Encodable {
     self.answer = answer.text
     tokens = answer.tokens
     endReason = answer.endReason.words
+    choices = answer.choices.isEmpty ? nil : answer.choices.map(ChoiceRecord.init)
     logprobs = options.topLogProbabilities.map { _ in
       answer.probabilities.map { token in
         var record = TokenRecord(token.chosen, tokenizer)
@@ -221,6 +224,17 @@ struct AnswerRecord: Encodable {
     self.plan = plan
     self.statistics = statistics
     peakResidentBytes = RunStatistics.peakResidentBytes
+  }
+}
+
+/// How likely one of the texts to choose from was.
+struct ChoiceRecord: Encodable {
+  var text: String
+  var probability: Double
+  var logprob: Double
+
+  init(_ choice: ChoiceProbability) {
+    (text, probability, logprob) = (choice.text, choice.probability, max(choice.logProbability, -9999))
   }
 }
 
@@ -262,7 +276,8 @@ extension SlowFastError {
 
   /// By the names that options have in the library.
   private static let flags = [
-    "calibration": "--calibrate", "clipCache.limit": "--cache-size", "contexts": "--contexts", "fastFrames": "--fast-frames",
+    "calibration": "--calibrate", "choices": "--choices", "clipCache.limit": "--cache-size", "contexts": "--contexts",
+    "fastFrames": "--fast-frames",
     "frames": "--frames", "frequencyPenalty": "--frequency-penalty", "generatedTokens": "--tokens", "keep": "--keep",
     "maximumTokens": "--max-tokens", "minP": "--min-p", "partBits": "--parts", "presencePenalty": "--presence-penalty",
     "prompts": "--prompts", "repeats": "--repeat", "repetitionPenalty": "--repetition-penalty", "reuseStatic": "--reuse-static",

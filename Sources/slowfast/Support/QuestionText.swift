@@ -14,6 +14,17 @@ enum QuestionText {
     return try arguments.map(read)
   }
 
+  /// A JSON schema: a file's content, or standard input's.
+  static func schema(_ name: String) throws(SlowFastError) -> String {
+    if name == "-" { return try content(of: STDIN_FILENO, inputName, expected: "a schema") }
+    let descriptor: Int32
+    do throws(SystemError) { descriptor = try SystemCalls.open(name, O_RDONLY) } catch {
+      throw SlowFastError.badEvaluation(path: name, line: nil, problem: "cannot read: \(error.message)")
+    }
+    defer { close(descriptor) }
+    return try content(of: descriptor, name, expected: "a schema")
+  }
+
   private static func read(_ argument: String) throws -> String {
     let text: String
     let source: String
@@ -39,8 +50,10 @@ enum QuestionText {
   }
 
   /// Without a byte order mark and the last line's end.
-  private static func content(of descriptor: Int32, _ source: String) throws(SlowFastError) -> String {
-    let bytes = try bytes(of: descriptor, source, limit: limit)
+  private static func content(
+    of descriptor: Int32, _ source: String, expected: String = "a question"
+  ) throws(SlowFastError) -> String {
+    let bytes = try bytes(of: descriptor, source, limit: limit, expected: expected)
     guard var text = String(validating: bytes.withoutMark, as: UTF8.self) else {
       throw .badEvaluation(path: source, line: nil, problem: "is not UTF-8")
     }
@@ -63,7 +76,9 @@ enum QuestionText {
 
   private static let inputName = "standard input"
 
-  private static func bytes(of descriptor: Int32, _ source: String, limit: Int) throws(SlowFastError) -> [UInt8] {
+  private static func bytes(
+    of descriptor: Int32, _ source: String, limit: Int, expected: String = "a question"
+  ) throws(SlowFastError) -> [UInt8] {
     var bytes: [UInt8] = []
     var buffer = [UInt8](repeating: 0, count: 65536)
     while true {
@@ -75,7 +90,7 @@ enum QuestionText {
       }
       bytes += buffer[..<count]
       if bytes.count > limit {
-        throw .badEvaluation(path: source, line: nil, problem: "more than \(formatBytes(limit)), expected a question")
+        throw .badEvaluation(path: source, line: nil, problem: "more than \(formatBytes(limit)), expected \(expected)")
       }
     }
   }
