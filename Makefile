@@ -54,8 +54,8 @@ test-server: build
 
 # Converter and runtime alone.
 test-without-server: packages
-	swift build --disable-default-traits --scratch-path .build/alone --product slowfast
-	@test ! -e .build/alone/checkouts/hummingbird && ! .build/alone/debug/slowfast serve 2>/dev/null
+	swift build --disable-default-traits --scratch-path .build/alone
+	@test ! -e .build/alone/debug/Hummingbird.build && ! .build/alone/debug/slowfast help serve 2>/dev/null
 
 test-arm64 test-arm64-quick: build
 	@Tests/arm64/test.sh $(if $(findstring quick,$@),quick,all)

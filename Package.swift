@@ -51,7 +51,7 @@ func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String
   .testTarget(name: name, dependencies: dependencies + ["TestSupport"], exclude: exclude, resources: resources, swiftSettings: strict)
 }
 
-/// What only the server needs: gone with its trait (`swift build --disable-default-traits`), and then not even fetched.
+/// What only the server needs: not built without its trait (`swift build --disable-default-traits`).
 let withServer = TargetDependencyCondition.when(traits: ["Server"])
 
 let package = Package(

@@ -4,7 +4,7 @@ import Support
 ///
 /// Taken are, of JSON Schema 2020-12: `type` (one or several), `properties`, `required`, `additionalProperties`, `items`, `minItems`,
 /// `maxItems`, `minLength`, `maxLength` (in Unicode scalars), `minimum`, `maximum`, `exclusiveMinimum`, `exclusiveMaximum`, `enum`,
-/// `const`, `anyOf`, `oneOf` whose schemas exclude each other, `allOf` of one, `$ref` within the schema (recursive too), `true` and `false`.
+/// `const`, `anyOf`, `oneOf` whose schemas exclude each other, `allOf` of one, `$ref` within the schema (recursive too), `true`, `false`.
 /// Other keywords of the standard that would narrow an answer are refused, annotations have no effect.
 ///
 /// Answers are compact: no white space between values. Named properties come in the schema's order, others after them, and only where

@@ -85,16 +85,28 @@ final class AnswerStream: Sendable {
   private func objects(_ event: Answering.Event, _ pacer: inout Pacer) -> [JSON] {
     switch event {
     case .waiting: return [replies.progress("waiting", 0, 0)]
-    case .text(let text): return [replies.text(text)]
-    case .finished(let answer, let statistics): return replies.ending(answer, statistics)
+    case .tokens(let tokens):
+      pacer.tokens += tokens
+      return []
+    case .text(let text): return [replies.text(text, pacer.takeTokens())]
+    case .finished(let answer, let statistics):
+      let tokens = pacer.takeTokens()
+      return (tokens.isEmpty ? [] : [replies.text("", tokens)]) + replies.ending(answer, statistics)
     case .progress(let progress):
       guard let stage = progress.stage, pacer.isDue(stage.name, isLast: stage.done == stage.total) else { return [] }
       return [replies.progress(stage.name, stage.done, stage.total)]
     }
   }
 
-  /// Keeps steps that follow each other quickly from becoming a flood.
+  /// Keeps steps that follow each other quickly from becoming a flood, and tokens until their text comes.
   private struct Pacer {
+    var tokens: [TokenProbability] = []
+
+    mutating func takeTokens() -> [TokenProbability] {
+      defer { tokens = [] }
+      return tokens
+    }
+
     private var stage = ""
     private var last = ContinuousClock.now
 
@@ -112,7 +124,7 @@ extension Answering.Event {
   fileprivate var isOnItsWay: Bool {
     switch self {
     case .waiting, .progress(.loading), .progress(.decoding): false
-    case .progress, .text, .finished: true
+    case .progress, .tokens, .text, .finished: true
     }
   }
 }

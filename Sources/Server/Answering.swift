@@ -189,6 +189,12 @@ final class Answering: Sendable {
     if let topP = asked.topP { options.topP = max(Float(topP), Float.leastNormalMagnitude) }
     if let topK = asked.topK { options.topK = max(0, topK) }
     if let penalty = asked.repetitionPenalty { options.repetitionPenalty = Float(penalty) }
+    if let minP = asked.minP { options.minP = Float(minP) }
+    if let penalty = asked.presencePenalty { options.presencePenalty = Float(penalty) }
+    if let penalty = asked.frequencyPenalty { options.frequencyPenalty = Float(penalty) }
+    options.stopTexts = asked.stopTexts
+    options.form = asked.form
+    options.topLogProbabilities = asked.topLogProbabilities
     options.seed = asked.seed.map { UInt64(bitPattern: Int64($0)) } ?? UInt64.random(in: 0...UInt64(UInt32.max))
     do throws(SlowFastError) { try options.validate() } catch { throw APIError(error, error.option.flatMap { Self.parameters[$0] }) }
     return options
@@ -197,6 +203,9 @@ final class Answering: Sendable {
   private static let parameters = [
     "maximumTokens": "max_tokens", "temperature": "temperature", "topP": "top_p", "topK": "top_k",
     "repetitionPenalty": "repetition_penalty",
+    "minP": "min_p", "presencePenalty": "presence_penalty", "frequencyPenalty": "frequency_penalty", "stopTexts": "stop",
+    "choices": "choices",
+    "topLogProbabilities": "top_logprobs",
   ]
 
   /// What is resident already need not be free as well.
@@ -253,6 +262,8 @@ final class Answering: Sendable {
     /// The request waits for its turn.
     case waiting
     case progress(SessionProgress)
+    /// How likely the tokens of the next text were, where that was asked for.
+    case tokens([TokenProbability])
     case text(String)
     case finished(Answer, RunStatistics)
   }
@@ -276,7 +287,7 @@ final class Answering: Sendable {
       for try await event in conversation.answer(prepared.question, options: prepared.options) {
         switch event {
         case .progress(let progress): try await tell(.progress(progress))
-        case .tokens: break
+        case .tokens(let tokens): try await tell(.tokens(tokens))
         case .text(let text): try await tell(.text(text))
         case .finished(let answer, let statistics):
           hasFinished = true

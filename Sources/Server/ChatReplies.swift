@@ -7,8 +7,10 @@ struct ChatReplies: Sendable {
   let created: Int
   let model: String
   let includesUsage: Bool
+  private let tokenizer: Tokenizer
 
-  init(_ request: ChatRequest, model: String) {
+  init(_ request: ChatRequest, model: String, _ tokenizer: Tokenizer) {
+    self.tokenizer = tokenizer
     id = "chatcmpl-" + Identifier.make()
     created = Int(Date().timeIntervalSince1970)
     self.model = model
@@ -24,8 +26,11 @@ struct ChatReplies: Sendable {
   /// The whole answer in one object.
   func whole(_ answer: Answer, _ statistics: RunStatistics) -> JSON {
     let message: JSON = ["role": "assistant", "content": .string(answer.text), "refusal": nil]
-    return object("chat.completion", [["index": 0, "message": message, "logprobs": nil, "finish_reason": .string(Self.reason(answer))]])
-      .with("usage", Self.usage(statistics)).with("slowfast", Self.extra(statistics))
+    return object(
+      "chat.completion",
+      [["index": 0, "message": message, "logprobs": logprobs(answer.probabilities), "finish_reason": .string(Self.reason(answer))]]
+    )
+    .with("usage", Self.usage(statistics)).with("slowfast", Self.extra(answer, statistics))
   }
 
   // MARK: A stream
@@ -33,7 +38,7 @@ struct ChatReplies: Sendable {
   /// The first chunk: who speaks.
   var opening: JSON { chunk(["role": "assistant", "content": ""]) }
 
-  func text(_ text: String) -> JSON { chunk(["content": .string(text)]) }
+  func text(_ text: String, _ tokens: [TokenProbability]) -> JSON { chunk(["content": .string(text)], tokens: tokens) }
 
   /// Says nothing, and tells in an object of its own how far the work is.
   func progress(_ stage: String, _ done: Int, _ total: Int) -> JSON {
@@ -42,14 +47,14 @@ struct ChatReplies: Sendable {
 
   /// The last chunks: why the answer ends, and what it took.
   func ending(_ answer: Answer, _ statistics: RunStatistics) -> [JSON] {
-    let last = chunk([:], reason: Self.reason(answer)).with("slowfast", Self.extra(statistics))
+    let last = chunk([:], reason: Self.reason(answer)).with("slowfast", Self.extra(answer, statistics))
     guard includesUsage else { return [last] }
     return [last, object("chat.completion.chunk", []).with("usage", Self.usage(statistics))]
   }
 
-  private func chunk(_ delta: JSON, reason: String? = nil) -> JSON {
+  private func chunk(_ delta: JSON, tokens: [TokenProbability] = [], reason: String? = nil) -> JSON {
     let choice: JSON = [
-      "index": 0, "delta": delta, "logprobs": nil, "finish_reason": reason.map(JSON.string) ?? .null,
+      "index": 0, "delta": delta, "logprobs": logprobs(tokens), "finish_reason": reason.map(JSON.string) ?? .null,
     ]
     let chunk = object("chat.completion.chunk", [choice])
     return includesUsage ? chunk.with("usage", .null) : chunk
@@ -58,6 +63,22 @@ struct ChatReplies: Sendable {
   // MARK: Parts of both
 
   private static func reason(_ answer: Answer) -> String { answer.endReason == .maximumTokens ? "length" : "stop" }
+
+  /// Null where nothing was asked for.
+  private func logprobs(_ tokens: [TokenProbability]) -> JSON {
+    if tokens.isEmpty { return .null }
+    func object(_ candidate: TokenProbability.Candidate) -> JSON {
+      [
+        "token": .string(tokenizer.decode([candidate.token])),
+        // JSON has no infinity; this is as good as none.
+        "logprob": .number(max(candidate.logProbability, -9999)),
+        "bytes": .array(tokenizer.bytes(of: candidate.token).map { .integer(Int($0)) }),
+      ]
+    }
+    return [
+      "content": .array(tokens.map { object($0.chosen).with("top_logprobs", .array($0.likeliest.map(object))) }), "refusal": nil,
+    ]
+  }
 
   static func usage(_ statistics: RunStatistics) -> JSON {
     let prompt = statistics.promptTokens + statistics.cachedPromptTokens
@@ -70,7 +91,7 @@ struct ChatReplies: Sendable {
   }
 
   /// What OpenAI's objects have no place for: seconds of each stage, frames, tokens of the clips, memory, warnings.
-  static func extra(_ statistics: RunStatistics) -> JSON {
+  private static func extra(_ answer: Answer, _ statistics: RunStatistics) -> JSON {
     let times = statistics.times
     func rounded(_ value: Double) -> JSON { .number((value * 1e6).rounded() / 1e6) }
     let seconds: JSON = [
@@ -79,7 +100,7 @@ struct ChatReplies: Sendable {
       "projector": rounded(times.projector), "load_decoder": rounded(times.loadDecoder), "cross_key_values": rounded(times.crossKeyValues),
       "prefill": rounded(times.prefill), "generate": rounded(times.generate),
     ]
-    return [
+    let extra: JSON = [
       "seconds": seconds, "tokens_per_second": rounded(statistics.generationTokensPerSecond), "frames": .integer(statistics.frames),
       "encoded_frames": .integer(statistics.encodedFrames), "cached_frames": .integer(statistics.cachedFrames),
       "fast_tokens": .integer(statistics.fastTokens), "slow_tokens": .integer(statistics.slowTokens),
@@ -87,6 +108,15 @@ struct ChatReplies: Sendable {
       "peak_bytes": RunStatistics.peakResidentBytes.map(JSON.integer) ?? .null,
       "kernels": .string(statistics.kernels), "threads": .integer(statistics.threads),
       "warnings": .array(statistics.warnings.map(JSON.string)),
+    ]
+    return extra.with("choices", answer.choices.isEmpty ? nil : .array(answer.choices.map(Self.choice)))
+  }
+}
+
+extension ChatReplies {
+  private static func choice(_ choice: ChoiceProbability) -> JSON {
+    [
+      "text": .string(choice.text), "probability": .number(choice.probability), "logprob": .number(max(choice.logProbability, -9999)),
     ]
   }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import SlowFast
 
 /// What `POST /v1/chat/completions` is asked, checked as far as that goes without looking at a clip.
 struct ChatRequest: Sendable {
@@ -65,6 +66,14 @@ struct ChatRequest: Sendable {
     var topK: Int?
     var seed: Int?
     var repetitionPenalty: Double?
+    var minP: Double?
+    var presencePenalty: Double?
+    var frequencyPenalty: Double?
+    /// Texts before the first of which the answer ends.
+    var stopTexts: [String] = []
+    /// How likely each token was, and so many of the likeliest, are told.
+    var topLogProbabilities: Int?
+    var form = AnswerForm.text
   }
 }
 
@@ -92,7 +101,10 @@ extension ChatRequest {
       maximumTokens: try top.integer(top.json["max_completion_tokens"] == nil ? "max_tokens" : "max_completion_tokens", 1...Int(Int32.max)),
       temperature: try top.number("temperature", 0...1e6), topP: try top.number("top_p", 0...1),
       topK: try top.integer("top_k", -1...Int.max),
-      seed: try top.integer("seed", Int.min...Int.max), repetitionPenalty: try top.number("repetition_penalty", 0...1e6))
+      seed: try top.integer("seed", Int.min...Int.max), repetitionPenalty: try top.number("repetition_penalty", 0...1e6),
+      minP: try top.number("min_p", 0...1), presencePenalty: try top.number("presence_penalty", -2...2),
+      frequencyPenalty: try top.number("frequency_penalty", -2...2), stopTexts: try Self.stopTexts(top),
+      topLogProbabilities: try Self.topLogProbabilities(top), form: try Self.form(top))
     var sampling = Sampling()
     if let media = try top.object("media_io_kwargs"), let video = try media.object("video") { sampling = try Sampling(video) }
     guard let list = json["messages"] else { throw APIError(400, "There are no messages.", "messages") }
@@ -110,20 +122,60 @@ extension ChatRequest {
     }
   }
 
+  private static func stopTexts(_ top: Fields) throws(APIError) -> [String] {
+    guard let stop = top.json["stop"] else { return [] }
+    let values = stop.array ?? [stop]
+    var texts: [String] = []
+    for value in values {
+      guard let text = value.string else { throw APIError(400, "It is \(value.kind), expected a text or an array of texts.", "stop") }
+      texts.append(text)
+    }
+    return texts
+  }
+
+  private static func topLogProbabilities(_ top: Fields) throws(APIError) -> Int? {
+    let count = try top.integer("top_logprobs", 0...20)
+    guard try top.bool("logprobs") == true else {
+      if let count, count > 0 { throw APIError(400, "It is \(count), which needs \"logprobs\": true.", "top_logprobs") }
+      return nil
+    }
+    return count ?? 0
+  }
+
+  /// What the answer may be.
+  private static func form(_ top: Fields) throws(APIError) -> AnswerForm {
+    var form = AnswerForm.text
+    if let format = try top.object("response_format") {
+      switch try format.string("type") {
+      case "text": break
+      case "json_object": form = .json(.anyObject)
+      case "json_schema":
+        let path = "response_format.json_schema.schema"
+        guard let outer = try format.object("json_schema"), let schema = outer.json["schema"] else {
+          throw APIError(400, "There is no schema.", path)
+        }
+        do throws(SlowFastError) { form = .json(try AnswerSchema(schema.text)) } catch {
+          throw APIError(400, "The schema is not taken: \(error.description).", path)
+        }
+      case let other:
+        let found = other.map { JSON.string($0).text } ?? "missing"
+        throw APIError(400, "It is \(found), expected \"text\", \"json_object\" or \"json_schema\".", "response_format.type")
+      }
+    }
+    guard let choices = top.json["choices"] else { return form }
+    guard form == .text else { throw APIError(400, "An answer is of a format or one of choices, not both.", "choices") }
+    var texts: [String] = []
+    for choice in choices.array ?? [] {
+      guard let text = choice.string else { throw APIError(400, "It holds \(choice.kind), expected texts.", "choices") }
+      texts.append(text)
+    }
+    if texts.isEmpty { throw APIError(400, "There is no choice, expected an array of texts.", "choices") }
+    return .choices(texts)
+  }
+
   /// What changes an answer elsewhere, and cannot here, is not passed over in silence.
   private func refuseWhatHasNoEffect(_ top: Fields) throws(APIError) {
     if let count = try top.integer("n", 1...128), count != 1 { throw APIError(400, "One answer is made for a request, not \(count).", "n") }
-    if try top.bool("logprobs") == true { throw APIError(400, "Probabilities of tokens are not told yet.", "logprobs") }
-    for key in ["presence_penalty", "frequency_penalty"] where try top.number(key, -2...2) ?? 0 != 0 {
-      throw APIError(400, "This penalty has no effect yet, expected 0.", key)
-    }
-    if let stop = top.json["stop"], stop.array?.isEmpty != true {
-      throw APIError(400, "Texts that end an answer are not known yet.", "stop")
-    }
-    if let format = try top.object("response_format"), try format.string("type") != "text" {
-      throw APIError(400, "Answers in a format are not made yet, expected \"text\".", "response_format.type")
-    }
-    if top.json["choices"] != nil { throw APIError(400, "Answers out of choices are not made yet.", "choices") }
     if let bias = top.json["logit_bias"], bias.members?.isEmpty != true {
       throw APIError(400, "A bias of tokens is not known.", "logit_bias")
     }

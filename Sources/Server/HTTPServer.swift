@@ -235,7 +235,7 @@
         let asked = try ChatRequest(try JSON(body.readableBytesView), model: answering.name)
         return (asked, try answering.prepare(asked))
       }
-      let replies = ChatReplies(asked, model: answering.name)
+      let replies = ChatReplies(asked, model: answering.name, answering.model.tokenizer)
       return asked.streams ? try await stream(request, prepared, replies) : try await whole(request, prepared, replies)
     }
 

@@ -202,6 +202,66 @@
       #expect(try reply.answer() == "2", "\(reply.text)")
     }
 
+    /// The answer ends before a stop text; how likely each token was is told whole and in a stream alike.
+    @Test func stopsAndProbabilities() async throws {
+      let server = try await server()
+      let more: [String: Any] = [
+        "stop": ["bounces"], "logprobs": true, "top_logprobs": 2, "temperature": 0, "presence_penalty": 0.1, "frequency_penalty": -0.1,
+      ]
+      let body = question("What happens in this video?", "file://" + Repository.clip, more)
+      let reply = try await server.post(body)
+      let answer = try reply.answer()
+      #expect(answer.hasSuffix("cross"), "\(reply.text)")
+      func tokens(_ choice: [String: Any]?) -> [[String: Any]] {
+        (choice?["logprobs"] as? [String: Any])?["content"] as? [[String: Any]] ?? []
+      }
+      let whole = tokens((try reply.json()["choices"] as? [[String: Any]])?.first)
+      #expect(whole.compactMap { $0["token"] as? String }.joined().hasPrefix(answer))
+      for token in whole {
+        let likeliest = try #require(token["top_logprobs"] as? [[String: Any]])
+        #expect(likeliest.count == 2 && (likeliest[0]["logprob"] as? Double ?? 1) <= 0)
+      }
+      let events = try await server.post(body.merging(["stream": true]) { _, new in new }).events()
+      let streamed = events.flatMap { tokens(($0["choices"] as? [[String: Any]])?.first) }
+      #expect(streamed.compactMap { $0["token"] as? String }.joined() == whole.compactMap { $0["token"] as? String }.joined())
+      try await server.post(question("x", nil, ["top_logprobs": 2])).expectError(400, "top_logprobs", "logprobs")
+      try await server.post(question("x", nil, ["stop": [1]])).expectError(400, "stop", "a number")
+      try await server.post(question("x", nil, ["stop": ""])).expectError(400, "stop")
+      try await server.post(question("x", nil, ["min_p": 2])).expectError(400, "min_p", "2")
+    }
+
+    /// Answers of a schema parse and fit, whole and streamed; one of choices comes with the probability of each.
+    @Test func forms() async throws {
+      let server = try await server()
+      let schema: [String: Any] = [
+        "type": "object", "properties": ["count": ["type": "integer", "minimum": 0, "maximum": 9], "clear": ["type": "boolean"]],
+        "required": ["count", "clear"], "additionalProperties": false,
+      ]
+      let format: [String: Any] = ["type": "json_schema", "json_schema": ["name": "shapes", "strict": true, "schema": schema]]
+      let body = question("How many shapes are there?", "file://" + Repository.clip, ["response_format": format, "temperature": 0])
+      let answer = try await server.post(body).answer()
+      let object = try #require(try JSONSerialization.jsonObject(with: Data(answer.utf8)) as? [String: Any], "\(answer)")
+      #expect((0...9).contains(object["count"] as? Int ?? -1) && object["clear"] is Bool && object.count == 2)
+      let events = try await server.post(body.merging(["stream": true]) { _, new in new }).events()
+      let deltas = events.compactMap { (($0["choices"] as? [[String: Any]])?.first?["delta"] as? [String: Any])?["content"] as? String }
+      #expect(deltas.joined() == answer)
+      let chosen = try await server.post(question("How many shapes are there?", "file://" + Repository.clip, ["choices": ["1", "2", "3"]]))
+      #expect(try chosen.answer() == "2")
+      let choices = try #require((try chosen.json()["slowfast"] as? [String: Any])?["choices"] as? [[String: Any]])
+      #expect(choices.map { $0["text"] as? String } == ["1", "2", "3"])
+      #expect(abs(choices.reduce(0) { $0 + ($1["probability"] as? Double ?? 0) } - 1) < 1e-6)
+      for (more, part) in [
+        (["response_format": ["type": "xml"]], "response_format.type"), (["choices": [Any]()], "choices"), (["choices": [1]], "choices"),
+        (["response_format": ["type": "json_schema"]], "response_format.json_schema.schema"),
+        (
+          ["response_format": ["type": "json_schema", "json_schema": ["schema": ["type": "nothing"]]]], "response_format.json_schema.schema"
+        ),
+        (["choices": ["a"], "response_format": ["type": "json_object"]], "choices"),
+      ] as [([String: Any], String)] {
+        try await server.post(question("x", nil, more)).expectError(400, part)
+      }
+    }
+
     @Test func aLinkThatLeadsOut() async throws {
       let (inside, outside) = (try TemporaryDirectory(), try TemporaryDirectory())
       let files = FileManager.default

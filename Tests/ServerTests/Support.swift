@@ -50,7 +50,9 @@
     }
 
     func post(_ object: [String: Any], to path: String = "/v1/chat/completions") async throws -> Reply {
-      try await send("POST", path, try JSONSerialization.data(withJSONObject: object), headers: ["Content-Type": "application/json"])
+      // The order of a schema's keys is the order of an answer's.
+      let body = try JSONSerialization.data(withJSONObject: object, options: .sortedKeys)
+      return try await send("POST", path, body, headers: ["Content-Type": "application/json"])
     }
 
     /// A form with a file.
