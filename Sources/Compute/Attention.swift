@@ -11,7 +11,7 @@ extension Engine {
     precondition(output.rows == queries.rows && output.columns == queries.columns && (causalOffset ?? 0) >= 0)
     if queries.rows == 0 { return }
     let operands = AttentionOperands(
-      queries: queries, output: output, cache: cache, group: heads / cache.heads, causalOffset: causalOffset, kernels: kernels.float)
+      queries: queries, output: output, cache: cache, group: heads / cache.heads, causalOffset: causalOffset, kernels: kernels)
     let tokensPerTile = max(1, AttentionTile.rows / operands.group)
     let tiles = (queries.rows + tokensPerTile - 1) / tokensPerTile
     // Whether the context is split depends on the shapes alone, never on the number of threads: so neither does the result.
@@ -24,7 +24,7 @@ extension Engine {
 
     var layout = ScratchLayout()
     let state = AttentionState.Layout(rows: rows, cache: cache, in: &layout)
-    let work = AttentionTile.Layout(rows: rows, cache: cache, in: &layout)
+    let work = AttentionTile.Layout(rows: rows, cache: cache, kernels: kernels, in: &layout)
     let scratch = try workerScratch.reserve(layout.byteCount, workers: pool.threadCount)
 
     if splits == 1 {
@@ -73,7 +73,7 @@ struct AttentionOperands {
   /// Query heads to a key head.
   let group: Int
   let causalOffset: Int?
-  let kernels: FloatKernels
+  let kernels: KernelTable
 
   /// Entries that a token sees.
   func limit(token: Int) -> Int {
@@ -121,25 +121,31 @@ struct AttentionTile {
   /// Entries between two looks at the greatest score.
   static let chunk = 128
 
-  private let operands: AttentionOperands
-  private let head: Int
+  let operands: AttentionOperands
+  let head: Int
   private let tokens: Range<Int>
   /// `[rows][headDimension]`, scaled.
-  private let queries: UnsafeMutablePointer<Float>
+  let queries: UnsafeMutablePointer<Float>
   /// `[rows][chunk]`.
-  private let scores: UnsafeMutablePointer<Float>
+  let scores: UnsafeMutablePointer<Float>
   /// A block of keys or a slice of values as floats.
   private let unpacked: UnsafeMutablePointer<Float>
+  /// Of keys and values in 8 bits.
+  private let digits: AttentionDigits?
 
   struct Layout {
     let queries: Int
     let scores: Int
     let unpacked: Int
+    let digits: AttentionDigits.Layout?
 
-    init(rows: Int, cache: KeyValueCache, in layout: inout ScratchLayout) {
-      queries = layout.add(rows * cache.headDimension, of: Float.self)
-      scores = layout.add(rows * AttentionTile.chunk, of: Float.self)
-      unpacked = layout.add(KeyValueCache.block * max(cache.headDimension, AttentionTile.chunk), of: Float.self)
+    init(rows: Int, cache: KeyValueCache, kernels: KernelTable, in layout: inout ScratchLayout) {
+      // Of 8 bits, what the first digits leave comes after them.
+      let digits = cache.type == .int8 ? 2 : 1
+      queries = layout.add(digits * rows * cache.headDimension, of: Float.self)
+      scores = layout.add(digits * rows * AttentionTile.chunk, of: Float.self)
+      unpacked = layout.add(digits == 1 ? KeyValueCache.block * max(cache.headDimension, AttentionTile.chunk) : 0, of: Float.self)
+      self.digits = digits == 2 ? AttentionDigits.Layout(rows: rows, headDimension: cache.headDimension, kernels, in: &layout) : nil
     }
   }
 
@@ -150,11 +156,12 @@ struct AttentionTile {
     queries = memory.values(layout.queries, of: Float.self)
     scores = memory.values(layout.scores, of: Float.self)
     unpacked = memory.values(layout.unpacked, of: Float.self)
+    digits = layout.digits.map { AttentionDigits($0, memory, headDimension: operands.cache.headDimension) }
   }
 
-  private var kernels: FloatKernels { operands.kernels }
+  private var kernels: FloatKernels { operands.kernels.float }
   private var cache: KeyValueCache { operands.cache }
-  private var rowCount: Int { tokens.count * operands.group }
+  var rowCount: Int { tokens.count * operands.group }
   private var width: Int { cache.slices * KeyValueCache.block }
 
   /// Starts `state` and takes `entries` into it.
@@ -163,13 +170,14 @@ struct AttentionTile {
     state.weights.update(repeating: 0, count: rowCount)
     state.greatest.update(repeating: -.infinity, count: rowCount)
     copyQueries()
+    digits?.splitQueries(self)
     let end = min(entries.upperBound, operands.limit(token: tokens.upperBound - 1))
     var first = entries.lowerBound
     while first < end {
       let chunk = first..<min(end, first + AttentionTile.chunk)
-      computeScores(chunk)
+      if let digits { digits.computeScores(self, chunk) } else { computeScores(chunk) }
       softmax(chunk, state)
-      addValues(chunk, state)
+      if let digits { digits.addValues(self, chunk, to: state.sums) } else { addValues(chunk, state) }
       first = chunk.upperBound
     }
   }
@@ -239,7 +247,7 @@ struct AttentionTile {
     }
     var floats = UnsafePointer(stored.assumingMemoryBound(to: Float.self))
     if cache.type != .float32 {
-      kernels.toFloat(cache.type, stored, inner * block, unpacked)
+      kernels.toFloat(.float16, stored, inner * block, unpacked)
       floats = UnsafePointer(unpacked)
     }
     kernels.multiply(rowCount, inner, a, aStride, floats, block, c, cStride, accumulate)
@@ -341,4 +349,95 @@ extension Engine {
 
   /// Entries between two looks at the greatest score.
   static let encoderChunk = 128
+}
+
+// MARK: 8 bits
+
+/// Attention over keys and values of 8 bits, for the rows of an `AttentionTile`: products of int8, by the kernels for quantized weights.
+///
+/// Queries and softmax weights are no more exact than keys and values if they become int8 alone, and worse where a few weights are great.
+/// So each row of them is taken as two (`CodeKernels.takeDigit`), which pass over the same codes together, and their products are added up:
+/// only keys and values are rounded.
+struct AttentionDigits {
+  /// `[2 · rows]` of queries, in the keys' groups: first digits, then second ones.
+  private let queryRows: UnsafeMutableRawPointer
+  /// `[2 · rows]` of weights, a chunk in one group.
+  private let weightRows: UnsafeMutableRawPointer
+  /// `[2 · rows][32]`.
+  private let products: UnsafeMutablePointer<Float>
+  /// float16 bits of 1, `[32]`: values have scales by position.
+  private let ones: UnsafeMutablePointer<UInt16>
+  /// Of the kernels.
+  private let scratch: UnsafeMutableRawPointer
+  private let (group, groups): (Int, Int)
+
+  struct Layout {
+    let queryRows: Int
+    let weightRows: Int
+    let products: Int
+    let ones: Int
+    let scratch: Int
+
+    init(rows: Int, headDimension: Int, _ kernels: KernelTable, in layout: inout ScratchLayout) {
+      let (group, groups) = (KeyValueCache.keyGroup(headDimension), KeyValueCache.keyGroups(headDimension))
+      queryRows = layout.add(QuantizedRows.byteCount(count: 2 * rows, groups: groups, group: group), of: UInt8.self)
+      weightRows = layout.add(QuantizedRows.byteCount(count: 2 * rows, groups: 1, group: AttentionTile.chunk), of: UInt8.self)
+      products = layout.add(2 * rows * panelRows, of: Float.self)
+      ones = layout.add(panelRows, of: UInt16.self)
+      scratch = layout.add(kernels.quantized.scratchBytes, of: UInt8.self)
+    }
+  }
+
+  init(_ layout: Layout, _ memory: UnsafeMutableRawPointer, headDimension: Int) {
+    queryRows = memory + layout.queryRows
+    weightRows = memory + layout.weightRows
+    products = memory.values(layout.products, of: Float.self)
+    ones = memory.values(layout.ones, of: UInt16.self)
+    ones.update(repeating: Float16(1).bitPattern, count: panelRows)
+    scratch = memory + layout.scratch
+    (group, groups) = (KeyValueCache.keyGroup(headDimension), KeyValueCache.keyGroups(headDimension))
+  }
+
+  private func queries(_ tile: AttentionTile) -> QuantizedRows {
+    QuantizedRows(memory: queryRows, count: 2 * tile.rowCount, groups: groups, group: group)
+  }
+
+  /// The tile's queries, scaled, as two digits.
+  func splitQueries(_ tile: AttentionTile) {
+    let (kernels, dimension, rows) = (tile.operands.kernels, tile.operands.cache.headDimension, tile.rowCount)
+    for row in 0..<rows {
+      let (x, rest) = (tile.queries + row * dimension, tile.queries + (rows + row) * dimension)
+      for first in stride(from: 0, to: dimension, by: group) {
+        kernels.float.codes.takeDigit(x + first, nil, min(group, dimension - first), rest + first)
+      }
+    }
+    kernels.quantized.quantizeRows(tile.queries, dimension, dimension, queries(tile), 0..<2 * rows, 0..<groups)
+  }
+
+  func computeScores(_ tile: AttentionTile, _ entries: Range<Int>) {
+    let (kernels, cache, block) = (tile.operands.kernels, tile.operands.cache, KeyValueCache.block)
+    let queries = queries(tile)
+    for first in stride(from: entries.lowerBound, to: entries.upperBound, by: block) {
+      kernels.quantized.multiply8(cache.keyPanel(head: tile.head, block: first / block), queries, products, scratch)
+      kernels.float.codes.addDigits(
+        tile.rowCount, products, tile.scores + (first - entries.lowerBound), AttentionTile.chunk, false)
+    }
+  }
+
+  /// Weights, lost here, by the values: added to `sums` `[rows][32 · slices]`.
+  func addValues(_ tile: AttentionTile, _ entries: Range<Int>, to sums: UnsafeMutablePointer<Float>) {
+    let (kernels, cache, rows) = (tile.operands.kernels, tile.operands.cache, tile.rowCount)
+    let (chunk, block, count) = (AttentionTile.chunk, KeyValueCache.block, entries.count)
+    let scales = cache.valueScales(head: tile.head, position: entries.lowerBound)
+    for row in 0..<rows { kernels.float.codes.takeDigit(tile.scores + row * chunk, scales, count, tile.scores + (rows + row) * chunk) }
+    let weights = QuantizedRows(memory: weightRows, count: 2 * rows, groups: 1, group: (count + block - 1) / block * block)
+    kernels.quantized.quantizeRows(tile.scores, chunk, count, weights, 0..<2 * rows, 0..<1)
+    for slice in 0..<cache.slices {
+      let panel = QuantizedPanel(
+        codes: cache.values(head: tile.head, slice: slice, position: entries.lowerBound), scales: ones, minima: nil, groups: 1,
+        group: weights.group)
+      kernels.quantized.multiply8(panel, weights, products, scratch)
+      kernels.float.codes.addDigits(rows, products, sums + slice * block, cache.slices * block, true)
+    }
+  }
 }

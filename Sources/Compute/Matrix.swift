@@ -1,3 +1,4 @@
+import Kernels
 import Parallel
 import Support
 
@@ -100,4 +101,123 @@ package struct Matrix: @unchecked Sendable {
 /// What matrices without values point to.
 private final class Nothing: @unchecked Sendable {
   let pointer = UnsafeMutablePointer<Float>.allocate(capacity: 1)
+}
+
+/// Rows of floats that wait to be read, row by row: as they are, as float16, or as codes of 8 bits with a scale for 64 values.
+package struct StoredRows: @unchecked Sendable {
+  package let rows: Int
+  package let columns: Int
+  package let type: KeyValueType
+  private let memory: AlignedMemory
+  private let kernels: FloatKernels
+
+  /// Zeros. Throws when memory is out, also where there are more values than can be counted.
+  package init(rows: Int, columns: Int, type: KeyValueType, on engine: Engine) throws(ComputeError) {
+    precondition(rows >= 0 && columns >= 0)
+    let bytes = Self.byteCount(rows: rows, columns: columns, type: type)
+    guard bytes < .max, let memory = AlignedMemory(byteCount: max(64, bytes)) else { throw .outOfMemory(bytes: bytes) }
+    (self.rows, self.columns, self.type, self.memory, kernels) = (rows, columns, type, memory, engine.kernels.float)
+  }
+
+  /// A copy of a matrix.
+  package init(_ matrix: Matrix, type: KeyValueType, on engine: Engine) throws(ComputeError) {
+    try self.init(rows: matrix.rows, columns: matrix.columns, type: type, on: engine)
+    store(matrix, at: 0)
+  }
+
+  /// No rows.
+  package static func none(columns: Int, on engine: Engine) throws(ComputeError) -> StoredRows {
+    try StoredRows(rows: 0, columns: columns, type: .float32, on: engine)
+  }
+
+  /// `Int.max` where that is no number of bytes.
+  package static func byteCount(rows: Int, columns: Int, type: KeyValueType) -> Int {
+    let (bytes, overflow) = rows.multipliedReportingOverflow(by: rowBytes(columns, type))
+    return overflow ? .max : bytes
+  }
+
+  /// Values that share a scale.
+  private static let group = 64
+
+  private static func rowBytes(_ columns: Int, _ type: KeyValueType) -> Int {
+    let groups = (columns + group - 1) / group
+    return type == .int8 ? groups * (group + MemoryLayout<Float>.size) : columns * type.bits / 8
+  }
+
+  private func row(_ index: Int) -> UnsafeMutableRawPointer { memory.base + index * Self.rowBytes(columns, type) }
+
+  /// All of it, as it is kept.
+  package var bytes: UnsafeMutableRawBufferPointer {
+    UnsafeMutableRawBufferPointer(start: memory.base, count: Self.byteCount(rows: rows, columns: columns, type: type))
+  }
+
+  /// The rows themselves, of a type that is floats.
+  package var floats: Matrix {
+    precondition(type == .float32)
+    return Matrix(rows: rows, columns: columns, stride: columns, pointer: memory.base.assumingMemoryBound(to: Float.self), owner: memory)
+  }
+
+  /// Takes over `matrix` as the rows from `first` on.
+  package func store(_ matrix: Matrix, at first: Int) {
+    precondition(matrix.columns == columns && first >= 0 && first + matrix.rows <= rows)
+    for index in 0..<matrix.rows {
+      let (from, to) = (matrix.row(index), row(first + index))
+      switch type {
+      case .float32: to.assumingMemoryBound(to: Float.self).update(from: from, count: columns)
+      case .float16: kernels.toHalf(from, columns, to.assumingMemoryBound(to: UInt16.self))
+      case .int8:
+        let scales = scales(to)
+        for (group, start) in stride(from: 0, to: columns, by: Self.group).enumerated() {
+          let count = min(Self.group, columns - start)
+          let scale = kernels.codes.greatestMagnitude(from + start, count) / 127
+          let inverse = 1 / scale
+          scales[group] = scale.isFinite ? scale : .nan
+          kernels.codes.toCodes(from + start, count, inverse.isFinite ? inverse : 0, to.assumingMemoryBound(to: UInt8.self) + start)
+        }
+      }
+    }
+    withExtendedLifetime(matrix) {}
+  }
+
+  /// Takes over `count` rows from others of the same form.
+  package func copyRow(_ from: Int, to: Int) { row(to).copyMemory(from: row(from), byteCount: Self.rowBytes(columns, type)) }
+
+  /// Some rows as floats: where they are, or in `scratch`, which has as many rows or more.
+  package func load(_ range: Range<Int>, in scratch: Matrix?, pool: ThreadPool? = nil) -> Matrix {
+    guard type != .float32, let scratch else { return floats[rows: range] }
+    let result = scratch[rows: 0..<range.count]
+    precondition(scratch.columns == columns && range.lowerBound >= 0 && range.upperBound <= rows)
+    if let pool {
+      pool.forEachInRuns(range.count) { index, _ in load(range.lowerBound + index, to: result.row(index)) }
+    } else {
+      for index in 0..<range.count { load(range.lowerBound + index, to: result.row(index)) }
+    }
+    return result
+  }
+
+  private func load(_ index: Int, to: UnsafeMutablePointer<Float>) {
+    let from = row(index)
+    switch type {
+    case .float32: to.update(from: from.assumingMemoryBound(to: Float.self), count: columns)
+    case .float16: kernels.toFloat(.float16, from, columns, to)
+    case .int8:
+      for (group, start) in stride(from: 0, to: columns, by: Self.group).enumerated() {
+        kernels.codes.fromCodes(
+          from.assumingMemoryBound(to: UInt8.self) + start, min(Self.group, columns - start), scales(from)[group], to + start)
+      }
+    }
+  }
+
+  /// Behind a row's codes.
+  private func scales(_ row: UnsafeMutableRawPointer) -> UnsafeMutablePointer<Float> {
+    (row + (columns + Self.group - 1) / Self.group * Self.group).assumingMemoryBound(to: Float.self)
+  }
+
+  /// A copy of the values, row by row.
+  package var values: [Float] {
+    [Float](unsafeUninitializedCapacity: rows * columns) { buffer, count in
+      if let base = buffer.baseAddress { for index in 0..<rows { load(index, to: base + index * columns) } }
+      count = rows * columns
+    }
+  }
 }

@@ -93,7 +93,12 @@ extension Engine {
     let rows = max(AttentionTile.rows, group)
     let width = (measures.headDimension + KeyValueCache.block) * MemoryLayout<Float>.stride
     let state = rows * (width + 8)
-    let tile = rows * (width + AttentionTile.chunk * 4) + KeyValueCache.block * max(measures.headDimension, AttentionTile.chunk) * 4
+    var digits = ScratchLayout()
+    _ = AttentionDigits.Layout(rows: rows, headDimension: measures.headDimension, kernels, in: &digits)
+    // The greater of what keys and values of 8 bits take and of what others do.
+    let tile =
+      2 * rows * (width + AttentionTile.chunk * 4)
+      + max(digits.byteCount, KeyValueCache.block * max(measures.headDimension, AttentionTile.chunk) * 4)
     // Attention without a cache takes less than state and tile.
     let partials = 2 * AttentionTile.fewestTasks * state
 

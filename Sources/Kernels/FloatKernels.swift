@@ -108,6 +108,8 @@ package struct FloatKernels: Sendable {
       _ scale: UnsafePointer<Float>?, _ output: UnsafeMutablePointer<Float>, _ stride: Int
     ) -> Void
 
+  package var codes: CodeKernels
+
   package init(
     multiply:
       @escaping @Sendable (
@@ -151,7 +153,8 @@ package struct FloatKernels: Sendable {
     finishTile:
       @escaping @Sendable (
         TileFinish, UnsafePointer<Float>, Int, Int, UnsafePointer<Float>?, UnsafePointer<Float>?, UnsafeMutablePointer<Float>, Int
-      ) -> Void
+      ) -> Void,
+    codes: CodeKernels
   ) {
     self.multiply = multiply
     self.multiplyTransposed = multiplyTransposed
@@ -172,6 +175,7 @@ package struct FloatKernels: Sendable {
     self.rotate = rotate
     self.depthwise7x7 = depthwise7x7
     self.finishTile = finishTile
+    self.codes = codes
   }
 }
 
@@ -213,4 +217,43 @@ package enum Activation: Sendable, CaseIterable {
   case geluTanh
   /// `x · σ(1.702 · x)`.
   case quickGelu
+}
+
+/// What attention over keys and values in 8 bits needs around the products of codes: floats to codes, and floats as two digits.
+///
+/// A row of floats becomes two rows of int8: what `QuantizedKernels.quantizeRows` makes of it, and what it makes of the rest that this
+/// leaves. Products with both, added up, are as exact as if the row had some 15 bits.
+package struct CodeKernels: Sendable {
+  /// The greatest magnitude of `count` values; not finite where one of them is not.
+  package var greatestMagnitude: @Sendable (_ x: UnsafePointer<Float>, _ count: Int) -> Float
+
+  /// `codes = 128 + x · inverse`, rounded to nearest, ties to even; the products are within −127 ... 127.
+  package var toCodes: @Sendable (_ x: UnsafePointer<Float>, _ count: Int, _ inverse: Float, _ codes: UnsafeMutablePointer<UInt8>) -> Void
+
+  /// `x = scale · (codes − 128)`.
+  package var fromCodes: @Sendable (_ codes: UnsafePointer<UInt8>, _ count: Int, _ scale: Float, _ x: UnsafeMutablePointer<Float>) -> Void
+
+  /// `x *= factors`, where there are any, and `rest = x −` what `quantizeRows` makes of `x` as one group.
+  package var takeDigit:
+    @Sendable (_ x: UnsafeMutablePointer<Float>, _ factors: UnsafePointer<Float>?, _ count: Int, _ rest: UnsafeMutablePointer<Float>) ->
+      Void
+
+  /// `c[i · cStride + j] (+)= a[i][j] + a[m + i][j]` for `i < m`, `j < 32`: the two digits' products, `[2 · m][32]`, become one.
+  /// `accumulate` adds to what `c` holds.
+  package var addDigits:
+    @Sendable (_ m: Int, _ a: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>, _ cStride: Int, _ accumulate: Bool) -> Void
+
+  package init(
+    greatestMagnitude: @escaping @Sendable (UnsafePointer<Float>, Int) -> Float,
+    toCodes: @escaping @Sendable (UnsafePointer<Float>, Int, Float, UnsafeMutablePointer<UInt8>) -> Void,
+    fromCodes: @escaping @Sendable (UnsafePointer<UInt8>, Int, Float, UnsafeMutablePointer<Float>) -> Void,
+    takeDigit: @escaping @Sendable (UnsafeMutablePointer<Float>, UnsafePointer<Float>?, Int, UnsafeMutablePointer<Float>) -> Void,
+    addDigits: @escaping @Sendable (Int, UnsafePointer<Float>, UnsafeMutablePointer<Float>, Int, Bool) -> Void
+  ) {
+    self.greatestMagnitude = greatestMagnitude
+    self.toCodes = toCodes
+    self.fromCodes = fromCodes
+    self.takeDigit = takeDigit
+    self.addDigits = addDigits
+  }
 }

@@ -31,8 +31,8 @@ package protocol DecoderLayer: Sendable {
   /// Multiply-adds that make keys and values of `slowTokens`.
   func slowProducts(_ slowTokens: Int) -> Int
 
-  /// Keys and values of a clip's slow tokens `[count, hidden]` in this layer; nil where it does not read them.
-  func makeSlowCache(_ slowTokens: Matrix, type: ScalarType, on engine: Engine) throws(ComputeError) -> KeyValueCache?
+  /// Keys and values of the clips' slow tokens, each `[count, hidden]`, in this layer; nil where it does not read them.
+  func makeSlowCache(_ slowTokens: [StoredRows], type: KeyValueType, on engine: Engine) throws(ComputeError) -> KeyValueCache?
 
   /// Runs `x` `[tokens, hidden]`, the rows of all `parts` one after the other, in place; keys and values join each part's own.
   func run(_ x: Matrix, _ parts: [LayerPart], in workspace: DecoderWorkspace, on engine: Engine) throws(ComputeError)
@@ -169,9 +169,9 @@ package final class SlowCaches: Sendable {
 
   package init(layers: [KeyValueCache?]) { self.layers = layers }
 
-  /// Of slow tokens `[count, hidden]`.
+  /// Of the clips' slow tokens, each `[count, hidden]`.
   package init(
-    _ tokens: Matrix, decoder: any Decoder, type: ScalarType, on engine: Engine,
+    _ tokens: [StoredRows], decoder: any Decoder, type: KeyValueType, on engine: Engine,
     progress: (_ layer: Int, _ count: Int) -> Void = { _, _ in }
   ) throws(ComputeError) {
     let readers = decoder.layers.indices.filter { decoder.layers[$0].readsSlowTokens }
@@ -197,7 +197,7 @@ package struct DecoderCaches: Sendable {
 
   package var count: Int { own.first?.count ?? 0 }
 
-  package init(config: ModelConfig, capacity: Int, type: ScalarType, slow: SlowCaches? = nil) throws(ComputeError) {
+  package init(config: ModelConfig, capacity: Int, type: KeyValueType, slow: SlowCaches? = nil) throws(ComputeError) {
     var own: [KeyValueCache] = []
     for _ in 0..<config.layerCount {
       own.append(
@@ -208,7 +208,7 @@ package struct DecoderCaches: Sendable {
   }
 
   /// Bytes of `layers` such caches of `tokens` tokens.
-  package static func byteCount(config: ModelConfig, layers: Int, tokens: Int, type: ScalarType) -> Int {
+  package static func byteCount(config: ModelConfig, layers: Int, tokens: Int, type: KeyValueType) -> Int {
     layers
       * KeyValueCache.byteCount(heads: config.keyValueHeadCount, headDimension: config.headDimension, capacity: tokens, type: type)
   }

@@ -51,29 +51,32 @@ package struct SlowFastLayout: VisualLayout, Equatable {
   package var views: Int { frames }
   package var rowsOfView: Int { slowSide * slowSide }
 
-  package func take(_ projected: Matrix, view: Int, into kept: Matrix) {
-    MapResize.squares(
-      projected, side: towerSide, stride: slowStride, to: kept[rows: view * rowsOfView..<(view + 1) * rowsOfView])
+  package func take(_ projected: Matrix, to rows: Matrix) {
+    MapResize.squares(projected, side: towerSide, stride: slowStride, to: rows)
   }
 
-  package func finish(_ kept: Matrix, newline: Matrix?) throws(ComputeError) -> VisualTokens {
+  package func finish(_ kept: StoredRows, newline: Matrix?, on engine: Engine) throws(ComputeError) -> VisualTokens {
     VisualTokens(slow: kept, fast: try makeFastTokens(from: kept))
   }
 
   /// `slow` `[slowCount, hidden]` → `[fastCount, hidden]`.
-  package func makeFastTokens(from slow: Matrix) throws(ComputeError) -> Matrix {
+  package func makeFastTokens(from slow: StoredRows) throws(ComputeError) -> Matrix {
     let positions = slowSide * slowSide
     let fast = try Matrix(rows: fastCount, columns: slow.columns)
     let mean = try Matrix(rows: positions, columns: slow.columns)
+    let read = try Matrix(rows: slow.type == .float32 ? 0 : positions, columns: slow.columns)
     for (index, group) in fastGroups.enumerated() {
       let scale = 1 / Float(group.count)
-      for position in 0..<positions {
-        let sum = mean.row(position)
-        sum.update(repeating: 0, count: mean.columns)
-        for frame in sampled[group] {
-          let row = slow.row(frame * positions + position)
+      for position in 0..<positions { mean.row(position).update(repeating: 0, count: mean.columns) }
+      for frame in sampled[group] {
+        let rows = slow.load(frame * positions..<(frame + 1) * positions, in: read)
+        for position in 0..<positions {
+          let (sum, row) = (mean.row(position), rows.row(position))
           for column in 0..<mean.columns { sum[column] += row[column] }
         }
+      }
+      for position in 0..<positions {
+        let sum = mean.row(position)
         for column in 0..<mean.columns { sum[column] *= scale }
       }
       let target = fast[rows: index * fastSide * fastSide..<(index + 1) * fastSide * fastSide]

@@ -3,11 +3,11 @@ import Compute
 /// What a clip or a picture becomes. In a family without slow tokens all of its tokens are fast ones.
 package struct VisualTokens: Sendable {
   /// What the text reads through cross-attention, `[count, hidden]`: of a clip frame by frame, row by row.
-  package let slow: Matrix
+  package var slow: StoredRows
   /// What stands in the prompt, `[count, hidden]`.
   package let fast: Matrix
 
-  package init(slow: Matrix, fast: Matrix) {
+  package init(slow: StoredRows, fast: Matrix) {
     self.slow = slow
     self.fast = fast
   }
@@ -27,10 +27,11 @@ package protocol VisualLayout: Sendable {
   /// Bytes of all that a picture is cut into.
   var imageBytes: Int { get }
 
-  /// `projected` `[towerSide², hidden]` of a view → its `rowsOfView` rows of `kept` `[views · rowsOfView, hidden]`.
-  func take(_ projected: Matrix, view: Int, into kept: Matrix)
-  /// When all views are taken. `newline` is the projector's, `[1, hidden]`.
-  func finish(_ kept: Matrix, newline: Matrix?) throws(ComputeError) -> VisualTokens
+  /// `projected` `[towerSide², hidden]` of a view → what is kept of it, `[rowsOfView, hidden]`.
+  func take(_ projected: Matrix, to rows: Matrix)
+  /// When all views are taken: `kept` `[views · rowsOfView, hidden]`, floats where there are no slow tokens. `newline` is the projector's,
+  /// `[1, hidden]`.
+  func finish(_ kept: StoredRows, newline: Matrix?, on engine: Engine) throws(ComputeError) -> VisualTokens
 }
 
 extension VisualLayout {
@@ -86,8 +87,7 @@ package struct FrameSequence: VisualLayout {
     }
   }
 
-  package func take(_ projected: Matrix, view: Int, into kept: Matrix) {
-    let target = kept[rows: view * rowsOfView..<(view + 1) * rowsOfView]
+  package func take(_ projected: Matrix, to target: Matrix) {
     switch config.pooling {
     case .bilinear: MapResize.bilinear(projected, height: towerSide, width: towerSide, to: target, newHeight: side, newWidth: side)
     case .average: MapResize.squares(projected, side: towerSide, stride: 2, to: target)
@@ -95,7 +95,8 @@ package struct FrameSequence: VisualLayout {
     }
   }
 
-  package func finish(_ kept: Matrix, newline: Matrix?) throws(ComputeError) -> VisualTokens {
+  package func finish(_ kept: StoredRows, newline: Matrix?, on engine: Engine) throws(ComputeError) -> VisualTokens {
+    let kept = kept.floats
     let fast = try Matrix(rows: fastCount, columns: kept.columns)
     var writer = RowWriter(fast, newline)
     for view in 0..<views {
@@ -106,7 +107,7 @@ package struct FrameSequence: VisualLayout {
       if config.newline == .frame { writer.endLine() }
     }
     if config.newline == .end { writer.endLine() }
-    return VisualTokens(slow: try Matrix(rows: 0, columns: kept.columns), fast: fast)
+    return VisualTokens(slow: try .none(columns: kept.columns, on: engine), fast: fast)
   }
 }
 
@@ -207,11 +208,10 @@ package struct PictureLayout: VisualLayout {
     return 3 * (grid.inner.width * grid.inner.height + (2 * grid.count + 1) * grid.tile * grid.tile)
   }
 
-  package func take(_ projected: Matrix, view: Int, into kept: Matrix) {
-    kept[rows: view * rowsOfView..<(view + 1) * rowsOfView].copy(from: projected)
-  }
+  package func take(_ projected: Matrix, to rows: Matrix) { rows.copy(from: projected) }
 
-  package func finish(_ kept: Matrix, newline: Matrix?) throws(ComputeError) -> VisualTokens {
+  package func finish(_ kept: StoredRows, newline: Matrix?, on engine: Engine) throws(ComputeError) -> VisualTokens {
+    let kept = kept.floats
     let fast = try Matrix(rows: fastCount, columns: kept.columns)
     var writer = RowWriter(fast, newline)
     writer.append(kept[rows: 0..<rowsOfView])
@@ -228,7 +228,7 @@ package struct PictureLayout: VisualLayout {
     } else if config.picturesHaveNewlines {
       writer.endLine()
     }
-    return VisualTokens(slow: try Matrix(rows: 0, columns: kept.columns), fast: fast)
+    return VisualTokens(slow: try .none(columns: kept.columns, on: engine), fast: fast)
   }
 
   /// The tiles' maps as one, without its edges, `[height · width, hidden]`.

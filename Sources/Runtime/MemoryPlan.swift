@@ -17,6 +17,8 @@ public struct MemoryPlan: Sendable, Codable, Equatable {
   public var slowTokens: Int
   /// Text and fast tokens of the prompt.
   public var promptTokens: Int
+  /// Bits of keys, values and slow tokens.
+  public var cacheBits: Int
   /// Tokens that the answer may have.
   public var maximumAnswerTokens: Int
 
@@ -39,16 +41,21 @@ public struct MemoryPlan: Sendable, Codable, Equatable {
   public var cacheBytes: Int
   /// Keys and values of the slow tokens in the hybrid layers.
   public var slowCacheBytes: Int
-  /// The clip's tokens themselves: there in both phases.
+  /// The clips' tokens themselves, of which those that are read through cross-attention are given back when they are keys and values.
   public var tokenBytes: Int
+  /// Of `tokenBytes`, those.
+  public var slowTokenBytes: Int
+  /// What is between them and their keys and values.
+  public var slowBufferBytes: Int
   /// The program, its tokenizer and tables.
   public var baseBytes: Int
 
   /// All that is there while the clip is encoded.
   public var visionPhaseBytes: Int { baseBytes + visionWeightBytes + visionBufferBytes + tokenBytes }
-  /// All that is there while the answer is made.
+  /// The most that is there while the answer is made: when the last keys and values of slow tokens are, or at the end.
   public var decoderPhaseBytes: Int {
-    baseBytes + decoderWeightBytes + decoderBufferBytes + cacheBytes + slowCacheBytes + tokenBytes
+    baseBytes + decoderWeightBytes + slowCacheBytes + tokenBytes
+      + max(slowBufferBytes, decoderBufferBytes + cacheBytes - slowTokenBytes)
   }
   /// The greater of the two phases.
   public var peakBytes: Int { max(visionPhaseBytes, decoderPhaseBytes) }
@@ -70,7 +77,7 @@ extension MemoryPlan {
   package init(
     source: any WeightSource, config: ModelConfig, clips: [Shown], decoding: [DecodingMemory], decodingLimit: Int?, textTokens: Int,
     maximumAnswerTokens: Int,
-    cacheType: ScalarType, kernels: KernelTable, threads: Int
+    cacheType: KeyValueType, kernels: KernelTable, threads: Int
   ) {
     let schema = source.schema
     let (tower, decoder) = (schema.tower, schema.decoder)
@@ -81,6 +88,7 @@ extension MemoryPlan {
     fastTokens = layouts.reduce(0) { $0 + $1.fastCount }
     slowTokens = layouts.reduce(0) { $0 + $1.slowCount }
     promptTokens = textTokens + fastTokens
+    cacheBits = cacheType.bits
     self.maximumAnswerTokens = maximumAnswerTokens
 
     let positions = side * side
@@ -95,10 +103,13 @@ extension MemoryPlan {
     decodingThreads = decoders.map(\.threads).min() ?? threads
     // Where all tokens stand in the prompt, the views' rows are there until the last has been seen.
     let kept = config.sequence == nil ? 0 : layouts.map { $0.views * $0.rowsOfView + $0.finishingRows }.max() ?? 0
+    // Of one view, and three times where frames become fast tokens.
+    let rowsOfView = 3 * (layouts.map(\.rowsOfView).max() ?? 0)
     visionBufferBytes =
       clips.isEmpty
       ? 0
-      : (tower.mapFloats + tower.scratchFloats + (2 * positions + kept) * config.hiddenSize + 3 * config.imageSize * config.imageSize)
+      : (tower.mapFloats + tower.scratchFloats + (2 * positions + kept + rowsOfView) * config.hiddenSize + 3 * config.imageSize
+        * config.imageSize)
         * float
         + towerScratch + decodingBytes + (layouts.map(\.imageBytes).max() ?? 0)
 
@@ -113,7 +124,11 @@ extension MemoryPlan {
       config: config, layers: decoder.layers.count, tokens: promptTokens + maximumAnswerTokens, type: cacheType)
     slowCacheBytes = DecoderCaches.byteCount(
       config: config, layers: decoder.layers.count { $0.readsSlowTokens }, tokens: slowTokens, type: cacheType)
-    tokenBytes = (slowTokens + fastTokens) * config.hiddenSize * float
+    slowTokenBytes = layouts.reduce(0) {
+      $0 + StoredRows.byteCount(rows: $1.slowCount, columns: config.hiddenSize, type: cacheType)
+    }
+    tokenBytes = slowTokenBytes + fastTokens * config.hiddenSize * float
+    slowBufferBytes = slowTokens == 0 ? 0 : CrossAttention.bufferFloats(config) * float + max(scratch(decoder.scratch), towerScratch)
     baseBytes = Self.programBytes + threads * (4 << 20)
   }
 

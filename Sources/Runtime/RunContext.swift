@@ -13,6 +13,9 @@ package final class RunContext: @unchecked Sendable {
   /// Which tokens read the slow tokens.
   package var slowAttention: SlowAttention { options.slowAttention ?? model.generation.slowAttention }
 
+  /// What keys, values and slow tokens are kept as.
+  package var cacheType: KeyValueType { options.cacheBits.flatMap { KeyValueType(bits: $0) } ?? model.cacheType }
+
   /// The model's configuration, with what the options change of it.
   package let config: ModelConfig
 
@@ -149,7 +152,7 @@ extension RunContext {
       }
       return MemoryPlan(
         source: model.source, config: config, clips: clips, decoding: decoding, decodingLimit: decodingLimit, textTokens: text,
-        maximumAnswerTokens: min(tokens, model.config.maximumPositions), cacheType: model.cacheType, kernels: engine.kernels,
+        maximumAnswerTokens: min(tokens, model.config.maximumPositions), cacheType: cacheType, kernels: engine.kernels,
         threads: threads)
     }
     return Planned(plan: remade(sampling.frames, maximumTokens, pool.threadCount), remade: remade)

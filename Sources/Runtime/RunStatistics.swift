@@ -68,6 +68,8 @@ public struct RunStatistics: Sendable, Codable {
   public var kernels = ""
   /// Threads that computed.
   public var threads = 0
+  /// Bits of keys, values and slow tokens.
+  public var cacheBits = 0
   /// What was odd about the clips, a sentence each.
   public var warnings: [String] = []
 

@@ -1,3 +1,4 @@
+import Compute
 import Models
 import Support
 import Video
@@ -100,6 +101,8 @@ public struct SessionOptions: Sendable {
   /// The most frames whose fast tokens stand in the prompt, for clips of many frames: more are averaged together than the model's own way
   /// has it; nil: its own way. Of no meaning where all tokens stand in the prompt.
   public var fastFrames: Int?
+  /// Bits of keys, values and slow tokens: 8, 16 or 32; nil: 16 beside quantized weights, else 32.
+  public var cacheBits: Int?
   /// Questions are whole prompts, turns and marks of the model's own included, that say `<image>` or `<video>` where each clip stands.
   public var takesWholePrompts = false
   /// What the system says first, in place of the model's own; empty: nothing.
@@ -115,6 +118,9 @@ public struct SessionOptions: Sendable {
     }
     if let fastFrames, !(1...Limits.frames).contains(fastFrames) {
       throw .badOption("fastFrames", found: "\(fastFrames)", expected: "1 to \(Limits.frames)")
+    }
+    if let cacheBits, KeyValueType(bits: cacheBits) == nil {
+      throw .badOption("cacheBits", found: "\(cacheBits)", expected: "8, 16 or 32")
     }
     if let clipMemory, clipMemory < 1 { throw .badOption(name: "the memory for clips", found: "\(clipMemory)", expected: "more than 0") }
   }

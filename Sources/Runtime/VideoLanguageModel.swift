@@ -1,3 +1,4 @@
+import Compute
 import Foundation
 import ModelFile
 import Models
@@ -31,8 +32,9 @@ public final class VideoLanguageModel: Sendable {
   package let source: any WeightSource
   /// What of it is in memory.
   package let residency: WeightResidency
-  /// float16 beside quantized weights; float32 where nothing else is rounded either.
-  package let cacheType: ScalarType
+  /// What keys, values and slow tokens are kept as unless the user says otherwise: float16 beside quantized weights; float32 where nothing
+  /// else is rounded either.
+  package let cacheType: KeyValueType
   let vocabulary = AnswerVocabulary()
 
   /// Opens a model file or a checkpoint directory; weights are read when they are needed.
@@ -78,7 +80,7 @@ public final class VideoLanguageModel: Sendable {
   }
 
   /// The same model with other weights: for measuring.
-  package init(_ model: VideoLanguageModel, source: any WeightSource, cacheType: ScalarType) {
+  package init(_ model: VideoLanguageModel, source: any WeightSource, cacheType: KeyValueType) {
     path = model.path
     config = model.config
     tokenizer = model.tokenizer

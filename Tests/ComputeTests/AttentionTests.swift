@@ -31,7 +31,7 @@ import Testing
 
   @Test(arguments: kernelNames, shapes)
   func matchesSoftmax(_ kernels: String, _ shape: Shape) throws {
-    for type in [ScalarType.float32, .float16] {
+    for type in KeyValueType.allCases {
       var numbers = SeededNumbers(UInt64(shape.entries))
       let engine = try engine(kernels)
       let width = shape.keyHeads * shape.dimension
@@ -43,13 +43,39 @@ import Testing
       #expect(cache.count == shape.entries)
       let output = try Matrix(rows: shape.tokens, columns: queries.columns).widened(by: 1)
       try engine.attention(queries, heads: shape.heads, over: cache, causalOffset: shape.causalOffset, to: output)
-      func stored(_ x: [Float]) -> [Float] { type == .float16 ? x.map { Float(Float16($0)) } : x }
+      let (group, dimension) = (shape.dimension % 64 == 0 ? 64 : 32, shape.dimension)
+      func stored(_ x: [Float], group: Int, scale: (Float) -> Float) -> [Float] {
+        switch type {
+        case .float32: x
+        case .float16: x.map { Float(Float16($0)) }
+        case .int8: rounded(x, dimension: dimension, group: group, scale: scale)
+        }
+      }
+      let storedKeys = stored(keys.values, group: group) { greatest in
+        let scale = Float16(greatest / 127)
+        return Float(Float(scale) * 127 < greatest ? scale.nextUp : scale)
+      }
+      let storedValues = stored(values.values, group: dimension) { $0 / 127 }
       let expected = referenceAttention(
-        queries.values, stored(keys.values), stored(values.values), tokens: shape.tokens, heads: shape.heads, keyHeads: shape.keyHeads,
+        queries.values, storedKeys, storedValues, tokens: shape.tokens, heads: shape.heads, keyHeads: shape.keyHeads,
         dimension: shape.dimension, entries: shape.entries, causalOffset: shape.causalOffset)
-      expectClose(output.values, expected, within: 2e-6, "\(type)")
+      // Queries and weights of two digits have some 15 bits.
+      expectClose(output.values, expected, within: type == .int8 ? 1e-4 : 2e-6, "\(type)")
       #expect(output.row(0)[-1] == 1000 && output.row(0)[output.columns] == 1000)
     }
+  }
+
+  /// Each head's values of a row, in groups, as codes of 8 bits stand for them.
+  private func rounded(_ x: [Float], dimension: Int, group: Int, scale: (Float) -> Float) -> [Float] {
+    var result = x
+    for head in Swift.stride(from: 0, to: x.count, by: dimension) {
+      for first in Swift.stride(from: 0, to: dimension, by: group) {
+        let range = head + first..<head + min(dimension, first + group)
+        let scale = scale(x[range].reduce(0) { max($0, abs($1)) })
+        for index in range { result[index] = scale == 0 ? 0 : scale * (x[index] * (1 / scale)).rounded(.toNearestOrEven) }
+      }
+    }
+    return result
   }
 
   /// Adds the rows in parts that end at these fractions of all.
@@ -104,6 +130,27 @@ import Testing
     expectClose(output.values, expected, within: 2e-6)
   }
 
+  /// What is not a number is seen where it is read, and nothing where all is zero.
+  @Test(arguments: kernelNames)
+  func extremesInEightBits(_ kernels: String) throws {
+    let engine = try engine(kernels)
+    func attended(_ key: Float, _ value: Float) throws -> Float {
+      let cache = try KeyValueCache(heads: 1, headDimension: 32, capacity: 40, type: .int8)
+      let (keys, values) = try (Matrix(rows: 40, columns: 32), Matrix(rows: 40, columns: 32))
+      for row in 0..<40 { (keys.row(row)[5], values.row(row)[7]) = (key, value) }
+      cache.append(keys: keys, values: values, interleaved: false, using: engine)
+      let output = try Matrix(rows: 1, columns: 32)
+      let queries = try Matrix(rows: 1, columns: 32, values: [Float](repeating: 1, count: 32))
+      try engine.attention(queries, heads: 1, over: cache, causalOffset: nil, to: output)
+      return output.row(0)[7]
+    }
+    #expect(try attended(0, 0) == 0)
+    #expect(try abs(attended(1, 1) - 1) < 1e-6)
+    #expect(try abs(attended(1e-9, 1e-9) - 1e-9) < 1e-14)
+    #expect(try abs(attended(60_000, 1e30) - 1e30) < 1e24)
+    #expect(try attended(1, .nan).isNaN && attended(1, .infinity).isNaN && attended(.nan, 1).isNaN)
+  }
+
   @Test func emptyCacheGivesZeros() throws {
     var numbers = SeededNumbers(3)
     let engine = try engine(kernelNames[0])
@@ -137,6 +184,9 @@ import Testing
   @Test func countsBytes() {
     #expect(KeyValueCache.byteCount(heads: 4, headDimension: 128, capacity: 1400, type: .float16) == 4 * 1408 * 256 * 2)
     #expect(KeyValueCache.byteCount(heads: 2, headDimension: 24, capacity: 33, type: .float32) == 2 * 64 * (24 + 32) * 4)
+    // A scale for 64 values of a key, and one for each value.
+    #expect(KeyValueCache.byteCount(heads: 4, headDimension: 128, capacity: 1400, type: .int8) == 4 * 1408 * (256 + 2 * 2 + 4))
+    #expect(KeyValueCache.byteCount(heads: 2, headDimension: 24, capacity: 33, type: .int8) == 2 * 64 * (32 + 2 + 32 + 4))
     #expect(KeyValueCache.byteCount(heads: 1 << 40, headDimension: 128, capacity: 1 << 40, type: .float16) == .max)
     #expect(throws: ComputeError.outOfMemory(bytes: .max)) {
       try KeyValueCache(heads: 1 << 40, headDimension: 128, capacity: 1 << 40, type: .float16)

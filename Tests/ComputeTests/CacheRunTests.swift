@@ -6,8 +6,8 @@ import Testing
 
 /// Entries of a cache as bytes: into another cache of another capacity, and into a larger one.
 @Suite struct CacheRunTests {
-  @Test(arguments: [ScalarType.float32, .float16], [1, 31, 32, 33, 70])
-  func entriesMove(type: ScalarType, count: Int) throws {
+  @Test(arguments: KeyValueType.allCases, [1, 31, 32, 33, 70])
+  func entriesMove(type: KeyValueType, count: Int) throws {
     let engine = try engine("portable", threads: 1)
     var numbers = SeededNumbers(5)
     let (heads, dimension) = (2, 40)

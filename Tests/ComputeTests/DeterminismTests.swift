@@ -60,6 +60,11 @@ import Testing
       let queries = input[columns: 0..<200]
       try engine.attention(queries, heads: 4, over: cache, causalOffset: 1300, to: attended[columns: 0..<200])
       results.append(attended.values)
+      let codes = try KeyValueCache(heads: 2, headDimension: 50, capacity: 1500, type: .int8)
+      codes.append(keys: keys, values: keys, interleaved: false, using: engine)
+      try engine.attention(queries, heads: 4, over: codes, causalOffset: 1300, to: attended[columns: 0..<200])
+      results.append(attended.values)
+      for type in KeyValueType.allCases { results.append(try StoredRows(input, type: type, on: engine).values) }
       let convolved = try Matrix(rows: tokens, columns: 250)
       try engine.depthwise7x7(input, height: 1, width: tokens, weights: map, bias: bias, to: convolved)
       results.append(convolved.values)

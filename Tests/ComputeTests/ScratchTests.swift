@@ -37,11 +37,14 @@ import Testing
         }
       }
     }
-    let cache = try KeyValueCache(heads: 2, headDimension: 40, capacity: 3000, type: .float16)
-    cache.append(keys: try Matrix(rows: 3000, columns: 80), values: try Matrix(rows: 3000, columns: 80), interleaved: false, using: engine)
-    for tokens in [1, 20, 400] {
-      let queries = try Matrix(rows: tokens, columns: 14 * 40)
-      try engine.attention(queries, heads: 14, over: cache, causalOffset: nil, to: Matrix(rows: tokens, columns: 14 * 40))
+    for type in KeyValueType.allCases {
+      let cache = try KeyValueCache(heads: 2, headDimension: 40, capacity: 3000, type: type)
+      cache.append(
+        keys: try Matrix(rows: 3000, columns: 80), values: try Matrix(rows: 3000, columns: 80), interleaved: false, using: engine)
+      for tokens in [1, 20, 400] {
+        let queries = try Matrix(rows: tokens, columns: 14 * 40)
+        try engine.attention(queries, heads: 14, over: cache, causalOffset: nil, to: Matrix(rows: tokens, columns: 14 * 40))
+      }
     }
     for (height, width) in [(20, 60), (140, 41), (300, 5)] {
       let map = try Matrix(rows: height * width, columns: 24)

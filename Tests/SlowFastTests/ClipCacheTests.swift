@@ -1,5 +1,7 @@
+import Compute
 import Foundation
 import Models
+import Parallel
 import Runtime
 import Synchronization
 import TestSupport
@@ -175,7 +177,8 @@ final class Counter: Sendable {
   }
 
   /// An entry whose text is no strict JSON is none, though its checksums are right.
-  @Test func entriesThatAreNoStrictJSON() {
+  @Test func entriesThatAreNoStrictJSON() throws {
+    let engine = try Engine(pool: ThreadPool(threadCount: 1))
     let good =
       #"{"report": {"decoded_frames": 3, "rotation": 0, "frames": [], "warnings": []}, "frames": 1, "slowTokens": 0, "#
       + #""fastTokens": 4, "reusedFrames": 0, "framesPerSecond": 29.97}"#
@@ -187,7 +190,7 @@ final class Counter: Sendable {
         layout: { _ in
           isRead = true
           return nil
-        }, hidden: 4)
+        }, hidden: 4, slowTokens: .float32, on: engine)
       return isRead
     }
     #expect(isRead(good))

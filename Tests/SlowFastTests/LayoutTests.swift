@@ -1,5 +1,6 @@
 import Compute
 import Models
+import Parallel
 import Runtime
 import Testing
 
@@ -85,13 +86,17 @@ import Testing
     let layout = SlowFastLayout(config: try config(sampling: 1, temporal: 2, spatial: 2, minimum: 1), towerSide: 5, frames: 5)
     let (side, width) = (5, 3)
     func value(_ frame: Int, _ y: Int, _ x: Int, _ column: Int) -> Float { Float((frame * 7 + y * 5 + x * 3 + column) % 17) - 8 }
-    let slow = try Matrix(rows: layout.slowCount, columns: width)
+    let engine = try Engine(pool: ThreadPool(threadCount: 1))
+    let kept = try StoredRows(rows: layout.slowCount, columns: width, type: .float32, on: engine)
     for frame in 0..<5 {
       let map = try Matrix(
         rows: side * side, columns: width,
         values: (0..<side * side * width).map { value(frame, $0 / width / side, $0 / width % side, $0 % width) })
-      layout.take(map, view: frame, into: slow)
+      let rows = try Matrix(rows: layout.rowsOfView, columns: width)
+      layout.take(map, to: rows)
+      kept.store(rows, at: frame * layout.rowsOfView)
     }
+    let slow = kept.floats
     func pooled(_ frame: Int, _ y: Int, _ x: Int, _ column: Int) -> Float {
       (value(frame, 2 * y, 2 * x, column) + value(frame, 2 * y, 2 * x + 1, column) + value(frame, 2 * y + 1, 2 * x, column)
         + value(frame, 2 * y + 1, 2 * x + 1, column)) / 4
@@ -105,8 +110,14 @@ import Testing
       }
     }
     // Two fast frames of one position: the averages of frames 0, 1 and 2, 3; the fifth is left over.
-    let fast = try layout.makeFastTokens(from: slow)
+    let fast = try layout.makeFastTokens(from: kept)
     #expect(fast.rows == 2)
+    // Of rows in fewer bits, what those stand for.
+    let halves = try StoredRows(slow, type: .float16, on: engine)
+    let ofHalves = try layout.makeFastTokens(from: halves)
+    let rounded = try layout.makeFastTokens(
+      from: StoredRows(Matrix(rows: slow.rows, columns: width, values: halves.values), type: .float32, on: engine))
+    #expect(ofHalves.values == rounded.values)
     for index in 0..<2 {
       for column in 0..<width {
         var sum: Float = 0

@@ -47,7 +47,9 @@ import Testing
     let lengths = [(40, 30), (3, 30), (600, 12), (1, 25), (17, 2), (90, 30)]
     let width = model.config.hiddenSize
     let slow = try [20, 40].map { count in
-      try passes.readSlow(try Matrix(rows: count, columns: width, values: numbers.floats(count * width)), type: model.cacheType)
+      try passes.readSlow(
+        [StoredRows(Matrix(rows: count, columns: width, values: numbers.floats(count * width)), type: .float32, on: passes.engine)],
+        type: model.cacheType)
     }
     let room = min(700, model.config.maximumPositions)
     let prompts = lengths.map { length, _ in (0..<min(length, room - 40)).map { _ in Int32.random(in: 0..<200, using: &numbers) } }

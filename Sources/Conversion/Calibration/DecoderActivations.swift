@@ -19,7 +19,7 @@ final class DecoderActivations {
 
   private var sequences: [Sequence] = []
   /// `[slow tokens, hidden]` of each clip; nil for questions about none.
-  private var slow: [Matrix?] = []
+  private var slow: [StoredRows?] = []
   private let workspace: DecoderWorkspace
 
   /// Encodes the clips with `source`'s tower, all frames of them, and embeds the texts.
@@ -98,7 +98,7 @@ final class DecoderActivations {
       try classified { () throws(ComputeError) in
         let slow = slow[sequence.clip]
         if let slow, keys?.clip != sequence.clip {
-          keys = (sequence.clip, try layer.makeSlowCache(slow, type: .float32, on: calibrator.engine))
+          keys = (sequence.clip, try layer.makeSlowCache([slow], type: .float32, on: calibrator.engine))
         }
         try run(
           sequence, keepsOutput ? sequence.x : try sequence.x.copied(), layer, slow == nil ? nil : keys?.cache, source.config,

@@ -118,3 +118,48 @@ func multiplyVector(
     for r in 0..<rows { output[r] = sums[r].total }
   }
 }
+
+// MARK: codes of 8 bits
+
+func greatestMagnitude(_ x: UnsafePointer<Float>, _ count: Int) -> Float {
+  // As integers: what is not a number has more bits than infinity.
+  var greatest: Int32 = 0
+  for i in 0..<count {
+    let bits = Int32(bitPattern: x[i].bitPattern & 0x7fff_ffff)
+    greatest = bits > greatest ? bits : greatest
+  }
+  return Float(bitPattern: UInt32(bitPattern: greatest))
+}
+
+/// Adding 1.5 · 2²³ rounds to an integer and leaves it in the low bits.
+func toCodes(_ x: UnsafePointer<Float>, _ count: Int, _ inverse: Float, _ codes: UnsafeMutablePointer<UInt8>) {
+  for i in 0..<count { codes[i] = UInt8(truncatingIfNeeded: (x[i] * inverse + 0x1.8p23).bitPattern &+ 128) }
+}
+
+func fromCodes(_ codes: UnsafePointer<UInt8>, _ count: Int, _ scale: Float, _ x: UnsafeMutablePointer<Float>) {
+  for i in 0..<count { x[i] = scale * Float(Int32(codes[i]) &- 128) }
+}
+
+func takeDigit(
+  _ x: UnsafeMutablePointer<Float>, _ factors: UnsafePointer<Float>?, _ count: Int, _ rest: UnsafeMutablePointer<Float>
+) {
+  if let factors { eachVector(count) { i, part in store(load(x + i, part) * load(factors + i, part), x + i, part) } }
+  let (scale, inverse) = scaleAndInverse(Int32(bitPattern: greatestMagnitude(x, count).bitPattern))
+  let (less, times, shift) = (Lanes(repeating: -scale), Lanes(repeating: inverse), Lanes(repeating: 0x1.8p23))
+  eachVector(count) { i, part in
+    let value = load(x + i, part)
+    let digit = (value * times + shift) - shift
+    store(multiplyAdd(less, digit, value), rest + i, part)
+  }
+}
+
+func addDigits(_ m: Int, _ a: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>, _ cStride: Int, _ accumulate: Bool) {
+  let others = a + 32 * m
+  for row in 0..<m {
+    let to = c + cStride * row
+    eachVector(32) { i, _ in
+      let sum = load(a + 32 * row + i) + load(others + 32 * row + i)
+      store(accumulate ? load(to + i) + sum : sum, to + i)
+    }
+  }
+}

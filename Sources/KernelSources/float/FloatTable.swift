@@ -21,7 +21,10 @@ package let floatKernels = FloatKernels(
   softmaxColumns: { softmaxColumns($0, $1, $2, $3, $4, $5) },
   rotate: { rotate($0, $1, $2, $3, $4) },
   depthwise7x7: { depthwise7x7($0, $1, $2, $3, $4, $5, $6, $7) },
-  finishTile: { finishTile($0, $1, $2, $3, $4, $5, $6, $7) })
+  finishTile: { finishTile($0, $1, $2, $3, $4, $5, $6, $7) },
+  codes: CodeKernels(
+    greatestMagnitude: { greatestMagnitude($0, $1) }, toCodes: { toCodes($0, $1, $2, $3) }, fromCodes: { fromCodes($0, $1, $2, $3) },
+    takeDigit: { takeDigit($0, $1, $2, $3) }, addDigits: { addDigits($0, $1, $2, $3, $4) }))
 
 func finishTile(
   _ finish: TileFinish, _ tile: UnsafePointer<Float>, _ tokens: Int, _ columns: Int, _ bias: UnsafePointer<Float>?,

@@ -133,7 +133,7 @@ extension Benchmark {
       if wants(.load) { _ = try loadVision() }
       let hidden = model.config.hiddenSize
       return VisualTokens(
-        slow: try Self.madeUp(rows: layout.slowCount, columns: hidden, seed: 1),
+        slow: try slowTokens(try Self.madeUp(rows: layout.slowCount, columns: hidden, seed: 1)),
         fast: try Self.madeUp(rows: layout.fastCount, columns: hidden, seed: 2))
     }
     let vision = try loadVision()
@@ -148,7 +148,7 @@ extension Benchmark {
       }
       add("projector", runs, units: 1, unit: "frames", products: vision.projector.products(positions: features.rows))
     }
-    let encoder = try ClipEncoder(vision, layout, preprocessing: preprocessing, engine: engine)
+    let encoder = try ClipEncoder(vision, layout, preprocessing: preprocessing, slowTokens: cacheType, engine: engine)
     var times = StageTimes()
     try encoder.encode(image, times: &times, isCancelled: isCancelled)
     for _ in 1..<frames { encoder.repeatFrame() }
@@ -206,6 +206,10 @@ extension Benchmark {
 }
 
 extension Benchmark {
+  private func slowTokens(_ rows: Matrix) throws(SlowFastError) -> StoredRows {
+    try classified { () throws(ComputeError) in try StoredRows(rows, type: cacheType, on: engine) }
+  }
+
   /// Keys and values of the slow tokens, prompts, and generated tokens.
   mutating func timeDecoder(_ tokens: VisualTokens) throws(SlowFastError) {
     guard wants(.load, .cross, .prefill, .generate) else { return }
@@ -217,7 +221,7 @@ extension Benchmark {
     let contexts = fitting(options.contexts, within: limit - options.generatedTokens, stage: .generate)
     guard let longest = (prompts + contexts.map { $0 + options.generatedTokens }).max() else { return }
     let passes = DecoderPasses(DecoderWeights(decoder), embedding: try model.source.makeEmbeddingTable(), engine: engine)
-    let slow = try passes.readSlow(tokens.slow, type: model.cacheType)
+    let slow = try passes.readSlow([tokens.slow], type: cacheType)
     let generator = try makeGenerator(passes, slow, capacity: longest)
     for length in prompts { try timePrefill(length, generator, tokens) }
     for context in contexts { try timeGeneration(context, generator, tokens) }
@@ -286,7 +290,7 @@ extension Benchmark {
 
   private func makeGenerator(_ passes: DecoderPasses, _ slow: SlowCaches?, capacity: Int) throws(SlowFastError) -> Generator {
     let generator = try Generator(
-      passes, slow: slow, capacity: capacity, cacheType: model.cacheType, slowAttention: report.slowAttention,
+      passes, slow: slow, capacity: capacity, cacheType: cacheType, slowAttention: report.slowAttention,
       answerVocabulary: model.answerVocabulary)
     generator.isCancelled = isCancelled
     return generator
@@ -304,7 +308,7 @@ extension Benchmark {
   private mutating func timeCross(_ decoder: any Decoder, _ tokens: VisualTokens) throws(SlowFastError) {
     guard model.config.hybrid != nil else { return skip("cross", "the model has no hybrid layers") }
     let runs = try measure("cross keys and values") { () throws(SlowFastError) in
-      _ = try classified { () throws(ComputeError) in try SlowCaches(tokens.slow, decoder: decoder, type: model.cacheType, on: engine) }
+      _ = try classified { () throws(ComputeError) in try SlowCaches([tokens.slow], decoder: decoder, type: cacheType, on: engine) }
     }
     add(
       "cross keys and values", runs, units: tokens.slow.rows, unit: "tokens",
@@ -348,7 +352,7 @@ extension Benchmark {
     add(
       "generate after \(context)", steps, units: 1, unit: "tokens",
       products: generator.passes.decoder.products(context: context, slowTokens: slow) + generator.passes.decoder.headProducts,
-      bytes: model.source.generationBytes(context: context, slowTokens: slow, cacheType: model.cacheType),
+      bytes: model.source.generationBytes(context: context, slowTokens: slow, cacheType: cacheType),
       readRate: Double(reading.byteCount) / 1e9 / reads.sorted()[reads.count / 2])
     if report.tokens.isEmpty {
       report.tokens = generated
@@ -369,7 +373,7 @@ extension Benchmark {
 
 extension WeightSource {
   /// What a generated token reads: the weights but those of the slow tokens' keys and values, and the caches.
-  func generationBytes(context: Int, slowTokens: Int, cacheType: ScalarType) -> Int {
+  func generationBytes(context: Int, slowTokens: Int, cacheType: KeyValueType) -> Int {
     let unread = Set(schema.requirements.filter { $0.role == .crossAttention }.map(\.name))
     let layers = schema.decoder.layers
     return residentBytes(schema.decoderNames.filter { !unread.contains($0) })

@@ -48,6 +48,8 @@ public struct BenchmarkOptions: Sendable {
   public var threads: Int?
   /// Which tokens read the slow tokens; nil: as the model says. `all` is the harder one: each generated token reads all slow tokens.
   public var slowAttention: SlowAttention?
+  /// Bits of keys, values and slow tokens: 8, 16 or 32; nil: 16 beside quantized weights, else 32.
+  public var cacheBits: Int?
 
   /// All stages, with the model's own frames.
   public init() {}
@@ -65,6 +67,9 @@ public struct BenchmarkOptions: Sendable {
     try check(contexts, 1...GenerationOptions.tokenLimit, "contexts")
     try check(together, 1...64, "together")
     try check([generatedTokens], 1...65536, "generatedTokens")
+    if let cacheBits, KeyValueType(bits: cacheBits) == nil {
+      throw .badOption("cacheBits", found: "\(cacheBits)", expected: "8, 16 or 32")
+    }
   }
 }
 
@@ -109,7 +114,8 @@ public struct Benchmark {
     report = BenchmarkReport(
       model: model.path, kernels: engine.kernels.name, threads: pool.threadCount, isQuantized: model.source.isQuantized, frames: frames,
       slowTokens: layout.slowCount, slowAttention: options.slowAttention ?? model.generation.slowAttention,
-      limits: nil)
+      cacheBits: 0, limits: nil)
+    report.cacheBits = cacheType.bits
     if !options.stages.isSubset(of: [.decode, .resize]) { report.limits = try machineLimits() }
   }
 
@@ -120,6 +126,7 @@ public struct Benchmark {
   }
 
   var pool: ThreadPool { engine.pool }
+  var cacheType: KeyValueType { options.cacheBits.flatMap { KeyValueType(bits: $0) } ?? model.cacheType }
 
   func wants(_ stages: BenchmarkStage...) -> Bool { !options.stages.isDisjoint(with: stages) }
 

@@ -70,6 +70,8 @@ public struct BenchmarkReport: Sendable, Codable {
   public var slowTokens: Int
   /// Who reads them.
   public var slowAttention: SlowAttention
+  /// Bits of keys, values and slow tokens.
+  public var cacheBits: Int
   /// nil where no stage is held against them, as decoding is not: measuring them takes memory.
   public var limits: Limits?
   /// In the order of a run.

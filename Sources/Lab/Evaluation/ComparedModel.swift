@@ -22,8 +22,8 @@ struct ComparedModel {
     case weightsAlone(ConversionOptions)
     /// The baseline, its inputs rounded to int8.
     case inputsAlone
-    /// The baseline, its keys and values kept as float16.
-    case cacheAlone
+    /// The baseline, its keys, values and slow tokens kept so.
+    case cacheAlone(KeyValueType)
   }
 
   /// As reports call it.
@@ -42,7 +42,7 @@ struct ComparedModel {
     case .part(let part, _): ["part", part, text ?? ""]
     case .weightsAlone: ["weights", text ?? ""]
     case .inputsAlone: ["inputs"]
-    case .cacheAlone: ["cache"]
+    case .cacheAlone(let type): ["cache", type.rawValue]
     }
   }
 
@@ -98,7 +98,7 @@ struct ComparedModel {
       return VideoLanguageModel(baseline, source: InputSource(try file().source, .exact), cacheType: baseline.cacheType)
     case .inputsAlone:
       return VideoLanguageModel(baseline, source: InputSource(baseline.source, .rounded), cacheType: baseline.cacheType)
-    case .cacheAlone: return VideoLanguageModel(baseline, source: baseline.source, cacheType: .float16)
+    case .cacheAlone(let type): return VideoLanguageModel(baseline, source: baseline.source, cacheType: type)
     }
   }
 }
@@ -121,13 +121,17 @@ extension ComparedModel {
     for part in ["tower", "projector", "embedding", "attention", "cross", "mlp", "head"] where present.contains(part) {
       models.append(ComparedModel(name: part, recipe: .part(part, all), isPart: true))
     }
-    models.append(ComparedModel(name: partNames.cache, recipe: .cacheAlone, isPart: true))
+    models.append(ComparedModel(name: partNames.cache, recipe: .cacheAlone(.float16), isPart: true))
+    models.append(ComparedModel(name: partNames.cache8, recipe: .cacheAlone(.int8), isPart: true))
     models.append(ComparedModel(name: partNames.weights, recipe: .weightsAlone(all), isPart: true))
     models.append(ComparedModel(name: partNames.inputs, recipe: .inputsAlone, isPart: true))
     return models
   }
 
-  static let partNames = (cache: "key/value cache, float16", weights: "all weights, float inputs", inputs: "all inputs int8, float weights")
+  static let partNames = (
+    cache: "key/value cache, float16", cache8: "key/value cache, int8", weights: "all weights, float inputs",
+    inputs: "all inputs int8, float weights"
+  )
 }
 
 /// Where the models come from that a comparison did not convert itself: from the baseline's checkpoint, or from another.

@@ -36,20 +36,27 @@ package struct CrossAttention: Sendable {
     return hybrid.isTextOnly ? tanh(raw) : raw
   }
 
-  /// Keys and values of a clip's slow tokens `[count, hidden]`.
-  package func makeCache(_ slow: Matrix, type: ScalarType, on engine: Engine) throws(ComputeError) -> KeyValueCache {
+  /// Keys and values of the clips' slow tokens, each `[count, hidden]`.
+  package func makeCache(_ slow: [StoredRows], type: KeyValueType, on engine: Engine) throws(ComputeError) -> KeyValueCache {
     let cache = try KeyValueCache(
-      heads: config.keyValueHeadCount, headDimension: config.headDimension, capacity: slow.rows, type: type)
-    let block = min(Self.blockTokens, slow.rows)
+      heads: config.keyValueHeadCount, headDimension: config.headDimension, capacity: slow.reduce(0) { $0 + $1.rows }, type: type)
+    let block = min(Self.blockTokens, cache.capacity)
     let projected = try Matrix(rows: block, columns: keyValue.weight.rows)
-    for start in stride(from: 0, to: slow.rows, by: block) {
-      let range = start..<min(start + block, slow.rows)
-      let rows = 0..<range.count
-      try engine.linear(
-        slow[rows: range], norm: .rms(weight: inputNorm, epsilon: config.rmsNormEpsilon), [keyValue.product(to: projected[rows: rows])])
-      cache.append(keys: projected[rows: rows], values: nil, interleaved: true, using: engine)
+    let read = try Matrix(rows: slow.allSatisfy { $0.type == .float32 } ? 0 : block, columns: config.hiddenSize)
+    for part in slow {
+      for start in stride(from: 0, to: part.rows, by: block) {
+        let tokens = part.load(start..<min(start + block, part.rows), in: read, pool: engine.pool)
+        let rows = projected[rows: 0..<tokens.rows]
+        try engine.linear(tokens, norm: .rms(weight: inputNorm, epsilon: config.rmsNormEpsilon), [keyValue.product(to: rows)])
+        cache.append(keys: rows, values: nil, interleaved: true, using: engine)
+      }
     }
     return cache
+  }
+
+  /// Floats between slow tokens and their keys and values.
+  package static func bufferFloats(_ config: ModelConfig) -> Int {
+    blockTokens * (config.hiddenSize + 2 * config.keyValueHeadCount * config.headDimension)
   }
 
   /// `attended += gate · c` for rows that all cross-attend. All `[rows, heads · headDimension]` but `gates`, `[rows, 1]`.

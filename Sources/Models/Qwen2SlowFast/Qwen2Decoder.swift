@@ -95,7 +95,7 @@ package struct Qwen2Decoder: Decoder {
 
     func slowProducts(_ slowTokens: Int) -> Int { cross.map { slowTokens * $0.keyValue.weightCount } ?? 0 }
 
-    func makeSlowCache(_ slowTokens: Matrix, type: ScalarType, on engine: Engine) throws(ComputeError) -> KeyValueCache? {
+    func makeSlowCache(_ slowTokens: [StoredRows], type: KeyValueType, on engine: Engine) throws(ComputeError) -> KeyValueCache? {
       guard let cross else { return nil }
       return try cross.makeCache(slowTokens, type: type, on: engine)
     }

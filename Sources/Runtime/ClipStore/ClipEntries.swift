@@ -34,32 +34,36 @@ package struct WatchedClip {
 
 extension WatchedClip {
   /// As it was kept; nil where the entry's tensors have not the shapes that the model's have.
-  package init?(_ entry: ClipEntry, frames: ClosedRange<Int>, layout: (Info) -> (any VisualLayout)?, hidden: Int) {
+  package init?(
+    _ entry: ClipEntry, frames: ClosedRange<Int>, layout: (Info) -> (any VisualLayout)?, hidden: Int, slowTokens: KeyValueType,
+    on engine: Engine
+  ) {
     guard let info = try? JSONReader.decode(Info.self, entry.info), info.isPlausible, frames.contains(info.frames) else {
       return nil
     }
-    guard let layout = layout(info),
-      let slow = Self.matrix(entry.tensors["slow"], rows: layout.slowCount, columns: hidden),
-      let fast = Self.matrix(entry.tensors["fast"], rows: layout.fastCount, columns: hidden)
+    func rows(_ name: String, _ count: Int, _ type: KeyValueType) -> StoredRows? {
+      guard let rows = try? StoredRows(rows: count, columns: hidden, type: type, on: engine) else { return nil }
+      let tensor = entry.tensors[name]
+      // What has no rows is not kept.
+      if count == 0 { return tensor == nil ? rows : nil }
+      guard let tensor, tensor.byteCount == rows.bytes.count else { return nil }
+      tensor.withBytes { rows.bytes.copyMemory(from: $0) }
+      return rows
+    }
+    guard let layout = layout(info), let slow = rows("slow", layout.slowCount, layout.slowCount > 0 ? slowTokens : .float32),
+      let fast = rows("fast", layout.fastCount, .float32)
     else { return nil }
-    self.init(info: info, tokens: VisualTokens(slow: slow, fast: fast))
-  }
-
-  private static func matrix(_ tensor: ClipEntry.Tensor?, rows: Int, columns: Int) -> Matrix? {
-    guard let matrix = try? Matrix(rows: rows, columns: columns) else { return nil }
-    // What has no rows is not kept.
-    if rows == 0 { return tensor == nil ? matrix : nil }
-    guard let tensor, tensor.byteCount == rows * columns * MemoryLayout<Float>.stride else { return nil }
-    tensor.withBytes { UnsafeMutableRawBufferPointer(matrix.buffer).copyMemory(from: $0) }
-    return matrix
+    self.init(info: info, tokens: VisualTokens(slow: slow, fast: fast.floats))
   }
 
   /// For another time.
   package func store(in store: any ClipStore, _ key: CacheKey, pool: ThreadPool) -> String? {
     guard let tokens, let info = try? JSONEncoder().encode(info) else { return nil }
     return withExtendedLifetime(tokens) {
-      let parts = [("slow", tokens.slow), ("fast", tokens.fast)].filter { $0.1.rows > 0 }.map {
-        ClipEntry.Part(name: $0.0, type: .float32, pieces: [UnsafeRawBufferPointer($0.1.buffer)])
+      let slow = UnsafeRawBufferPointer(tokens.slow.bytes)
+      let fast = UnsafeRawBufferPointer(tokens.fast.buffer)
+      let parts = [("slow", tokens.slow.type, slow), ("fast", .float32, fast)].filter { $0.2.count > 0 }.map {
+        ClipEntry.Part(name: $0.0, type: $0.1.stored, pieces: [$0.2])
       }
       return store.store(key, info: Array(info), parts, pool: pool)
     }
@@ -80,7 +84,7 @@ package struct CachedPrefix {
   private let tensors: [String: ClipEntry.Tensor]
 
   /// nil where the entry does not hold what a model of that config needs.
-  package init?(_ entry: ClipEntry, config: ModelConfig, type: ScalarType) {
+  package init?(_ entry: ClipEntry, config: ModelConfig, type: KeyValueType) {
     guard let info = try? JSONReader.decode(Info.self, entry.info), (1...config.maximumPositions).contains(info.tokens),
       (0...GenerationOptions.tokenLimit).contains(info.slowTokens), info.clips.allSatisfy(\.isPlausible)
     else { return nil }
@@ -110,7 +114,7 @@ package struct CachedPrefix {
     let slow = (caches.slow?.layers ?? []).enumerated().compactMap { layer, cache in cache.map { (Self.slow(layer), $0) } }
     return withExtendedLifetime(caches) {
       let parts = (own + slow).filter { $0.1.count > 0 }.map { name, cache in
-        ClipEntry.Part(name: name, type: cache.type, pieces: cache.runs(cache.count).map { UnsafeRawBufferPointer($0) })
+        ClipEntry.Part(name: name, type: cache.type.stored, pieces: cache.runs(cache.count).map { UnsafeRawBufferPointer($0) })
       }
       return store.store(key, info: Array(info), parts, pool: pool)
     }
@@ -124,7 +128,7 @@ package struct CachedPrefix {
   }
 
   /// nil where there were no slow tokens.
-  package func slowCaches(config: ModelConfig, type: ScalarType) throws(ComputeError) -> SlowCaches? {
+  package func slowCaches(config: ModelConfig, type: KeyValueType) throws(ComputeError) -> SlowCaches? {
     guard slowTokens > 0 else { return nil }
     var layers: [KeyValueCache?] = Array(repeating: nil, count: config.layerCount)
     for layer in config.hybrid?.layers ?? [] {
@@ -135,4 +139,9 @@ package struct CachedPrefix {
     }
     return SlowCaches(layers: layers)
   }
+}
+
+extension KeyValueType {
+  /// What entries call it: codes and their scales are bytes, of which two are counted as one value.
+  fileprivate var stored: ScalarType { self == .float32 ? .float32 : .float16 }
 }

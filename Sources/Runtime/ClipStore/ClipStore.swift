@@ -1,3 +1,4 @@
+import Compute
 import Foundation
 import ModelFile
 import Parallel
@@ -139,20 +140,21 @@ package struct CacheKey: Sendable, Equatable {
   /// The slow and fast tokens of one clip. `content` identifies what its files hold.
   package static func features(
     content: String, sampling: SamplingRequest, reuseThreshold: Double?, model: VideoLanguageModel, kernels: String, isAlone: Bool,
-    fastFrames: Int?
+    fastFrames: Int?, slowTokens: KeyValueType
   ) -> CacheKey {
     let range = [sampling.start, sampling.end].map { $0.map { "\($0)" } ?? "-" }.joined(separator: " to ")
     return CacheKey(
       [
         "features", model.identity, "kernels \(kernels)", "reuse \(reuseThreshold.map { "\($0)" } ?? "-")",
         // Nothing for those that were kept before there was a choice.
-      ] + (isAlone ? [] : ["beside others"]) + (fastFrames.map { ["fast frames \($0)"] } ?? []) + [
-        "frames \(sampling.frames), \(sampling.rule), \(range), stream \(sampling.stream.map { "\($0)" } ?? "-")", content,
-      ])
+      ] + (isAlone ? [] : ["beside others"]) + (fastFrames.map { ["fast frames \($0)"] } ?? [])
+        + (slowTokens == .float32 ? [] : ["slow tokens \(slowTokens)"]) + [
+          "frames \(sampling.frames), \(sampling.rule), \(range), stream \(sampling.stream.map { "\($0)" } ?? "-")", content,
+        ])
   }
 
   /// Keys and values of the prompt up to the last clip. `text` are its token ids, `clips` the keys of the clips between them.
-  package static func prefix(text: [Int32], clips: [CacheKey], cacheType: ScalarType) -> CacheKey {
+  package static func prefix(text: [Int32], clips: [CacheKey], cacheType: KeyValueType) -> CacheKey {
     CacheKey(["prefix", "values \(cacheType)", "ids \(text)"] + clips.map(\.text))
   }
 }

@@ -25,7 +25,9 @@ package final class VisionModel {
 package final class ClipEncoder {
   package let layout: any VisualLayout
   /// `[views · rowsOfView, hidden]`, filled view by view.
-  private let kept: Matrix
+  private let kept: StoredRows
+  /// What is kept of one view, `[rowsOfView, hidden]`.
+  private let rows: Matrix
   /// Views that are in `kept`.
   package private(set) var takenViews = 0
   /// Of those, the ones that went through the tower.
@@ -44,17 +46,23 @@ package final class ClipEncoder {
 
   package var observer: (any ClipObserver)?
 
+  /// `slowTokens`: what they are kept as.
   package init(
-    _ vision: VisionModel, _ layout: any VisualLayout, preprocessing: Preprocessing, reuseThreshold: Double? = nil, engine: Engine
+    _ vision: VisionModel, _ layout: any VisualLayout, preprocessing: Preprocessing, reuseThreshold: Double? = nil,
+    slowTokens: KeyValueType = .float32, engine: Engine
   ) throws(SlowFastError) {
     self.vision = vision
     self.engine = engine
     self.preprocessing = preprocessing
     self.reuseThreshold = reuseThreshold
     self.layout = layout
-    let (rows, columns, size) = (layout.views * layout.rowsOfView, vision.config.hiddenSize, preprocessing.size)
-    (kept, pixels) = try classified { () throws(ComputeError) in
-      (try Matrix(rows: rows, columns: columns), try Matrix(rows: size * size, columns: 3))
+    let (columns, size) = (vision.config.hiddenSize, preprocessing.size)
+    let type = layout.slowCount > 0 ? slowTokens : .float32
+    (kept, rows, pixels) = try classified { () throws(ComputeError) in
+      (
+        try StoredRows(rows: layout.views * layout.rowsOfView, columns: columns, type: type, on: engine),
+        try Matrix(rows: layout.rowsOfView, columns: columns), try Matrix(rows: size * size, columns: 3)
+      )
     }
   }
 
@@ -76,7 +84,8 @@ package final class ClipEncoder {
       try classified { () throws(ComputeError) in try vision.projector.project(features, on: engine) }
     }
     observer?.see(.frame(EncodedFrame(pixels: pixels, features: features, projected: projected)))
-    layout.take(projected, view: takenViews, into: kept)
+    layout.take(projected, to: rows)
+    kept.store(rows, at: takenViews * layout.rowsOfView)
     takenViews += 1
     encodedFrames += 1
     if reuseThreshold != nil { lastImage = image }
@@ -85,15 +94,14 @@ package final class ClipEncoder {
   /// The last frame again: a clip with fewer frames than were asked for repeats some.
   package func repeatFrame() {
     observer?.see(.repeated)
-    let size = layout.rowsOfView
-    let from = kept[rows: (takenViews - 1) * size..<takenViews * size]
-    kept[rows: takenViews * size..<(takenViews + 1) * size].copy(from: from)
+    let first = takenViews * layout.rowsOfView
+    for row in first..<first + layout.rowsOfView { kept.copyRow(row - layout.rowsOfView, to: row) }
     takenViews += 1
   }
 
   /// When all frames are in.
   package func finish() throws(SlowFastError) -> VisualTokens {
-    try classified { () throws(ComputeError) in try layout.finish(kept, newline: vision.projector.newline) }
+    try classified { () throws(ComputeError) in try layout.finish(kept, newline: vision.projector.newline, on: engine) }
   }
 }
 

@@ -46,7 +46,7 @@ extension RunContext {
   /// No clip.
   package var nothingWatched: WatchedClips {
     var statistics = RunStatistics()
-    (statistics.kernels, statistics.threads) = (engine.kernels.name, engine.pool.threadCount)
+    (statistics.kernels, statistics.threads, statistics.cacheBits) = (engine.kernels.name, engine.pool.threadCount, cacheType.bits)
     return WatchedClips(statistics: statistics)
   }
 }
@@ -106,15 +106,15 @@ private struct ClipPipeline {
         .features(
           content: try source.contentIdentity(), sampling: request, reuseThreshold: context.options.reuseStatic, model: model,
           kernels: context.engine.kernels.name, isAlone: model.config.sequence == nil || !source.isPicture || isAlone,
-          fastFrames: context.options.fastFrames))
+          fastFrames: context.options.fastFrames, slowTokens: model.config.sequence == nil ? context.cacheType : .float32))
     }
     // What comes before the last clip is the same for every question, but not in whole prompts.
     guard !context.options.takesWholePrompts else { return }
     let opening = context.promptPieces("", clips: sources.count).before
-    switch store.lookup(.prefix(text: opening.ids, clips: watched.keys, cacheType: model.cacheType), pool: context.pool) {
+    switch store.lookup(.prefix(text: opening.ids, clips: watched.keys, cacheType: context.cacheType), pool: context.pool) {
     case .none: return
     case .found(let entry):
-      guard let prefix = CachedPrefix(entry, config: model.config, type: model.cacheType), prefix.clips.count == sources.count,
+      guard let prefix = CachedPrefix(entry, config: model.config, type: context.cacheType), prefix.clips.count == sources.count,
         prefix.tokens == prefix.clips.reduce(opening.textCount, { $0 + $1.fastTokens })
       else {
         warnOfDamage("not the shape of this model's")
@@ -145,7 +145,7 @@ private struct ClipPipeline {
           return size.height > 0 && size.width > 0 || !source.isPicture
             ? config.layout(source.isPicture ? .picture(size, isAlone: isAlone) : .clip(frames: info.frames), towerSide: side) : nil
         },
-        hidden: model.config.hiddenSize)
+        hidden: model.config.hiddenSize, slowTokens: context.cacheType, on: context.engine)
       guard let clip else {
         warnOfDamage("not the shape of this model's")
         return nil
@@ -206,6 +206,7 @@ private struct ClipPipeline {
       source, context.config, towerSide: vision.tower.outputSide, isAlone: isAlone, sampling: sampling, preprocessing: preprocessing,
       threads: context.pool.threadCount, memory: context.decodingLimit)
     // Tiles of a picture are none of each other.
+    let slowTokens = context.cacheType
     let reuseThreshold = observer == nil && !feed.isPicture ? context.options.reuseStatic : nil
     let before = range.upperBound - source.frameCount(sampling)
     var clip: ClipEncoder?
@@ -233,7 +234,8 @@ private struct ClipPipeline {
         return
       case .begin(let layout):
         last = before + (feed.isPicture ? 1 : layout.views)
-        let encoder = try ClipEncoder(vision, layout, preprocessing: preprocessing, reuseThreshold: reuseThreshold, engine: engine)
+        let encoder = try ClipEncoder(
+          vision, layout, preprocessing: preprocessing, reuseThreshold: reuseThreshold, slowTokens: slowTokens, engine: engine)
         encoder.observer = observer
         clip = encoder
         observer?.see(.begin(frames: layout.views))

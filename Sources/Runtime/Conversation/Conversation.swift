@@ -221,30 +221,21 @@ package final class Conversation {
     let slow = try statistics.times.measure(\.crossKeyValues) { () throws(SlowFastError) in
       try context.slowCaches(keys) { () throws(SlowFastError) in
         if let keptPrefix {
-          return try classified { () throws(ComputeError) in try keptPrefix.slowCaches(config: model.config, type: model.cacheType) }
+          return try classified { () throws(ComputeError) in try keptPrefix.slowCaches(config: model.config, type: context.cacheType) }
         }
-        return try passes.readSlow(try joinedSlowTokens(), type: model.cacheType) { progress(.readingClip(layer: $0, of: $1)) }
+        return try passes.readSlow(clips.compactMap { $0.tokens?.slow }, type: context.cacheType) {
+          progress(.readingClip(layer: $0, of: $1))
+        }
       }
     }
     let generator = try Generator(
-      passes, slow: slow, capacity: capacity, cacheType: model.cacheType, slowAttention: context.slowAttention,
+      passes, slow: slow, capacity: capacity, cacheType: context.cacheType, slowAttention: context.slowAttention,
       answerVocabulary: model.answerVocabulary)
     self.generator = generator
+    // Their keys and values are all that is read of them.
+    let nothing = try classified { () throws(ComputeError) in try StoredRows.none(columns: model.config.hiddenSize, on: context.engine) }
+    for index in clips.indices { clips[index].tokens?.slow = nothing }
     return generator
-  }
-
-  /// Several clips' slow tokens follow each other.
-  private func joinedSlowTokens() throws(SlowFastError) -> Matrix? {
-    let slow = clips.compactMap { $0.tokens?.slow }
-    guard slow.count > 1 else { return slow.first }
-    let rows = slow.reduce(0) { $0 + $1.rows }
-    let joined = try classified { () throws(ComputeError) in try Matrix(rows: rows, columns: model.config.hiddenSize) }
-    var start = 0
-    for part in slow {
-      joined[rows: start..<start + part.rows].copy(from: part)
-      start += part.rows
-    }
-    return joined
   }
 
   /// The first question's prompt for the decoder, cut after the last clip; where the clips' tokens are gone, what comes before is not asked
@@ -302,7 +293,7 @@ package final class Conversation {
         try generator.prefill(prompt) { progress(.prefilling(token: $0, of: total)) }
       }
       read = count
-      let key = CacheKey.prefix(text: pieces.before.ids, clips: keys, cacheType: model.cacheType)
+      let key = CacheKey.prefix(text: pieces.before.ids, clips: keys, cacheType: context.cacheType)
       if let problem = CachedPrefix.store(generator.caches, clips: clips.map(\.info), in: store, key, pool: context.pool) {
         statistics.warnings.append(problem)
       }

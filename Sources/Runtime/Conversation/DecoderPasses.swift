@@ -140,11 +140,11 @@ package final class DecoderPasses: @unchecked Sendable {
 }
 
 extension DecoderPasses {
-  /// Keys and values of slow tokens `[count, hidden]`; nil where there are none.
+  /// Keys and values of clips' slow tokens, each `[count, hidden]`; nil where there are none.
   package func readSlow(
-    _ tokens: Matrix?, type: ScalarType, progress: (_ layer: Int, _ count: Int) -> Void = { _, _ in }
+    _ tokens: [StoredRows], type: KeyValueType, progress: (_ layer: Int, _ count: Int) -> Void = { _, _ in }
   ) throws(SlowFastError) -> SlowCaches? {
-    guard let tokens, tokens.rows > 0 else { return nil }
+    guard tokens.contains(where: { $0.rows > 0 }) else { return nil }
     return try classified { () throws(ComputeError) in
       try engine.turns.withLock { () throws(ComputeError) in
         try SlowCaches(tokens, decoder: decoder, type: type, on: engine) { layer, count in

@@ -22,7 +22,7 @@ package final class Generator {
   package var isCancelled: @Sendable () -> Bool = { false }
 
   package init(
-    _ passes: DecoderPasses, slow: SlowCaches?, capacity: Int, cacheType: ScalarType, slowAttention: SlowAttention, answerVocabulary: Int
+    _ passes: DecoderPasses, slow: SlowCaches?, capacity: Int, cacheType: KeyValueType, slowAttention: SlowAttention, answerVocabulary: Int
   ) throws(SlowFastError) {
     self.passes = passes
     self.slowAttention = slowAttention

@@ -132,6 +132,7 @@ struct BenchCommand: ParsableCommand {
   var slowAttention: SlowAttention?
   @Option(help: "Threads. Default: as many as processors.")
   var threads: Int?
+  @OptionGroup var cacheBits: CacheBitsArguments
   @OptionGroup var format: JSONArguments
   @OptionGroup var display: ProgressArguments
 
@@ -152,6 +153,7 @@ struct BenchCommand: ParsableCommand {
     options.generatedTokens = tokens
     options.slowAttention = slowAttention
     options.threads = threads
+    options.cacheBits = cacheBits.cacheBits
     try options.validate()
     options.clip = try clip.map { try MediaInput(opening: $0) }
     let line = ProgressLine(display, isJSON: format.json)

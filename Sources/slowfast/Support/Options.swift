@@ -18,6 +18,7 @@ struct ClipArguments: ParsableArguments {
   var pictures: PictureUse?
   @Option(help: "Of how many frames fast tokens stand in the prompt, at most: for clips of many frames. Default: the model's own way.")
   var fastFrames: Int?
+  @OptionGroup var cacheBits: CacheBitsArguments
   @OptionGroup var sampling: SamplingArguments
   @OptionGroup var generation: GenerationArguments
   @OptionGroup var session: SessionArguments
@@ -33,6 +34,7 @@ struct ClipArguments: ParsableArguments {
     reuse.apply(to: &sessionOptions)
     modelOptions.apply(to: &sessionOptions)
     sessionOptions.fastFrames = fastFrames
+    sessionOptions.cacheBits = cacheBits.cacheBits
     sessionOptions.takesWholePrompts = takesWholePrompts
     let sources = try sources(model)
     // Of pictures that are one clip each is a frame.
@@ -294,6 +296,15 @@ struct SessionArguments: ParsableArguments {
 }
 
 extension SlowAttention: ExpressibleByArgument {}
+
+struct CacheBitsArguments: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "Bits of keys, values and slow tokens. Default: 16 beside quantized weights, else 32; 8 takes half the memory.",
+      valueName: "8|16|32"),
+    completion: .list(["8", "16", "32"]))
+  var cacheBits: Int?
+}
 
 /// What a model is opened with, and what it is told.
 struct ModelArguments: ParsableArguments {

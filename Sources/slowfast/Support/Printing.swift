@@ -36,9 +36,11 @@ enum Printing {
       "while the answer is made",
       "  weights         \(formatBytes(plan.decoderWeightBytes))",
       "  buffers         \(formatBytes(plan.decoderBufferBytes))",
-      "  keys and values \(formatBytes(plan.cacheBytes)) of the conversation, \(formatBytes(plan.slowCacheBytes)) of the slow tokens",
+      "  keys and values \(formatBytes(plan.cacheBytes)) of the conversation, \(formatBytes(plan.slowCacheBytes)) of the slow tokens, in "
+        + "\(plan.cacheBits) bits",
       "in both",
-      "  clip's tokens   \(formatBytes(plan.tokenBytes))",
+      "  clip's tokens   \(formatBytes(plan.tokenBytes))"
+        + (plan.slowTokens == 0 ? "" : ", \(formatBytes(plan.slowTokenBytes)) of them until they are keys and values"),
       "  program         \(formatBytes(plan.baseBytes))",
       "",
       "peak              \(formatBytes(plan.peakBytes))",
@@ -63,7 +65,8 @@ enum Printing {
     let cached = statistics.cachedPromptTokens > 0 ? " (after \(statistics.cachedPromptTokens) from the clip cache)" : ""
     var lines = [
       "",
-      "\(statistics.kernels) kernels, \(counted(statistics.threads, "thread"))\(options.isDrawn ? ", seed \(options.seed)" : "")",
+      "\(statistics.kernels) kernels, \(counted(statistics.threads, "thread")), keys and values in \(statistics.cacheBits) bits"
+        + (options.isDrawn ? ", seed \(options.seed)" : ""),
       "\(statistics.frames) of \(counted(statistics.decodedFrames, "frame")), "
         + "\(statistics.fastTokens) fast and \(counted(statistics.slowTokens, "slow token")), "
         + "\(statistics.promptTokens) prompt\(cached) and \(counted(statistics.generatedTokens, "answer token")) "
@@ -146,7 +149,8 @@ extension Printing {
   static func benchmark(_ report: BenchmarkReport) -> String {
     var lines = [
       "slowfast \(report.version), \(report.model.escaped()): \(report.kernels) kernels, \(counted(report.threads, "thread")), "
-        + "\(counted(report.frames, "frame")), \(counted(report.slowTokens, "slow token")) (\(report.slowAttention.rawValue))"
+        + "\(counted(report.frames, "frame")), \(counted(report.slowTokens, "slow token")) (\(report.slowAttention.rawValue)), "
+        + "keys and values in \(report.cacheBits) bits"
     ]
     if let limits = report.limits {
       lines.append(
@@ -276,7 +280,7 @@ extension SlowFastError {
 
   /// By the names that options have in the library.
   private static let flags = [
-    "calibration": "--calibrate", "choices": "--choices", "clipCache.limit": "--cache-size", "contexts": "--contexts",
+    "cacheBits": "--cache-bits", "calibration": "--calibrate", "choices": "--choices", "clipCache.limit": "--cache-size", "contexts": "--contexts",
     "fastFrames": "--fast-frames",
     "frames": "--frames", "frequencyPenalty": "--frequency-penalty", "generatedTokens": "--tokens", "keep": "--keep",
     "maximumTokens": "--max-tokens", "minP": "--min-p", "partBits": "--parts", "presencePenalty": "--presence-penalty",

@@ -145,7 +145,9 @@ struct HTMLReport {
 
   private var parts: String {
     guard !report.parts.isEmpty else { return "" }
-    let schemes = [ComparedModel.partNames.cache, ComparedModel.partNames.weights, ComparedModel.partNames.inputs]
+    let schemes = [
+      ComparedModel.partNames.cache, ComparedModel.partNames.cache8, ComparedModel.partNames.weights, ComparedModel.partNames.inputs,
+    ]
     let rows = report.parts.compactMap { result -> DotChart.Row? in
       guard let value = result.divergence?.mean else { return nil }
       return .init(
