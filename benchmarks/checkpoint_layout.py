@@ -18,6 +18,37 @@ TOWER = "model.vision_tower.vision_tower."
 
 
 @dataclass(frozen=True)
+class SiglipShape:
+    """A SigLIP tower, by default base-patch16-256."""
+
+    name: str = "google/siglip-base-patch16-256"
+    width: int = 768
+    inner: int = 3072
+    layers: int = 12
+    tokens: int = 256
+    patch: int = 16
+
+    def tensors(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        tower, width, inner = TOWER + "vision_model.", self.width, self.inner
+        yield tower + "embeddings.patch_embedding.weight", (width, 3, self.patch, self.patch)
+        yield tower + "embeddings.patch_embedding.bias", (width,)
+        yield tower + "embeddings.position_embedding.weight", (self.tokens, width)
+        for layer in range(self.layers):
+            at = f"{tower}encoder.layers.{layer}."
+            for name in ("q", "k", "v", "out"):
+                yield f"{at}self_attn.{name}_proj.weight", (width, width)
+                yield f"{at}self_attn.{name}_proj.bias", (width,)
+            for name, size in (("fc1", (inner, width)), ("fc2", (width, inner))):
+                yield f"{at}mlp.{name}.weight", size
+                yield f"{at}mlp.{name}.bias", (size[0],)
+            for name in ("layer_norm1", "layer_norm2"):
+                yield f"{at}{name}.weight", (width,)
+                yield f"{at}{name}.bias", (width,)
+        yield tower + "post_layernorm.weight", (width,)
+        yield tower + "post_layernorm.bias", (width,)
+
+
+@dataclass(frozen=True)
 class Shape:
     """All numbers that decide the tensors' shapes and the number of visual tokens."""
 
@@ -35,6 +66,11 @@ class Shape:
     positions: int = 32768
     pooling: int = 2
     fast: dict[str, int] = field(default_factory=lambda: fast_tokens(1, 4))
+    siglip: SiglipShape | None = None  # in place of ConvNeXt
+
+    @property
+    def tower_width(self) -> int:
+        return self.siglip.width if self.siglip else self.widths[-1]
 
     @property
     def head_size(self) -> int:
@@ -78,7 +114,7 @@ def config(shape: Shape, end_of_text: int, end_of_turn: int) -> dict:
         "use_cache": True,
         "use_sliding_window": False,
         "vocab_size": shape.vocabulary,
-        "mm_hidden_size": shape.widths[-1],
+        "mm_hidden_size": shape.tower_width,
         "mm_patch_merge_type": "flat",
         "mm_projector_type": "mlp2x_gelu",
         "mm_use_im_patch_token": False,
@@ -86,7 +122,7 @@ def config(shape: Shape, end_of_text: int, end_of_turn: int) -> dict:
         "mm_video_pooling_stride": shape.pooling,
         "mm_vision_select_feature": "patch",
         "mm_vision_select_layer": -2,
-        "mm_vision_tower": "convnext-576",
+        "mm_vision_tower": shape.siglip.name if shape.siglip else "convnext-576",
         "use_mm_proj": True,
         "cross_attn_every_n_layers": shape.cross_every,
         "cross_attn_gating_type": "whole-dynamic-tanh-warmup",
@@ -126,8 +162,8 @@ def tensors(shape: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
         yield at + "input_layernorm.weight", (hidden,)
         yield at + "post_attention_layernorm.weight", (hidden,)
     yield "model.norm.weight", (hidden,)
-    yield from tower_tensors(shape)
-    yield "model.mm_projector.0.weight", (hidden, shape.widths[-1])
+    yield from shape.siglip.tensors() if shape.siglip else tower_tensors(shape)
+    yield "model.mm_projector.0.weight", (hidden, shape.tower_width)
     yield "model.mm_projector.0.bias", (hidden,)
     yield "model.mm_projector.2.weight", (hidden, hidden)
     yield "model.mm_projector.2.bias", (hidden,)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes a checkpoint with the published names, shapes, dtype and sharding, and seeded random weights (17 GB).
 
-    full_size_checkpoint.py DIR --tokenizer QWEN2_DIR [--shape published|slice|small|onevision-0.5b|onevision-7b]
+    full_size_checkpoint.py DIR --tokenizer QWEN2_DIR [--shape published|slice|long|small|onevision-0.5b|onevision-7b]
                             [--variant frame64-s1t4] [--seed 0] [--outliers N]
 
 The values are scaled so that activations stay of order one through the depth, as in a trained model: a run on this
@@ -26,7 +26,7 @@ from typing import Iterator
 
 import numpy as np
 
-from checkpoint_layout import Shape, bf16, config, fast_tokens, tensors, write_shards
+from checkpoint_layout import Shape, SiglipShape, bf16, config, fast_tokens, tensors, write_shards
 from onevision_layout import ONEVISION_SHAPES
 
 VARIANTS = {
@@ -35,9 +35,11 @@ VARIANTS = {
     "frame128-s2t4": fast_tokens(2, 4),
 }
 SHAPES = {
-    # The published one; its widths with few layers, for kernels and profiles; one for tests, a hundredth of the work.
+    # The published one; its widths with few layers, for kernels and profiles; the same with a small tower, for clips of many frames; one for
+    # tests, a hundredth of the work.
     "published": Shape(),
     "slice": Shape(depths=(1, 1, 2, 1), layers=4, cross_every=2),
+    "long": Shape(siglip=SiglipShape(), layers=4, cross_every=2),
     "small": Shape(
         depths=(1, 1, 3, 1), widths=(96, 192, 384, 768), input_size=288, hidden=512, intermediate=1408,
         layers=6, heads=8, kv_heads=2, cross_every=3),

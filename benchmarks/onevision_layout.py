@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Iterator
 
-TOWER = "model.vision_tower.vision_tower.vision_model."
+from checkpoint_layout import SiglipShape
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,7 @@ class OnevisionShape:
     kv_heads: int = 2
     vocabulary: int = 151936
     tied: bool = True
-    tower_width: int = 1152
-    tower_inner: int = 4304
-    tower_layers: int = 26
-    tokens: int = 729
-    patch: int = 14
+    tower: SiglipShape = SiglipShape("google/siglip-so400m-patch14-384", 1152, 4304, layers=26, tokens=729, patch=14)
     positions: int = 32768
 
     def config(self, end_of_text: int, end_of_turn: int) -> dict:
@@ -48,7 +44,7 @@ class OnevisionShape:
             "vocab_size": self.vocabulary,
             "image_aspect_ratio": "anyres_max_9",
             "image_grid_pinpoints": "(1x1),...,(6x6)",
-            "mm_hidden_size": self.tower_width,
+            "mm_hidden_size": self.tower.width,
             "mm_patch_merge_type": "spatial_unpad",
             "mm_projector_type": "mlp2x_gelu",
             "mm_resampler_type": None,
@@ -57,7 +53,7 @@ class OnevisionShape:
             "mm_use_im_start_end": False,
             "mm_vision_select_feature": "patch",
             "mm_vision_select_layer": -2,
-            "mm_vision_tower": "google/siglip-so400m-patch14-384",
+            "mm_vision_tower": self.tower.name,
             "tokenizer_model_max_length": self.positions,
         }
 
@@ -79,26 +75,10 @@ class OnevisionShape:
         yield "model.norm.weight", (hidden,)
         if not self.tied:
             yield "lm_head.weight", (self.vocabulary, hidden)
-        for index, columns in ((0, self.tower_width), (2, hidden)):
+        for index, columns in ((0, self.tower.width), (2, hidden)):
             yield f"model.mm_projector.{index}.weight", (hidden, columns)
             yield f"model.mm_projector.{index}.bias", (hidden,)
-        width, inner = self.tower_width, self.tower_inner
-        yield TOWER + "embeddings.patch_embedding.weight", (width, 3, self.patch, self.patch)
-        yield TOWER + "embeddings.patch_embedding.bias", (width,)
-        yield TOWER + "embeddings.position_embedding.weight", (self.tokens, width)
-        for layer in range(self.tower_layers):
-            at = f"{TOWER}encoder.layers.{layer}."
-            for name in ("q", "k", "v", "out"):
-                yield f"{at}self_attn.{name}_proj.weight", (width, width)
-                yield f"{at}self_attn.{name}_proj.bias", (width,)
-            for name, size in (("fc1", (inner, width)), ("fc2", (width, inner))):
-                yield f"{at}mlp.{name}.weight", size
-                yield f"{at}mlp.{name}.bias", (size[0],)
-            for name in ("layer_norm1", "layer_norm2"):
-                yield f"{at}{name}.weight", (width,)
-                yield f"{at}{name}.bias", (width,)
-        yield TOWER + "post_layernorm.weight", (width,)
-        yield TOWER + "post_layernorm.bias", (width,)
+        yield from self.tower.tensors()
 
 
 ONEVISION_SHAPES = {

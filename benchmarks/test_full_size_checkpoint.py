@@ -13,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from checkpoint_layout import Shape, bf16, config, tensors, write_shards  # noqa: E402
+from checkpoint_layout import Shape, SiglipShape, bf16, config, tensors, write_shards  # noqa: E402
 from full_size_checkpoint import SHAPES, VARIANTS, random_values, variant_of  # noqa: E402
 from onevision_layout import ONEVISION_SHAPES, OnevisionShape  # noqa: E402
 
@@ -74,14 +74,32 @@ def test_published_shape():
     assert settings["fast_token_temporal_sampling_stride"] == 2 and "input_image_size" not in settings
 
 
+def header(path: Path) -> dict[str, tuple[int, ...]]:
+    with path.open("rb") as file:
+        found = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    return {name: tuple(tensor["shape"]) for name, tensor in found.items() if name != "__metadata__"}
+
+
+def test_a_siglip_tower_has_the_names_and_shapes_of_a_golden_checkpoint():
+    golden = Path(__file__).resolve().parent.parent / "Tests/Golden/slowfast-siglip"
+    tower = header(golden / "google/siglip-tiny-patch8-60/model.safetensors")
+    whole = header(golden / "model.safetensors")
+    expected = {"model.vision_tower.vision_tower." + name: size for name, size in tower.items() if ".head." not in name}
+    expected |= {name: size for name, size in whole.items() if ".vision_tower." not in name}
+    shape = Shape(
+        siglip=SiglipShape("google/siglip-tiny-patch8-60", 96, 208, layers=3, tokens=49, patch=8), vocabulary=512, hidden=64,
+        intermediate=176, layers=4, heads=4, kv_heads=2, cross_every=2)
+    assert dict(tensors(shape)) == expected
+    count = sum(math.prod(size) for name, size in tensors(SHAPES["long"]) if ".vision_tower." in name)
+    assert round(count / 1e6) == 86  # as SigLIP base has it without its pooling head
+
+
 def test_onevision_has_the_names_and_shapes_of_a_checkpoint_that_the_published_code_reads():
     path = Path(__file__).resolve().parent.parent / "Tests/Golden/llava-next-onevision/model.safetensors"
-    with path.open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    expected = {name: tuple(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__"}
+    expected = header(path)
     shape = OnevisionShape(
-        hidden=48, intermediate=128, layers=3, heads=4, kv_heads=2, vocabulary=512, tied=False, tower_width=32, tower_inner=72,
-        tower_layers=3, tokens=729, patch=2)
+        hidden=48, intermediate=128, layers=3, heads=4, kv_heads=2, vocabulary=512, tied=False,
+        tower=SiglipShape("google/siglip-tiny", 32, 72, layers=3, tokens=729, patch=2))
     assert dict(shape.tensors()) == expected
     total = sum(math.prod(size) for _, size in ONEVISION_SHAPES["onevision-0.5b"].tensors())
     assert round(total / 1e6) == 894  # as the published model has it
