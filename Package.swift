@@ -196,7 +196,7 @@ let package = Package(
       "SlowFastTests",
       [
         "Compute", "Conversion", "Lab", "ModelFile", "Models", "Parallel", "Runtime", "Safetensors", "SlowFast", "Support", "Tensors",
-        "Video",
+        "Tokenizer", "Video",
       ]),
     tests("ServerTests", ["Server", "SlowFast"]),
     tests("CommandTests", ["Safetensors", "ModelFile", "slowfast", "example-ask", "example-watch"], exclude: ["Data"]),

@@ -32,7 +32,7 @@ package struct PerceptronProjector: Projector {
 
   package static let newlineName = "model.image_newline"
 
-  package static func computes(_ type: ProjectorType) -> Bool { true }
+  package static func computes(_ type: ProjectorType) -> Bool { if case .pixelShuffle = type { false } else { true } }
 
   package init(_ config: ModelConfig, width: Int, _ builder: LayerBuilder) throws(SlowFastError) {
     self.config = config
@@ -42,6 +42,7 @@ package struct PerceptronProjector: Projector {
       case .identity: []
       case .linear: ["model.mm_projector"]
       case .mlp(let depth): (0..<depth).map { "model.mm_projector.\(2 * $0)" }
+      case .pixelShuffle: preconditionFailure("another projector's")
       }
     var layers: [Linear] = []
     if !names.isEmpty {
@@ -67,5 +68,43 @@ package struct PerceptronProjector: Projector {
       x = output
     }
     return x
+  }
+}
+
+/// SmolVLM's connector: each square of `scale`×`scale` positions becomes one, with the channels of all, row by row, which go through one
+/// linear layer without bias.
+package struct PixelShuffleProjector: Projector {
+  package let config: ModelConfig
+  package let width: Int
+  private let linear: Linear  // [hidden, scale² · width]
+
+  package var newline: Matrix? { nil }
+
+  package static func computes(_ type: ProjectorType) -> Bool { if case .pixelShuffle = type { true } else { false } }
+
+  package init(_ config: ModelConfig, width: Int, _ builder: LayerBuilder) throws(SlowFastError) {
+    (self.config, self.width) = (config, width)
+    let scale = config.projector.scale
+    linear = try builder.unit { () throws(SlowFastError) in
+      try builder.linear("model.mm_projector", config.hiddenSize, scale * scale * width, .projector, hasBias: false)
+    }
+  }
+
+  package func products(positions: Int) -> Int { positions / (config.projector.scale * config.projector.scale) * linear.weightCount }
+
+  package func project(_ features: Matrix, on engine: Engine) throws(ComputeError) -> Matrix {
+    let (scale, width) = (config.projector.scale, features.columns)
+    let side = Int(Double(features.rows).squareRoot())
+    let squares = side / scale
+    let shuffled = try Matrix(rows: squares * squares, columns: scale * scale * width)
+    for row in 0..<squares * scale {
+      for column in 0..<squares * scale {
+        let target = shuffled.row(row / scale * squares + column / scale) + (row % scale * scale + column % scale) * width
+        target.update(from: features.row(row * side + column), count: width)
+      }
+    }
+    let output = try Matrix(rows: shuffled.rows, columns: config.hiddenSize)
+    try engine.linear(shuffled, [linear.product(to: output)])
+    return output
   }
 }

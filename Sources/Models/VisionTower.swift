@@ -6,8 +6,8 @@ package protocol VisionTower: Sendable {
   /// What has to be known before a tower can be made.
   associatedtype Measures: Sendable
 
-  /// What a config may name, in words: `a ConvNeXt tower such as convnext-576`.
-  static var example: String { get }
+  /// What a config may name, in words: `a ConvNeXt tower such as convnext-576`; nil: a family's own, which its configs need not name.
+  static var example: String? { get }
   /// Whether a config's name for its tower means this family.
   static func isNamed(_ name: String) -> Bool
   /// What the names of its tensors begin with.

@@ -1,4 +1,5 @@
 import Compute
+import Support
 
 /// What a clip or a picture becomes. In a family without slow tokens all of its tokens are fast ones.
 package struct VisualTokens: Sendable {
@@ -52,11 +53,17 @@ extension ModelConfig {
       let frames = if case .clip(let frames) = shown { frames } else { 1 }
       return SlowFastLayout(config: self, towerSide: towerSide, frames: frames)
     }
+    let side = towerSide / projector.scale
     switch shown {
-    case .clip(let frames): return FrameSequence(sequence, towerSide: towerSide, frames: frames)
+    case .clip(let frames): return FrameSequence(sequence, towerSide: side, frames: frames)
     case .picture(let size, let isAlone):
-      let grid = isAlone && sequence.picture == .tiles ? TileGrid(sequence.grid, tile: imageSize, picture: size) : nil
-      return PictureLayout(sequence, grid, picture: size, towerSide: towerSide)
+      let grid: TileGrid? =
+        switch sequence.picture {
+        case .tiles: isAlone ? TileGrid(sequence.grid, tile: imageSize, picture: size) : nil
+        case .resizedTiles: TileGrid(longestSide: pixels.pictureSide ?? imageSize, tile: imageSize, picture: size)
+        case .pad, .stretch: nil
+        }
+      return PictureLayout(sequence, grid, picture: size, towerSide: side)
     }
   }
 }
@@ -72,7 +79,12 @@ package struct FrameSequence: VisualLayout {
 
   init(_ config: SequenceConfig, towerSide: Int, frames: Int) {
     (self.config, self.towerSide, views) = (config, towerSide, frames)
-    side = config.pooling == .bilinear ? (towerSide + 1) / 2 : towerSide / 2
+    side =
+      switch config.pooling {
+      case nil: towerSide
+      case .bilinear: (towerSide + 1) / 2
+      case .average, .max: towerSide / 2
+      }
   }
 
   package var rowsOfView: Int { side * side }
@@ -89,6 +101,7 @@ package struct FrameSequence: VisualLayout {
 
   package func take(_ projected: Matrix, to target: Matrix) {
     switch config.pooling {
+    case nil: target.copy(from: projected)
     case .bilinear: MapResize.bilinear(projected, height: towerSide, width: towerSide, to: target, newHeight: side, newWidth: side)
     case .average: MapResize.squares(projected, side: towerSide, stride: 2, to: target)
     case .max: MapResize.greatest(projected, side: towerSide, to: target)
@@ -121,6 +134,8 @@ package struct TileGrid: Sendable, Equatable {
   package let tile: Int
   /// Of the picture inside of the tiles, which keeps its shape; the rest is black.
   package let inner: PictureSize
+  /// What the picture is brought to before; nil: nothing.
+  package let first: PictureSize?
 
   package var count: Int { rows * columns }
   /// Where the picture begins.
@@ -139,7 +154,7 @@ package struct TileGrid: Sendable, Equatable {
       best = (size, effective, waste)
     }
     guard let best = best?.size else { return nil }
-    self.tile = tile
+    (self.tile, first) = (tile, nil)
     (rows, columns) = (best.height / tile, best.width / tile)
     let (byWidth, byHeight) = (Double(best.width) / width, Double(best.height) / height)
     inner =
@@ -149,7 +164,32 @@ package struct TileGrid: Sendable, Equatable {
   }
 }
 
-/// A picture: its whole, and its tiles after it if there is a grid.
+extension TileGrid {
+  /// As many tiles as a picture fills whose longer side is made `longestSide` before; it is stretched to fill them. nil: it is one tile.
+  init?(longestSide: Int, tile: Int, picture: PictureSize) {
+    func up(_ side: Int) -> Int { (side + tile - 1) / tile * tile }
+    let first = PictureSize(picture, longestSide: longestSide)
+    // In this order and these types, as the published code rounds them.
+    let shape = Double(first.width) / Double(first.height)
+    let (height, width) =
+      first.width >= first.height
+      ? (up(Int(Double(up(first.width)) / shape)), up(first.width)) : (up(first.height), up(Int(Double(up(first.height)) * shape)))
+    inner = PictureSize(height: max(tile, height), width: max(tile, width))
+    (self.tile, self.first) = (tile, first)
+    (rows, columns) = (inner.height / tile, inner.width / tile)
+    if rows == 1, columns == 1 { return nil }
+  }
+}
+
+extension PictureSize {
+  /// With a longer side of that length, the other one in proportion, rounded down, and made even.
+  init(_ picture: PictureSize, longestSide: Int) {
+    let side = evenSides(width: picture.width, height: picture.height, longest: longestSide)
+    self.init(height: side.height, width: side.width)
+  }
+}
+
+/// A picture: its whole, and its tiles after or before it if there is a grid.
 package struct PictureLayout: VisualLayout {
   private let config: SequenceConfig
   package let grid: TileGrid?
@@ -205,7 +245,8 @@ package struct PictureLayout: VisualLayout {
   /// The picture inside of the tiles, with its edges, and cut.
   package var imageBytes: Int {
     guard let grid else { return 0 }
-    return 3 * (grid.inner.width * grid.inner.height + (2 * grid.count + 1) * grid.tile * grid.tile)
+    let first = grid.first.map { $0.width * $0.height } ?? 0
+    return 3 * (first + grid.inner.width * grid.inner.height + (2 * grid.count + 1) * grid.tile * grid.tile)
   }
 
   package func take(_ projected: Matrix, to rows: Matrix) { rows.copy(from: projected) }

@@ -33,7 +33,7 @@ public final class ModelRunner: Sendable {
   /// A conversation about clips, or about none. They are watched when the first question comes, as the model's own number of frames unless
   /// `sampling` says otherwise. Its keys and values go when nobody holds it any more.
   public func conversation(about sources: [ClipSource] = [], sampling: SamplingRequest? = nil) -> ClipConversation {
-    ClipConversation(context, sources, sampling ?? SamplingRequest(frames: model.defaultFrameCount))
+    ClipConversation(context, sources, sampling ?? model.defaultSampling)
   }
 
   /// What one of the conversations will need, as if it were alone. Clips are opened for it, to know how large their pictures are.

@@ -130,6 +130,10 @@ extension ModelConfig {
   /// What the model can be shown, in words.
   fileprivate var takes: [String] {
     guard let sequence else { return ["clips", "pictures as clips of one frame"] }
+    if sequence.picture == .resizedTiles {
+      let tiles = ((pixels.pictureSide ?? imageSize) + imageSize - 1) / imageSize
+      return ["clips", "one picture, in up to \(tiles * tiles) tiles", "several pictures, each in tiles"]
+    }
     guard sequence.picture == .tiles else { return ["clips", "pictures"] }
     let most = sequence.grid.map { ($0.height / imageSize) * ($0.width / imageSize) }.max() ?? 0
     return ["clips", "one picture, in up to \(most) tiles", "several pictures, each whole"]

@@ -135,8 +135,6 @@ extension RunContext {
   }
 
   private func planned(_ sources: [ClipSource], sampling: SamplingRequest, question: String, maximumTokens: Int) -> Planned {
-    let prompt = firstPrompt(question, clips: sources.count)
-    let text = prompt.pieces(model.tokenizer).textCount
     // What cannot be opened is told when it is decoded.
     let decoding = sources.compactMap { source -> DecodingMemory? in
       guard case .visual(let visual) = source else { return nil }
@@ -144,12 +142,17 @@ extension RunContext {
     }
     let (alone, side) = (sources.haveOnePicture, model.source.schema.tower.outputSide)
     let shown = sources.map { config.shown($0, sampling, isAlone: alone, towerSide: side) }
+    // Texts between views are more for more of them.
+    let isFixed = config.promptTemplate.views == nil
+    let fixed = firstPrompt(question, shown.map { config.place($0, towerSide: side) }).pieces(model.tokenizer).textCount
     let remade = { [self] (frames: Int, tokens: Int, threads: Int) -> MemoryPlan in
       var request = sampling
       request.frames = frames
       let clips = zip(sources, shown).map { source, shown in
         if case .clip = shown { Shown.clip(frames: source.frameCount(request)) } else { shown }
       }
+      let text =
+        isFixed ? fixed : firstPrompt(question, clips.map { config.place($0, towerSide: side) }).pieces(model.tokenizer).textCount
       return MemoryPlan(
         source: model.source, config: config, clips: clips, decoding: decoding, decodingLimit: decodingLimit, textTokens: text,
         maximumAnswerTokens: min(tokens, model.config.maximumPositions), cacheType: cacheType, kernels: engine.kernels,

@@ -6,6 +6,7 @@ import Safetensors
 import Support
 import Tensors
 import Tokenizer
+import Video
 
 /// A slow-fast video language model: an `.sfq` file, or a checkpoint directory whose weights are used as they are.
 /// Opening one reads its tables and its tokenizer; weights are read when a session needs them. Sessions may share a model.
@@ -24,6 +25,10 @@ public final class VideoLanguageModel: Sendable {
   package var answerVocabulary: Int { tokenizer.vocabularySize }
   /// Frames of a clip unless the user says otherwise.
   public var defaultFrameCount: Int { config.defaultFrameCount }
+  /// Which frames of a clip are taken unless the user says otherwise.
+  public var defaultSampling: SamplingRequest {
+    SamplingRequest(frames: defaultFrameCount, rule: config.frameRate.map(SamplingRule.spread) ?? .uniform)
+  }
   /// Whether several pictures in one prompt are something other than the frames of a clip.
   public var knowsPictures: Bool { config.sequence != nil }
 

@@ -1,8 +1,10 @@
 /// How a text is cut into pre-tokens, within which merges stay: the regular expressions that tokenizers of this family name,
-/// each written out as a scanner. Between them its alternatives take every character, so pre-tokens cover the text.
+/// each written out as a scanner. Between them its alternatives take every character, so pre-tokens cover the text. SmolLM2's first makes
+/// each digit a part of its own, and cuts what is between by GPT-2's.
 enum PreTokenizer: UInt8, Sendable {
   case qwen2 = 1
   case gpt2 = 2
+  case smolLM2 = 3
 
   init?(pattern: String) {
     guard let known = [Self.qwen2, .gpt2].first(where: { $0.pattern == pattern }) else { return nil }
@@ -13,24 +15,43 @@ enum PreTokenizer: UInt8, Sendable {
     switch self {
     case .qwen2:
       #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"#
-    case .gpt2:
+    case .gpt2, .smolLM2:
       #"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"#
     }
   }
 
   /// Calls `body` with each pre-token of `bytes[range]`, which is valid UTF-8, in order.
   func forEach(_ bytes: [UInt8], _ range: Range<Int>, _ body: (Range<Int>) -> Void) {
+    if self == .smolLM2 { return forEachBetweenDigits(bytes, range, body) }
     let scanner = Scanner(bytes: bytes, end: range.upperBound)
     var start = range.lowerBound
     while start < range.upperBound {
       let end =
         switch self {
         case .qwen2: scanner.endOfQwen2(start)
-        case .gpt2: scanner.endOfGPT2(start)
+        case .gpt2, .smolLM2: scanner.endOfGPT2(start)
         }
       body(start..<end)
       start = end
     }
+  }
+
+  /// Each number character alone; what is between two of them is a text of its own to the pattern.
+  private func forEachBetweenDigits(_ bytes: [UInt8], _ range: Range<Int>, _ body: (Range<Int>) -> Void) {
+    let properties = ScalarProperties.shared
+    var (start, index) = (range.lowerBound, range.lowerBound)
+    func flush(to end: Int) { if start < end { Self.gpt2.forEach(bytes, start..<end, body) } }
+    while index < range.upperBound {
+      let (value, length) = scalar(at: index, of: bytes)
+      let next = index + length
+      if properties.scalarClass(value) == .number {
+        flush(to: index)
+        body(index..<next)
+        start = next
+      }
+      index = next
+    }
+    flush(to: range.upperBound)
   }
 }
 

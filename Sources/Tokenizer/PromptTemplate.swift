@@ -11,15 +11,21 @@ package struct PromptTemplate: Hashable, Sendable {
     }
   }
 
-  /// What every conversation begins with, such as the system's turn; may be empty.
+  /// What stands before all else, whatever the system says.
+  package var beginning: String
+  /// What every conversation begins with after it, such as the system's turn; may be empty.
   package var opening: String
   /// Around what the system says.
   package var system: Wrapping
   package var user: Wrapping
+  /// What stands before what a user shows and says whose turn begins with a picture; nil: the same as before all.
+  package var userStartBeforePicture: String?
   /// Where it starts, the model answers.
   package var assistant: Wrapping
   /// Around each image; images stand before the question.
   package var image: Wrapping
+  /// What stands between the tokens of what is shown; nil: nothing.
+  package var views: ViewTexts?
   /// The token that ends an answer's turn.
   package var turnEnd: String
   /// Further tokens that end an answer, whichever the checkpoint's configuration names: one that names the base model's end only would
@@ -29,14 +35,17 @@ package struct PromptTemplate: Hashable, Sendable {
   package var marks: [String]
 
   package init(
-    opening: String, system: Wrapping, user: Wrapping, assistant: Wrapping, image: Wrapping, turnEnd: String, otherEnds: [String] = [],
-    marks: [String]
+    beginning: String = "", opening: String, system: Wrapping, user: Wrapping, userStartBeforePicture: String? = nil, assistant: Wrapping,
+    image: Wrapping, views: ViewTexts? = nil, turnEnd: String, otherEnds: [String] = [], marks: [String]
   ) {
+    self.beginning = beginning
     self.opening = opening
     self.system = system
     self.user = user
+    self.userStartBeforePicture = userStartBeforePicture
     self.assistant = assistant
     self.image = image
+    self.views = views
     self.turnEnd = turnEnd
     self.otherEnds = otherEnds
     self.marks = marks
@@ -74,6 +83,20 @@ extension PromptTemplate {
   }
 }
 
+extension PromptTemplate {
+  /// As SmolVLM2's checkpoints write it:
+  ///
+  ///     <|im_start|>User: (clip)What happens?<end_of_utterance>\nAssistant:
+  ///
+  /// A turn that begins with a picture has no space before it.
+  package static let smolVLM = PromptTemplate(
+    beginning: "<|im_start|>", opening: "", system: Wrapping(start: "System: ", end: "<end_of_utterance>\n"),
+    user: Wrapping(start: "User: ", end: "<end_of_utterance>\n"), userStartBeforePicture: "User:",
+    assistant: Wrapping(start: "Assistant:", end: "<end_of_utterance>\n"), image: Wrapping(start: "", end: ""), views: .smolVLM,
+    turnEnd: "<end_of_utterance>",
+    marks: ["<|im_start|>", "<end_of_utterance>", "<fake_token_around_image>", "<global-img>"])
+}
+
 /// A prompt in a template's form, and its tokens.
 ///
 /// Each text between images is tokenized as a whole, as the published code does; a model's visual tokens go where `.image` stands. Special
@@ -89,9 +112,10 @@ package struct ChatPrompt: Sendable {
   /// Before the first image, between each two, and after the last.
   private var texts: [String]
 
-  /// A conversation's first question, before which `images` images stand. The model's answer is to follow.
-  package init(_ template: PromptTemplate, question: String, images: Int = 0) {
-    texts = [template.opening + template.user.start]
+  /// A conversation's first question, before which `images` images or clips stand. The model's answer is to follow.
+  package init(_ template: PromptTemplate, question: String, images: Int = 0, beginsWithPicture: Bool = false) {
+    let user = images > 0 && beginsWithPicture ? template.userStartBeforePicture ?? template.user.start : template.user.start
+    texts = [template.beginning + template.opening + user]
     for _ in 0..<max(0, images) {
       texts[texts.count - 1] += template.image.start
       texts.append(template.image.end)
@@ -102,6 +126,23 @@ package struct ChatPrompt: Sendable {
   /// A whole prompt as it stands: an image's or a clip's place is where it says `<image>` or `<video>`.
   package init(whole text: String) {
     texts = text.split(separator: /<image>|<video>/, omittingEmptySubsequences: false).map(String.init)
+  }
+
+  /// The same with each place cut into as many as `views` has texts between: what is shown there is views with texts before, between and
+  /// after them. nil, or none given for it: it stays one place.
+  package func showing(_ views: [[String]?]) -> ChatPrompt {
+    var shown = self
+    shown.texts = [texts[0]]
+    for (place, text) in texts.dropFirst().enumerated() {
+      guard place < views.count, let views = views[place] else {
+        shown.texts.append(text)
+        continue
+      }
+      shown.texts[shown.texts.count - 1] += views[0]
+      shown.texts += views[1...]
+      shown.texts[shown.texts.count - 1] += text
+    }
+    return shown
   }
 
   /// Places of images and clips.

@@ -123,20 +123,27 @@ extension TokenizerJSON {
       postProcessor?.addsNothing ?? true, "post_processor", postProcessor?.type, "null, \"ByteLevel\", or a template that adds no token")
   }
 
-  /// The pattern: of a Split before a ByteLevel, or the one that ByteLevel has of its own.
+  /// The pattern: of a Split before a ByteLevel, or the one that ByteLevel has of its own, with or without Digits before it.
   fileprivate func preTokenizer(_ file: String) throws(TokenizerError) -> PreTokenizer {
     var steps = preTokenizer.map { $0.type == "Sequence" ? $0.pretokenizers ?? [] : [$0] } ?? []
     func unsupported(_ setting: String, _ found: String, _ supported: String) -> TokenizerError {
       .unsupported(file: file, setting: "pre_tokenizer" + setting, found: found, supported: supported)
     }
-    guard let bytes = steps.popLast(), bytes.type == "ByteLevel", steps.count <= 1, steps.allSatisfy({ $0.type == "Split" }) else {
+    guard let bytes = steps.popLast(), bytes.type == "ByteLevel", steps.count <= 1,
+      steps.allSatisfy({ ["Split", "Digits"].contains($0.type) })
+    else {
       let found = preTokenizer.map { ([$0] + ($0.pretokenizers ?? [])).map(\.type).joined(separator: " ") } ?? "null"
-      throw unsupported("", found, "a Sequence of Split and ByteLevel, or ByteLevel")
+      throw unsupported("", found, "a Sequence of Split or Digits and ByteLevel, or ByteLevel")
     }
     if bytes.addPrefixSpace ?? true { throw unsupported(".add_prefix_space", "true", "false") }
     guard let split = steps.first else {
       if bytes.useRegex ?? true { return .gpt2 }
       throw unsupported(".use_regex", "false", "true, or a Split before the ByteLevel")
+    }
+    if split.type == "Digits" {
+      guard split.individualDigits == true else { throw unsupported(".individual_digits", "false", "true") }
+      guard bytes.useRegex ?? true else { throw unsupported(".use_regex", "false", "true after Digits") }
+      return .smolLM2
     }
     if bytes.useRegex ?? true { throw unsupported(".use_regex", "true", "false after a Split") }
     guard split.behavior == "Isolated", split.invert != true else {

@@ -114,12 +114,15 @@ struct TokenizerJSON: Decodable {
     var pattern: [String: String]?
     var behavior: String?
     var invert: Bool?
+    // Digits
+    var individualDigits: Bool?
     // ByteLevel
     var addPrefixSpace: Bool?
     var useRegex: Bool?
 
     enum CodingKeys: String, CodingKey {
       case type, pretokenizers, pattern, behavior, invert
+      case individualDigits = "individual_digits"
       case addPrefixSpace = "add_prefix_space"
       case useRegex = "use_regex"
     }

@@ -2,7 +2,7 @@ import Support
 
 /// Which frames of a clip are asked for.
 public struct SamplingRequest: Sendable {
-  /// How many frames: exactly so many with the rule `uniform`, at most so many with `rate`.
+  /// How many frames: exactly so many with the rule `uniform`, at most so many with the others.
   public var frames: Int
   /// Which ones.
   public var rule: SamplingRule
@@ -29,7 +29,10 @@ public struct SamplingRequest: Sendable {
     guard start.map({ $0.isFinite && $0 >= 0 }) ?? true, end.map({ $0.isFinite && $0 > start ?? 0 }) ?? true else {
       throw .invalidRange(start: start, end: end)
     }
-    if case .rate(let rate) = rule, !(rate.isFinite && rate > 0) { throw .invalidRate(rate) }
+    switch rule {
+    case .rate(let rate), .spread(let rate): if !(rate.isFinite && rate > 0) { throw .invalidRate(rate) }
+    case .uniform: break
+    }
   }
 
   func contains(_ seconds: Double) -> Bool {
@@ -38,11 +41,35 @@ public struct SamplingRequest: Sendable {
 
   /// Which of `count` frames are taken, ascending, of a stream of that average rate. `count` is at least 1.
   func indices(of count: Int, _ rate: FrameRate) -> [Int] {
-    guard case .rate(let wanted) = rule else { return indices(of: count) }
+    let wanted: Double
+    switch rule {
+    case .uniform: return indices(of: count)
+    case .spread(let perSecond): return spreadIndices(of: count, rate.value, perSecond: perSecond)
+    case .rate(let perSecond): wanted = perSecond
+    }
     let all = Array(stride(from: 0, to: count, by: SamplingRule.step(rate, wanted: wanted)))
     if all.count < frames { return all }
     let scale = Double(all.count) / Double(frames)
     return (0..<frames).map { all[min(all.count - 1, max(0, Int((Double($0 + 1) * scale - 1).rounded(.toNearestOrEven))))] }
+  }
+
+  /// The rule `spread`, as SmolVLM2's processor computes it; indices ascend.
+  private func spreadIndices(of count: Int, _ rate: Double, perSecond: Double) -> [Int] {
+    let duration = Double(count) / rate
+    let wanted = max(1, Int(min((perSecond * duration).rounded(.toNearestOrEven), Double(frames))))
+    var (first, last) = (0, count - 1)
+    if duration - 2 > Double(frames) * perSecond {
+      (first, last) = (Int(rate), min(Int(Double(count) - rate), count - 1))
+      if first >= last { (first, last) = (0, count - 1) }
+    }
+    guard wanted > 1 else { return [first] }
+    let step = Double(last - first) / Double(wanted - 1)
+    var indices: [Int] = []
+    for place in 0..<wanted {
+      let index = place == wanted - 1 ? last : Int(Double(place) * step + Double(first))
+      if index != indices.last { indices.append(index) }
+    }
+    return indices
   }
 
   /// The rule `uniform`: for each of the `frames` positions, which of `count` frames stands there: `int(linspace(0, count − 1,
@@ -65,6 +92,9 @@ public enum SamplingRule: Sendable, Equatable {
   /// So many a second, and no more than are asked for: what the evaluation behind the published numbers does, with 2. A short clip has
   /// fewer frames than are asked for.
   case rate(Double)
+  /// So many a second on average and no more than are asked for, evenly spread; where a clip is longer by more than two seconds than these
+  /// would take, without its first and last second: what SmolVLM2 was trained with, with 1.
+  case spread(Double)
 
   /// Every so many frames one is taken, before it is looked whether these are too many: `max(round(rate / wanted), 1)`, halves to even.
   static func step(_ rate: FrameRate, wanted: Double) -> Int {

@@ -12,7 +12,7 @@ import Tokenizer
 /// Golden checkpoints to model files and back.
 @Suite struct GoldenConversionTests {
   static let names = [
-    "clip", "strides", "image", "vanilla", "slowfast-siglip", "slowfast-clip", "onevision-hf", "llava-next-onevision",
+    "clip", "strides", "image", "vanilla", "slowfast-siglip", "slowfast-clip", "onevision-hf", "llava-next-onevision", "smolvlm",
   ]
   let directory: TemporaryDirectory
   init() throws { directory = try TemporaryDirectory() }

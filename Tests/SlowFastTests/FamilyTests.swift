@@ -28,7 +28,7 @@ import Video
     #expect(try found.integers["generated"] == recorded.int32s(of: generated))
   }
 
-  @Test(arguments: ["onevision-hf", "llava-next-onevision"], Input.allCases)
+  @Test(arguments: ["onevision-hf", "llava-next-onevision", "smolvlm"], Input.allCases)
   func allTokensInThePrompt(_ name: String, _ input: Input) throws {
     let path = Golden.path(name) + "/\(input.rawValue).safetensors"
     let recorded = try SafetensorsFile(path: path)

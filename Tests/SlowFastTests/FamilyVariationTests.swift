@@ -215,12 +215,12 @@ import Video
     let sentence =
       "The video lasts for 13.01 seconds, and 2 frames are uniformly sampled from it. These frames are located at 0.00s,12.98s."
       + "Please answer the following questions related to this video."
-    let expected = session.context.promptPieces(sentence + "\nWhat?", clips: 1)
+    let expected = session.context.promptPieces(sentence + "\nWhat?", [PromptPlace(isPicture: false)])
     #expect(trace.integers["prompt_ids"] == (expected.before + expected.after).ids)
     let still = try Session(model).trace(
       [try ClipSource(framesFile: Golden.path(Self.original) + "/golden.safetensors")], sampling: SamplingRequest(frames: 1),
       question: "What?")
-    let plain = session.context.promptPieces("What?", clips: 1)
+    let plain = session.context.promptPieces("What?", [PromptPlace(isPicture: false)])
     #expect(still.integers["prompt_ids"] == (plain.before + plain.after).ids)
   }
 }

@@ -42,6 +42,13 @@ struct VectorTests {
   @Test("GPT-2's pattern, without normalization")
   func gpt2() throws { try check(Fixture.tokenizer(changedBy: "gpt2/changes.json"), "gpt2/vectors.json") }
 
+  @Test("SmolLM2's digits before GPT-2's pattern, also from the serialized form")
+  func smolLM2() throws {
+    let tokenizer = try Fixture.tokenizer(changedBy: "smollm2/changes.json")
+    try check(tokenizer, "smollm2/vectors.json")
+    try check(Tokenizer(serialized: tokenizer.serialized()), "smollm2/vectors.json")
+  }
+
   @Test("added tokens that strip, stand alone or are normalized")
   func addedTokens() throws {
     let tokenizer = try Fixture.tokenizer(changedBy: "added/changes.json")

@@ -55,6 +55,26 @@ import Video
     #expect(try Sampled(directory.file("1.png"), SamplingRequest(frames: 64, rule: .rate(2))).frames.map(\.index) == [0])
   }
 
+  /// SmolVLM2's way: those of transformers 5.2's `sample_frames` for the same numbers of frames and rates.
+  @Test func spread() throws {
+    let directory = try TemporaryDirectory()
+    let picture = try Data(contentsOf: TestClips.data.appending(path: "images/plain.png"))
+    for number in 1...67 { _ = try directory.write("\(number).png", [UInt8](picture)) }
+    func indices(_ frames: Int, _ perSecond: Double = 1, end: Double? = nil) throws -> [Int] {
+      try Sampled(directory.path, SamplingRequest(frames: frames, rule: .spread(perSecond), end: end)).frames.map(\.index)
+    }
+    let most = try indices(64)
+    #expect(most.count == 64 && most.prefix(6) == [1, 2, 3, 4, 5, 6] && most.suffix(3) == [63, 64, 66])
+    #expect(try indices(3) == [1, 33, 66])
+    let whole = try indices(64, end: 66)
+    #expect(whole.count == 64 && whole.prefix(3) == [0, 1, 2] && whole.suffix(3) == [62, 63, 65])
+    #expect(try indices(70) == Array(0...66) && indices(70, 0.01) == [1] && indices(200, 3) == Array(0...66))
+    #expect(try indices(1) == [1])
+    let nasa = TestClips.tests.appending(path: "Clips/nasa.mp4").path
+    let clip = try Sampled(nasa, SamplingRequest(frames: 4, rule: .spread(1)))
+    #expect(clip.frames.map(\.index) == [29, 139, 249, 360] && clip.total == 4)
+  }
+
   @Test(arguments: [0, -1, .infinity, .nan]) func noRate(_ rate: Double) {
     guard
       case .invalidRate? = videoError({ _ = try Sampled(TestClips.path("b_frames.mp4"), SamplingRequest(frames: 2, rule: .rate(rate))) })

@@ -61,7 +61,9 @@ final class Calibrator: Calibration {
     let all = try EvaluationSet(paths: options.paths)
     let set = options.clipLimit.map(all.prefix) ?? all
     self.set = set
-    sampling = SamplingRequest(frames: options.frames ?? model.defaultFrameCount)
+    var sampling = model.defaultSampling
+    if let frames = options.frames { sampling.frames = frames }
+    self.sampling = sampling
     let pool = ThreadPool(threadCount: conversion.threadCount)
     engine = try classified { () throws(ComputeError) in try Engine(pool: pool) }
     units = model.source.schema.units

@@ -30,20 +30,23 @@ final class DecoderActivations {
     let embedding = try calibrator.model.source.makeEmbeddingTable()
     for (index, (clip, visual)) in zip(calibrator.set.clips, try calibrator.clipSources()).enumerated() {
       calibrator.progress(CalibrationProgress(stage: "encoding calibration clips", done: index, total: calibrator.set.clips.count))
-      let tokens = try visual.map { visual throws(SlowFastError) in try Self.encode(visual, vision, calibrator) }
-      slow.append(tokens?.slow)
+      let shown = try visual.map { visual throws(SlowFastError) in try Self.encode(visual, vision, calibrator) }
+      slow.append(shown?.tokens.slow)
       for (question, answer) in Calibrator.texts(of: clip) {
-        sequences.append(try Self.sequence(question, answer, tokens, clip: index, embedding, calibrator))
+        sequences.append(try Self.sequence(question, answer, shown, clip: index, embedding, calibrator))
       }
     }
   }
 
-  private static func encode(_ source: ClipSource, _ vision: VisionModel, _ calibrator: Calibrator) throws(SlowFastError) -> VisualTokens {
+  /// What is shown with a question.
+  private typealias ShownTokens = (place: PromptPlace, tokens: VisualTokens)
+
+  private static func encode(_ source: ClipSource, _ vision: VisionModel, _ calibrator: Calibrator) throws(SlowFastError) -> ShownTokens {
     let preprocessing = try Preprocessing(calibrator.model.config.pixels)
     var encoder: ClipEncoder?
     let feed = calibrator.views(of: source, preprocessing)
     var times = StageTimes()
-    _ = try feed.forEach(times: &times, isCancelled: calibrator.isCancelled) { (event, times) throws(SlowFastError) in
+    let report = try feed.forEach(times: &times, isCancelled: calibrator.isCancelled) { (event, times) throws(SlowFastError) in
       switch event {
       case .begin(let layout): encoder = try ClipEncoder(vision, layout, preprocessing: preprocessing, engine: calibrator.engine)
       case .view(let image): try encoder?.encode(image, times: &times, isCancelled: calibrator.isCancelled)
@@ -52,18 +55,23 @@ final class DecoderActivations {
       }
     }
     guard let encoder else { throw SlowFastError(VideoError.noFrames(path: "", reason: "nothing was sampled")) }
-    return try encoder.finish()
+    let place = calibrator.model.config.place(
+      report, rate: report.framesPerSecond, isPicture: feed.isPicture, isAlone: true, towerSide: vision.tower.outputSide)
+    return (place, try encoder.finish())
   }
 
   private static func sequence(
-    _ question: String, _ answer: String, _ tokens: VisualTokens?, clip: Int, _ embedding: any EmbeddingTable, _ calibrator: Calibrator
+    _ question: String, _ answer: String, _ shown: ShownTokens?, clip: Int, _ embedding: any EmbeddingTable, _ calibrator: Calibrator
   ) throws(SlowFastError) -> Sequence {
     let (config, tokenizer) = (calibrator.model.config, calibrator.model.tokenizer)
-    let chat = ChatPrompt(config.promptTemplate, question: question, images: tokens == nil ? 0 : 1)
+    let chat = ChatPrompt(
+      config.promptTemplate, question: question, images: shown == nil ? 0 : 1, beginsWithPicture: shown?.place.isPicture == true
+    ).showing([shown?.place.texts])
+    var visual = (shown.map { $0.place.pieces($0.tokens.fast) } ?? []).makeIterator()
     let pieces = chat.pieces(tokenizer).map { piece in
       switch piece {
       case .tokens(let ids): Prompt.Piece.text(ids)
-      case .image: tokens.map { Prompt.Piece.visual($0.fast) } ?? .text([])
+      case .image: visual.next() ?? .text([])
       }
     }
     // The published inference code lets the prompt's text read the slow tokens, the answer's not.

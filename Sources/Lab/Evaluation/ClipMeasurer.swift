@@ -21,7 +21,7 @@ struct ClipMeasurer {
     session.slowAttention = options.slowAttention
     session.keepsWeights = Self.fitsInMemory(model)
     self.session = try Session(model, options: session)
-    sampling = SamplingRequest(frames: options.frames ?? model.defaultFrameCount, rule: options.sampling)
+    sampling = SamplingRequest(frames: options.frames ?? model.defaultFrameCount, rule: options.sampling ?? model.defaultSampling.rule)
     maximumTokens = options.maximumTokens
     self.isCancelled = isCancelled
   }

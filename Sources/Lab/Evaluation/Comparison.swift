@@ -18,8 +18,8 @@ public struct ComparisonOptions: Sendable {
   public var calibration: CalibrationOptions?
   /// Frames of a clip; nil is the model's own number.
   public var frames: Int?
-  /// Which frames of a clip.
-  public var sampling = SamplingRule.uniform
+  /// Which frames of a clip; nil is the model's own way.
+  public var sampling: SamplingRule?
   /// The most tokens of an answer that is told from the right one.
   public var maximumTokens = 64
   /// Which tokens read the slow tokens, in every model; nil: as the checkpoint says.

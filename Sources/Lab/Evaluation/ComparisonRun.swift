@@ -88,10 +88,11 @@ struct ComparisonRun {
 
   /// What the results depend on beside the models.
   private func settings(kernels: String) -> [String] {
-    [
+    let sampling = options.sampling ?? baseline.defaultSampling.rule
+    return [
       SlowFastVersion.current, comparison.data.fingerprint, kernels, slowAttention.rawValue, "\(baseline.answerVocabulary) tokens",
       "\(options.frames ?? baseline.defaultFrameCount) \(options.maximumTokens) \(options.featureClips) \(SparseDistribution.kept)"
-        + (options.sampling == .uniform ? "" : " \(options.sampling)"),
+        + (sampling == .uniform ? "" : " \(sampling)"),
     ]
   }
 

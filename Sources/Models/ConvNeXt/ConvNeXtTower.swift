@@ -210,7 +210,7 @@ extension ConvNeXtTower {
 
 extension ConvNeXtTower {
   package static let prefix = "model.vision_tower.vision_tower."
-  package static let example = "a ConvNeXt tower such as convnext-576"
+  package static let example: String? = "a ConvNeXt tower such as convnext-576"
   package static func isNamed(_ name: String) -> Bool { name.lowercased().contains("convnext") }
 
   /// Loaders of the original rename these two wherever they stand, so the published layer scales are called `weight`; exports that went

@@ -22,6 +22,8 @@ public struct ModelConfig: Sendable, Equatable {
   public var keyValueHeadCount: Int
   /// Values of a head.
   public var headDimension: Int
+  /// Whether queries, keys and values have a bias.
+  package var attentionHasBias: Bool
   /// Rows of the embedding.
   public var vocabularySize: Int
   /// What the decoder's norms add to the mean square.
@@ -67,6 +69,14 @@ public struct ModelConfig: Sendable, Equatable {
 
   /// Frames of a clip unless the user says otherwise; nil: as many as fill the fast tokens.
   public var frameCount: Int?
+  /// Frames a second that a clip gets, evenly spread, where that is no more than its number of frames; of a clip that is longer a second at
+  /// either end is left out. nil: always its number of frames, over the whole clip.
+  public var frameRate: Double?
+}
+
+extension ProjectorType {
+  /// By how much it makes the sides of the tower's map smaller.
+  package var scale: Int { if case .pixelShuffle(let scale) = self { scale } else { 1 } }
 }
 
 extension ModelConfig {
@@ -118,15 +128,17 @@ public struct SequenceConfig: Sendable, Equatable {
     case pad
     /// Made a square by stretching.
     case stretch
+    /// Brought to a size by its longer side, cut into as many tiles as that takes, and shown as a whole after them.
+    case resizedTiles
   }
 
-  /// Of frames of a clip.
-  public var pooling: Pooling
+  /// Of frames of a clip; nil: their maps stay as they are.
+  public var pooling: Pooling?
   /// Of a clip.
   public var newline: Newline
   /// Of a picture.
   public var picture: Picture
-  /// Sizes that a picture may be cut into tiles of, in pixels.
+  /// Sizes that a picture may be cut into tiles of, in pixels; none for `resizedTiles`, which cuts any.
   public var grid: [PictureSize]
   /// The most tiles' worth of tokens that a picture may have; nil: no limit.
   public var tileLimit: Int?
@@ -185,6 +197,8 @@ public enum ProjectorType: Sendable, Equatable {
   case linear
   /// `mlpNx_gelu`: N linear layers with GELU between.
   case mlp(depth: Int)
+  /// Squares of so many positions in each direction become one of all their channels, which goes through one linear layer without bias.
+  case pixelShuffle(scale: Int)
 }
 
 /// Which tokens read the slow tokens while an answer is made.

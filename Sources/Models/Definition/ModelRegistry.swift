@@ -2,12 +2,14 @@ import Support
 
 /// Which code computes which model: the only list of families.
 package enum ModelRegistry {
-  package static let towers: [any VisionTower.Type] = [ConvNeXtTower.self, SiglipTower.self, ClipTower.self]
-  package static let projectors: [any Projector.Type] = [PerceptronProjector.self]
+  package static let towers: [any VisionTower.Type] = [ConvNeXtTower.self, SiglipTower.self, ClipTower.self, SmolVLMTower.self]
+  package static let projectors: [any Projector.Type] = [PerceptronProjector.self, PixelShuffleProjector.self]
   package static let decoders: [any Decoder.Type] = [Qwen2Decoder.self]
 
   /// The first that is meant by a config.
-  package static let families: [any ModelFamily.Type] = [LlavaNextFamily.self, SlowFastFamily.self, LlavaOnevisionFamily.self]
+  package static let families: [any ModelFamily.Type] = [
+    LlavaNextFamily.self, SlowFastFamily.self, LlavaOnevisionFamily.self, SmolVLMFamily.self,
+  ]
 
   // MARK: What a config names
 
@@ -36,7 +38,7 @@ package enum ModelRegistry {
     if let tower = towers.first(where: { $0.isNamed(name) }) { return tower }
     throw .configValue(
       field: "mm_vision_tower", found: name,
-      expected: "\(towers.map { $0.example }.joined(separator: ", ")): no other kind of tower is supported")
+      expected: "\(towers.compactMap { $0.example }.joined(separator: ", ")): no other kind of tower is supported")
   }
 
   static func decoder(named modelType: String) throws(ArchitectureError) -> any Decoder.Type {

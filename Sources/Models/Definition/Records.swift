@@ -90,10 +90,12 @@ package struct PreprocessingRecord: Sendable, Equatable {
   package var pixels: PixelConfig
   /// Frames of a clip unless the user says otherwise.
   package var frames: Int
+  /// Frames a second, where a clip gets no more than that.
+  package var frameRate: Double?
 
   /// Frames: the config's own number, else one in the checkpoint's name (`…-frame64-…`), else as many as fill the fast tokens.
   package init(config: ModelConfig, checkpointName: String) {
-    pixels = config.pixels
+    (pixels, frameRate) = (config.pixels, config.frameRate)
     frames = config.frameCount ?? Self.frames(inName: checkpointName) ?? config.defaultFrameCount
   }
 
@@ -109,6 +111,7 @@ package struct PreprocessingRecord: Sendable, Equatable {
     let fields = try ConfigFields(json: json, file: "preprocessing")
     pixels = try PixelConfig(record: fields)
     frames = try fields.integer("frames", in: 1...Limits.frames)
+    frameRate = try fields.optionalNumber("frames_per_second", in: 1e-3...1e3)
   }
 
   package func json() throws(ArchitectureError) -> [UInt8] {
@@ -118,11 +121,21 @@ package struct PreprocessingRecord: Sendable, Equatable {
       var std: [Float]
       var fit: PixelConfig.Fit?
       var resampling: PixelConfig.Resampling
+      var longestSide: Int?
+      var pictureSide: Int?
       var frames: Int
+      var frameRate: Double?
+
+      enum CodingKeys: String, CodingKey {
+        case size, mean, std, fit, resampling, frames
+        case longestSide = "longest_side"
+        case pictureSide = "picture_side"
+        case frameRate = "frames_per_second"
+      }
     }
     let section = Section(
       size: pixels.size, mean: pixels.mean, std: pixels.std, fit: pixels.fit == .crop ? nil : pixels.fit, resampling: pixels.resampling,
-      frames: frames)
+      longestSide: pixels.longestSide, pictureSide: pixels.pictureSide, frames: frames, frameRate: frameRate)
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys]
     do { return Array(try encoder.encode(section)) } catch { throw .configUnreadable(file: "preprocessing", reason: "\(error)") }

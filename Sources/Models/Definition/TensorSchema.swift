@@ -33,6 +33,10 @@ package struct TensorSchema: Sendable {
           field: "fast_token_spatial_stride", found: "\(spatial)", expected: "at most the side of a frame's slow tokens, \(side / pooling)")
       }
     }
+    let scale = config.projector.scale
+    guard tower.outputSide % scale == 0 else {
+      throw .configValue(field: "scale_factor", found: "\(scale)", expected: "a divisor of the tower's side, \(tower.outputSide)")
+    }
     projector = try ModelRegistry.projector(config, width: tower.outputWidth, builders[1])
     // Tied checkpoints have no head of their own, or one that is the embedding again.
     decoder = try ModelRegistry.decoder(config, ownsHead: !config.tiesWordEmbeddings || shapes[Self.headName] != nil, builders[2])

@@ -42,6 +42,8 @@ public struct PixelConfig: Sendable, Encodable, Equatable {
     case crop
     /// Both sides, whatever the shape.
     case stretch
+    /// The longer side to a length first, the other one in proportion and made even, then both to the square's.
+    case longest
   }
   /// How pixels are made of others, as Pillow does it.
   public enum Resampling: String, Sendable, Encodable, CaseIterable {
@@ -49,6 +51,8 @@ public struct PixelConfig: Sendable, Encodable, Equatable {
     case bicubic
     /// A triangle.
     case bilinear
+    /// A sinc of three periods.
+    case lanczos
   }
 
   /// Side of the tower's square input.
@@ -61,6 +65,16 @@ public struct PixelConfig: Sendable, Encodable, Equatable {
   public var fit: Fit
   /// How pixels are made of others.
   public var resampling: Resampling
+  /// The length that `longest` brings a frame's longer side to.
+  public var longestSide: Int?
+  /// The same of a picture that is cut into tiles.
+  public var pictureSide: Int?
+
+  package enum CodingKeys: String, CodingKey {
+    case size, mean, std, fit, resampling
+    case longestSide = "longest_side"
+    case pictureSide = "picture_side"
+  }
 
   /// Mean and deviation that CLIP was trained with.
   package static let clipMean: [Float] = [0.48145466, 0.4578275, 0.40821073]
@@ -235,7 +249,9 @@ extension PixelConfig {
     switch try fields.optionalInteger("resample", in: 0...10) {
     case nil, 3: resampling = .bicubic
     case 2: resampling = .bilinear
-    case let other?: throw .configValue(file: file, field: "resample", found: "\(other)", expected: "3 (bicubic) or 2 (bilinear)")
+    case 1: resampling = .lanczos
+    case let other?:
+      throw .configValue(file: file, field: "resample", found: "\(other)", expected: "3 (bicubic), 2 (bilinear) or 1 (Lanczos)")
     }
     if fit == .crop {
       // Older files say one number.
@@ -268,6 +284,9 @@ extension PixelConfig {
     // Not told by files that are older than the choice.
     fit = fields.isNull("fit") ? .crop : try fields.choice("fit")
     resampling = try fields.choice("resampling")
+    longestSide = try fields.optionalInteger("longest_side", in: 1...4096)
+    pictureSide = try fields.optionalInteger("picture_side", in: 1...4096)
+    if fit == .longest, longestSide == nil { throw .configMissing(file: fields.file, field: "longest_side") }
     try check(file: fields.file)
   }
 

@@ -25,7 +25,7 @@ package enum LlavaNextFamily: ModelFamily {
       throw .configValue(field: "mm_resampler_type", found: fields.text("mm_resampler_type"), expected: "null: it is not computed")
     }
     var config = try ModelConfig(
-      qwen2: fields, defaults: nil, tower: settings, projector: ProjectorType(name: fields.string("mm_projector_type")))
+      decoder: fields, defaults: nil, tower: settings, projector: ProjectorType(name: fields.string("mm_projector_type")))
     config.towerName = towerName
     config.sequence = try sequence(fields, tile: settings.pixels.size)
     config.promptTemplate = .chatML(marksImages: try fields.optionalBool("mm_use_im_start_end") ?? false)

@@ -17,7 +17,7 @@ package enum LlavaOnevisionFamily: ModelFamily {
     if try fields.optionalBool("multimodal_projector_bias") == false {
       throw .configValue(field: "multimodal_projector_bias", found: "false", expected: "true")
     }
-    var config = try ModelConfig(qwen2: text, defaults: Qwen2Defaults(), tower: settings, projector: .mlp(depth: 2))
+    var config = try ModelConfig(decoder: text, defaults: .qwen2, tower: settings, projector: .mlp(depth: 2))
     config.towerName = "siglip"
     if try fields.optionalBool("tie_word_embeddings") == true { config.tiesWordEmbeddings = true }
     let aspect = try fields.optionalString("vision_aspect_ratio") ?? "anyres_max_9"

@@ -19,7 +19,7 @@ package enum SlowFastFamily: ModelFamily {
     let tower = try ModelRegistry.tower(named: towerName)
     let select = try fields.optionalInteger("mm_vision_select_layer", in: -1024...1024)
     var config = try ModelConfig(
-      qwen2: fields, defaults: nil, tower: tower.settings(fields, files, selectLayer: select),
+      decoder: fields, defaults: nil, tower: tower.settings(fields, files, selectLayer: select),
       projector: ProjectorType(name: fields.string("mm_projector_type")))
     config.towerName = towerName
     config.hybrid = try HybridConfig(fields: fields, layerCount: config.layerCount)

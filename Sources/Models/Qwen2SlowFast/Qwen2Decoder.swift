@@ -2,9 +2,9 @@ import Compute
 import Support
 import Tensors
 
-/// Qwen2; its hybrid layers also read the slow tokens through cross-attention.
+/// Qwen2, and Llama, which is the same without biases; hybrid layers also read the slow tokens through cross-attention.
 package struct Qwen2Decoder: Decoder {
-  package static let modelTypes = ["llava_qwen_slow_fast", "llava_qwen", "llava_qwen2", "llava", "qwen2"]
+  package static let modelTypes = ["llava_qwen_slow_fast", "llava_qwen", "llava_qwen2", "llava", "qwen2", "llama"]
 
   package let config: ModelConfig
   package let ownsHead: Bool
@@ -64,9 +64,10 @@ package struct Qwen2Decoder: Decoder {
 
       let inputNorm = try builder.vector("input_layernorm.weight", hidden, .norm)
       self.inputNorm = inputNorm
-      query = try builder.linear("self_attn.q_proj", queries, hidden, .attention, input: "self_attn")
-      key = try builder.linear("self_attn.k_proj", keys, hidden, .attention, input: "self_attn")
-      value = try builder.linear("self_attn.v_proj", keys, hidden, .attention, input: "self_attn")
+      let bias = config.attentionHasBias
+      query = try builder.linear("self_attn.q_proj", queries, hidden, .attention, hasBias: bias, input: "self_attn")
+      key = try builder.linear("self_attn.k_proj", keys, hidden, .attention, hasBias: bias, input: "self_attn")
+      value = try builder.linear("self_attn.v_proj", keys, hidden, .attention, hasBias: bias, input: "self_attn")
       output = try builder.linear("self_attn.o_proj", hidden, queries, .attention, hasBias: false)
       cross = try hybrid.map { hybrid throws(SlowFastError) in
         try builder.scope("self_attn.") { () throws(SlowFastError) in try CrossAttention(config, hybrid, inputNorm, builder) }

@@ -3,7 +3,7 @@ import Support
 /// OpenAI's CLIP.
 package struct ClipTower: VisionTransformerTower {
   package static let style = VisionTransformer.Style(hasClassToken: true, preNorm: "pre_layrnorm", patchesHaveBias: false)
-  package static let example = "a CLIP tower such as openai/clip-vit-large-patch14-336"
+  package static let example: String? = "a CLIP tower such as openai/clip-vit-large-patch14-336"
   package let transformer: VisionTransformer
 
   package init(_ transformer: VisionTransformer) { self.transformer = transformer }

@@ -3,7 +3,7 @@ import Support
 /// Google's SigLIP.
 package struct SiglipTower: VisionTransformerTower {
   package static let style = VisionTransformer.Style(hasClassToken: false, preNorm: nil, patchesHaveBias: true)
-  package static let example = "a SigLIP tower such as google/siglip-so400m-patch14-384"
+  package static let example: String? = "a SigLIP tower such as google/siglip-so400m-patch14-384"
   package let transformer: VisionTransformer
 
   package init(_ transformer: VisionTransformer) { self.transformer = transformer }

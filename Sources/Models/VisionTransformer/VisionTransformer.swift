@@ -12,7 +12,8 @@ package protocol VisionTransformerTower: VisionTower where Measures == VisionTra
   init(_ transformer: VisionTransformer)
 }
 
-/// Patches with learned positions through layers of full attention, to the output of the layer that the config names, without a last norm:
+/// Patches with learned positions through layers of full attention, to the output of the layer that the config names; most without a last
+/// norm:
 ///
 ///     x = conv p×p (pixels) + position
 ///     x += out(softmax(q kᵀ / √d) v) of LayerNorm₁(x);  x += fc2(act(fc1(LayerNorm₂(x))))
@@ -23,6 +24,8 @@ package struct VisionTransformer: Sendable {
     package var hasClassToken: Bool
     /// A norm before the first layer, of this name.
     package var preNorm: String?
+    /// A norm after the last layer, of this name; nil: its output is taken as it is.
+    package var postNorm: String?
     package var patchesHaveBias: Bool
   }
 
@@ -58,11 +61,14 @@ package struct VisionTransformer: Sendable {
       let preNorm = try style.preNorm.map { name throws(SlowFastError) in try builder.layerNorm(name, width, epsilon: epsilon) }
       var units: [any TowerUnit] = []
       for index in 0..<measures.layers {
+        let isLast = index == measures.layers - 1
         units.append(
-          try builder.scope("encoder.layers.\(index).") { () throws(SlowFastError) in
-            try builder.unit { () throws(SlowFastError) in
-              try Layer(measures, tokens: tokens, dropsFirst: style.hasClassToken && index == measures.layers - 1, builder)
+          try builder.unit { () throws(SlowFastError) in
+            var layer = try builder.scope("encoder.layers.\(index).") { () throws(SlowFastError) in
+              try Layer(measures, tokens: tokens, dropsFirst: style.hasClassToken && isLast, builder)
             }
+            if isLast, let name = style.postNorm { layer.postNorm = try builder.layerNorm(name, width, epsilon: epsilon) }
+            return layer
           })
       }
       return (classToken, patches, positions, preNorm, units)
@@ -96,6 +102,8 @@ package struct VisionTransformer: Sendable {
     let norm2: LayerNorm
     let fc1: Linear  // [inner, width]
     let fc2: Linear  // [width, inner]
+    /// After the last layer.
+    var postNorm: LayerNorm?
 
     init(_ measures: Measures, tokens: Int, dropsFirst: Bool, _ builder: LayerBuilder) throws(SlowFastError) {
       (self.measures, self.tokens, self.dropsFirst) = (measures, tokens, dropsFirst)
@@ -138,6 +146,7 @@ package struct VisionTransformer: Sendable {
       try engine.linear(q, [output.product(.addTo(scale: nil), to: x)])
       try engine.perceptron(
         x, norm: norm2.rows, .activated(fc1.weight, bias: fc1.bias, by: activation), fc2.product(.addTo(scale: nil), to: x))
+      if let postNorm { engine.normalize(x, postNorm.rows, to: x) }
       return dropsFirst ? x[rows: 1..<x.rows] : x
     }
   }

@@ -6,6 +6,8 @@ import Video
 /// Clips on which conversations can be begun, any number of them.
 package struct WatchedClips {
   package var clips: [WatchedClip] = []
+  /// Of each, whether it is a picture of its own.
+  package var isPicture: [Bool] = []
   /// Of `clips`, where they are kept. Empty without a store, and where nothing that is made of these clips may be kept.
   package var keys: [CacheKey] = []
   /// What the store has of a prompt up to the last of these clips, in place of their tokens.
@@ -73,6 +75,7 @@ private struct ClipPipeline {
   }
 
   mutating func run() throws(SlowFastError) -> WatchedClips {
+    watched.isPicture = sources.map { $0.isPicture && context.model.knowsPictures }
     if observer == nil, let store = context.store {
       let start = StageTimes.now
       try findPrefix(store)
@@ -110,12 +113,14 @@ private struct ClipPipeline {
     }
     // What comes before the last clip is the same for every question, but not in whole prompts.
     guard !context.options.takesWholePrompts else { return }
-    let opening = context.promptPieces("", clips: sources.count).before
-    switch store.lookup(.prefix(text: opening.ids, clips: watched.keys, cacheType: context.cacheType), pool: context.pool) {
+    let opening = context.openingIDs(watched.isPicture.map { PromptPlace(isPicture: $0) })
+    switch store.lookup(.prefix(text: opening, clips: watched.keys, cacheType: context.cacheType), pool: context.pool) {
     case .none: return
     case .found(let entry):
       guard let prefix = CachedPrefix(entry, config: model.config, type: context.cacheType), prefix.clips.count == sources.count,
-        prefix.tokens == prefix.clips.reduce(opening.textCount, { $0 + $1.fastTokens })
+        prefix.tokens
+          == prefix.clips.reduce(
+            context.promptPieces("", context.places(prefix.clips, isPicture: watched.isPicture)).before.textCount, { $0 + $1.fastTokens })
       else {
         warnOfDamage("not the shape of this model's")
         return

@@ -218,11 +218,13 @@ extension Preprocessing {
       switch pixels.fit {
       case .crop: .crop
       case .stretch: .stretch
+      case .longest: .longest(pixels.longestSide ?? pixels.size)
       }
     let resampling: Resampling =
       switch pixels.resampling {
       case .bicubic: .bicubic
       case .bilinear: .bilinear
+      case .lanczos: .lanczos
       }
     self = try classified { () throws(VideoError) in
       try Preprocessing(size: pixels.size, mean: pixels.mean, deviation: pixels.std, fit: fit, resampling: resampling)

@@ -83,6 +83,7 @@ extension ModelConfig {
     guard source.isPicture, let sequence else { return .clip(frames: source.frameCount(sampling)) }
     if let size = source.pictureSize { return .picture(size, isAlone: isAlone) }
     let square = PictureSize(height: imageSize, width: imageSize)
+    if sequence.picture == .resizedTiles { return .picture(square, isAlone: isAlone) }
     let most = sequence.grid.max { (a: PictureSize, b: PictureSize) in
       layout(.picture(a, isAlone: isAlone), towerSide: towerSide).fastCount
         < layout(.picture(b, isAlone: isAlone), towerSide: towerSide).fastCount
@@ -92,24 +93,38 @@ extension ModelConfig {
 }
 
 extension RGBImage {
-  /// What is shown of a picture, each of the tower's size: the whole, and the tiles after it where there are any.
+  /// What is shown of a picture, each of the tower's size: the whole, and the tiles after it where there are any; where it was resized for
+  /// them, before it.
   package func views(_ layout: any VisualLayout, _ config: ModelConfig, _ preprocessing: Preprocessing) -> [RGBImage] {
     guard let grid = (layout as? PictureLayout)?.grid else {
+      if config.sequence?.picture == .resizedTiles { return [asOneTile(config, preprocessing)] }
       return [config.sequence?.picture == .stretch ? preprocessing.pixels(self) : padded(preprocessing, config.pixels.mean)]
     }
-    let inner = stretched(to: grid.inner, by: preprocessing.resampling)
+    let inner = (grid.first.map { stretched(to: $0, by: preprocessing.resampling) } ?? self)
+      .stretched(to: grid.inner, by: preprocessing.resampling)
     let canvas = inner.placed(
       left: grid.left, top: grid.top, onWidth: grid.columns * grid.tile, height: grid.rows * grid.tile, color: [0, 0, 0])
     // Whatever a tower does with frames, the whole of a picture that is cut is stretched.
-    var views = [stretched(to: PictureSize(height: preprocessing.size, width: preprocessing.size), by: preprocessing.resampling)]
+    let square = PictureSize(height: preprocessing.size, width: preprocessing.size)
+    let whole = (grid.first == nil ? self : inner).stretched(to: square, by: preprocessing.resampling)
+    var tiles: [RGBImage] = []
     for row in 0..<grid.rows {
       for column in 0..<grid.columns {
-        views.append(
+        tiles.append(
           canvas.part(
             columns: column * grid.tile..<(column + 1) * grid.tile, rows: row * grid.tile..<(row + 1) * grid.tile))
       }
     }
-    return views
+    return grid.first == nil ? [whole] + tiles : tiles + [whole]
+  }
+
+  /// A picture that is resized for tiles and fills one.
+  private func asOneTile(_ config: ModelConfig, _ preprocessing: Preprocessing) -> RGBImage {
+    let size = PictureSize(height: preprocessing.size, width: preprocessing.size)
+    let side = config.pixels.pictureSide ?? preprocessing.size
+    let first = evenSides(width: width, height: height, longest: side)
+    return stretched(to: PictureSize(height: first.height, width: first.width), by: preprocessing.resampling)
+      .stretched(to: size, by: preprocessing.resampling)
   }
 
   private func stretched(to size: PictureSize, by resampling: Resampling) -> RGBImage {

@@ -9,6 +9,7 @@ package final class Conversation {
   /// Of the clips, and of the last question.
   package var statistics: RunStatistics
   package private(set) var clips: [WatchedClip]
+  private let places: [PromptPlace]
   private let keys: [CacheKey]
   /// What the store has of these clips, until the decoder takes it over.
   private var keptPrefix: CachedPrefix?
@@ -29,6 +30,7 @@ package final class Conversation {
 
   package init(_ watched: WatchedClips, in context: RunContext) {
     self.context = context
+    places = context.places(watched.clips.map(\.info), isPicture: watched.isPicture)
     (clips, keys, keptPrefix, statistics) = (watched.clips, watched.keys, watched.prefix, watched.statistics)
   }
 
@@ -241,13 +243,13 @@ package final class Conversation {
   /// The first question's prompt for the decoder, cut after the last clip; where the clips' tokens are gone, what comes before is not asked
   /// for.
   package func promptHalves(_ question: String) -> (before: [Prompt.Piece], after: [Prompt.Piece]) {
-    let pieces = context.promptPieces(context.options.takesWholePrompts ? question : timed(question), clips: clips.count)
-    var fast = clips.map { $0.tokens?.fast }.makeIterator()
+    let pieces = context.promptPieces(context.options.takesWholePrompts ? question : timed(question), places)
+    var visual = zip(clips, places).flatMap { clip, place in clip.tokens.map { place.pieces($0.fast) } ?? [] }.makeIterator()
     func prompt(_ pieces: [ChatPrompt.Piece]) -> [Prompt.Piece] {
       pieces.map { piece in
         switch piece {
         case .tokens(let ids): .text(ids)
-        case .image: (fast.next() ?? nil).map(Prompt.Piece.visual) ?? .text([])
+        case .image: visual.next() ?? .text([])
         }
       }
     }
@@ -270,7 +272,7 @@ package final class Conversation {
     guard let store = context.store, !context.options.takesWholePrompts, !keys.isEmpty, standing.answer == nil, standing.settled == 0 else {
       return 0
     }
-    let pieces = context.promptPieces(timed(question), clips: clips.count)
+    let pieces = context.promptPieces(timed(question), places)
     let count = pieces.before.textCount + statistics.fastTokens
     let total = count + pieces.after.textCount
     let config = model.config
@@ -293,7 +295,7 @@ package final class Conversation {
         try generator.prefill(prompt) { progress(.prefilling(token: $0, of: total)) }
       }
       read = count
-      let key = CacheKey.prefix(text: pieces.before.ids, clips: keys, cacheType: context.cacheType)
+      let key = CacheKey.prefix(text: context.openingIDs(places), clips: keys, cacheType: context.cacheType)
       if let problem = CachedPrefix.store(generator.caches, clips: clips.map(\.info), in: store, key, pool: context.pool) {
         statistics.warnings.append(problem)
       }

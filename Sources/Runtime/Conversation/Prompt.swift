@@ -70,14 +70,70 @@ package struct Prompt {
   }
 }
 
+/// Where a clip or a picture stands in a prompt.
+package struct PromptPlace: Sendable {
+  package var isPicture: Bool
+  /// Before the tokens of each of its views, and after the last's; nil: nothing stands between them.
+  package var texts: [String]?
+
+  package init(isPicture: Bool, texts: [String]? = nil) { (self.isPicture, self.texts) = (isPicture, texts) }
+
+  /// Its tokens as pieces of a prompt: one, or one for each view.
+  package func pieces(_ tokens: Matrix) -> [Prompt.Piece] {
+    guard let texts, texts.count > 1 else { return [.visual(tokens)] }
+    let rows = tokens.rows / (texts.count - 1)
+    return (0..<texts.count - 1).map { .visual(tokens[rows: $0 * rows..<($0 + 1) * rows]) }
+  }
+}
+
+extension ModelConfig {
+  /// The place of what was watched. `rate`: of the whole video, in frames a second; nil where it has none.
+  package func place(
+    _ report: SamplingReport, rate: Double?, isPicture: Bool, isAlone: Bool, towerSide: Int
+  ) -> PromptPlace {
+    guard isPicture, let frame = report.frames.first else {
+      let times = report.times(rate: rate)
+      let duration = rate.map { Double(report.decodedFrames) / $0 } ?? times.last ?? 0
+      return PromptPlace(isPicture: isPicture, texts: promptTemplate.views?.clip(times: times, duration: duration))
+    }
+    return place(.picture(PictureSize(height: frame.height, width: frame.width), isAlone: isAlone), towerSide: towerSide)
+  }
+
+  /// The place of what is not watched yet: times of frames, which are as long whatever they are, are all the first.
+  package func place(_ shown: Shown, towerSide: Int) -> PromptPlace {
+    switch shown {
+    case .clip(let frames):
+      return PromptPlace(
+        isPicture: false, texts: promptTemplate.views?.clip(times: Array(repeating: 0, count: frames), duration: 0))
+    case .picture:
+      let grid = (layout(shown, towerSide: towerSide) as? PictureLayout)?.grid
+      return PromptPlace(
+        isPicture: true, texts: promptTemplate.views?.picture(rows: grid?.rows ?? 0, columns: grid?.columns ?? 0))
+    }
+  }
+}
+
+extension SamplingReport {
+  /// Of each frame, in seconds. Frames without any time are taken for 24 a second, as transformers takes them.
+  fileprivate func times(rate: Double?) -> [Double] {
+    if let rate { return frames.map { Double($0.index) / rate } }
+    let haveTimes = frames.contains { $0.seconds > 0 }
+    return frames.map { haveTimes ? $0.seconds : Double($0.index) / 24 }
+  }
+}
+
 extension RunContext {
   private var template: PromptTemplate {
     options.system.map { model.config.promptTemplate.saying(system: $0) } ?? model.config.promptTemplate
   }
 
   /// A conversation's first prompt; a whole prompt says itself where clips stand.
-  package func firstPrompt(_ question: String, clips: Int) -> ChatPrompt {
-    options.takesWholePrompts ? ChatPrompt(whole: question) : ChatPrompt(template, question: question, images: clips)
+  package func firstPrompt(_ question: String, _ places: [PromptPlace]) -> ChatPrompt {
+    let prompt =
+      options.takesWholePrompts
+      ? ChatPrompt(whole: question)
+      : ChatPrompt(template, question: question, images: places.count, beginsWithPicture: places.first?.isPicture == true)
+    return prompt.showing(places.map(\.texts))
   }
 
   /// What a further question adds.
@@ -85,11 +141,26 @@ extension RunContext {
     options.takesWholePrompts ? ChatPrompt(whole: question) : ChatPrompt(template, furtherQuestion: question)
   }
 
-  /// The first question's prompt about so many clips, cut after the last of them: what comes before is the same for every question.
-  package func promptPieces(_ question: String, clips: Int) -> (before: [ChatPrompt.Piece], after: [ChatPrompt.Piece]) {
-    let pieces = firstPrompt(question, clips: clips).pieces(model.tokenizer)
+  /// The first question's prompt about what stands in these places, cut after the last of them: what comes before is the same for every
+  /// question.
+  package func promptPieces(_ question: String, _ places: [PromptPlace]) -> (before: [ChatPrompt.Piece], after: [ChatPrompt.Piece]) {
+    let pieces = firstPrompt(question, places).pieces(model.tokenizer)
     let cut = pieces.lastIndex(of: .image).map { $0 + 1 } ?? 0
     return (Array(pieces[..<cut]), Array(pieces[cut...]))
+  }
+
+  /// What a prompt before the last clip's tokens is kept under: without the texts that what is shown decides.
+  package func openingIDs(_ places: [PromptPlace]) -> [Int32] {
+    promptPieces("", places.map { PromptPlace(isPicture: $0.isPicture) }).before.ids
+  }
+
+  /// The places of what was watched; `isPicture` of each.
+  package func places(_ clips: [WatchedClip.Info], isPicture: [Bool]) -> [PromptPlace] {
+    let isAlone = isPicture.count { $0 } == 1
+    let side = model.source.schema.tower.outputSide
+    return zip(clips, isPicture).map { info, isPicture in
+      config.place(info.report, rate: info.framesPerSecond, isPicture: isPicture, isAlone: isAlone, towerSide: side)
+    }
   }
 }
 

@@ -48,7 +48,7 @@ package final class ModelFileSource: WeightSource {
       throw SlowFastError.badModel(
         path: file.path, reason: "frames of \(record.pixels.size) pixels in its preprocessing, \(config.imageSize) in its config.json")
     }
-    (config.pixels, config.frameCount) = (record.pixels, record.frames)
+    (config.pixels, config.frameCount, config.frameRate) = (record.pixels, record.frames, record.frameRate)
     return config
   }
 

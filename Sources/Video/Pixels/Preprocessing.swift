@@ -1,5 +1,6 @@
 import CPixels
 import Foundation
+import Support
 
 /// What the model does to a frame before its first layer.
 package struct Preprocessing: Sendable {
@@ -18,6 +19,8 @@ package struct Preprocessing: Sendable {
     case crop
     /// Both sides to `size`.
     case stretch
+    /// The longer side to a length, the other in proportion and even, then both to `size`.
+    case longest(Int)
   }
 
   /// `mean` and `deviation` per channel, of values 0 … 1; the published model's by default.
@@ -42,7 +45,12 @@ package struct Preprocessing: Sendable {
 
   /// The square that the model sees, as bytes.
   package func pixels(_ image: RGBImage) -> RGBImage {
-    if fit == .stretch { return image.resized(width: size, height: size, columns: 0..<size, rows: 0..<size, by: resampling) }
+    if case .longest(let side) = fit {
+      let (width, height) = evenSides(width: image.width, height: image.height, longest: side)
+      return image.resized(width: width, height: height, columns: 0..<width, rows: 0..<height, by: resampling)
+        .resized(width: size, height: size, columns: 0..<size, rows: 0..<size, by: resampling)
+    }
+    if case .stretch = fit { return image.resized(width: size, height: size, columns: 0..<size, rows: 0..<size, by: resampling) }
     let short = min(image.width, image.height)
     // Sides are below 2³¹, so the products fit.
     let width = size * image.width / short

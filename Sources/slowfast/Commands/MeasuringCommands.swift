@@ -192,7 +192,7 @@ struct TraceCommand: ParsableCommand {
   @OptionGroup var range: RangeArguments
   @Option(name: [.short, .long], help: "What to ask.")
   var question: String?
-  @Option(help: "A whole prompt as it stands, with <image> or <video> where each clip stands.")
+  @Option(help: "A whole prompt as it stands, with <image> or <video> where each clip stands; it may show nothing.")
   var prompt: String?
   @Option(help: "Tokens to generate, always the likeliest, stop tokens included.")
   var generate = 0
@@ -206,7 +206,10 @@ struct TraceCommand: ParsableCommand {
   @OptionGroup var display: ProgressArguments
 
   func validate() throws {
-    if frames == nil, video == nil, image == nil { throw ValidationError("Missing --frames FRAMES.safetensors or --video VIDEO.") }
+    // A whole prompt may be about nothing that is shown.
+    if frames == nil, video == nil, image == nil, prompt == nil {
+      throw ValidationError("Missing --frames FRAMES.safetensors or --video VIDEO.")
+    }
     if image != nil, frames != nil || video != nil { throw ValidationError("--image excludes --frames and --video.") }
     if (question == nil) == (prompt == nil) { throw ValidationError("Expected one of -q QUESTION and --prompt PROMPT.") }
     if video != nil, let frames {
@@ -224,14 +227,14 @@ struct TraceCommand: ParsableCommand {
     let model = try modelOptions.open(model)
     let sources =
       if let video { [try ClipSource(path: video)] } else if let image { try ClipSource.pictures(file: image) } else {
-        [try ClipSource(framesFile: frames ?? "")]
+        try frames.map { [try ClipSource(framesFile: $0)] } ?? []
       }
     var options = session.options
     options.takesWholePrompts = prompt != nil
     modelOptions.apply(to: &options)
     let session = try Session(model, options: options)
     let trace = try session.trace(
-      sources, sampling: range.request(frames: frames.flatMap { Int($0) } ?? model.defaultFrameCount), question: question,
+      sources, sampling: range.request(model, frames: frames.flatMap { Int($0) }), question: question,
       generate: generate, progress: ProgressLine(display, isJSON: format.json).show, isCancelled: { Interrupt.isRequested })
     try trace.write(to: output, replacing: force, inputs: inputs)
     if format.json { try Display.printJSON(written.finished()) }

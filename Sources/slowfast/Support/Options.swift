@@ -42,7 +42,7 @@ struct ClipArguments: ParsableArguments {
     let options = try generation.options(defaults: model.generationDefaults)
     try options.validate()
     return OpenedClips(
-      sources: sources, request: sampling.request(defaultFrames: isOneClip ? inputs.count : model.defaultFrameCount),
+      sources: sources, request: sampling.request(model, frames: isOneClip ? inputs.count : nil),
       options: options, session: try Session(model, options: sessionOptions), isForced: force)
   }
 }
@@ -143,7 +143,7 @@ struct JSONArguments: ParsableArguments {
 }
 
 struct SamplingArguments: ParsableArguments {
-  @Option(help: "Frames to take from a video, or with --sampling rate the most to take. Default: the model's own number.")
+  @Option(help: "Frames to take from a video, or with --sampling rate or spread the most to take. Default: the model's own number.")
   var frames: Int?
   @OptionGroup var range: RangeArguments
 
@@ -156,7 +156,8 @@ struct SamplingArguments: ParsableArguments {
     if frames > Limits.frames { throw ValidationError("--frames is \(frames), expected at most \(Limits.frames)") }
   }
 
-  func request(defaultFrames: Int) -> SamplingRequest { range.request(frames: frames ?? defaultFrames) }
+  /// `frames` where no number is given, else the model's own.
+  func request(_ model: VideoLanguageModel, frames most: Int?) -> SamplingRequest { range.request(model, frames: frames ?? most) }
 }
 
 struct RangeArguments: ParsableArguments {
@@ -176,28 +177,44 @@ struct RangeArguments: ParsableArguments {
   }
 
   func request(frames: Int) -> SamplingRequest {
-    SamplingRequest(frames: frames, rule: rule.rule, start: start, end: end, stream: stream)
+    SamplingRequest(frames: frames, rule: rule.rule ?? .uniform, start: start, end: end, stream: stream)
+  }
+
+  /// As the model samples, where nothing else is said.
+  func request(_ model: VideoLanguageModel, frames: Int?) -> SamplingRequest {
+    var request = request(frames: frames ?? model.defaultFrameCount)
+    request.rule = rule.rule ?? model.defaultSampling.rule
+    return request
   }
 }
 
 struct SamplingRuleArguments: ParsableArguments {
-  enum Name: String, ExpressibleByArgument, CaseIterable { case uniform, rate }
+  enum Name: String, ExpressibleByArgument, CaseIterable { case uniform, rate, spread }
 
   @Option(
     help: ArgumentHelp(
       "Which frames: uniform, evenly from the first to the last, as the published demonstration; rate, --fps a second and fewer where a clip is "
-        + "short, as the published evaluation."))
-  var sampling = Name.uniform
-  @Option(help: "Frames a second of --sampling rate. Default: 2.")
+        + "short, as the published evaluation; spread, --fps a second but evenly, without the first and last second of a long clip, as "
+        + "SmolVLM2. Default: the model's own way."))
+  var sampling: Name?
+  @Option(help: "Frames a second of --sampling rate, or spread. Default: 2, or 1.")
   var fps: Double?
 
   func validate() throws {
     guard let fps else { return }
-    if sampling != .rate { throw ValidationError("--fps needs --sampling rate.") }
+    if sampling != .rate, sampling != .spread { throw ValidationError("--fps needs --sampling rate or spread.") }
     if !(fps > 0 && fps.isFinite) { throw ValidationError("--fps is \(fps), expected more than 0") }
   }
 
-  var rule: SamplingRule { sampling == .uniform ? .uniform : .rate(fps ?? 2) }
+  /// nil: the model's own.
+  var rule: SamplingRule? {
+    switch sampling {
+    case .uniform: .uniform
+    case .rate: .rate(fps ?? 2)
+    case .spread: .spread(fps ?? 1)
+    case nil: nil
+    }
+  }
 }
 
 struct GenerationArguments: ParsableArguments {

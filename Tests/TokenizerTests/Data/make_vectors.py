@@ -115,6 +115,12 @@ changes = {"normalizer": None,
 write(here / "gpt2/changes.json", changes)
 write(here / "gpt2/vectors.json", vectors(Tokenizer.from_str(json.dumps({**reduced, **changes}))))
 
+# And with SmolLM2's way: digits are cut off first.
+digits = {"normalizer": None, "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+    {"type": "Digits", "individual_digits": True}, changes["pre_tokenizer"]]}}
+write(here / "smollm2/changes.json", digits)
+write(here / "smollm2/vectors.json", vectors(Tokenizer.from_str(json.dumps({**reduced, **digits}))))
+
 # Added tokens of every kind, on texts that tell them apart.
 plain = {**special, "special": False}
 added = [
