@@ -186,8 +186,11 @@ extension AddedTokens {
       self.isFirstByte = isFirstByte
     }
 
-    /// Splits `bytes[range]`, which is valid UTF-8, into added tokens and what is between them.
-    func forEachPart(_ bytes: [UInt8], _ range: Range<Int>, allowSpecial: Bool, _ body: (Part) -> Void) {
+    /// Splits `bytes[range]`, which is valid UTF-8, into added tokens and what is between them. What touches a range of `plain` is no
+    /// special token.
+    func forEachPart(
+      _ bytes: [UInt8], _ range: Range<Int>, allowSpecial: Bool, plain: [Range<Int>] = [], _ body: (Part) -> Void
+    ) {
       /// Where the text begins that is not handed out yet, and where to look on: a token that strips may have taken text beyond.
       var rest = range.lowerBound
       var index = range.lowerBound
@@ -199,7 +202,14 @@ extension AddedTokens {
         }
         var match = index..<index + length
         index += length
-        if token.isSpecial && !allowSpecial { continue }
+        if token.isSpecial {
+          if !allowSpecial { continue }
+          if plain.contains(where: { $0.overlaps(match) }) {
+            // What follows the plain text may begin within the match.
+            index = match.lowerBound + 1
+            continue
+          }
+        }
         if token.isSingleWord && isInsideWord(bytes, range, match) { continue }
         if token.stripsLeft { match = max(skipSpaces(bytes, before: match.lowerBound, from: range.lowerBound), rest)..<match.upperBound }
         if token.stripsRight { match = match.lowerBound..<skipSpaces(bytes, match.upperBound..<range.upperBound) }

@@ -43,14 +43,22 @@ public struct Tokenizer: Sendable {
   /// The ids of `text`.
   ///
   /// - Parameter allowSpecial: false takes special tokens in the text for the characters that they are written with.
-  public func encode(_ text: String, allowSpecial: Bool = true) -> [Int32] {
+  public func encode(_ text: String, allowSpecial: Bool = true) -> [Int32] { encode(text, allowSpecial: allowSpecial, plain: []) }
+
+  /// The ids of `text`; special tokens that touch one of the ranges `plain` of its UTF-8 bytes are taken for the characters that they are
+  /// written with.
+  package func encode(_ text: String, plain: [Range<Int>]) -> [Int32] { encode(text, allowSpecial: true, plain: plain) }
+
+  private func encode(_ text: String, allowSpecial: Bool, plain: [Range<Int>]) -> [Int32] {
     var ids: [Int32] = []
     var encoder = BytePairEncoder(self)
     let bytes = Array(text.utf8)
-    added.asWritten.forEachPart(bytes, 0..<bytes.count, allowSpecial: allowSpecial) { part in
+    added.asWritten.forEachPart(bytes, 0..<bytes.count, allowSpecial: allowSpecial, plain: plain) { part in
       switch part {
       case .token(let id): ids.append(id)
       case .text(let range):
+        // Places in normalized text are others: there is none where a special token would be looked for in it.
+        let allowSpecial = allowSpecial && !plain.contains { $0.overlaps(range) }
         if usesNFC, let normalized = NFC.normalize(bytes, range) {
           encode(normalized, 0..<normalized.count, allowSpecial: allowSpecial, &encoder, &ids)
         } else {
