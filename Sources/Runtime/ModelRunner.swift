@@ -1,6 +1,7 @@
 import Dispatch
 import Support
 import Synchronization
+import Tokenizer
 import Video
 
 /// What happens while a question is answered.
@@ -13,6 +14,36 @@ public enum AnswerEvent: Sendable {
   case text(String)
   /// The last one: the whole answer, and what it took.
   case finished(Answer, RunStatistics)
+}
+
+/// What somebody says in a conversation.
+public struct ChatMessage: Sendable {
+  /// Who speaks.
+  public enum Role: String, Sendable {
+    /// Says how the model is to answer.
+    case system
+    /// Shows and asks.
+    case user
+    /// The model.
+    case assistant
+
+    fileprivate var turn: ChatPrompt.Turn.Role {
+      switch self {
+      case .system: .system
+      case .user: .user
+      case .assistant: .assistant
+      }
+    }
+  }
+  /// Who says it.
+  public var role: Role
+  /// What is said.
+  public var text: String
+  /// What a user shows before it.
+  public var clips: [ClipSource]
+
+  /// A message, with what it shows.
+  public init(_ role: Role, _ text: String, clips: [ClipSource] = []) { (self.role, self.text, self.clips) = (role, text, clips) }
 }
 
 /// One model that holds several conversations at once, from any task. They share its weights and take turns at computing, a token of an
@@ -36,6 +67,23 @@ public final class ModelRunner: Sendable {
     ClipConversation(context, sources, sampling ?? model.defaultSampling)
   }
 
+  /// The answer to the last of `messages`, a user's, after all that was said before it: for who keeps the conversation himself, as OpenAI's
+  /// clients do. What is shown stands before the text of its message. Events and cancelling as with `ClipConversation.answer(_:options:)`;
+  /// throws at once where the messages are no conversation.
+  public func answer(
+    _ messages: [ChatMessage], sampling: SamplingRequest? = nil, options: GenerationOptions? = nil
+  ) throws(SlowFastError) -> AsyncThrowingStream<AnswerEvent, any Error> {
+    guard let asked = messages.last, asked.role == .user else {
+      throw .badOption(name: "the last message", found: "\(messages.last?.role.rawValue ?? "none")", expected: "a user's")
+    }
+    for message in messages where message.role != .user && !message.clips.isEmpty {
+      throw .badOption(name: "a message that shows something", found: message.role.rawValue, expected: "a user's")
+    }
+    let history = messages.dropLast().map { ChatPrompt.Turn($0.role.turn, $0.text, images: $0.clips.count) }
+    return ClipConversation(context, messages.flatMap(\.clips), sampling ?? model.defaultSampling, history: history)
+      .answer(asked.text, options: options)
+  }
+
   /// What one of the conversations will need, as if it were alone. Clips are opened for it, to know how large their pictures are.
   public func plan(
     _ sources: [ClipSource], sampling: SamplingRequest, question: String, maximumTokens: Int
@@ -50,12 +98,13 @@ public final class ClipConversation: @unchecked Sendable {
   private let context: RunContext
   private let sources: [ClipSource]
   private let sampling: SamplingRequest
+  private let history: [ChatPrompt.Turn]
   private let queue = DispatchQueue(label: "slowfast.conversation")
   /// On the queue. nil until the clips are watched.
   private var conversation: Conversation?
 
-  init(_ context: RunContext, _ sources: [ClipSource], _ sampling: SamplingRequest) {
-    (self.context, self.sources, self.sampling) = (context, sources, sampling)
+  init(_ context: RunContext, _ sources: [ClipSource], _ sampling: SamplingRequest, history: [ChatPrompt.Turn] = []) {
+    (self.context, self.sources, self.sampling, self.history) = (context, sources, sampling, history)
   }
 
   /// Asks, with the model's own settings unless `options` says otherwise. The stream ends after `finished`, or throws a `SlowFastError`.
@@ -92,7 +141,8 @@ public final class ClipConversation: @unchecked Sendable {
     _ progress: @escaping ProgressHandler, isCancelled: @escaping @Sendable () -> Bool
   ) throws(SlowFastError) -> Conversation {
     if let conversation { return conversation }
-    let watched = try context.watch(sources, sampling: sampling, progress: progress, isCancelled: isCancelled, observer: nil)
+    let watched = try context.watch(
+      sources, sampling: sampling, history: history, progress: progress, isCancelled: isCancelled, observer: nil)
     let made = Conversation(watched, in: context)
     conversation = made
     return made

@@ -22,6 +22,8 @@ package struct PromptTemplate: Hashable, Sendable {
   package var userStartBeforePicture: String?
   /// Where it starts, the model answers.
   package var assistant: Wrapping
+  /// What the model's answers begin with, and given ones do not.
+  package var answerStart: String
   /// Around each image; images stand before the question.
   package var image: Wrapping
   /// What stands between the tokens of what is shown; nil: nothing.
@@ -36,7 +38,7 @@ package struct PromptTemplate: Hashable, Sendable {
 
   package init(
     beginning: String = "", opening: String, system: Wrapping, user: Wrapping, userStartBeforePicture: String? = nil, assistant: Wrapping,
-    image: Wrapping, views: ViewTexts? = nil, turnEnd: String, otherEnds: [String] = [], marks: [String]
+    answerStart: String = "", image: Wrapping, views: ViewTexts? = nil, turnEnd: String, otherEnds: [String] = [], marks: [String]
   ) {
     self.beginning = beginning
     self.opening = opening
@@ -44,6 +46,7 @@ package struct PromptTemplate: Hashable, Sendable {
     self.user = user
     self.userStartBeforePicture = userStartBeforePicture
     self.assistant = assistant
+    self.answerStart = answerStart
     self.image = image
     self.views = views
     self.turnEnd = turnEnd
@@ -92,7 +95,8 @@ extension PromptTemplate {
   package static let smolVLM = PromptTemplate(
     beginning: "<|im_start|>", opening: "", system: Wrapping(start: "System: ", end: "<end_of_utterance>\n"),
     user: Wrapping(start: "User: ", end: "<end_of_utterance>\n"), userStartBeforePicture: "User:",
-    assistant: Wrapping(start: "Assistant:", end: "<end_of_utterance>\n"), image: Wrapping(start: "", end: ""), views: .smolVLM,
+    assistant: Wrapping(start: "Assistant:", end: "<end_of_utterance>\n"), answerStart: " ", image: Wrapping(start: "", end: ""),
+    views: .smolVLM,
     turnEnd: "<end_of_utterance>",
     marks: ["<|im_start|>", "<end_of_utterance>", "<fake_token_around_image>", "<global-img>"])
 }
@@ -109,23 +113,57 @@ package struct ChatPrompt: Sendable {
     case image
   }
 
+  /// What somebody says in a conversation; a user may show something before it.
+  package struct Turn: Hashable, Sendable {
+    package enum Role: Hashable, Sendable { case system, user, assistant }
+    package var role: Role
+    package var text: String
+    /// Images or clips.
+    package var images: Int
+
+    package init(_ role: Role, _ text: String, images: Int = 0) { (self.role, self.text, self.images) = (role, text, images) }
+  }
+
   /// Before the first image, between each two, and after the last.
-  private var texts: [String]
+  private var texts: [Text]
 
   /// A conversation's first question, before which `images` images or clips stand. The model's answer is to follow.
   package init(_ template: PromptTemplate, question: String, images: Int = 0, beginsWithPicture: Bool = false) {
-    let user = images > 0 && beginsWithPicture ? template.userStartBeforePicture ?? template.user.start : template.user.start
-    texts = [template.beginning + template.opening + user]
-    for _ in 0..<max(0, images) {
-      texts[texts.count - 1] += template.image.start
-      texts.append(template.image.end)
+    self.init(template, [Turn(.user, question, images: images)], isPicture: Array(repeating: beginsWithPicture, count: max(0, images)))
+  }
+
+  /// A conversation in which all of `turns` were said. The model's answer is to follow. A system's turn at the beginning stands in place
+  /// of the template's own.
+  ///
+  /// - Parameters:
+  ///   - isPicture: Of each image or clip.
+  ///   - marksAreText: Special tokens that somebody writes are the characters that they are written with.
+  package init(_ template: PromptTemplate, _ turns: [Turn], isPicture: [Bool] = [], marksAreText: Bool = false) {
+    texts = [Text(template.beginning + (turns.first?.role == .system ? "" : template.opening))]
+    func add(_ text: String) { texts[texts.count - 1].append(text) }
+    for turn in turns {
+      let around =
+        switch turn.role {
+        case .system: template.system
+        case .user: template.user
+        case .assistant: PromptTemplate.Wrapping(start: template.assistant.start + template.answerStart, end: template.assistant.end)
+        }
+      let place = texts.count - 1
+      let beginsWithPicture = turn.images > 0 && place < isPicture.count && isPicture[place]
+      add(beginsWithPicture && turn.role == .user ? template.userStartBeforePicture ?? around.start : around.start)
+      for _ in 0..<max(0, turn.images) {
+        add(template.image.start)
+        texts.append(Text(template.image.end))
+      }
+      texts[texts.count - 1].append(said: turn.text, marksAreText: marksAreText)
+      add(around.end)
     }
-    texts[texts.count - 1] += question + template.user.end + template.assistant.start
+    add(template.assistant.start)
   }
 
   /// A whole prompt as it stands: an image's or a clip's place is where it says `<image>` or `<video>`.
   package init(whole text: String) {
-    texts = text.split(separator: /<image>|<video>/, omittingEmptySubsequences: false).map(String.init)
+    texts = text.split(separator: /<image>|<video>/, omittingEmptySubsequences: false).map { Text(String($0)) }
   }
 
   /// The same with each place cut into as many as `views` has texts between: what is shown there is views with texts before, between and
@@ -138,9 +176,9 @@ package struct ChatPrompt: Sendable {
         shown.texts.append(text)
         continue
       }
-      shown.texts[shown.texts.count - 1] += views[0]
-      shown.texts += views[1...]
-      shown.texts[shown.texts.count - 1] += text
+      shown.texts[shown.texts.count - 1].append(views[0])
+      shown.texts += views[1...].map { Text($0) }
+      shown.texts[shown.texts.count - 1].append(text)
     }
     return shown
   }
@@ -150,18 +188,45 @@ package struct ChatPrompt: Sendable {
 
   /// What to append to a conversation's tokens, after those of the model's last answer, to ask another question: the end of the
   /// answer's turn, which the model's end token stands for and which must not be there yet, and the question's turn.
-  package init(_ template: PromptTemplate, furtherQuestion question: String) {
-    texts = [template.assistant.end + template.user.start + question + template.user.end + template.assistant.start]
+  package init(_ template: PromptTemplate, furtherQuestion question: String, marksAreText: Bool = false) {
+    var text = Text(template.assistant.end + template.user.start)
+    text.append(said: question, marksAreText: marksAreText)
+    text.append(template.user.end + template.assistant.start)
+    texts = [text]
   }
 
   package func pieces(_ tokenizer: Tokenizer) -> [Piece] {
     var pieces: [Piece] = []
     for (index, text) in texts.enumerated() {
       if index > 0 { pieces.append(.image) }
-      let ids = tokenizer.encode(text)
+      let ids = tokenizer.encode(text.string, plain: text.plain)
       if !ids.isEmpty { pieces.append(.tokens(ids)) }
     }
     return pieces
+  }
+}
+
+extension ChatPrompt {
+  /// What is tokenized as a whole.
+  private struct Text: Sendable {
+    var string: String
+    /// Ranges of its UTF-8 bytes in which special tokens are text.
+    var plain: [Range<Int>] = []
+
+    init(_ string: String) { self.string = string }
+
+    mutating func append(_ other: String) { string += other }
+
+    mutating func append(said text: String, marksAreText: Bool) {
+      if marksAreText, !text.isEmpty { plain.append(string.utf8.count..<string.utf8.count + text.utf8.count) }
+      string += text
+    }
+
+    mutating func append(_ other: Text) {
+      let start = string.utf8.count
+      plain += other.plain.map { $0.lowerBound + start..<$0.upperBound + start }
+      string += other.string
+    }
   }
 }
 

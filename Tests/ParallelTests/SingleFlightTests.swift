@@ -6,6 +6,9 @@ import Testing
 @Suite struct SingleFlightTests {
   private struct Stop: Error, Equatable {}
 
+  private func nothing() throws(Stop) -> Int? { nil }
+  private func rest(_: Int?) throws(Stop) { usleep(500) }
+
   /// All that come while one works wait for it, see its progress, and get what it made.
   @Test func oneWorksForAll() {
     let flights = SingleFlight<String, Int>()
@@ -46,15 +49,16 @@ import Testing
     let all = DispatchGroup()
     let isLeft = Mutex(false)
     let tries = Mutex(0)
-    for name in ["first", "second"] {
+    for _ in 0..<2 {
       all.enter()
       Thread {
         do {
-          let value: Int = try flights.run(1, lookup: { nil }, pause: { _ in usleep(500) }) { flight throws(Stop) in
-            if tries.withLock({
+          let value = try flights.run(1, lookup: nothing, pause: rest) { (flight) throws(Stop) -> Int in
+            let count = tries.withLock {
               $0 += 1
               return $0
-            }) == 1 {
+            }
+            if count == 1 {
               while !flight.isAwaited { usleep(200) }
               throw Stop()
             }
@@ -64,7 +68,6 @@ import Testing
         } catch { order.withLock { $0.append("failed") } }
         all.leave()
       }.start()
-      _ = name
     }
     all.wait()
     #expect(order.withLock { $0.sorted() } == ["failed", "made 5"])
@@ -84,12 +87,11 @@ import Testing
     #expect(flights.run(3, lookup: { nil }, pause: { _ in }) { _ in 9 } == 9)
     var pauses = 0
     #expect(throws: Stop.self) {
-      _ = try flights.run(2, lookup: { Int?.none }) { (_) throws(Stop) in
+      func leave(_: Int?) throws(Stop) {
         pauses += 1
         if pauses == 3 { throw Stop() }
-      } make: { _ in
-        8
       }
+      _ = try flights.run(2, lookup: nothing, pause: leave) { (_) throws(Stop) -> Int in 8 }
     }
     isLeft.withLock { $0 = true }
     all.wait()

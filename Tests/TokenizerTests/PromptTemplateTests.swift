@@ -94,6 +94,25 @@ struct PromptTemplateTests {
     }
   }
 
+  @Test("a whole conversation")
+  func conversation() throws {
+    let tokenizer = try Fixture.tokenizer("qwen2")
+    let prompt = ChatPrompt(
+      chatML, [.init(.system, "S"), .init(.user, "Q1", images: 1), .init(.assistant, "A1"), .init(.user, "Q2", images: 1)])
+    let first = "\nQ1<|im_end|>\n<|im_start|>assistant\nA1<|im_end|>\n<|im_start|>user\n"
+    #expect(
+      prompt.pieces(tokenizer) == [
+        tokens(tokenizer, "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\n"), .image, tokens(tokenizer, first), .image,
+        tokens(tokenizer, "\nQ2<|im_end|>\n<|im_start|>assistant\n"),
+      ])
+    let smol = ChatPrompt(.smolVLM, [.init(.user, "Q1", images: 1), .init(.assistant, "A1"), .init(.user, "Q2")], isPicture: [true])
+    #expect(
+      smol.pieces(tokenizer) == [
+        tokens(tokenizer, "<|im_start|>User:"), .image,
+        tokens(tokenizer, "Q1<end_of_utterance>\nAssistant: A1<end_of_utterance>\nUser: Q2<end_of_utterance>\nAssistant:"),
+      ])
+  }
+
   @Test("an image mark in a question is text")
   func imageMarkInQuestion() throws {
     let tokenizer = try Fixture.tokenizer("qwen2")

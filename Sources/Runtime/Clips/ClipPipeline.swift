@@ -1,6 +1,7 @@
 import Compute
 import Models
 import Support
+import Tokenizer
 import Video
 
 /// Clips on which conversations can be begun, any number of them.
@@ -10,6 +11,8 @@ package struct WatchedClips {
   package var isPicture: [Bool] = []
   /// Of `clips`, where they are kept. Empty without a store, and where nothing that is made of these clips may be kept.
   package var keys: [CacheKey] = []
+  /// What is said before the first question, and which of the clips are shown there.
+  package var history: [ChatPrompt.Turn] = []
   /// What the store has of a prompt up to the last of these clips, in place of their tokens.
   package var prefix: CachedPrefix?
   /// Of watching, with the clips' warnings.
@@ -36,12 +39,15 @@ extension RunContext {
   /// Encodes clips. The tower is loaded for it and given back at the end. What the store has of the clips is not computed again; but an
   /// observer wants to see everything, so for one nothing comes from there.
   package func watch(
-    _ sources: [ClipSource], sampling: SamplingRequest, progress: @escaping ProgressHandler,
+    _ sources: [ClipSource], sampling: SamplingRequest, history: [ChatPrompt.Turn] = [], progress: @escaping ProgressHandler,
     isCancelled: @escaping @Sendable () -> Bool, observer: (any ClipObserver)?
   ) throws(SlowFastError) -> WatchedClips {
-    guard !sources.isEmpty else { return nothingWatched }
+    var nothing = nothingWatched
+    nothing.history = history
+    guard !sources.isEmpty else { return nothing }
     var pipeline = ClipPipeline(
-      context: self, sources: sources, sampling: sampling, progress: progress, isCancelled: isCancelled, observer: observer)
+      context: self, sources: sources, sampling: sampling, watched: nothing, progress: progress, isCancelled: isCancelled,
+      observer: observer)
     return try pipeline.run()
   }
 
@@ -66,12 +72,11 @@ private struct ClipPipeline {
   private var states: [ClipFiles] = []
 
   init(
-    context: RunContext, sources: [ClipSource], sampling: SamplingRequest, progress: @escaping ProgressHandler,
+    context: RunContext, sources: [ClipSource], sampling: SamplingRequest, watched: WatchedClips, progress: @escaping ProgressHandler,
     isCancelled: @escaping @Sendable () -> Bool, observer: (any ClipObserver)?
   ) {
-    (self.context, self.sources, self.sampling) = (context, sources, sampling)
+    (self.context, self.sources, self.sampling, self.watched) = (context, sources, sampling, watched)
     (self.progress, self.isCancelled, self.observer) = (progress, isCancelled, observer)
-    watched = context.nothingWatched
   }
 
   mutating func run() throws(SlowFastError) -> WatchedClips {
@@ -113,14 +118,15 @@ private struct ClipPipeline {
     }
     // What comes before the last clip is the same for every question, but not in whole prompts.
     guard !context.options.takesWholePrompts else { return }
-    let opening = context.openingIDs(watched.isPicture.map { PromptPlace(isPicture: $0) })
+    let opening = context.openingIDs(watched.isPicture.map { PromptPlace(isPicture: $0) }, history: watched.history)
     switch store.lookup(.prefix(text: opening, clips: watched.keys, cacheType: context.cacheType), pool: context.pool) {
     case .none: return
     case .found(let entry):
       guard let prefix = CachedPrefix(entry, config: model.config, type: context.cacheType), prefix.clips.count == sources.count,
         prefix.tokens
           == prefix.clips.reduce(
-            context.promptPieces("", context.places(prefix.clips, isPicture: watched.isPicture)).before.textCount, { $0 + $1.fastTokens })
+            context.promptPieces("", context.places(prefix.clips, isPicture: watched.isPicture), history: watched.history).before.textCount,
+            { $0 + $1.fastTokens })
       else {
         warnOfDamage("not the shape of this model's")
         return

@@ -10,6 +10,8 @@ package final class Conversation {
   package var statistics: RunStatistics
   package private(set) var clips: [WatchedClip]
   private let places: [PromptPlace]
+  /// What was said before the first question.
+  private let history: [ChatPrompt.Turn]
   private let keys: [CacheKey]
   /// What the store has of these clips, until the decoder takes it over.
   private var keptPrefix: CachedPrefix?
@@ -32,6 +34,7 @@ package final class Conversation {
     self.context = context
     places = context.places(watched.clips.map(\.info), isPicture: watched.isPicture)
     (clips, keys, keptPrefix, statistics) = (watched.clips, watched.keys, watched.prefix, watched.statistics)
+    history = watched.history
   }
 
   /// Asks about the clips; a further question continues the conversation. `onText` gets the answer piece by piece, in whole characters,
@@ -243,7 +246,7 @@ package final class Conversation {
   /// The first question's prompt for the decoder, cut after the last clip; where the clips' tokens are gone, what comes before is not asked
   /// for.
   package func promptHalves(_ question: String) -> (before: [Prompt.Piece], after: [Prompt.Piece]) {
-    let pieces = context.promptPieces(context.options.takesWholePrompts ? question : timed(question), places)
+    let pieces = firstPieces(question)
     var visual = zip(clips, places).flatMap { clip, place in clip.tokens.map { place.pieces($0.fast) } ?? [] }.makeIterator()
     func prompt(_ pieces: [ChatPrompt.Piece]) -> [Prompt.Piece] {
       pieces.map { piece in
@@ -256,12 +259,20 @@ package final class Conversation {
     return (prompt(pieces.before), prompt(pieces.after))
   }
 
-  /// The first question, with what the model was trained to read before it about the times of a video's frames.
-  private func timed(_ question: String) -> String {
-    guard let rule = model.config.sequence?.tellsTimes, clips.count == 1,
+  /// The first question's prompt, cut after the last clip. A model that was trained to read the times of a video's frames reads them in the
+  /// turn that shows it, before its text.
+  private func firstPieces(_ question: String) -> (before: [ChatPrompt.Piece], after: [ChatPrompt.Piece]) {
+    var (question, history) = (question, history)
+    if !context.options.takesWholePrompts, let rule = model.config.sequence?.tellsTimes, clips.count == 1,
       let times = clips[0].info.report.sentence(rule, framesPerSecond: clips[0].info.framesPerSecond)
-    else { return question }
-    return times + "\n" + question
+    {
+      if let turn = history.firstIndex(where: { $0.images > 0 }) {
+        history[turn].text = times + "\n" + history[turn].text
+      } else {
+        question = times + "\n" + question
+      }
+    }
+    return context.promptPieces(question, places, history: history)
   }
 
   /// With a clip store, before the first question: brings the prompt up to the last clip into the decoder's cache, out of the store or by
@@ -272,7 +283,7 @@ package final class Conversation {
     guard let store = context.store, !context.options.takesWholePrompts, !keys.isEmpty, standing.answer == nil, standing.settled == 0 else {
       return 0
     }
-    let pieces = context.promptPieces(timed(question), places)
+    let pieces = firstPieces(question)
     let count = pieces.before.textCount + statistics.fastTokens
     let total = count + pieces.after.textCount
     let config = model.config
@@ -295,7 +306,7 @@ package final class Conversation {
         try generator.prefill(prompt) { progress(.prefilling(token: $0, of: total)) }
       }
       read = count
-      let key = CacheKey.prefix(text: context.openingIDs(places), clips: keys, cacheType: context.cacheType)
+      let key = CacheKey.prefix(text: context.openingIDs(places, history: history), clips: keys, cacheType: context.cacheType)
       if let problem = CachedPrefix.store(generator.caches, clips: clips.map(\.info), in: store, key, pool: context.pool) {
         statistics.warnings.append(problem)
       }

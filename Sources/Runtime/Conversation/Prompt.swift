@@ -127,31 +127,36 @@ extension RunContext {
     options.system.map { model.config.promptTemplate.saying(system: $0) } ?? model.config.promptTemplate
   }
 
-  /// A conversation's first prompt; a whole prompt says itself where clips stand.
-  package func firstPrompt(_ question: String, _ places: [PromptPlace]) -> ChatPrompt {
+  /// A conversation's first prompt, after what was said before; a whole prompt says itself where clips stand. What `history` does not show
+  /// stands before the question.
+  package func firstPrompt(_ question: String, _ places: [PromptPlace], history: [ChatPrompt.Turn] = []) -> ChatPrompt {
+    let asked = ChatPrompt.Turn(.user, question, images: places.count - history.reduce(0) { $0 + $1.images })
     let prompt =
       options.takesWholePrompts
       ? ChatPrompt(whole: question)
-      : ChatPrompt(template, question: question, images: places.count, beginsWithPicture: places.first?.isPicture == true)
+      : ChatPrompt(template, history + [asked], isPicture: places.map(\.isPicture), marksAreText: options.marksAreText)
     return prompt.showing(places.map(\.texts))
   }
 
   /// What a further question adds.
   package func furtherPrompt(_ question: String) -> ChatPrompt {
-    options.takesWholePrompts ? ChatPrompt(whole: question) : ChatPrompt(template, furtherQuestion: question)
+    options.takesWholePrompts
+      ? ChatPrompt(whole: question) : ChatPrompt(template, furtherQuestion: question, marksAreText: options.marksAreText)
   }
 
   /// The first question's prompt about what stands in these places, cut after the last of them: what comes before is the same for every
   /// question.
-  package func promptPieces(_ question: String, _ places: [PromptPlace]) -> (before: [ChatPrompt.Piece], after: [ChatPrompt.Piece]) {
-    let pieces = firstPrompt(question, places).pieces(model.tokenizer)
+  package func promptPieces(
+    _ question: String, _ places: [PromptPlace], history: [ChatPrompt.Turn] = []
+  ) -> (before: [ChatPrompt.Piece], after: [ChatPrompt.Piece]) {
+    let pieces = firstPrompt(question, places, history: history).pieces(model.tokenizer)
     let cut = pieces.lastIndex(of: .image).map { $0 + 1 } ?? 0
     return (Array(pieces[..<cut]), Array(pieces[cut...]))
   }
 
   /// What a prompt before the last clip's tokens is kept under: without the texts that what is shown decides.
-  package func openingIDs(_ places: [PromptPlace]) -> [Int32] {
-    promptPieces("", places.map { PromptPlace(isPicture: $0.isPicture) }).before.ids
+  package func openingIDs(_ places: [PromptPlace], history: [ChatPrompt.Turn]) -> [Int32] {
+    promptPieces("", places.map { PromptPlace(isPicture: $0.isPicture) }, history: history).before.ids
   }
 
   /// The places of what was watched; `isPicture` of each.
