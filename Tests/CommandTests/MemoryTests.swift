@@ -33,4 +33,37 @@ import Testing
     let outcome = try slowfast("run", Repository.golden("clip"), clip, "-q", "What?", "--threads", "3", "--plan")
     #expect(outcome.output.contains("of them for decoding on 3 threads"), "\(outcome.output)")
   }
+
+  /// Peak, and what was planned of both phases, of a clip that repeats its few frames, which costs the tower nothing.
+  private func manyFrames(_ name: String, frames: Int, bits: Int) throws -> (answering: Int, planned: Int, taken: Int) {
+    let clip = Repository.root + "/Tests/VideoTests/Data/b_frames.mp4"
+    let outcome = try slowfast(
+      "run", Repository.golden(name), clip, "-q", "What?", "--frames", "\(frames)", "--fast-frames", "4", "--max-tokens", "2", "--greedy",
+      "--threads", "2", "--cache-bits", "\(bits)", "--json")
+    let json = try outcome.json()
+    let plan = try #require(json["plan"] as? [String: Any])
+    func bytes(_ name: String) throws -> Int { try #require(plan[name + "_bytes"] as? Int) }
+    let both = try bytes("base") + bytes("token")
+    let answering =
+      try both + bytes("decoder_weight") + bytes("slow_cache")
+      + max(bytes("slow_buffer"), bytes("decoder_buffer") + bytes("cache") - bytes("slow_token"))
+    let watching = try both + bytes("vision_weight") + bytes("vision_buffer")
+    return (answering, max(watching, answering), try #require(json["peak_resident_bytes"] as? Int))
+  }
+
+  /// What a clip's tokens, their keys and values take: the plan grows by what the process does. Its own part is in neither difference.
+  @Test(arguments: [("clip", 32), ("strides", 16), ("slowfast-siglip", 16), ("slowfast-clip", 8)])
+  func thePlanGrowsAsTheProcess(name: String, bits: Int) throws {
+    let (few, many) = try (manyFrames(name, frames: 3000, bits: bits), manyFrames(name, frames: 12_000, bits: bits))
+    #expect(few.taken <= few.planned && many.taken <= many.planned)
+    let (planned, taken) = (Double(many.answering - few.answering), Double(many.taken - few.taken))
+    #expect(abs(taken - planned) <= 0.05 * planned + Double(1 << 20), "\(taken) of \(planned)")
+  }
+
+  /// Where all tokens stand in the prompt there is too little at these shapes to be held within less than the process itself.
+  @Test(arguments: ["onevision-hf", "llava-next-onevision"])
+  func thePlanIsEnough(name: String) throws {
+    let run = try manyFrames(name, frames: 60, bits: 16)
+    #expect(run.taken <= run.planned, "\(run.taken) of \(run.planned)")
+  }
 }

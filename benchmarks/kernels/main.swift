@@ -40,6 +40,18 @@ for table in tables {
       }
       print("\(part.name.padding(toLength: 35, withPad: " ", startingAt: 0)) | \(format(1000 * part.seconds))   \(rate ?? "")")
     }
+    for shape in CacheAttention.shapes {
+      let contexts = CacheAttention.contexts(tokens: shape.tokens).map(String.init).joined(separator: ", ")
+      print(
+        "attention of \(shape.tokens) tokens, \(shape.heads)/\(shape.keyHeads) heads of \(shape.dimension), over \(contexts): "
+          + "GMAC/s (% of floats')")
+      for type in KeyValueType.allCases {
+        let rates = try CacheAttention(table, pool).rates(shape, type).map { $0 / 1e9 }
+        print(
+          "\(type)".padding(toLength: 10, withPad: " ", startingAt: 0) + "| "
+            + rates.map { "\(format($0)) (\(percent($0, limits.floatProducts)))" }.joined(separator: "  "))
+      }
+    }
     let activations = Activation.allCases.map { activation in
       "\(activation) \(format(VisionLayer.activationsPerSecond(activation, table.float, pool) / 1e9))"
     }
