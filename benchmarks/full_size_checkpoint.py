@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes a checkpoint with the published names, shapes, dtype and sharding, and seeded random weights (17 GB).
 
-    full_size_checkpoint.py DIR --tokenizer QWEN2_DIR [--shape published|slice|long|small|onevision-0.5b|onevision-7b]
-                            [--variant frame64-s1t4] [--seed 0] [--outliers N]
+    full_size_checkpoint.py DIR --tokenizer QWEN2_DIR [--variant frame64-s1t4] [--seed 0] [--outliers N]
+                            [--shape published|slice|long|small|onevision-0.5b|onevision-7b|smolvlm2-256m|smolvlm2-500m]
 
 The values are scaled so that activations stay of order one through the depth, as in a trained model: a run on this
 checkpoint costs exactly what a run on the published one costs, and says nothing sensible. Each tensor's values follow
@@ -28,6 +28,7 @@ import numpy as np
 
 from checkpoint_layout import Shape, SiglipShape, bf16, config, fast_tokens, tensors, write_shards
 from onevision_layout import ONEVISION_SHAPES
+from smolvlm_layout import SMOLVLM_SHAPES
 
 VARIANTS = {
     "frame64-s1t4": fast_tokens(1, 4),
@@ -57,7 +58,7 @@ def scale(name: str, size: tuple[int, ...], layers: int) -> tuple[float, float]:
     if len(size) == 1:
         layer_scale = ".blocks." in name and ".norm." not in name
         return (0.2, 0.05) if layer_scale else (1.0, 0.15)
-    if name == "model.embed_tokens.weight":
+    if name.endswith("embed_tokens.weight"):
         return 0.0, 0.3
     fan_in = math.prod(size[1:])
     is_last = name.endswith(("o_proj.weight", "down_proj.weight", "out_proj.weight")) or ".encoder." in name and ".fc2." in name
@@ -108,8 +109,8 @@ def variant_of(folder: Path) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dir", type=Path)
-    parser.add_argument("--tokenizer", type=Path, required=True, help="a directory with Qwen2's tokenizer files")
-    parser.add_argument("--shape", choices=SHAPES | ONEVISION_SHAPES, default="published")
+    parser.add_argument("--tokenizer", type=Path, required=True, help="a directory with Qwen2's tokenizer files; of SmolVLM2, its own, as perplexity.py makes them")
+    parser.add_argument("--shape", choices=SHAPES | ONEVISION_SHAPES | SMOLVLM_SHAPES, default="published")
     parser.add_argument("--variant", choices=VARIANTS, help="frames and fast tokens; default: as DIR's name ends, else frame64-s1t4")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--outliers", type=int, default=0, metavar="N")
@@ -124,6 +125,10 @@ def main() -> None:
     if options.shape in ONEVISION_SHAPES:
         shape = ONEVISION_SHAPES[options.shape]
         named, settings = list(shape.tensors()), shape.config(**special)
+    elif options.shape in SMOLVLM_SHAPES:
+        shape = SMOLVLM_SHAPES[options.shape]
+        named, settings = list(shape.tensors()), shape.config()
+        special = {"end_of_text": 0, "end_of_turn": 49279}
     else:
         shape = replace(SHAPES[options.shape], fast=VARIANTS[options.variant or variant_of(options.dir)])
         named, settings = list(tensors(shape)), config(shape, **special)
@@ -148,6 +153,8 @@ def main() -> None:
     }
     for name, content in (("config.json", settings), ("generation_config.json", generation)):
         (options.dir / name).write_text(json.dumps(content, indent=2) + "\n")
+    if options.shape in SMOLVLM_SHAPES:
+        (options.dir / "preprocessor_config.json").write_text(json.dumps(shape.preprocessor(), indent=2) + "\n")
     started = time.monotonic()
     paths = write_shards(options.dir, named, random_values(options.seed, shape.layers, total), options.shard_bytes)
     print(f"{len(named)} tensors, {total // 2:,} parameters, {len(paths)} files, {time.monotonic() - started:.0f} s", file=sys.stderr)

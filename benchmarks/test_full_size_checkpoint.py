@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from checkpoint_layout import Shape, SiglipShape, bf16, config, tensors, write_shards  # noqa: E402
 from full_size_checkpoint import SHAPES, VARIANTS, random_values, variant_of  # noqa: E402
+from smolvlm_layout import SMOLVLM_SHAPES, SmolVLMShape  # noqa: E402
 from onevision_layout import ONEVISION_SHAPES, OnevisionShape  # noqa: E402
 
 TINY = Shape(
@@ -103,3 +104,16 @@ def test_onevision_has_the_names_and_shapes_of_a_checkpoint_that_the_published_c
     assert dict(shape.tensors()) == expected
     total = sum(math.prod(size) for _, size in ONEVISION_SHAPES["onevision-0.5b"].tensors())
     assert round(total / 1e6) == 894  # as the published model has it
+
+
+def test_smolvlm_has_the_names_and_shapes_of_a_checkpoint_that_transformers_reads():
+    path = Path(__file__).resolve().parent.parent / "Tests/Golden/smolvlm/model.safetensors"
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    expected = {name: tuple(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__"}
+    shape = SmolVLMShape(
+        hidden=64, intermediate=128, layers=3, heads=4, kv_heads=2, vocabulary=480, tower_width=48, tower_inner=96, tower_layers=2,
+        image=32, patch=4)
+    assert dict(shape.tensors()) == expected
+    total = sum(math.prod(size) for _, size in SMOLVLM_SHAPES["smolvlm2-500m"].tensors())
+    assert round(total / 1e6) == 507  # as the published model has it
