@@ -12,6 +12,7 @@ package final class SingleFlight<Key: Hashable & Sendable, Progress: Sendable>: 
     /// Tells those who wait how far it is.
     package func report(_ progress: Progress) { state.withLock { $0.progress = progress } }
 
+    fileprivate var waiters: Int { state.withLock { $0.waiting } }
     fileprivate func wait(_ change: Int) { state.withLock { $0.waiting += change } }
     fileprivate func end() { state.withLock { $0.isOver = true } }
     fileprivate var view: (progress: Progress?, isOver: Bool) { state.withLock { ($0.progress, $0.isOver) } }
@@ -20,6 +21,9 @@ package final class SingleFlight<Key: Hashable & Sendable, Progress: Sendable>: 
   private let flights = Mutex<[Key: Flight]>([:])
 
   package init() {}
+
+  /// Threads that wait now.
+  package var waiting: Int { flights.withLock { $0.values.reduce(0) { $0 + $1.waiters } } }
 
   /// What `lookup` has; else what `make` makes, of which only one at a time is under way for a key. Who waits looks again when it is over,
   /// and does the work himself if nothing is there: after a failure, or where nothing is kept. `pause` sleeps for some milliseconds and

@@ -61,27 +61,25 @@ public final class ModelRunner: Sendable {
     context = try RunContext(model, options: options)
   }
 
+  /// Conversations that wait for a clip that another one encodes.
+  package var waitingForClips: Int { context.encodings.waiting }
+
   /// A conversation about clips, or about none. They are watched when the first question comes, as the model's own number of frames unless
   /// `sampling` says otherwise. Its keys and values go when nobody holds it any more.
   public func conversation(about sources: [ClipSource] = [], sampling: SamplingRequest? = nil) -> ClipConversation {
     ClipConversation(context, sources, sampling ?? model.defaultSampling)
   }
 
-  /// The answer to the last of `messages`, a user's, after all that was said before it: for who keeps the conversation himself, as OpenAI's
-  /// clients do. What is shown stands before the text of its message. Events and cancelling as with `ClipConversation.answer(_:options:)`;
-  /// throws at once where the messages are no conversation.
-  public func answer(
-    _ messages: [ChatMessage], sampling: SamplingRequest? = nil, options: GenerationOptions? = nil
-  ) throws(SlowFastError) -> AsyncThrowingStream<AnswerEvent, any Error> {
-    guard let asked = messages.last, asked.role == .user else {
-      throw .badOption(name: "the last message", found: "\(messages.last?.role.rawValue ?? "none")", expected: "a user's")
-    }
+  /// A conversation in which `messages` were said before, for who keeps conversations himself, as OpenAI's clients do; its first question
+  /// shows `sources`. What is shown stands before the text of its message. Throws `badOption` where another than a user shows something.
+  public func conversation(
+    after messages: [ChatMessage], about sources: [ClipSource] = [], sampling: SamplingRequest? = nil
+  ) throws(SlowFastError) -> ClipConversation {
     for message in messages where message.role != .user && !message.clips.isEmpty {
       throw .badOption(name: "a message that shows something", found: message.role.rawValue, expected: "a user's")
     }
-    let history = messages.dropLast().map { ChatPrompt.Turn($0.role.turn, $0.text, images: $0.clips.count) }
-    return ClipConversation(context, messages.flatMap(\.clips), sampling ?? model.defaultSampling, history: history)
-      .answer(asked.text, options: options)
+    let history = messages.map { ChatPrompt.Turn($0.role.turn, $0.text, images: $0.clips.count) }
+    return ClipConversation(context, messages.flatMap(\.clips) + sources, sampling ?? model.defaultSampling, history: history)
   }
 
   /// What one of the conversations will need, as if it were alone. Clips are opened for it, to know how large their pictures are.

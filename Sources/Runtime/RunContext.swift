@@ -1,4 +1,5 @@
 import Compute
+import Foundation
 import Models
 import Parallel
 import Support
@@ -32,6 +33,9 @@ package final class RunContext: @unchecked Sendable {
   private var keptDecoder: DecoderWeights?
   // Under the lock: those of the decoder that is in memory.
   private weak var passes: DecoderPasses?
+  package typealias Flights = SingleFlight<String, SessionProgress>
+  /// Clips that are being encoded, and prompts up to the last clip that are being read, by what they are kept under.
+  package let (encodings, readings) = (Flights(), Flights())
   /// By the clips' keys. Held while they are made: who needs the same ones waits for them.
   private let slowCaches = Mutex<[String: Weak<SlowCaches>]>([:])
 
@@ -101,6 +105,17 @@ package final class RunContext: @unchecked Sendable {
       known[name] = made.map { Weak(value: $0) }
       return made
     }
+  }
+}
+
+extension RunContext {
+  /// A moment of waiting for what another conversation does, with the news of it.
+  static func pause(
+    _ news: SessionProgress?, _ progress: ProgressHandler, _ isCancelled: () -> Bool
+  ) throws(SlowFastError) {
+    if isCancelled() { throw .cancelled }
+    if let news { progress(news) }
+    usleep(20_000)
   }
 }
 

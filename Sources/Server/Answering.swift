@@ -20,6 +20,7 @@ final class Answering: Sendable {
     var session = SessionOptions()
     session.threads = options.threads
     session.keepsWeights = true
+    session.marksAreText = true
     if let cache = options.cache {
       session.clipCache = ClipCacheOptions(directory: cache, limit: options.cacheSize ?? ClipCacheOptions.defaultLimit)
     } else {
@@ -39,6 +40,9 @@ final class Answering: Sendable {
 
   /// A question that can be asked: its clips are open.
   struct Prepared: Sendable {
+    /// What was said before the question.
+    fileprivate var said: [ChatMessage] = []
+    /// What the question shows.
     fileprivate var sources: [ClipSource] = []
     fileprivate var sampling: SamplingRequest
     fileprivate var question = ""
@@ -51,7 +55,7 @@ final class Answering: Sendable {
     fileprivate var uploads: [String] = []
     /// What is said before the answer, with the question.
     fileprivate var transcript: Transcript?
-    /// The question is not the first.
+    /// The question shows nothing new, and is not the first: a conversation that is held may go on with it.
     fileprivate var goesOn = false
     /// Nobody waits for it.
     fileprivate var isPatient = false
@@ -59,55 +63,39 @@ final class Answering: Sendable {
 
   /// Opens what the request shows. Reads the heads of files, no more.
   func prepare(_ request: ChatRequest) throws(APIError) -> Prepared {
-    let (message, last) = try turns(request.messages)
     var prepared = Prepared(
       sampling: SamplingRequest(frames: options.frames ?? model.defaultFrameCount), options: try generation(request.generation))
     var samplings: [ChatRequest.Sampling] = []
-    for clip in clips(of: message, apart: request.hasSeveralImages) {
-      var files: [HeldFile] = []
-      for media in clip.files {
-        files.append(try file(media.address, media.path))
-        if case .upload(let id) = media.address { prepared.uploads.append(id) }
+    for message in request.messages {
+      var sources: [ClipSource] = []
+      for clip in clips(of: message, apart: request.hasSeveralImages) {
+        var files: [HeldFile] = []
+        for media in clip.files {
+          files.append(try file(media.address, media.path))
+          if case .upload(let id) = media.address { prepared.uploads.append(id) }
+        }
+        prepared.files += files
+        prepared.places.append(clip.path)
+        sources.append(try open(files, clip, message, request))
+        samplings.append(clip.sampling)
+        if clip.sampling != samplings[0] {
+          throw APIError(400, "Several clips of one conversation take their frames in one way.", clip.path)
+        }
       }
-      prepared.files += files
-      prepared.places.append(clip.path)
-      prepared.sources.append(try open(files, clip, message, request))
-      samplings.append(clip.sampling)
-      if clip.sampling != samplings[0] {
-        throw APIError(400, "Several clips of one message take their frames in one way.", clip.path)
-      }
+      prepared.said.append(ChatMessage(message.role, message.text, clips: sources))
     }
     if let sampling = samplings.first {
-      let pictures = prepared.files.count > 1 && prepared.sources.count == 1 ? prepared.files.count : nil
+      let pictures = prepared.files.count > 1 && samplings.count == 1 ? prepared.files.count : nil
       prepared.sampling = self.sampling(sampling, pictures: pictures)
     }
-    prepared.question = last.text
-    let place = "messages[\(request.messages.count - 1)].content"
-    if prepared.question.allSatisfy(\.isWhitespace) { throw APIError(400, "The message asks nothing: it has no text.", place) }
-    if model.tokenizer.encode(prepared.question) != model.tokenizer.encode(prepared.question, allowSpecial: false) {
-      throw APIError(400, "The text holds a mark of the model's own, such as the end of a turn.", place)
+    if let asked = prepared.said.popLast() { (prepared.question, prepared.sources) = (asked.text, asked.clips) }
+    if prepared.question.allSatisfy(\.isWhitespace) {
+      throw APIError(400, "The message asks nothing: it has no text.", "messages[\(request.messages.count - 1)].content")
     }
     prepared.transcript = Transcript(prepared.files, "\(prepared.sampling)", request.messages)
-    prepared.goesOn = request.messages.count > 1
+    prepared.goesOn = !prepared.said.isEmpty && prepared.sources.isEmpty
     try checkMemory(prepared)
     return prepared
-  }
-
-  /// The first message, which shows what the conversation is about, and the last, which asks.
-  private func turns(_ messages: [ChatRequest.Message]) throws(APIError) -> (first: ChatRequest.Message, last: ChatRequest.Message) {
-    for (index, message) in messages.enumerated() {
-      if message.role == .system {
-        throw APIError(400, "What the system says is the model's own here.", "messages[\(index)].role")
-      }
-      guard message.role == (index % 2 == 0 ? .user : .assistant) else {
-        throw APIError(400, "User and assistant do not take turns.", "messages[\(index)].role")
-      }
-      if index > 0, let media = message.media.first {
-        throw APIError(400, "What a conversation is about stands in its first message.", media.path)
-      }
-    }
-    guard let first = messages.first, let last = messages.last else { throw APIError(400, "There are no messages.", "messages") }
-    return (first, last)
   }
 
   /// A clip as the request shows it: one file, or the pictures that are its frames.
@@ -211,8 +199,10 @@ final class Answering: Sendable {
   /// What is resident already need not be free as well.
   private func checkMemory(_ prepared: Prepared) throws(APIError) {
     guard let available = MemoryPlan.availableBytes() else { return }
+    let said = (prepared.said.map(\.text) + [prepared.question]).joined(separator: "\n")
     let plan = runner.plan(
-      prepared.sources, sampling: prepared.sampling, question: prepared.question, maximumTokens: prepared.options.maximumTokens)
+      prepared.said.flatMap(\.clips) + prepared.sources, sampling: prepared.sampling, question: said,
+      maximumTokens: prepared.options.maximumTokens)
     let room = available + (ProcessMemory.residentBytes ?? 0)
     guard plan.peakBytes > room else { return }
     throw APIError(
@@ -274,16 +264,14 @@ final class Answering: Sendable {
     for id in prepared.uploads { await uploads.settle(id) }
     let place = try await admission.enter(patient: prepared.isPatient)
     defer { withExtendedLifetime((place, prepared.files)) {} }
-    let conversation: ClipConversation
-    if prepared.goesOn {
-      conversation = try held.take(prepared.transcript?.beforeQuestion)
-    } else {
-      conversation = runner.conversation(about: prepared.sources, sampling: prepared.sampling)
-    }
+    // One that is held has read what was said already.
+    let held = prepared.goesOn ? self.held.take(prepared.transcript?.beforeQuestion) : nil
     var hasFinished = false
     // What was not answered is as if it had not been asked.
-    defer { if !hasFinished, prepared.goesOn { held.keep(conversation, as: prepared.transcript?.beforeQuestion) } }
+    defer { if !hasFinished, let held { self.held.keep(held, as: prepared.transcript?.beforeQuestion) } }
     do {
+      let conversation =
+        try held ?? runner.conversation(after: prepared.said, about: prepared.sources, sampling: prepared.sampling)
       for try await event in conversation.answer(prepared.question, options: prepared.options) {
         switch event {
         case .progress(let progress): try await tell(.progress(progress))
@@ -292,7 +280,10 @@ final class Answering: Sendable {
         case .finished(let answer, let statistics):
           hasFinished = true
           metrics.count(statistics)
-          held.keep(conversation, as: prepared.transcript?.with(answer: answer.text))
+          // One whose tokens are not those of its text would go on otherwise than a conversation that is read anew.
+          if model.tokenizer.encode(answer.text, allowSpecial: false) == answer.tokens {
+            self.held.keep(conversation, as: prepared.transcript?.with(answer: answer.text))
+          }
           var told = statistics
           told.warnings = statistics.warnings.map { Self.withoutPaths($0, prepared.files) }
           try await tell(.finished(answer, told))

@@ -12,8 +12,7 @@ struct ChatRequest: Sendable {
   var generation = Generation()
 
   struct Message: Sendable {
-    enum Role: String, Sendable { case system, user, assistant }
-    var role: Role
+    var role: ChatMessage.Role
     var parts: [Part]
   }
 

@@ -2,7 +2,7 @@ import Foundation
 import SlowFast
 import Synchronization
 
-/// Conversations that may go on: a client sends again what was said, and finds what the model made of it.
+/// Conversations that may go on: a client sends again what was said, which then need not be read again.
 final class HeldConversations: Sendable {
   private let kept = Mutex<[(said: String, conversation: ClipConversation)]>([])
   private let limit: Int
@@ -18,13 +18,9 @@ final class HeldConversations: Sendable {
     }
   }
 
-  /// The one in which that was said; nobody else goes on with it meanwhile.
-  func take(_ said: String?) throws(APIError) -> ClipConversation {
-    let found = kept.withLock { kept in kept.lastIndex { $0.said == said }.map { kept.remove(at: $0).conversation } }
-    if let found { return found }
-    throw APIError(
-      400, "The conversation is none that is held here: one goes on after the answers that were given, until others have taken its place.",
-      "messages", code: "conversation_unknown")
+  /// The one in which that was said, if it is here; nobody else goes on with it meanwhile.
+  func take(_ said: String?) -> ClipConversation? {
+    kept.withLock { kept in kept.lastIndex { $0.said == said }.map { kept.remove(at: $0).conversation } }
   }
 }
 
@@ -36,27 +32,25 @@ struct Transcript: Sendable {
 
   /// Of files the identity counts, of data the bytes.
   init(_ files: [HeldFile], _ sampling: String, _ messages: [ChatRequest.Message]) {
-    var clips = sampling
-    if let first = messages.first {
-      for (index, address) in first.media.flatMap(\.addresses).enumerated() {
-        if case .data(_, let base64) = address {
-          // Of keys that nobody outside knows.
-          var (one, other) = (Hasher(), Hasher())
-          one.combine(base64)
-          other.combine(1)
-          other.combine(base64)
-          clips += " data \(base64.utf8.count) \(one.finalize()) \(other.finalize())"
-        } else {
-          clips += " \(files.indices.contains(index) ? files[index].identity : "")"
-        }
+    var files = files.makeIterator()
+    let said = messages.map { message in
+      let shown = message.media.flatMap(\.addresses).map { address -> String in
+        let file = files.next()
+        guard case .data(_, let base64) = address else { return file?.identity ?? "" }
+        // Of keys that nobody outside knows.
+        var (one, other) = (Hasher(), Hasher())
+        one.combine(base64)
+        other.combine(1)
+        other.combine(base64)
+        return "data \(base64.utf8.count) \(one.finalize()) \(other.finalize())"
       }
+      return "\(message.role.rawValue) \(JSON.string(message.text).text) \(shown.joined(separator: ", "))"
     }
-    let said = messages.map { "\($0.role.rawValue) \(JSON.string($0.text).text)" }
-    beforeQuestion = ([clips] + said.dropLast()).joined(separator: "\n")
+    beforeQuestion = ([sampling] + said.dropLast()).joined(separator: "\n")
     question = said.last ?? ""
   }
 
-  func with(answer: String) -> String { beforeQuestion + "\n" + question + "\nassistant " + JSON.string(answer).text }
+  func with(answer: String) -> String { beforeQuestion + "\n" + question + "\nassistant " + JSON.string(answer).text + " " }
 }
 
 extension HeldFile {

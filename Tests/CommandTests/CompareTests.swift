@@ -50,7 +50,7 @@ import Testing
     let variants = try #require(json["variants"] as? [[String: Any]])
     #expect(variants.count == 1 && variants[0]["name"] as? String == model)
     #expect((variants[0]["divergence"] as? [String: Any])?["percentile99"] is Double)
-    #expect((json["parts"] as? [[String: Any]])?.count == 10)
+    #expect((json["parts"] as? [[String: Any]])?.count == 11)
   }
 
   /// Questions about no clip, in variants that are calibrated on them and have a target.

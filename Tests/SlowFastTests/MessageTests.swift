@@ -59,7 +59,9 @@ import Video
     for (messages, prompt, clips) in conversations {
       let expected = try whole(model, prompt + "\(start)assistant\n", clips, attention)
       for round in 0..<2 {
-        let (answer, statistics) = try await finished(runner.answer(messages, sampling: sampling, options: greedy(6)))
+        let asked = try #require(messages.last)
+        let conversation = try runner.conversation(after: messages.dropLast(), about: asked.clips, sampling: sampling)
+        let (answer, statistics) = try await finished(conversation.answer(asked.text, options: greedy(6)))
         #expect(answer == expected, "\(prompt) \(round)")
         #expect(statistics.frames == clips.count * 3)
         if round == 1, memory != nil { #expect(statistics.cachedFrames == clips.count * 3) }
@@ -67,13 +69,10 @@ import Video
     }
   }
 
-  @Test func noConversation() throws {
+  @Test func onlyUsersShow() throws {
     let runner = try ModelRunner(try VideoLanguageModel(path: Golden.path("vanilla")))
-    for messages in [
-      [], [ChatMessage(.user, "a"), ChatMessage(.assistant, "b")],
-      [ChatMessage(.system, "a", clips: [try clip(1)]), ChatMessage(.user, "b")],
-    ] {
-      let error = #expect(throws: SlowFastError.self) { _ = try runner.answer(messages) }
+    for role in [ChatMessage.Role.system, .assistant] {
+      let error = #expect(throws: SlowFastError.self) { _ = try runner.conversation(after: [ChatMessage(role, "a", clips: [clip(1)])]) }
       #expect(error?.kind == .invalidOption)
     }
   }

@@ -105,6 +105,43 @@ private let slowness = ProcessInfo.processInfo.environment["SLOWFAST_TEST_SLOWNE
     #expect(try await isFreed(model))
   }
 
+  /// Conversations that want the same clip at the same time: one encodes it and reads it, also when it is cancelled meanwhile, and the others
+  /// wait for that, with its progress; where nothing can be kept, each does it.
+  @Test(arguments: [64 << 20, 1000])
+  func oneEncodesForAll(memory: Int) async throws {
+    let model = try VideoLanguageModel(path: Golden.path("vanilla"))
+    let images = try (0..<40).map { try picture($0) }
+    let sampling = SamplingRequest(frames: 40)
+    let expected = try await events(
+      try ModelRunner(model, options: options()).conversation(about: [.frames(images)], sampling: sampling), "What happens?", 6)
+    let runner = try ModelRunner(model, options: options(memory: memory))
+    let first = runner.conversation(about: [.frames(images)], sampling: sampling)
+    let others = (0..<3).map { _ in runner.conversation(about: [.frames(images)], sampling: sampling) }
+    let results = try await withThrowingTaskGroup(of: [AnswerEvent].self) { group in
+      for try await event in first.answer("What happens?", options: greedy(6)) {
+        guard case .progress(.encoding(let frame, of: _)) = event, frame > 2 else { continue }
+        // The others wait for it before it leaves off.
+        for other in others { group.addTask { try await events(other, "What happens?", 6) } }
+        while runner.waitingForClips < 3 { try await Task.sleep(for: .milliseconds(1)) }
+        break
+      }
+      return try await group.reduce(into: []) { $0.append($1) }
+    }
+    var encoded = 0
+    var read = 0
+    for found in results {
+      guard case .finished(let answer, let statistics)? = found.last, case .finished(let same, _)? = expected.last else {
+        Issue.record("no end")
+        return
+      }
+      #expect(answer == same)
+      encoded += statistics.encodedFrames
+      read += statistics.cachedPromptTokens == 0 ? 1 : 0
+      #expect(found.contains { if case .progress(.encoding(let frame, of: 40)) = $0 { frame > 2 } else { false } })
+    }
+    #expect(encoded == (memory > 1000 ? 0 : 120) && read == (memory > 1000 ? 1 : 3))
+  }
+
   /// Questions that are asked together in one conversation are answered in their order, and so is a new beginning.
   @Test func questionsOfOneConversationKeepTheirOrder() async throws {
     let model = try VideoLanguageModel(path: Golden.path("vanilla"))

@@ -73,7 +73,7 @@ struct SerializedTests {
     }
     #expect(throws: TokenizerError.wrongLength(expected: 74, found: 75)) { try Tokenizer(serialized: example + [0]) }
 
-    #expect(error([6: 3]) == "tokenizer: at byte 6: unknown pre-tokenizer 3")
+    #expect(error([6: 4]) == "tokenizer: at byte 6: unknown pre-tokenizer 4")
     #expect(error([7: 2]) == "tokenizer: at byte 7: unknown flags 2")
     #expect(error([10: 0x41]) == "tokenizer: at byte 8: 4259845 tokens, at most 4194304 are possible")
     #expect(error([15: 0xFF]) == "tokenizer: 74 bytes, expected 4278190154")

@@ -183,36 +183,64 @@ private struct ClipPipeline {
     var done = 0
     for (index, source) in sources.enumerated() {
       let most = source.frameCount(sampling)
-      if let clip = findClip(index, frames: sampling.rule == .uniform ? most...most : 1...max(1, most)) {
-        watched.clips.append(clip)
-        done += clip.info.frames
-        total += clip.info.frames - most
-        progress(.encoding(frame: done, of: total))
-        continue
-      }
-      let loaded = if let vision { vision } else { try context.takeVision(&watched.statistics.times, progress) }
-      vision = loaded
-      let clip = try encode(source, loaded, done..<total)
-      if index < states.count, !states[index].isUntouched {
-        // Its key speaks of other bytes than those that were decoded.
-        watched.keys = []
-        watched.statistics.warnings.append("\(source.name.escaped()): changed while it was read, so it is not kept in the clip cache")
-      }
+      let clip = try clip(index, done..<total, &vision)
       watched.clips.append(clip)
       done += clip.info.frames
       total += clip.info.frames - most
-      if let store = context.store, index < watched.keys.count,
-        let problem = clip.store(in: store, watched.keys[index], pool: context.pool)
-      {
-        watched.statistics.warnings.append(problem)
-      }
     }
   }
 
+  /// One clip, as it was kept or encoded now; where another conversation is encoding it, that is waited for.
+  private mutating func clip(_ index: Int, _ range: Range<Int>, _ vision: inout VisionModel?) throws(SlowFastError) -> WatchedClip {
+    guard observer == nil, context.store != nil, index < watched.keys.count else { return try encode(index, range, &vision, for: nil) }
+    let most = sources[index].frameCount(sampling)
+    let (progress, isCancelled) = (progress, isCancelled)
+    return try context.encodings.run(
+      watched.keys[index].text,
+      lookup: { () throws(SlowFastError) in
+        guard let clip = findClip(index, frames: sampling.rule == .uniform ? most...most : 1...max(1, most)) else { return nil }
+        progress(.encoding(frame: range.lowerBound + clip.info.frames, of: range.upperBound + clip.info.frames - most))
+        return clip
+      },
+      pause: { (news) throws(SlowFastError) in try RunContext.pause(news, progress, isCancelled) },
+      make: { (flight) throws(SlowFastError) in try encode(index, range, &vision, for: flight) })
+  }
+
+  /// Encodes a clip and keeps it; those who wait for it want it too.
+  private mutating func encode(
+    _ index: Int, _ range: Range<Int>, _ vision: inout VisionModel?, for flight: RunContext.Flights.Flight?
+  ) throws(SlowFastError) -> WatchedClip {
+    let source = sources[index]
+    let loaded = if let vision { vision } else { try context.takeVision(&watched.statistics.times, progress) }
+    vision = loaded
+    let (own, isCancelled) = (progress, isCancelled)
+    let clip = try encode(
+      source, loaded, range,
+      progress: {
+        own($0)
+        flight?.report($0)
+      }, isCancelled: { isCancelled() && flight?.isAwaited != true })
+    if index < states.count, !states[index].isUntouched {
+      // Its key speaks of other bytes than those that were decoded.
+      watched.keys = []
+      watched.statistics.warnings.append("\(source.name.escaped()): changed while it was read, so it is not kept in the clip cache")
+    }
+    if let store = context.store, index < watched.keys.count,
+      let problem = clip.store(in: store, watched.keys[index], pool: context.pool)
+    {
+      watched.statistics.warnings.append(problem)
+    }
+    if isCancelled() { throw .cancelled }
+    return clip
+  }
+
   /// One clip; `range` says how many frames came before it and how many there are in all.
-  private mutating func encode(_ source: ClipSource, _ vision: VisionModel, _ range: Range<Int>) throws(SlowFastError) -> WatchedClip {
+  private mutating func encode(
+    _ source: ClipSource, _ vision: VisionModel, _ range: Range<Int>, progress: @escaping ProgressHandler,
+    isCancelled: @escaping @Sendable () -> Bool
+  ) throws(SlowFastError) -> WatchedClip {
     let preprocessing = try Preprocessing(context.model.config.pixels)
-    let (engine, observer, progress, isCancelled) = (context.engine, observer, progress, isCancelled)
+    let (engine, observer) = (context.engine, observer)
     let feed = ViewFeed(
       source, context.config, towerSide: vision.tower.outputSide, isAlone: isAlone, sampling: sampling, preprocessing: preprocessing,
       threads: context.pool.threadCount, memory: context.decodingLimit)

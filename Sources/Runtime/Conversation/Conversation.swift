@@ -291,25 +291,36 @@ package final class Conversation {
     let room = min(config.maximumPositions, total + options.maximumTokens)
     let generator = try readyGenerator(capacity: room, progress: progress)
     try generator.reserve(room)
-    var read = 0
-    if let keptPrefix {
+    let key = CacheKey.prefix(text: context.openingIDs(places, history: history), clips: keys, cacheType: context.cacheType)
+    var isFirstLook = true
+    let read = try context.readings.run(key.text) { () throws(SlowFastError) -> Int? in
+      // What is not there when the clips are watched may be there when another conversation has read it.
+      if !isFirstLook, keptPrefix == nil, case .found(let entry) = store.lookup(key, pool: context.pool) {
+        keptPrefix = CachedPrefix(entry, config: config, type: context.cacheType).flatMap { $0.tokens == count ? $0 : nil }
+      }
+      isFirstLook = false
+      guard let keptPrefix else { return nil }
       generator.restore(keptPrefix)
       statistics.cachedPromptTokens = count
       self.keptPrefix = nil
-    } else {
+      return 0
+    } pause: { (news) throws(SlowFastError) in
+      try RunContext.pause(news, progress, isCancelled)
+    } make: { (flight) throws(SlowFastError) in
       let prompt = Prompt(pieces: promptHalves(question).before)
       generator.truncate(to: 0)
-      generator.isCancelled = isCancelled
+      generator.isCancelled = { isCancelled() && !flight.isAwaited }
       defer { generator.isCancelled = { false } }
-      progress(.prefilling(token: 0, of: total))
-      _ = try statistics.times.measure(\.prefill) { () throws(SlowFastError) in
-        try generator.prefill(prompt) { progress(.prefilling(token: $0, of: total)) }
+      func tell(_ token: Int) {
+        progress(.prefilling(token: token, of: total))
+        flight.report(.prefilling(token: token, of: total))
       }
-      read = count
-      let key = CacheKey.prefix(text: context.openingIDs(places, history: history), clips: keys, cacheType: context.cacheType)
+      tell(0)
+      _ = try statistics.times.measure(\.prefill) { () throws(SlowFastError) in try generator.prefill(prompt, progress: tell) }
       if let problem = CachedPrefix.store(generator.caches, clips: clips.map(\.info), in: store, key, pool: context.pool) {
         statistics.warnings.append(problem)
       }
+      return count
     }
     standing.settled = count
     prefixTokens = count

@@ -280,7 +280,8 @@ extension SlowFastError {
 
   /// By the names that options have in the library.
   private static let flags = [
-    "cacheBits": "--cache-bits", "calibration": "--calibrate", "choices": "--choices", "clipCache.limit": "--cache-size", "contexts": "--contexts",
+    "cacheBits": "--cache-bits", "calibration": "--calibrate", "choices": "--choices", "clipCache.limit": "--cache-size",
+    "contexts": "--contexts",
     "fastFrames": "--fast-frames",
     "frames": "--frames", "frequencyPenalty": "--frequency-penalty", "generatedTokens": "--tokens", "keep": "--keep",
     "maximumTokens": "--max-tokens", "minP": "--min-p", "partBits": "--parts", "presencePenalty": "--presence-penalty",
