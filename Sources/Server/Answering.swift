@@ -64,7 +64,7 @@ final class Answering: Sendable {
   /// Opens what the request shows. Reads the heads of files, no more.
   func prepare(_ request: ChatRequest) throws(APIError) -> Prepared {
     var prepared = Prepared(
-      sampling: SamplingRequest(frames: options.frames ?? model.defaultFrameCount), options: try generation(request.generation))
+      sampling: sampling(ChatRequest.Sampling(), pictures: nil), options: try generation(request.generation))
     var samplings: [ChatRequest.Sampling] = []
     for message in request.messages {
       var sources: [ClipSource] = []
@@ -163,7 +163,9 @@ final class Answering: Sendable {
   func sampling(_ asked: ChatRequest.Sampling, pictures: Int?) -> SamplingRequest {
     let most = asked.maximumFrames ?? Int.max
     let frames = min(asked.frames ?? pictures ?? options.frames ?? model.defaultFrameCount, most)
-    guard let rate = asked.rate else { return SamplingRequest(frames: frames, start: asked.start, end: asked.end) }
+    guard let rate = asked.rate else {
+      return SamplingRequest(frames: frames, rule: model.defaultSampling.rule, start: asked.start, end: asked.end)
+    }
     // So many a second, and no more than were asked for.
     let limit = asked.frames ?? asked.maximumFrames ?? frames
     return SamplingRequest(frames: min(limit, most), rule: .rate(rate), start: asked.start, end: asked.end)

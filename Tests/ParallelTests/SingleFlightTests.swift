@@ -84,14 +84,14 @@ import Testing
       all.leave()
     }.start()
     while !isWorking.withLock({ $0 }) { usleep(200) }
-    #expect(flights.run(3, lookup: { nil }, pause: { _ in }) { _ in 9 } == 9)
+    #expect(flights.run(3, lookup: { nil }, pause: { _ in }, make: { _ in 9 }) == 9)
     var pauses = 0
     #expect(throws: Stop.self) {
       func leave(_: Int?) throws(Stop) {
         pauses += 1
         if pauses == 3 { throw Stop() }
       }
-      _ = try flights.run(2, lookup: nothing, pause: leave) { (_) throws(Stop) -> Int in 8 }
+      _ = try flights.run(2, lookup: nothing, pause: leave, make: { (_) throws(Stop) -> Int in 8 })
     }
     isLeft.withLock { $0 = true }
     all.wait()

@@ -14,6 +14,8 @@ import Testing
     config.fastTokens.temporalStride = temporal
     config.fastTokens.spatialStride = spatial
     config.fastTokens.minimumFrames = minimum
+    // The golden checkpoint's own.
+    config.frameCount = nil
     return config
   }
 

@@ -105,8 +105,8 @@ private let slowness = ProcessInfo.processInfo.environment["SLOWFAST_TEST_SLOWNE
     #expect(try await isFreed(model))
   }
 
-  /// Conversations that want the same clip at the same time: one encodes it and reads it, also when it is cancelled meanwhile, and the others
-  /// wait for that, with its progress; where nothing can be kept, each does it.
+  /// Conversations that want the same clip at the same time: one encodes it and reads it, also when it is cancelled meanwhile, and the
+  /// others wait for that, with its progress; where nothing can be kept, each does it.
   @Test(arguments: [64 << 20, 1000])
   func oneEncodesForAll(memory: Int) async throws {
     let model = try VideoLanguageModel(path: Golden.path("vanilla"))

@@ -291,8 +291,9 @@ struct GenerationArguments: ParsableArguments {
 
 struct SessionArguments: ParsableArguments {
   @Option(
-    help:
-      "What reads the slow tokens while answering: the prompt only, as the published code, or all, as in training. Default: the model's own way."
+    help: ArgumentHelp(
+      "What reads the slow tokens while answering: the prompt only, as the published code, or all, as in training. "
+        + "Default: the model's own way.")
   )
   var slowAttention: SlowAttention?
   @Option(help: "Threads. Default: as many as processors.")
@@ -343,8 +344,8 @@ struct ModelArguments: ParsableArguments {
 struct CalibrationArguments: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "Run the model over these clips and questions to see what its layers take: a file of JSON lines with video, question and answer, or a video. "
-        + "May be repeated.",
+      "Run the model over these clips and questions to see what its layers take: a file of JSON lines with video, question and answer, "
+        + "or a video. May be repeated.",
       valueName: "data"),
     completion: .file())
   var calibrate: [String] = []
