@@ -73,7 +73,7 @@ extension String {
   @Test func partsAlone() throws {
     let report = try comparison("4:tower=4:projector=4:cross=4:embedding=4:head=4", parts: 4).run(to: directory.file("report"))
     let names = ["tower", "projector", "embedding", "attention", "cross", "mlp", "head"]
-    #expect(Array(report.parts.map(\.name).prefix(7)) == names && report.parts.count == 10)
+    #expect(Array(report.parts.map(\.name).prefix(7)) == names && report.parts.count == 11)
     let means = Dictionary(uniqueKeysWithValues: try report.parts.map { ($0.name, try #require($0.divergence?.mean)) })
     let all = try #require(report.variants[0].divergence?.mean)
     for name in names { #expect(try #require(means[name]) > 1e-6 && #require(means[name]) < 2 * all, "\(name)") }
@@ -81,8 +81,10 @@ extension String {
     // Nothing after the tower is touched when only the head is quantized.
     #expect(report.parts[6].features.allSatisfy { $0.relative == 0 })
     #expect(report.parts[5].features.prefix(3).allSatisfy { $0.relative == 0 } && report.parts[5].features[8].relative > 0.001)
-    let schemes = report.parts.suffix(3).compactMap(\.divergence?.mean)
-    #expect(schemes[0] < 1e-5 && schemes[1] > schemes[2] && schemes[2] > 1e-7)
+    // Keys and values in 16 and in 8 bits; weights and inputs.
+    let schemes = report.parts.suffix(4).compactMap(\.divergence?.mean)
+    #expect(schemes[0] < 1e-5 && schemes[1] > schemes[0])
+    #expect(schemes[2] > schemes[3] && schemes[3] > 1e-7)
   }
 
   @Test func modelFilesOfTheSameModel() throws {
