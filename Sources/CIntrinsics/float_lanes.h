@@ -27,7 +27,8 @@
 #define FLOAT_TILE_VECTORS 4
 #endif
 
-// Rows of a product up to which float16 is better converted on the way to the multiplier than once before: none without an instruction for it.
+// Rows of a product up to which float16 is better converted on the way to the multiplier than once before: none without an instruction
+// for it.
 #if defined(__F16C__) || defined(__aarch64__)
 #define FLOAT_HALF_ROWS 8
 #else
@@ -81,10 +82,14 @@ LANES float_lanes lanes_min(float_lanes a, float_lanes b) {
 LANES float_lanes lanes_magnitude(float_lanes x) { return (float_lanes)((__typeof__(x < x))x & 0x7fffffff); }
 
 // 0 where a < limit, otherwise x.
-LANES float_lanes lanes_zero_below(float_lanes a, float_lanes limit, float_lanes x) { return (float_lanes)((__typeof__(a < limit))x & ~(a < limit)); }
+LANES float_lanes lanes_zero_below(float_lanes a, float_lanes limit, float_lanes x) {
+  return (float_lanes)((__typeof__(a < limit))x & ~(a < limit));
+}
 
 // 2ⁿ, where `shifted` is n + 1.5 · 2²³ (which leaves n in the low bits); −126 ≤ n ≤ 127.
-LANES float_lanes lanes_power_of_two(float_lanes shifted) { return (float_lanes)(((__typeof__(shifted < shifted))shifted << 23) + 0x3f800000); }
+LANES float_lanes lanes_power_of_two(float_lanes shifted) {
+  return (float_lanes)(((__typeof__(shifted < shifted))shifted << 23) + 0x3f800000);
+}
 
 // MARK: 16-bit formats
 

@@ -137,14 +137,16 @@ NEON neon_int8 neon_quantize_fours(const float *x, long stride, neon_float facto
   int16x8_t ab = vuzp1q_s16(
       vreinterpretq_s16_s32(neon_round_multiple(x, factors[0])), vreinterpretq_s16_s32(neon_round_multiple(x + stride, factors[1])));
   int16x8_t cd = vuzp1q_s16(
-      vreinterpretq_s16_s32(neon_round_multiple(x + 2 * stride, factors[2])), vreinterpretq_s16_s32(neon_round_multiple(x + 3 * stride, factors[3])));
+      vreinterpretq_s16_s32(neon_round_multiple(x + 2 * stride, factors[2])),
+      vreinterpretq_s16_s32(neon_round_multiple(x + 3 * stride, factors[3])));
   return (neon_int8)vuzp1q_s8(vreinterpretq_s8_s16(ab), vreinterpretq_s8_s16(cd));
 }
 // The eight inputs at `x` of two tokens, `stride` floats apart.
 NEON neon_int8 neon_quantize_eights(const float *x, long stride, float first, float second) {
   int16x8_t a = vuzp1q_s16(vreinterpretq_s16_s32(neon_round_multiple(x, first)), vreinterpretq_s16_s32(neon_round_multiple(x + 4, first)));
   x += stride;
-  int16x8_t b = vuzp1q_s16(vreinterpretq_s16_s32(neon_round_multiple(x, second)), vreinterpretq_s16_s32(neon_round_multiple(x + 4, second)));
+  int16x8_t b = vuzp1q_s16(
+      vreinterpretq_s16_s32(neon_round_multiple(x, second)), vreinterpretq_s16_s32(neon_round_multiple(x + 4, second)));
   return (neon_int8)vuzp1q_s8(vreinterpretq_s8_s16(a), vreinterpretq_s8_s16(b));
 }
 // `sums` + sums of four neighbours.
@@ -193,7 +195,8 @@ NEON neon_int32 neon_dot(neon_int32 sums, neon_int8 codes, neon_int8 values) {
 #endif
 
 #if defined(__ARM_FEATURE_MATMUL_INT8)
-// `sums` + the products of two rows of eight bytes with two tokens of eight: [row 0 · token 0, row 0 · token 1, row 1 · token 0, row 1 · token 1].
+// `sums` + the products of two rows of eight bytes with two tokens of eight: [row 0 · token 0, row 0 · token 1, row 1 · token 0, row 1 ·
+// token 1].
 NEON neon_int32 neon_multiply_matrices(neon_int32 sums, neon_int8 rows, neon_int8 tokens) {
   return (neon_int32)vmmlaq_s32((int32x4_t)sums, (int8x16_t)rows, (int8x16_t)tokens);
 }

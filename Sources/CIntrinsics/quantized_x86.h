@@ -108,7 +108,8 @@ AVX2 void avx2_both(void *a, void *b) { __asm__ volatile("" : "+x"(*(__m256i *)a
 // `sums` + the products of four unsigned with four signed bytes, in each of 8 lanes. The same instruction has two encodings: that of
 // AVX-VNNI (processors without AVX-512) and that of AVX-512 VL; the module that is compiled says which.
 #if defined(__AVXVNNI__)
-static inline __attribute__((always_inline, target("avx2,avxvnni"))) __m256i vnni256_dot(__m256i sums, __m256i unsigned_bytes, __m256i bytes) {
+static inline __attribute__((always_inline, target("avx2,avxvnni"))) __m256i vnni256_dot(
+    __m256i sums, __m256i unsigned_bytes, __m256i bytes) {
   return _mm256_dpbusd_avx_epi32(sums, unsigned_bytes, bytes);
 }
 #elif defined(__AVX512VNNI__)

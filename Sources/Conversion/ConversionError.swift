@@ -54,7 +54,8 @@ extension ConversionError: CustomStringConvertible {
     case .invalidBits(let bits): "bits: \(bits), expected \(ConversionOptions.bitChoices.alternatives)"
     case .invalidGroup(let group): "group: \(group), expected \(ConversionOptions.groupChoices.alternatives)"
     case .invalidKeepRule(let text):
-      "\(text.quoted): expected PATTERN=BITS with \(ConversionOptions.bitChoices.alternatives) bits, such as \"*.down_proj.weight=8\" or \"tower=4\""
+      "\(text.quoted): expected PATTERN=BITS with \(ConversionOptions.bitChoices.alternatives) bits, "
+        + "such as \"*.down_proj.weight=8\" or \"tower=4\""
     case .calibrationMissing(let method): "the method \(method.rawValue) needs calibration: name clips or an eval.jsonl"
     case .calibrationUnused(let method): "the method \(method.rawValue) takes no calibration; search and gptq do"
     case .targetTooSmall(let target, let least): "\(target) cannot be met: \(least) are the least"

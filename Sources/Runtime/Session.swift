@@ -105,8 +105,8 @@ public struct SessionOptions: Sendable {
   public var cacheBits: Int?
   /// Questions are whole prompts, turns and marks of the model's own included, that say `<image>` or `<video>` where each clip stands.
   public var takesWholePrompts = false
-  /// Special tokens that somebody writes in what is said are the characters that they are written with, so that no question can end its turn
-  /// or speak for the system; else they are special tokens, as with the published code.
+  /// Special tokens that somebody writes in what is said are the characters that they are written with, so that no question can end its
+  /// turn or speak for the system; else they are special tokens, as with the published code.
   public var marksAreText = false
   /// What the system says first, in place of the model's own; empty: nothing.
   public var system: String?

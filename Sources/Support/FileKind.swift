@@ -94,7 +94,8 @@ package enum FileKind: Equatable, Sendable {
     switch self {
     case .missing:
       Self.isHubID(path)
-        ? "no such file or directory; if it is a model of the Hugging Face hub, download it first: hf download \(path) --local-dir DIRECTORY"
+        ? "no such file or directory; if it is a model of the Hugging Face hub, "
+          + "download it first: hf download \(path) --local-dir DIRECTORY"
         : "no such file or directory"
     case .video: "a video, expected a model: the model comes first, then the clip"
     case .picture: "a picture, expected a model: the model comes first, then the clip"

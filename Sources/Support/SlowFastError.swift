@@ -146,7 +146,8 @@ extension SlowFastError {
   /// `fastFrames`: with so many frames' fast tokens at most the prompt would fit.
   package static func promptTooLong(tokens: Int, limit: Int, fastFrames: Int? = nil) -> Self {
     let text =
-      "the prompt takes \(tokens) tokens, the model's context has \(limit): ask a shorter question, take fewer frames, or begin a new conversation"
+      "the prompt takes \(tokens) tokens, the model's context has \(limit): "
+      + "ask a shorter question, take fewer frames, or begin a new conversation"
     guard let fastFrames else { return Self(.promptTooLong, text) }
     return Self(
       .promptTooLong, option: "fastFrames",

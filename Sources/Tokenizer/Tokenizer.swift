@@ -200,7 +200,8 @@ extension TokenizerError: CustomStringConvertible {
     case .idBeyondEmbedding(let source, let token, let id, let rows):
       "\(source.escaped()): the tokenizer's token \"\(token.escaped())\" has the id \(id), but the embedding only \(rows) rows"
     case .missingPromptToken(let source, let token):
-      "\(source.escaped()): the tokenizer has no token \"\(token)\", which every prompt needs; is a file of the tokenizer missing, or is it no chat model?"
+      "\(source.escaped()): the tokenizer has no token \"\(token)\", which every prompt needs; "
+        + "is a file of the tokenizer missing, or is it no chat model?"
     case .notSerialized: "tokenizer: not a serialized tokenizer: expected it to begin with \"SFTK\""
     case .unsupportedVersion(let found, let supported): "tokenizer: format version \(found), expected \(supported)"
     case .wrongLength(let expected, let found): "tokenizer: \(found) bytes, expected \(expected)"

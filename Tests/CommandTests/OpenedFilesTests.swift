@@ -78,7 +78,8 @@ import Testing
   @Test func interoperableMaster() throws {
     try expectAlone(
       "clip.mp4",
-      #"<?xml version="1.0"?><CompositionPlaylist xmlns="http://www.smpte-ra.org/schemas/2067-3/2016"><Id>urn:uuid:1</Id></CompositionPlaylist>"#
+      #"<?xml version="1.0"?><CompositionPlaylist xmlns="http://www.smpte-ra.org/schemas/2067-3/2016">"#
+        + #"<Id>urn:uuid:1</Id></CompositionPlaylist>"#
     )
     try expectAlone("ASSETMAP.xml", #"<?xml version="1.0"?><AssetMap><Asset><Path>other.mxf</Path></Asset></AssetMap>"#)
   }

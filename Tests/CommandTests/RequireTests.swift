@@ -68,7 +68,8 @@ import Testing
     #expect(outcome.status == 1 && outcome.output == "")
     #expect(
       outcome.errors
-        == "error: missing two three; without root or sudo they cannot be installed here. As root: apt-get update && apt-get install two three\n"
+        == "error: missing two three; without root or sudo they cannot be installed here. "
+        + "As root: apt-get update && apt-get install two three\n"
     )
   }
 

@@ -76,7 +76,8 @@ private let canHideProc = (try? shell("unshare -m sh -c 'umount -l /proc'").stat
   @Test func namesOfBytesInJSON() throws {
     let directory = try TemporaryDirectory()
     let script = #"""
-      cd "$1"; odd=$(printf 'o_\351'); cp "$3" "$odd.mp4"; echo '{"video":"o.mp4","question":"How many?","answer":"2"}' > "$odd.jsonl"; cp "$3" o.mp4
+      cd "$1"; odd=$(printf 'o_\351'); cp "$3" "$odd.mp4"; echo '{"video":"o.mp4","question":"How many?","answer":"2"}' > "$odd.jsonl"
+      cp "$3" o.mp4
       "$0" convert "$2" "$odd.sfq" --json && "$0" inspect "$odd.sfq" --json && \
       "$0" run "$odd.sfq" "$odd.mp4" -q hi --frames 1 --max-tokens 2 --json && \
       echo hi | "$0" chat "$odd.sfq" "$odd.mp4" o.mp4 --frames 1 --max-tokens 2 --json && \
@@ -115,8 +116,10 @@ private let canHideProc = (try? shell("unshare -m sh -c 'umount -l /proc'").stat
     let directory = try TemporaryDirectory()
     let line = #"{"video":"c.mp4","question":"How many shapes are there?","answer":"2"}"#
     let script = """
-      cd "$1"; odd=$(printf 'd_\\351'); mkdir "$odd" "$odd/deep"; cp "$3" "$odd/c.mp4"; echo '\(line)' > "$odd/e.jsonl"; ln -s "$odd/deep" link
-      "$0" compare "$2" --data "$odd/e.jsonl" --variants 4 --parts none -o "$odd-report" >/dev/null && test -s "$odd-report/report.json" && \
+      cd "$1"; odd=$(printf 'd_\\351'); mkdir "$odd" "$odd/deep"; cp "$3" "$odd/c.mp4"
+      echo '\(line)' > "$odd/e.jsonl"; ln -s "$odd/deep" link
+      "$0" compare "$2" --data "$odd/e.jsonl" --variants 4 --parts none -o "$odd-report" >/dev/null && \
+      test -s "$odd-report/report.json" && \
       "$0" compare "$2" --data "$odd/e.jsonl" --variants 4 --parts none -o link/../r >/dev/null && test -s "$odd/r/report.json" && \
       test "$(ls | wc -l)" = 3 || exit 1
       "$0" run "$2" -q "$odd" 2>/dev/null; test $? = 2 || exit 2

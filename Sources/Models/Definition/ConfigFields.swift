@@ -165,7 +165,8 @@ extension ArchitectureError: CustomStringConvertible {
     case .configValue(let file, let field, let found, let expected):
       "\(file): \"\(field.escaped())\" is \(found.escaped()), expected \(expected.escaped())"
     case .missingTensors(let names):
-      "the checkpoint lacks \(names.count == 1 ? "the tensor" : "\(names.count) tensors:") \(names.prefix(4).joined(separator: ", ").escaped())"
+      "the checkpoint lacks \(names.count == 1 ? "the tensor" : "\(names.count) tensors:") "
+        + "\(names.prefix(4).joined(separator: ", ").escaped())"
         + (names.count > 4 ? ", …" : "")
     case .wrongShape(let tensor, let expected, let found):
       "tensor \(tensor.escaped()): shape \(found), expected \(expected)"

@@ -153,7 +153,8 @@ extension UnsafeMutablePointer<AVStream> {
 enum ContainerFormats {
   private static let videos =
     "3dostr,3g2,3gp,4xm,anm,apng,asf,asf_o,av1,avi,avs,avs2,avs3,bethsoftvid,bfi,bink,bmv,c93,cavsvideo,cdg,cdxl,cine,dfa,dhav,dirac,dnxhd,"
-    + "dsicin,dv,dxa,ea,evc,film_cpk,filmstrip,fits,flic,flv,frm,fsb,gdv,gif,gxf,h261,h263,h264,hevc,hnm,idcin,iff,ifv,ingenient,ipmovie,ipu,iv8,ivf,"
+    + "dsicin,dv,dxa,ea,evc,film_cpk,filmstrip,fits,flic,flv,frm,fsb,gdv,gif,gxf,h261,h263,h264,hevc,hnm,idcin,iff,ifv,"
+    + "ingenient,ipmovie,ipu,iv8,ivf,"
     + "ivr,jv,kux,live_flv,lmlm4,luodat,lvf,lxf,m4v,matroska,mcc,mjpeg,mjpeg_2000,mj2,mlv,mm,mods,moflex,mov,mp4,mpeg,mpegts,mpegvideo,"
     + "mtv,mv,mvi,mxf,mxg,nsv,nut,nuv,obu,ogg,paf,pmp,pva,r3d,rl2,rm,roq,rpl,sdr2,ser,sga,siff,smjpeg,smk,smush,swf,thp,tmv,ty,vc1,"
     + "vc1test,vividas,vivo,vmd,vvc,wc3movie,webm,wsvqa,wtv,wv,xmv,yop,yuv4mpegpipe"

@@ -47,7 +47,8 @@ struct ConvertCommand: ParsableCommand {
   @Option(
     help:
       """
-      Choose bits and group of each matrix, \(ConversionOptions.quantizedBitChoices.alternatives), so that the error is least and the model \
+      Choose bits and group of each matrix, \(ConversionOptions.quantizedBitChoices.alternatives), so that the error is least and the \
+      model \
       takes so many bits a weight at most.
       """
   )

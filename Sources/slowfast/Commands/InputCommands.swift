@@ -9,7 +9,8 @@ struct FramesCommand: ParsableCommand {
     discussion: """
         slowfast frames clip.mp4 -n 16 --sheet sheet.png
 
-      Frames are taken at int(linspace(0, count - 1, N)) of those that decode; with --sampling rate every round(rate / fps)-th, at most N; with \
+      Frames are taken at int(linspace(0, count - 1, N)) of those that decode; with --sampling rate every round(rate / fps)-th, at most N; \
+      with \
       --sampling spread at round(seconds · fps) places, at most N.
       """)
 

@@ -16,9 +16,11 @@ struct CompareCommand: ParsableCommand {
           --data eval.jsonl -o report/
 
       The data is a file of JSON objects, one a line, with video (a path relative to the file; null where the question is about none), \
-      question, answer and, if wanted, kind. For each variant: size, divergence of the next-token distribution with the right answer given, \
+      question, answer and, if wanted, kind. For each variant: size, divergence of the next-token distribution with the right answer \
+      given, \
       exact match, error through the layers, seconds and memory; then each part of the model quantized alone. Writes report.json and \
-      report.html to the report's folder, and with --json prints the first; what was measured is kept there too, and a repeated run goes on with what is missing.
+      report.html to the report's folder, and with --json prints the first; what was measured is kept there too, and a repeated run goes \
+      on with what is missing.
 
       A variant is BITS[a][:OPTION]…: bits as of convert, a for a minimum in each group, and options: PART=BITS or PATTERN=BITS as \
       convert --keep, group=32|64|128, method=rtn|search|gptq, calibrated (with --calibrate; gptq always is), target=BITS as convert \
@@ -103,7 +105,8 @@ struct BenchCommand: ParsableCommand {
 
       The limits are measured in the same minute: int8 multiply-adds in registers, float ones in the first-level cache, reading memory. \
       GMAC/s and GB/s stand beside them as shares; those of generation beside the speed at which a plain loop reads the same weights, in \
-      turn with the tokens, for different pages of one machine may be read at different speeds. Times are medians of wall time; "busy" is the \
+      turn with the tokens, for different pages of one machine may be read at different speeds. Times are medians of wall time; "busy" is \
+      the \
       share of the threads' time that they were on a processor. The hash is that of the tokens generated after the first context: the same \
       model and options give the same one.
 
@@ -176,7 +179,8 @@ struct TraceCommand: ParsableCommand {
       """,
     discussion: """
       The output is a safetensors file with pixel_values, vision_features, projected, slow_tokens, fast_tokens (or visual_tokens), \
-      prompt_ids (-200 marks the clip), hidden_states (embeddings, after each layer, the last after the final norm), logits and, with --generate, generated.
+      prompt_ids (-200 marks the clip), hidden_states (embeddings, after each layer, the last after the final norm), logits \
+      and, with --generate, generated.
       """)
 
   @Argument(help: "An .sfq file or a checkpoint directory.", completion: .file())

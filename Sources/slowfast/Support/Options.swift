@@ -65,7 +65,8 @@ extension ClipArguments {
 struct ReuseArguments: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "Let a frame take over the features of the last encoded one where their bytes differ by less than this in the mean, 0 to 255. Default: never.",
+      "Let a frame take over the features of the last encoded one where their bytes differ by less than this in the mean, 0 to 255. "
+        + "Default: never.",
       valueName: "difference"))
   var reuseStatic: Double?
   @Option(
@@ -193,7 +194,8 @@ struct SamplingRuleArguments: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Which frames: uniform, evenly from the first to the last, as the published demonstration; rate, --fps a second and fewer where a clip is "
+      "Which frames: uniform, evenly from the first to the last, as the published demonstration; rate, --fps a second and fewer "
+        + "where a clip is "
         + "short, as the published evaluation; spread, --fps a second but evenly, without the first and last second of a long clip, as "
         + "SmolVLM2. Default: the model's own way."))
   var sampling: Name?

@@ -219,7 +219,8 @@ struct SVG {
 
   mutating func line(_ x1: Double, _ y1: Double, _ x2: Double, _ y2: Double, _ style: String, color: String? = nil) {
     body +=
-      "<line x1=\"\(Self.number(x1))\" y1=\"\(Self.number(y1))\" x2=\"\(Self.number(x2))\" y2=\"\(Self.number(y2))\" class=\"\(style)\"\(Self.stroke(color))/>\n"
+      "<line x1=\"\(Self.number(x1))\" y1=\"\(Self.number(y1))\" "
+      + "x2=\"\(Self.number(x2))\" y2=\"\(Self.number(y2))\" class=\"\(style)\"\(Self.stroke(color))/>\n"
   }
 
   mutating func path(_ points: [(x: Double, y: Double)], _ style: String, color: String? = nil) {
@@ -230,12 +231,14 @@ struct SVG {
   mutating func circle(_ x: Double, _ y: Double, _ radius: Double, _ style: String, color: String? = nil, title: String = "") {
     let fill = color.map { " style=\"fill:\($0)\"" } ?? ""
     body +=
-      "<circle cx=\"\(Self.number(x))\" cy=\"\(Self.number(y))\" r=\"\(Self.number(radius))\" class=\"\(style)\"\(fill)><title>\(title.html)</title></circle>\n"
+      "<circle cx=\"\(Self.number(x))\" cy=\"\(Self.number(y))\" r=\"\(Self.number(radius))\" "
+      + "class=\"\(style)\"\(fill)><title>\(title.html)</title></circle>\n"
   }
 
   mutating func rectangle(_ x: Double, _ y: Double, _ width: Double, _ height: Double, _ style: String) {
     body +=
-      "<rect x=\"\(Self.number(x))\" y=\"\(Self.number(y))\" width=\"\(Self.number(width))\" height=\"\(Self.number(height))\" class=\"\(style)\"/>\n"
+      "<rect x=\"\(Self.number(x))\" y=\"\(Self.number(y))\" width=\"\(Self.number(width))\" "
+      + "height=\"\(Self.number(height))\" class=\"\(style)\"/>\n"
   }
 
   enum Anchor: String { case start, middle, end }
@@ -243,7 +246,8 @@ struct SVG {
   mutating func text(_ text: String, _ x: Double, _ y: Double, _ style: String, _ anchor: Anchor = .start, color: String? = nil) {
     let fill = color.map { " style=\"fill:\($0)\"" } ?? ""
     body +=
-      "<text x=\"\(Self.number(x))\" y=\"\(Self.number(y))\" text-anchor=\"\(anchor.rawValue)\" class=\"\(style)\"\(fill)>\(text.html)</text>\n"
+      "<text x=\"\(Self.number(x))\" y=\"\(Self.number(y))\" text-anchor=\"\(anchor.rawValue)\" "
+      + "class=\"\(style)\"\(fill)>\(text.html)</text>\n"
   }
 
   private static func stroke(_ color: String?) -> String { color.map { " style=\"stroke:\($0)\"" } ?? "" }

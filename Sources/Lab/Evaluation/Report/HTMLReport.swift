@@ -7,24 +7,25 @@ struct HTMLReport {
   init(_ report: ComparisonReport) { self.report = report }
 
   var text: String {
-    """
-    <!doctype html>
-    <html lang="en">
-    <head>
-    <meta charset="utf-8">
-    <meta name="viewport" content="width=device-width, initial-scale=1">
-    <meta name="color-scheme" content="light dark">
-    <title>\(report.checkpoint.html): what each bit costs</title>
-    <style>\(HTMLStyle.css)</style>
-    </head>
-    <body>
-    <main>
-    \([opening, summary, sizes, layers, parts, kinds, costs, changes, variants, failures, notes].filter { !$0.isEmpty }.joined(separator: "\n"))
-    </main>
-    </body>
-    </html>
+    let sections = [opening, summary, sizes, layers, parts, kinds, costs, changes, variants, failures, notes]
+    return """
+      <!doctype html>
+      <html lang="en">
+      <head>
+      <meta charset="utf-8">
+      <meta name="viewport" content="width=device-width, initial-scale=1">
+      <meta name="color-scheme" content="light dark">
+      <title>\(report.checkpoint.html): what each bit costs</title>
+      <style>\(HTMLStyle.css)</style>
+      </head>
+      <body>
+      <main>
+      \(sections.filter { !$0.isEmpty }.joined(separator: "\n"))
+      </main>
+      </body>
+      </html>
 
-    """
+      """
   }
 
   private var opening: String {
@@ -33,8 +34,10 @@ struct HTMLReport {
     <p class="kicker">slowfast compare</p>
     <h1>What each bit costs</h1>
     <p class="lead"><b>\(report.checkpoint.html)</b> against itself with fewer bits, on \(counted(report.clips, "clip"))
-    with \(counted(report.questions, "question")) (\(counted(report.tokens, "answer token")), \(counted(report.frames, "frame")) a clip).</p>
-    <p class="lead">\(Numbers.millions(report.parameters)) weights; measured on \(report.machine.html) with \(counted(report.threads, "thread")),
+    with \(counted(report.questions, "question")) (\(counted(report.tokens, "answer token")), \
+    \(counted(report.frames, "frame")) a clip).</p>
+    <p class="lead">\(Numbers.millions(report.parameters)) weights; measured on \(report.machine.html) \
+    with \(counted(report.threads, "thread")),
     \(report.kernels.html) kernels; <span class="date">\(report.date.html)</span>.</p>
     \(advice)
     </header>
@@ -89,8 +92,8 @@ struct HTMLReport {
       KL is the Kullback–Leibler divergence, in nats, of the next-token distribution given the video and the right answer so far.
       Right answers are greedy and the given ones to the letter\(apart).
       Intervals are 95 % of what other clips of the same sort would give (bootstrap by clip). Won and lost are questions that one of the two
-      models answers rightly; p is how likely chance alone makes them so uneven (McNemar’s exact test): from 0.05 on, and where the interval of
-      the change has 0 in it, the difference is noise. Tokens/s: generation with a short context on this machine.
+      models answers rightly; p is how likely chance alone makes them so uneven (McNemar’s exact test): from 0.05 on, and where the interval
+      of the change has 0 in it, the difference is noise. Tokens/s: generation with a short context on this machine.
       """, table.text)
   }
 
@@ -221,7 +224,8 @@ struct HTMLReport {
     }
     return section(
       "Seconds and memory",
-      "Of the whole run: \(counted(report.clips, "clip")), each encoded once. \(report.kernels.html) kernels, \(counted(report.threads, "thread")).",
+      "Of the whole run: \(counted(report.clips, "clip")), each encoded once. "
+        + "\(report.kernels.html) kernels, \(counted(report.threads, "thread")).",
       table.text)
   }
 
@@ -264,7 +268,8 @@ struct HTMLReport {
 
   private var notes: String {
     """
-    <footer>Data: \(report.data.html). While an answer is made, \(report.slowAttention == .prompt ? "only the prompt reads" : "all text reads") the
+    <footer>Data: \(report.data.html). While an answer is made,
+    \(report.slowAttention == .prompt ? "only the prompt reads" : "all text reads") the
     slow tokens. \(report.program.html).</footer>
     """
   }
@@ -324,7 +329,8 @@ enum HTMLStyle {
     """
 
   private static let dark = """
-    --ink: #e4e8ee; --soft: #9aa5b3; --line: #2a313b; --rule: #3a434f; --accent: #6ea8ff; --paper: #181d24; --shade: #0f1318; --label: #b9c2cd;
+    --ink: #e4e8ee; --soft: #9aa5b3; --line: #2a313b; --rule: #3a434f; --accent: #6ea8ff; --paper: #181d24; --shade: #0f1318;
+    --label: #b9c2cd;
     --grid: #262d36; --axis: #4a5461; --mark: #6f7b8a; --stem: #2f4463; --chosen: #1c2b42; --warn: #ffb35c; \(series { seriesColors[$0].1 })
     """
 
@@ -332,7 +338,8 @@ enum HTMLStyle {
     :root { color-scheme: light; \(light) }
     @media screen and (prefers-color-scheme: dark) { :root { color-scheme: dark; \(dark) } }
     * { box-sizing: border-box; }
-    body { margin: 0; background: var(--shade); color: var(--ink); font: 15px/1.5 "Inter", "Helvetica Neue", "Segoe UI", "Liberation Sans", Arial, sans-serif; }
+    body { margin: 0; background: var(--shade); color: var(--ink);
+      font: 15px/1.5 "Inter", "Helvetica Neue", "Segoe UI", "Liberation Sans", Arial, sans-serif; }
     main { max-width: 1180px; margin: 0 auto; padding: 40px 28px 56px; }
     header { margin: 0 4px 22px; }
     .kicker { margin: 0; color: var(--accent); font-weight: 600; font-size: 13px; letter-spacing: .02em; }
@@ -341,7 +348,8 @@ enum HTMLStyle {
     .lead b { color: var(--ink); }
     .lead + .lead { font-size: 14px; margin-top: 4px; }
     .date { white-space: nowrap; }
-    .advice { margin: 18px 0 0; padding: 14px 18px; max-width: 860px; background: var(--chosen); border-left: 4px solid var(--accent); border-radius: 0 8px 8px 0; }
+    .advice { margin: 18px 0 0; padding: 14px 18px; max-width: 860px; background: var(--chosen); border-left: 4px solid var(--accent);
+      border-radius: 0 8px 8px 0; }
     .advice p { margin: 0; overflow-wrap: anywhere; }
     .advice p + p { margin-top: 8px; }
     .advice .choice { font-weight: 600; }
@@ -372,7 +380,8 @@ enum HTMLStyle {
     svg .stem { stroke: var(--stem); stroke-width: 3; }
     .scroll { overflow-x: auto; }
     table { border-collapse: collapse; width: 100%; font-size: 13.5px; font-variant-numeric: tabular-nums; }
-    th { color: var(--soft); font-weight: 500; font-size: 12px; text-align: right; vertical-align: bottom; padding: 4px 10px 7px; border-bottom: 1px solid var(--rule); overflow-wrap: break-word; max-width: 150px; }
+    th { color: var(--soft); font-weight: 500; font-size: 12px; text-align: right; vertical-align: bottom; padding: 4px 10px 7px;
+      border-bottom: 1px solid var(--rule); overflow-wrap: break-word; max-width: 150px; }
     td { text-align: right; padding: 6px 10px; border-bottom: 1px solid var(--line); white-space: nowrap; }
     tr:last-child td { border-bottom: 0; }
     th:first-child, td:first-child { text-align: left; padding-left: 0; }
