@@ -53,16 +53,13 @@ public final class ModelRunner: Sendable {
   public let model: VideoLanguageModel
   /// As they were when the runner was made.
   public var options: SessionOptions { context.options }
-  private let context: RunContext
+  package let context: RunContext
 
   /// No weight is read yet. Threads, kernels, the clip cache and `keepsWeights` are the whole runner's.
   public init(_ model: VideoLanguageModel, options: SessionOptions = SessionOptions()) throws(SlowFastError) {
     self.model = model
     context = try RunContext(model, options: options)
   }
-
-  /// Conversations that wait for a clip that another one encodes.
-  package var waitingForClips: Int { context.encodings.waiting }
 
   /// A conversation about clips, or about none. They are watched when the first question comes, as the model's own number of frames unless
   /// `sampling` says otherwise. Its keys and values go when nobody holds it any more.

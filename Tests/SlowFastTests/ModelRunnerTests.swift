@@ -117,14 +117,24 @@ private let slowness = ProcessInfo.processInfo.environment["SLOWFAST_TEST_SLOWNE
     let runner = try ModelRunner(model, options: options(memory: memory))
     let first = runner.conversation(about: [.frames(images)], sampling: sampling)
     let others = (0..<3).map { _ in runner.conversation(about: [.frames(images)], sampling: sampling) }
+    // Until all have come nobody computes.
+    let (isHeld, isFree) = (DispatchSemaphore(value: 0), DispatchSemaphore(value: 0))
+    Thread {
+      runner.context.engine.turns.withLock {
+        isHeld.signal()
+        isFree.wait()
+      }
+    }.start()
+    isHeld.wait()
     let results = try await withThrowingTaskGroup(of: [AnswerEvent].self) { group in
       for try await event in first.answer("What happens?", options: greedy(6)) {
-        guard case .progress(.encoding(let frame, of: _)) = event, frame > 2 else { continue }
-        // The others wait for it before it leaves off.
+        guard case .progress(.decoding(frame: 1, of: 40)) = event else { continue }
         for other in others { group.addTask { try await events(other, "What happens?", 6) } }
-        while runner.waitingForClips < 3 { try await Task.sleep(for: .milliseconds(1)) }
+        while runner.context.encodings.waiting < 3 { try await Task.sleep(for: .milliseconds(1)) }
+        // And leaves off, while the others wait for it.
         break
       }
+      isFree.signal()
       return try await group.reduce(into: []) { $0.append($1) }
     }
     var encoded = 0
