@@ -29,9 +29,12 @@ import Testing
   }
 
   private let pointer = Data(
-    "version https://git-lfs.github.com/spec/v1\n"
-      + "oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 10366828\n"
-      .utf8)
+    """
+    version https://git-lfs.github.com/spec/v1
+    oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393
+    size 10366828
+
+    """.utf8)
 
   @Test(arguments: ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"])
   func filesThatAreNotThere(name: String) throws {

@@ -2,6 +2,7 @@ import Foundation
 import Models
 import Runtime
 import Support
+import Synchronization
 import TestSupport
 import Testing
 import Video
@@ -118,14 +119,15 @@ private let slowness = ProcessInfo.processInfo.environment["SLOWFAST_TEST_SLOWNE
     let first = runner.conversation(about: [.frames(images)], sampling: sampling)
     let others = (0..<3).map { _ in runner.conversation(about: [.frames(images)], sampling: sampling) }
     // Until all have come nobody computes.
-    let (isHeld, isFree) = (DispatchSemaphore(value: 0), DispatchSemaphore(value: 0))
+    let isHeld = Mutex(false)
+    let isFree = Mutex(false)
     Thread {
       runner.context.engine.turns.withLock {
-        isHeld.signal()
-        isFree.wait()
+        isHeld.withLock { $0 = true }
+        while !isFree.withLock({ $0 }) { usleep(500) }
       }
     }.start()
-    isHeld.wait()
+    while !isHeld.withLock({ $0 }) { try await Task.sleep(for: .milliseconds(1)) }
     let results = try await withThrowingTaskGroup(of: [AnswerEvent].self) { group in
       for try await event in first.answer("What happens?", options: greedy(6)) {
         guard case .progress(.decoding(frame: 1, of: 40)) = event else { continue }
@@ -134,7 +136,7 @@ private let slowness = ProcessInfo.processInfo.environment["SLOWFAST_TEST_SLOWNE
         // And leaves off, while the others wait for it.
         break
       }
-      isFree.signal()
+      isFree.withLock { $0 = true }
       return try await group.reduce(into: []) { $0.append($1) }
     }
     var encoded = 0
