@@ -117,7 +117,7 @@ struct Form: Sendable {
     init(_ properties: [Property], additional: RuleID?) {
       self.properties = properties
       self.additional = additional
-      let written = properties.map { JSONTree.quoted($0.name) }
+      let written = properties.map { Array(JSONValue.quoted($0.name).utf8) }
       keys = Literals(written.map { $0 + [UInt8(ascii: ":")] })
       names = Literals(written.map { Array($0.dropFirst().dropLast()) })
       let order = written.indices.sorted { written[$0].lexicographicallyPrecedes(written[$1]) }

@@ -42,21 +42,21 @@ struct SchemaReader {
   /// Bytes of a schema.
   static let sizeLimit = 1 << 20
 
-  private let root: JSONTree
+  private let root: JSONValue
   private var rules: [Form.Rule] = []
   private var literals: [Form.Literals] = []
   private var objects: [Form.Object] = []
   private var anyValue: Form.RuleID?
   /// The rules of what is referred to, and those that are still to be read.
   private var references: [String: Form.RuleID] = ["#": 0]
-  private var open: [(tree: JSONTree, place: String, rule: Form.RuleID)] = []
+  private var open: [(tree: JSONValue, place: String, rule: Form.RuleID)] = []
   /// Choices of which a value must meet one only, with their places.
   private var exclusive: [(choices: [Form.RuleID], place: String)] = []
 
   static func read(_ text: [UInt8]) throws(SchemaError) -> Form {
     guard text.count <= sizeLimit else { throw .tooLarge(bytes: text.count, limit: sizeLimit) }
-    let root: JSONTree
-    do throws(JSONError) { root = try JSONTree(text) } catch { throw .notJSON("\(error)") }
+    let root: JSONValue
+    do throws(JSONError) { root = try JSONValue(text) } catch { throw .notJSON("\(error)") }
     var reader = SchemaReader(root)
     return try reader.form()
   }
@@ -70,7 +70,7 @@ struct SchemaReader {
     return Form(rules: reader.rules, literals: reader.literals, objects: reader.objects)
   }
 
-  private init(_ root: JSONTree) { self.root = root }
+  private init(_ root: JSONValue) { self.root = root }
 
   private mutating func form() throws(SchemaError) -> Form {
     rules = [.anyOf([])]
@@ -143,16 +143,16 @@ struct SchemaReader {
   private static let others: Set = ["type", "enum", "const", "anyOf", "oneOf", "allOf", "$ref"]
   private static let known = others.union(ofType.flatMap(\.keywords))
 
-  private mutating func rule(_ tree: JSONTree, _ place: String) throws(SchemaError) -> Form.RuleID {
+  private mutating func rule(_ tree: JSONValue, _ place: String) throws(SchemaError) -> Form.RuleID {
     if case .bool(let isAnything) = tree { return isAnything ? anything() : add(.anyOf([])) }
     guard case .object(let schema) = tree else { throw .notASchema(place: place) }
-    for (keyword, value) in schema.all where Self.unsupported.contains(keyword) {
+    for (keyword, value) in schema where Self.unsupported.contains(keyword) {
       if keyword == "uniqueItems", case .bool(false) = value { continue }
       throw .unsupported(keyword: keyword, place: place, hint: "")
     }
     for keyword in ["$ref", "anyOf", "oneOf", "allOf"] {
       guard let value = schema[keyword] else { continue }
-      if let other = schema.all.first(where: { $0.key != keyword && Self.known.contains($0.key) }) {
+      if let other = schema.first(where: { $0.key != keyword && Self.known.contains($0.key) }) {
         throw .unsupported(keyword: other.key, place: place, hint: "it stands beside \"\(keyword)\"")
       }
       if keyword == "$ref" { return try reference(value, place) }
@@ -163,7 +163,7 @@ struct SchemaReader {
     var types: [String]
     switch schema["type"] {
     case nil:
-      types = Self.ofType.filter { type in schema.all.contains { type.keywords.contains($0.key) } }.map(\.type)
+      types = Self.ofType.filter { type in schema.contains { type.keywords.contains($0.key) } }.map(\.type)
       if types.isEmpty { return anything() }
     case .string(let type): types = [type]
     case .array(let list) where !list.isEmpty: types = list.map { if case .string(let type) = $0 { type } else { "" } }
@@ -175,7 +175,7 @@ struct SchemaReader {
     return oneOf(found)
   }
 
-  private mutating func rule(ofType type: String, _ schema: JSONTree.Entries, _ place: String) throws(SchemaError) -> Form.RuleID {
+  private mutating func rule(ofType type: String, _ schema: JSONValue.Object, _ place: String) throws(SchemaError) -> Form.RuleID {
     switch type {
     case "null": return add(Form.Literals([Array("null".utf8)]))
     case "boolean": return add(Form.Literals([Array("true".utf8), Array("false".utf8)]))
@@ -196,7 +196,7 @@ struct SchemaReader {
     }
   }
 
-  private mutating func object(_ schema: JSONTree.Entries, _ place: String) throws(SchemaError) -> Form.RuleID {
+  private mutating func object(_ schema: JSONValue.Object, _ place: String) throws(SchemaError) -> Form.RuleID {
     var required: [String] = []
     if let value = schema["required"] {
       guard case .array(let names) = value else { throw invalid("required", place, value, "a list of names") }
@@ -211,7 +211,7 @@ struct SchemaReader {
     if let value = schema["properties"] {
       guard case .object(let entries) = value else { throw invalid("properties", place, value, "an object") }
       hasProperties = true
-      for (name, tree) in entries.all {
+      for (name, tree) in entries {
         let rule = try rule(tree, place + "/properties/" + Self.pointer(name))
         properties.append(Form.Object.Property(name: name, rule: rule, isRequired: names.contains(name)))
       }
@@ -233,7 +233,7 @@ struct SchemaReader {
     return add(Form.Object(properties, additional: additional))
   }
 
-  private mutating func number(_ schema: JSONTree.Entries, isWhole: Bool, _ place: String) throws(SchemaError) -> Form.RuleID {
+  private mutating func number(_ schema: JSONValue.Object, isWhole: Bool, _ place: String) throws(SchemaError) -> Form.RuleID {
     func bound(_ keyword: String) throws(SchemaError) -> DecimalText? {
       guard let value = schema[keyword] else { return nil }
       guard case .number(let text) = value, let number = DecimalText(text) else { throw invalid(keyword, place, value, "a number") }
@@ -254,11 +254,11 @@ struct SchemaReader {
   }
 
   /// `enum` and `const`.
-  private mutating func values(_ schema: JSONTree.Entries, _ place: String) throws(SchemaError) -> Form.RuleID {
-    if let other = schema.all.first(where: { Self.known.contains($0.key) && !["enum", "const", "type"].contains($0.key) }) {
+  private mutating func values(_ schema: JSONValue.Object, _ place: String) throws(SchemaError) -> Form.RuleID {
+    if let other = schema.first(where: { Self.known.contains($0.key) && !["enum", "const", "type"].contains($0.key) }) {
       throw .unsupported(keyword: other.key, place: place, hint: "it stands beside \"\(schema["enum"] != nil ? "enum" : "const")\"")
     }
-    var values: [JSONTree] = []
+    var values: [JSONValue] = []
     if let list = schema["enum"] {
       guard case .array(let all) = list else { throw invalid("enum", place, list, "a list of values") }
       values = all
@@ -276,11 +276,11 @@ struct SchemaReader {
       values.removeAll { !types.contains($0.type) && !($0.type == "integer" && types.contains("number")) }
     }
     guard !values.isEmpty else { throw .noValue(place: place) }
-    return add(Form.Literals(values.map(\.compact), nesting: values.map(\.nesting).max() ?? 0))
+    return add(Form.Literals(values.map { Array($0.compact.utf8) }, nesting: values.map(\.nesting).max() ?? 0))
   }
 
   /// `anyOf`, `oneOf`, and an `allOf` of one.
-  private mutating func choices(_ value: JSONTree, _ keyword: String, _ place: String) throws(SchemaError) -> Form.RuleID {
+  private mutating func choices(_ value: JSONValue, _ keyword: String, _ place: String) throws(SchemaError) -> Form.RuleID {
     guard case .array(let trees) = value, !trees.isEmpty else { throw invalid(keyword, place, value, "a list of schemas") }
     if keyword == "allOf", trees.count > 1 { throw .unsupported(keyword: keyword, place: place, hint: "it has more than one schema") }
     var found: [Form.RuleID] = []
@@ -291,7 +291,7 @@ struct SchemaReader {
 
   // MARK: References
 
-  private mutating func reference(_ value: JSONTree, _ place: String) throws(SchemaError) -> Form.RuleID {
+  private mutating func reference(_ value: JSONValue, _ place: String) throws(SchemaError) -> Form.RuleID {
     guard case .string(let reference) = value else { throw invalid("$ref", place, value, "a text") }
     if let rule = references[reference] { return rule }
     guard reference.hasPrefix("#/"), let decoded = Self.withoutPercents(reference.dropFirst(2)) else {
@@ -336,7 +336,7 @@ struct SchemaReader {
   // MARK: Bounds
 
   /// Of characters or items; a bound beyond what answers can have is none.
-  private func count(_ keyword: String, _ schema: JSONTree.Entries, _ place: String) throws(SchemaError) -> Int32? {
+  private func count(_ keyword: String, _ schema: JSONValue.Object, _ place: String) throws(SchemaError) -> Int32? {
     guard let value = schema[keyword] else { return nil }
     guard case .number(let text) = value, let number = DecimalText(text), number.isWhole, number.scaled(0, up: false) >= 0 else {
       throw invalid(keyword, place, value, "a whole number")
@@ -350,8 +350,8 @@ struct SchemaReader {
     return minimum
   }
 
-  private func invalid(_ keyword: String, _ place: String, _ found: JSONTree, _ expected: String) -> SchemaError {
-    .invalid(keyword: keyword, place: place, found: String(decoding: found.compact.prefix(80), as: UTF8.self), expected: expected)
+  private func invalid(_ keyword: String, _ place: String, _ found: JSONValue, _ expected: String) -> SchemaError {
+    .invalid(keyword: keyword, place: place, found: String(found.compact.prefix(80)), expected: expected)
   }
 }
 
@@ -434,119 +434,9 @@ private struct Overlap {
   }
 }
 
-/// A JSON text as a tree that keeps the order of an object's entries.
-package enum JSONTree: Sendable {
-  case null
-  case bool(Bool)
-  /// As it is written.
-  case number(String)
-  case string(String)
-  case array([JSONTree])
-  case object(Entries)
-
-  /// An object's entries, in the order of the text.
-  package struct Entries: Sendable {
-    package private(set) var all: [(key: String, value: JSONTree)] = []
-    private var places: [String: Int] = [:]
-
-    package subscript(key: String) -> JSONTree? { places[key].map { all[$0].value } }
-
-    fileprivate mutating func append(_ key: String, _ value: JSONTree) {
-      places[key] = all.count
-      all.append((key, value))
-    }
-  }
-
-  /// Read as strictly as `JSONReader` reads, whose limit of nesting bounds what recurses over the tree.
-  package init(_ bytes: [UInt8]) throws(JSONError) {
-    var reader = JSONReader(bytes)
-    do {
-      self = try Self.next(&reader)
-      try reader.end()
-    } catch let error as JSONError { throw error } catch { throw .expected("a value", offset: 0) }
-  }
-
-  private static func next(_ reader: inout JSONReader) throws -> JSONTree {
-    switch reader.nextByte() {
-    case UInt8(ascii: "{"):
-      var entries = Entries()
-      try reader.object { reader, key in entries.append(key, try next(&reader)) }
-      return .object(entries)
-    case UInt8(ascii: "["):
-      var array: [JSONTree] = []
-      try reader.array { reader in array.append(try next(&reader)) }
-      return .array(array)
-    case UInt8(ascii: "\""): return .string(try reader.string())
-    case UInt8(ascii: "t"), UInt8(ascii: "f"), UInt8(ascii: "n"):
-      if case .bool(let value) = try reader.word() { return .bool(value) }
-      return .null
-    default: return .number(try reader.number())
-    }
-  }
-
-  /// The value on one line without white space, an object's entries in their order: the one form in which answers have it.
-  package var compact: [UInt8] {
-    var bytes: [UInt8] = []
-    write(to: &bytes)
-    return bytes
-  }
-
-  private func write(to bytes: inout [UInt8]) {
-    switch self {
-    case .null: bytes += "null".utf8
-    case .bool(let value): bytes += (value ? "true" : "false").utf8
-    case .number(let text): bytes += text.utf8
-    case .string(let text): bytes += Self.quoted(text)
-    case .array(let values):
-      bytes.append(UInt8(ascii: "["))
-      for (index, value) in values.enumerated() {
-        if index > 0 { bytes.append(UInt8(ascii: ",")) }
-        value.write(to: &bytes)
-      }
-      bytes.append(UInt8(ascii: "]"))
-    case .object(let entries):
-      bytes.append(UInt8(ascii: "{"))
-      for (index, entry) in entries.all.enumerated() {
-        if index > 0 { bytes.append(UInt8(ascii: ",")) }
-        bytes += Self.quoted(entry.key)
-        bytes.append(UInt8(ascii: ":"))
-        entry.value.write(to: &bytes)
-      }
-      bytes.append(UInt8(ascii: "}"))
-    }
-  }
-
-  /// A JSON string of the text, with the shortest escapes and no more of them than must be.
-  package static func quoted(_ text: String) -> [UInt8] {
-    var bytes = [UInt8(ascii: "\"")]
-    for byte in text.utf8 {
-      switch byte {
-      case UInt8(ascii: "\""): bytes += "\\\"".utf8
-      case UInt8(ascii: "\\"): bytes += "\\\\".utf8
-      case 0x08: bytes += "\\b".utf8
-      case 0x09: bytes += "\\t".utf8
-      case 0x0A: bytes += "\\n".utf8
-      case 0x0C: bytes += "\\f".utf8
-      case 0x0D: bytes += "\\r".utf8
-      case 0..<0x20: bytes += "\\u\(UInt64(byte).hexadecimal(digits: 4))".utf8
-      default: bytes.append(byte)
-      }
-    }
-    bytes.append(UInt8(ascii: "\""))
-    return bytes
-  }
-
-  /// Objects and arrays within each other.
-  package var nesting: Int {
-    switch self {
-    case .array(let values): 1 + (values.map(\.nesting).max() ?? 0)
-    case .object(let entries): 1 + (entries.all.map(\.value.nesting).max() ?? 0)
-    default: 0
-    }
-  }
-
+extension JSONValue {
   /// What it is, as schemas name it; a whole number is an `integer`.
-  package var type: String {
+  var type: String {
     switch self {
     case .null: "null"
     case .bool: "boolean"

@@ -36,7 +36,8 @@
       onListening: @escaping @Sendable (Int) -> Void
     ) async throws {
       var quiet = logger
-      quiet.logLevel = .error
+      // What goes wrong is thrown or answered; the end of a connection is nothing to tell.
+      quiet.logLevel = .critical
       let application = Application(
         responder: CallbackResponder<BasicRequestContext> { request, _ in await respond(to: request) },
         server: .http1(

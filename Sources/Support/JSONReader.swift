@@ -1,12 +1,14 @@
 import Foundation
 
 /// How a text fails to be the JSON that was expected.
-package enum JSONError: Error, Equatable, CustomStringConvertible {
+public enum JSONError: Error, Equatable, CustomStringConvertible {
   /// `offset` counts the text's bytes, from 0.
   case expected(String, offset: Int)
+  /// An object says it twice.
   case duplicateKey(String)
 
-  package var description: String {
+  /// One line.
+  public var description: String {
     switch self {
     case .expected(let expected, let offset): "expected \(expected) at byte \(offset) of the JSON text"
     case .duplicateKey(let key): "\(key.quoted) appears twice in one JSON object"
@@ -15,7 +17,7 @@ package enum JSONError: Error, Equatable, CustomStringConvertible {
 }
 
 /// Reads JSON text strictly, one value after the other, and builds no tree: a header of 100 MB costs nothing but itself. `JSONValue` is the
-/// tree, for small files.
+/// tree.
 ///
 /// RFC 8259 as the reference implementation of safetensors takes it: UTF-8, no equal keys in an object, no lone surrogate, no nesting
 /// beyond 128. Foundation's parser keeps one of two equal keys silently, and does not say where a text is wrong. Besides `JSONError`,
@@ -306,88 +308,5 @@ package struct JSONReader {
 
   private static func digit(_ byte: UInt8) -> Int? {
     byte >= UInt8(ascii: "0") && byte <= UInt8(ascii: "9") ? Int(byte &- UInt8(ascii: "0")) : nil
-  }
-}
-
-/// A JSON text as a tree, for small files: read as strictly as `JSONReader` reads.
-package enum JSONValue: Equatable, Sendable {
-  case null
-  case bool(Bool)
-  /// As it is written: JSON has one kind of number, and no size.
-  case number(String)
-  case string(String)
-  case array([JSONValue])
-  case object([String: JSONValue])
-
-  package init(_ bytes: [UInt8]) throws(JSONError) {
-    var reader = JSONReader(bytes)
-    do {
-      self = try Self.next(&reader)
-      try reader.end()
-    } catch let error as JSONError { throw error } catch { throw .expected("a value", offset: 0) }
-  }
-
-  private static func next(_ reader: inout JSONReader) throws -> JSONValue {
-    switch reader.nextByte() {
-    case UInt8(ascii: "{"):
-      var object: [String: JSONValue] = [:]
-      try reader.object { reader, key in object[key] = try next(&reader) }
-      return .object(object)
-    case UInt8(ascii: "["):
-      var array: [JSONValue] = []
-      try reader.array { reader in array.append(try next(&reader)) }
-      return .array(array)
-    case UInt8(ascii: "\""): return .string(try reader.string())
-    case UInt8(ascii: "t"), UInt8(ascii: "f"), UInt8(ascii: "n"): return try reader.word()
-    default: return .number(try reader.number())
-    }
-  }
-
-  package var object: [String: JSONValue]? { if case .object(let object) = self { object } else { nil } }
-  package var array: [JSONValue]? { if case .array(let array) = self { array } else { nil } }
-  package var string: String? { if case .string(let string) = self { string } else { nil } }
-  package var bool: Bool? { if case .bool(let bool) = self { bool } else { nil } }
-
-  /// The number, rounded; nil for one beyond the largest.
-  package var double: Double? {
-    guard case .number(let text) = self, let value = Double(text), value.isFinite else { return nil }
-    return value
-  }
-
-  /// The number, if it is a whole one, be it written as `1.0` or `1e3`.
-  package var integer: Int? {
-    guard case .number(let text) = self else { return nil }
-    return Int(text) ?? double.flatMap { Int(exactly: $0) }
-  }
-}
-
-extension JSONValue: CustomStringConvertible {
-  /// For messages: a string without quotation marks, all else as JSON writes it.
-  package var description: String { string ?? json }
-
-  private var json: String {
-    switch self {
-    case .null: "null"
-    case .bool(let value): "\(value)"
-    case .number(let text): text
-    case .string(let text): Self.quoted(text)
-    case .array(let values): "[" + values.map(\.json).joined(separator: ", ") + "]"
-    case .object(let values):
-      "{" + values.sorted { $0.key < $1.key }.map { "\(Self.quoted($0.key)): \($0.value.json)" }.joined(separator: ", ") + "}"
-    }
-  }
-
-  /// A JSON string of the text.
-  package static func quoted(_ text: String) -> String {
-    var result = "\""
-    for scalar in text.unicodeScalars {
-      switch scalar {
-      case "\"": result += "\\\""
-      case "\\": result += "\\\\"
-      case _ where scalar.value < 0x20: result += "\\u" + UInt64(scalar.value).hexadecimal(digits: 4)
-      default: result.unicodeScalars.append(scalar)
-      }
-    }
-    return result + "\""
   }
 }

@@ -144,7 +144,7 @@
       (top(#""top_p": 2"#), 400, "top_p", "2"), (top(#""max_tokens": 0"#), 400, "max_tokens", "at least 1"),
       (top(#""max_completion_tokens": "5""#), 400, "max_completion_tokens", "a string"), (top(#""n": 2"#), 400, "n", "One answer"),
       (top(#""repetition_penalty": 0"#), 400, "repetition_penalty", "0"), (top(#""logit_bias": {"5": 1}"#), 400, "logit_bias", "bias"),
-      (String(repeating: "[", count: 100), 400, nil, "64 levels"), ("{\"a\": \"\u{1}\"}", 400, nil, "control character"),
+      (String(repeating: "[", count: 200), 400, nil, "128 levels"), ("{\"a\": \"\u{1}\"}", 400, nil, "control character"),
     ]
     private static func part(_ part: String) -> String {
       #"{"messages": [{"role": "user", "content": [\#(part), {"type": "text", "text": "What happens?"}]}]}"#

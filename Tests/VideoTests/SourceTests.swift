@@ -29,6 +29,24 @@ import Video
     #expect(error.map { "\($0)".contains("text\(ending)") } ?? false)
   }
 
+  /// A recording that was cut off, or goes on: its index would come last.
+  @Test func withoutAnIndex() throws {
+    let directory = try TemporaryDirectory()
+    let head: [UInt8] = [0, 0, 0, 16] + Array("ftypisom".utf8) + [0, 0, 2, 0]
+    let data = [UInt8](repeating: 7, count: 3000)
+    let cut: [(boxes: [UInt8], isTold: Bool)] = [
+      (head + [0, 0, 0xFF, 0xFF] + Array("mdat".utf8) + data, true), (head + [0, 0, 0, 0] + Array("mdat".utf8) + data, true),
+      (head + [0, 0, 0, 1] + Array("mdat".utf8) + [0, 0, 0, 0, 0, 0, 0xFF, 0xFF] + data, true),
+      (head + [0, 0, 0, 8] + Array("free".utf8) + [0, 0, 0xFF, 0xFF] + Array("moov".utf8) + data, false),
+      ([0, 0, 0xFF, 0xFF] + Array("wide".utf8) + data, false),
+    ]
+    for (index, file) in cut.enumerated() {
+      let path = try directory.write("\(index).mp4", file.boxes)
+      let error = try #require(videoError { _ = try Sampled(path, SamplingRequest(frames: 1)) })
+      #expect("\(error)".contains("without its index, which is written last") == file.isTold, "\(index): \(error)")
+    }
+  }
+
   /// Files that name other files are not followed.
   @Test func playlistsAreNotFollowed() throws {
     let directory = try TemporaryDirectory()

@@ -2,7 +2,7 @@ import Support
 
 /// The fields of a JSON configuration, each taken with its type and range checked. A field that is null is absent.
 package struct ConfigFields {
-  private let object: [String: JSONValue]
+  private let object: JSONValue.Object
   package let file: String
   /// Of the fields' names, where they are those of an object inside the file: `rope_parameters.`.
   private let prefix: String
@@ -14,11 +14,11 @@ package struct ConfigFields {
     self.init(object: object, file: file, prefix: "")
   }
 
-  private init(object: [String: JSONValue], file: String, prefix: String) {
+  private init(object: JSONValue.Object, file: String, prefix: String) {
     (self.object, self.file, self.prefix) = (object, file, prefix)
   }
 
-  package var names: [String] { object.keys.sorted() }
+  package var names: [String] { object.map(\.key).sorted() }
 
   /// As messages say it.
   package func name(_ field: String) -> String { prefix + field }

@@ -67,7 +67,9 @@ final class Container {
   private static func failure(_ code: Int32, _ input: FileInput) -> VideoError {
     if input.cancelled() { return .cancelled }
     return LibAV.failure(code) { reason in
-      input.readError != 0 ? .unreadable(path: input.path, reason: reason) : .notVideo(path: input.path, reason: reason)
+      if input.readError != 0 { return .unreadable(path: input.path, reason: reason) }
+      let why = "an MP4 file without its index, which is written last: it was cut off, or is still being written"
+      return .notVideo(path: input.path, reason: input.lacksIndex ? why : reason)
     }
   }
 
@@ -347,6 +349,25 @@ final class FileInput {
       readError = error.code
       return lav_error_of_errno(error.code)
     }
+  }
+
+  /// Whether it is an MP4 or MOV file without `moov`, as its boxes at the top level say: a length of 32 bits, or 1 and one of 64 behind the
+  /// type, or 0 up to the end.
+  fileprivate var lacksIndex: Bool {
+    var (place, isMP4) = (0, false)
+    for _ in 0..<1000 where place <= Int(size) - 8 {
+      var head = [UInt8](repeating: 0, count: 16)
+      let got = head.withUnsafeMutableBytes { bytes in (try? SystemCalls.read(descriptor, into: bytes, at: place)) ?? 0 }
+      guard got >= 8 else { break }
+      func number(_ bytes: ArraySlice<UInt8>) -> UInt64 { bytes.reduce(0) { $0 << 8 | UInt64($1) } }
+      let type = head[4..<8]
+      if type.elementsEqual("moov".utf8) { return false }
+      if type.elementsEqual("ftyp".utf8) { isMP4 = true }
+      let length = number(head[..<4]) == 1 ? number(head[8...]) : number(head[..<4])
+      guard length >= 8, length < UInt64(size) else { break }
+      place += Int(length)
+    }
+    return isMP4
   }
 
   fileprivate func seek(_ distance: Int64, _ whence: Int32) -> Int64 {
