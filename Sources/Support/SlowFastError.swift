@@ -122,10 +122,8 @@ extension SlowFastError {
   package static func cannotCache(directory: String, reason: String) -> Self {
     Self(.invalidFile, "\(directory.escaped()): clips cannot be kept there: \(reason)")
   }
-  /// The folder that a comparison writes to.
-  package static func badReport(path: String, reason: String) -> Self { Self(.invalidFile, "\(path.escaped()): \(reason)") }
-  /// A file of questions and answers; `line` counts from 1 and is nil where the whole file is meant.
-  package static func badEvaluation(path: String, line: Int?, problem: String) -> Self {
+  /// A file or folder of the user's that is none of the kinds above; `line` counts from 1 and is nil where the whole is meant.
+  package static func badFile(path: String, line: Int? = nil, problem: String) -> Self {
     Self(.invalidFile, "\(path.escaped())\(line.map { ":\($0)" } ?? ""): \(problem)")
   }
   /// A value out of range that is no option's.

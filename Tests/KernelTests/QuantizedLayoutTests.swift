@@ -9,7 +9,8 @@ struct QuantizedLayoutTests {
     let rows = QuantizedRows(memory: memory.base, count: 14, groups: 3, group: 64)
     func offset<Value>(_ pointer: UnsafeMutablePointer<Value>) -> Int { UnsafeMutableRawPointer(pointer) - memory.base }
     #expect(rows.columns == 192 && rows.tiles == 2)
-    #expect([offset(rows.values), offset(rows.scales), offset(rows.sums), offset(rows.offsets)] == [0, 2688, 2688 + 192, 2688 + 384])
+    let offsets: [Int] = [offset(rows.values), offset(rows.scales), offset(rows.sums), offset(rows.offsets)]
+    #expect(offsets == [0, 2688, 2688 + 192, 2688 + 384] as [Int])
     #expect(QuantizedRows.byteCount(count: 14, groups: 3, group: 64) == 2688 + 384 + 384)
 
     let second = rows.tiles(1..<2)

@@ -5,7 +5,9 @@ import Testing
 
 struct ErrorBoundTests {
   /// Groups, whole and cut short.
-  static let shapes = [32, 64, 96, 128, 256].flatMap { group in [2 * group, group + group / 2 + 5].map { (group, $0) } }
+  static let shapes: [(Int, Int)] = [32, 64, 96, 128, 256].flatMap { (group: Int) -> [(Int, Int)] in
+    [(group, 2 * group), (group, group + group / 2 + 5)]
+  }
 
   /// 8 bits: no value is further off than half a step, of scales rounded to 11 digits.
   @Test(arguments: [true, false], shapes)

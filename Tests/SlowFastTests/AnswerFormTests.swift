@@ -91,7 +91,8 @@ import Video
     }
     let answer = try ask(texts)
     #expect(answer.choices.map(\.text) == texts && answer.endReason == .stopToken)
-    #expect(abs(answer.choices.map(\.probability).reduce(0, +) - 1) < 1e-9)
+    let total: Double = answer.choices.map(\.probability).reduce(0, +)
+    #expect(abs(total - 1) < 1e-9)
     let best = try #require(answer.choices.max { $0.probability < $1.probability })
     #expect(best.text == answer.text && answer.tokens == model.tokenizer.encode(best.text))
     let ofTokens = answer.probabilities.map(\.chosen.logProbability).reduce(0, +)

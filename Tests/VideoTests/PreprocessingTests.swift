@@ -38,7 +38,10 @@ import Video
       let columns = 3..<width - 5
       let rows = 7..<height - 2
       let part = image.resized(width: width, height: height, columns: columns, rows: rows)
-      let expected = rows.flatMap { row in whole.pixels[(row * width + columns.lowerBound) * 3..<(row * width + columns.upperBound) * 3] }
+      let expected = rows.flatMap { (row: Int) -> ArraySlice<UInt8> in
+        let start = row * width
+        return whole.pixels[(start + columns.lowerBound) * 3..<(start + columns.upperBound) * 3]
+      }
       let isEqual = part.pixels == expected
       #expect(isEqual, "\(width)×\(height)")
     }

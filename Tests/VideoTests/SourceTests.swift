@@ -32,13 +32,17 @@ import Video
   /// A recording that was cut off, or goes on: its index would come last.
   @Test func withoutAnIndex() throws {
     let directory = try TemporaryDirectory()
-    let head: [UInt8] = [0, 0, 0, 16] + Array("ftypisom".utf8) + [0, 0, 2, 0]
+    func box(_ size: [UInt8], _ name: String, then bytes: [UInt8] = []) -> [UInt8] { size + Array(name.utf8) + bytes }
     let data = [UInt8](repeating: 7, count: 3000)
+    let beyond: [UInt8] = [0, 0, 0xFF, 0xFF]
+    let start = box([0, 0, 0, 16], "ftyp", then: Array("isom".utf8) + [0, 0, 2, 0])
+    let longBox = box([0, 0, 0, 1], "mdat", then: [0, 0, 0, 0] + beyond)
     let cut: [(boxes: [UInt8], isTold: Bool)] = [
-      (head + [0, 0, 0xFF, 0xFF] + Array("mdat".utf8) + data, true), (head + [0, 0, 0, 0] + Array("mdat".utf8) + data, true),
-      (head + [0, 0, 0, 1] + Array("mdat".utf8) + [0, 0, 0, 0, 0, 0, 0xFF, 0xFF] + data, true),
-      (head + [0, 0, 0, 8] + Array("free".utf8) + [0, 0, 0xFF, 0xFF] + Array("moov".utf8) + data, false),
-      ([0, 0, 0xFF, 0xFF] + Array("wide".utf8) + data, false),
+      (start + box(beyond, "mdat", then: data), true),
+      (start + box([0, 0, 0, 0], "mdat", then: data), true),
+      (start + longBox + data, true),
+      (start + box([0, 0, 0, 8], "free") + box(beyond, "moov", then: data), false),
+      (box(beyond, "wide", then: data), false),
     ]
     for (index, file) in cut.enumerated() {
       let path = try directory.write("\(index).mp4", file.boxes)

@@ -77,7 +77,7 @@ public struct EvaluationSet: Sendable, Equatable {
 
 extension EvaluationSet {
   /// Reads an `eval.jsonl`: a JSON object a line with the texts `video` (a path relative to the file, or null for a question that is about
-  /// no clip), `question`, `answer` and, if wanted, `kind`; other fields are ignored, and so are blank lines. Throws `badEvaluation` for a
+  /// no clip), `question`, `answer` and, if wanted, `kind`; other fields are ignored, and so are blank lines. Throws `badFile` for a
   /// line that is anything else, for a video that is not there, and for a file without a question.
   public init(jsonLines path: String) throws(SlowFastError) {
     let bytes = try EvaluationFile.bytes(of: path)
@@ -103,8 +103,8 @@ extension EvaluationSet {
       clips[place].questions.append(question)
     }
     guard !clips.isEmpty else {
-      throw .badEvaluation(
-        path: path, line: nil, problem: "no question in it, expected a JSON object with video, question and answer a line")
+      throw .badFile(
+        path: path, problem: "no question in it, expected a JSON object with video, question and answer a line")
     }
     self.clips = clips
     fingerprint = EvaluationFile.fingerprint([bytes], clips)
@@ -160,7 +160,7 @@ enum EvaluationFile {
   }
 
   static func entry(_ line: ArraySlice<UInt8>, path: String, number: Int) throws(SlowFastError) -> Entry {
-    func bad(_ problem: String) -> SlowFastError { .badEvaluation(path: path, line: number, problem: problem) }
+    func bad(_ problem: String) -> SlowFastError { .badFile(path: path, line: number, problem: problem) }
     let value: JSONValue
     do throws(JSONError) { value = try JSONValue(Array(line)) } catch {
       if case .duplicateKey(let key) = error { throw bad("\(key.quoted) appears twice") }
@@ -187,7 +187,7 @@ enum EvaluationFile {
 
   static func checkExists(_ video: String, path: String, line: Int) throws(SlowFastError) {
     guard FileStatus(path: video) != nil else {
-      throw .badEvaluation(path: path, line: line, problem: "the video \(video.quoted) does not exist")
+      throw .badFile(path: path, line: line, problem: "the video \(video.quoted) does not exist")
     }
   }
 

@@ -41,8 +41,8 @@ struct ComparisonRun {
       }
     }
     guard tally.questionCount > 0 else {
-      throw .badEvaluation(
-        path: comparison.dataName, line: nil, problem: "none of its clips could be measured: \(failures.first?.reason ?? "no question")")
+      throw .badFile(
+        path: comparison.dataName, problem: "none of its clips could be measured: \(failures.first?.reason ?? "no question")")
     }
     var results: [ModelResult] = []
     var converted: (key: [String], path: String)?

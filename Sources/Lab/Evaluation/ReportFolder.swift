@@ -14,17 +14,17 @@ final class ReportFolder {
   init(_ path: String) throws(SlowFastError) {
     self.path = path
     if let status = FileStatus(path: path), status.kind != .directory {
-      throw .badReport(path: path, reason: "is a file, expected a folder for the report")
+      throw .badFile(path: path, problem: "is a file, expected a folder for the report")
     }
     do throws(SystemError) { try SystemCalls.makeDirectory(measurements) } catch {
-      throw .badReport(path: path, reason: "cannot make the folder: \(error.message)")
+      throw .badFile(path: path, problem: "cannot make the folder: \(error.message)")
     }
     do throws(SystemError) {
       lock = try SystemCalls.open(measurements + "/lock", O_RDWR | O_CREAT | O_NOFOLLOW)
       guard try SystemCalls.lock(lock) else { throw SystemError(EWOULDBLOCK) }
     } catch {
-      throw .badReport(
-        path: path, reason: error.code == EWOULDBLOCK ? "another comparison is writing there" : "cannot be written to: \(error.message)")
+      throw .badFile(
+        path: path, problem: error.code == EWOULDBLOCK ? "another comparison is writing there" : "cannot be written to: \(error.message)")
     }
   }
 
@@ -88,7 +88,7 @@ final class MeasurementJournal {
       file = FileHandle(fileDescriptor: try SystemCalls.open(path, O_RDWR | O_CREAT | O_NOFOLLOW), closeOnDealloc: true)
       index(try file.readToEnd() ?? Data())
       try file.truncate(atOffset: UInt64(length))
-    } catch { throw .badReport(path: path, reason: "cannot be opened for writing: \((error as? SystemError)?.message ?? "\(error)")") }
+    } catch { throw .badFile(path: path, problem: "cannot be opened for writing: \((error as? SystemError)?.message ?? "\(error)")") }
   }
 
   private func index(_ data: Data) {
@@ -137,7 +137,7 @@ final class MeasurementJournal {
       length = end
     } catch {
       try? file.truncate(atOffset: UInt64(length))
-      throw .badReport(path: path, reason: "cannot write: \((error as NSError).localizedFailureReason ?? error.localizedDescription)")
+      throw .badFile(path: path, problem: "cannot write: \((error as NSError).localizedFailureReason ?? error.localizedDescription)")
     }
   }
 }
@@ -154,6 +154,6 @@ struct FactsFile {
     do {
       let json = [UInt8](try JSONEncoder().encode(facts))
       try json.withUnsafeBytes { try OutputFile.write($0, to: path, replacing: true) }
-    } catch { throw .badReport(path: path, reason: "cannot write: \((error as? OutputError).map { "\($0)" } ?? "\(error)")") }
+    } catch { throw .badFile(path: path, problem: "cannot write: \((error as? OutputError).map { "\($0)" } ?? "\(error)")") }
   }
 }

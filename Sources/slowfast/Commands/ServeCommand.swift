@@ -99,7 +99,7 @@
     }
 
     private func read(_ path: String, to options: inout ServerOptions) throws {
-      func wrong(_ problem: String) -> SlowFastError { .badEvaluation(path: path, line: nil, problem: problem) }
+      func wrong(_ problem: String) -> SlowFastError { .badFile(path: path, problem: problem) }
       guard let data = FileManager.default.contents(atPath: path) else { throw wrong("cannot be read") }
       guard let text = String(validating: data, as: UTF8.self) else { throw wrong("is not UTF-8") }
       do throws(ServerOptions.ConfigurationError) {

@@ -19,7 +19,7 @@ enum QuestionText {
     if name == "-" { return try content(of: STDIN_FILENO, inputName, expected: "a schema") }
     let descriptor: Int32
     do throws(SystemError) { descriptor = try SystemCalls.open(name, O_RDONLY) } catch {
-      throw SlowFastError.badEvaluation(path: name, line: nil, problem: "cannot read: \(error.message)")
+      throw SlowFastError.badFile(path: name, problem: "cannot read: \(error.message)")
     }
     defer { close(descriptor) }
     return try content(of: descriptor, name, expected: "a schema")
@@ -36,7 +36,7 @@ enum QuestionText {
       if source.isEmpty { throw ValidationError("--question is '@', expected a file's name after it") }
       let descriptor: Int32
       do throws(SystemError) { descriptor = try SystemCalls.open(source, O_RDONLY) } catch {
-        throw SlowFastError.badEvaluation(path: source, line: nil, problem: "cannot read: \(error.message)")
+        throw SlowFastError.badFile(path: source, problem: "cannot read: \(error.message)")
       }
       defer { close(descriptor) }
       text = try content(of: descriptor, source)
@@ -55,7 +55,7 @@ enum QuestionText {
   ) throws(SlowFastError) -> String {
     let bytes = try bytes(of: descriptor, source, limit: limit, expected: expected)
     guard var text = String(validating: bytes.withoutMark, as: UTF8.self) else {
-      throw .badEvaluation(path: source, line: nil, problem: "is not UTF-8")
+      throw .badFile(path: source, problem: "is not UTF-8")
     }
     if text.last?.isNewline == true { text.removeLast() }
     return text
@@ -64,14 +64,14 @@ enum QuestionText {
   /// A text of standard input as it is, whatever its length.
   static func standardInput() throws(SlowFastError) -> String {
     guard let text = String(validating: try bytes(of: STDIN_FILENO, inputName, limit: Int.max), as: UTF8.self) else {
-      throw .badEvaluation(path: inputName, line: nil, problem: "is not UTF-8")
+      throw .badFile(path: inputName, problem: "is not UTF-8")
     }
     return text
   }
 
   /// Standard input cannot be read.
   static func unreadable(_ error: SystemError) -> SlowFastError {
-    .badEvaluation(path: inputName, line: nil, problem: "cannot read: \(error.message)")
+    .badFile(path: inputName, problem: "cannot read: \(error.message)")
   }
 
   private static let inputName = "standard input"
@@ -86,11 +86,11 @@ enum QuestionText {
       if count == 0 { return bytes }
       if count < 0 {
         if errno == EINTR { continue }
-        throw .badEvaluation(path: source, line: nil, problem: "cannot read: \(SystemError().message)")
+        throw .badFile(path: source, problem: "cannot read: \(SystemError().message)")
       }
       bytes += buffer[..<count]
       if bytes.count > limit {
-        throw .badEvaluation(path: source, line: nil, problem: "more than \(formatBytes(limit)), expected \(expected)")
+        throw .badFile(path: source, problem: "more than \(formatBytes(limit)), expected \(expected)")
       }
     }
   }

@@ -52,7 +52,7 @@ extension ComparisonReport {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
     encoder.keyEncodingStrategy = .convertToSnakeCase
-    do { return Array(try encoder.encode(self)) } catch { throw .badReport(path: "report.json", reason: "\(error)") }
+    do { return Array(try encoder.encode(self)) } catch { throw .badFile(path: "report.json", problem: "\(error)") }
   }
 }
 
