@@ -113,6 +113,8 @@ func widen(high: __m256i, low: __m256i) -> __m256i { avx2_add32(avx2_multiply_pa
 
 // MARK: few tokens
 
+let fewTokens = 4
+
 /// `tokens` (a constant) tokens straight from the packed codes: so many vectors of 8 rows at a time that the accumulators are at most
 /// eight, one for each digit of the codes, token and vector.
 @inline(__always)

@@ -78,6 +78,8 @@ func quantizeGroup(
 
 // MARK: few tokens
 
+let fewTokens = 4
+
 /// `tokens` (a constant) tokens straight from the packed codes, in steps of eight inputs: the first four and the last four are added up
 /// apart so that a sum waits for its predecessor less often. The upper halves of 4-bit codes stay where they are, so that their sums come
 /// out 16 times too large, which costs one shift a group in place of one a vector.

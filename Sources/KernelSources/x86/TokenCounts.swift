@@ -5,19 +5,19 @@ import Kernels
 // stay in registers. They are copies of a generic function, but of one that is this module's own: no other module can have a function of
 // that name.
 
-/// Up to this many tokens are multiplied straight from the packed codes: each code is read once, from memory, and unpacked in registers.
-/// Nothing is asked for ahead: each thread reads from front to back, which the hardware's own prefetching follows best undisturbed (Zen 4:
-/// with requests 2 KiB ahead a core reads 29 GB/s, without 32; also where pages are small, 25 and 28).
-let fewTokens = 4
+// Few tokens, as many as the module has registers for (`fewTokens`), are multiplied straight from the packed codes: each code is read once,
+// from memory, and unpacked in registers. For one token nothing is asked for ahead: each thread reads from front to back, which the
+// hardware's own prefetching follows best undisturbed (Zen 4: with requests 2 KiB ahead a core reads 29 GB/s, without 32; also where pages
+// are small, 25 and 28).
 
 private enum FewTokens<let bits: Int, let tokens: Int> {
   @inline(never)
   static func multiply(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
-    multiplyPackedCodes(bits: bits, tokens, panel, rows, output)
+    if tokens <= fewTokens { multiplyPackedCodes(bits: bits, tokens, panel, rows, output) }
   }
 }
 
-/// At most `fewTokens` tokens; `multiplyPackedCodes` is the instruction set's own.
+/// At most `fewTokens` tokens, of 4 or 8; `multiplyPackedCodes` is the instruction set's own.
 @inline(__always)
 func multiplyFewTokens(bits: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
   clear(output, rows.count)
@@ -25,11 +25,19 @@ func multiplyFewTokens(bits: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows
   case (4, 1): FewTokens<4, 1>.multiply(panel, rows, output)
   case (4, 2): FewTokens<4, 2>.multiply(panel, rows, output)
   case (4, 3): FewTokens<4, 3>.multiply(panel, rows, output)
-  case (4, _): FewTokens<4, 4>.multiply(panel, rows, output)
+  case (4, 4): FewTokens<4, 4>.multiply(panel, rows, output)
+  case (4, 5): FewTokens<4, 5>.multiply(panel, rows, output)
+  case (4, 6): FewTokens<4, 6>.multiply(panel, rows, output)
+  case (4, 7): FewTokens<4, 7>.multiply(panel, rows, output)
+  case (4, _): FewTokens<4, 8>.multiply(panel, rows, output)
   case (_, 1): FewTokens<8, 1>.multiply(panel, rows, output)
   case (_, 2): FewTokens<8, 2>.multiply(panel, rows, output)
   case (_, 3): FewTokens<8, 3>.multiply(panel, rows, output)
-  case (_, _): FewTokens<8, 4>.multiply(panel, rows, output)
+  case (_, 4): FewTokens<8, 4>.multiply(panel, rows, output)
+  case (_, 5): FewTokens<8, 5>.multiply(panel, rows, output)
+  case (_, 6): FewTokens<8, 6>.multiply(panel, rows, output)
+  case (_, 7): FewTokens<8, 7>.multiply(panel, rows, output)
+  case (_, _): FewTokens<8, 8>.multiply(panel, rows, output)
   }
 }
 
