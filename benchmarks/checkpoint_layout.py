@@ -28,6 +28,11 @@ class SiglipShape:
     tokens: int = 256
     patch: int = 16
 
+    @property
+    def input_size(self) -> int:
+        """Pixels of a side: what the name ends with, which whole patches need not fill."""
+        return int(self.name.rsplit("-", 1)[1])
+
     def tensors(self) -> Iterator[tuple[str, tuple[int, ...]]]:
         tower, width, inner = TOWER + "vision_model.", self.width, self.inner
         yield tower + "embeddings.patch_embedding.weight", (width, 3, self.patch, self.patch)
@@ -67,6 +72,8 @@ class Shape:
     pooling: int = 2
     fast: dict[str, int] = field(default_factory=lambda: fast_tokens(1, 4))
     siglip: SiglipShape | None = None  # in place of ConvNeXt
+
+    tied = False  # the head is a tensor of its own
 
     @property
     def tower_width(self) -> int:

@@ -22,6 +22,10 @@ class OnevisionShape:
     tower: SiglipShape = SiglipShape("google/siglip-so400m-patch14-384", 1152, 4304, layers=26, tokens=729, patch=14)
     positions: int = 32768
 
+    @property
+    def head_size(self) -> int:
+        return self.hidden // self.heads
+
     def config(self, end_of_text: int, end_of_turn: int) -> dict:
         return {
             "architectures": ["LlavaQwenForCausalLM"],
@@ -58,7 +62,7 @@ class OnevisionShape:
         }
 
     def tensors(self) -> Iterator[tuple[str, tuple[int, ...]]]:
-        hidden, middle, size = self.hidden, self.intermediate, self.hidden // self.heads
+        hidden, middle, size = self.hidden, self.intermediate, self.head_size
         yield "model.embed_tokens.weight", (self.vocabulary, hidden)
         yield "model.image_newline", (hidden,)
         for layer in range(self.layers):

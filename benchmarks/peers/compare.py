@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs slowfast and its peers in turn on the same shapes and the same machine, and writes one table.
 
-    compare.py WORK [--size small|full|tiny] [--stages tower,prefill,generate,video] [--clip CLIP]... [--model 4=FILE.sfq]...
+    compare.py WORK [--size small|full|tiny|onevision-0.5b] [--stages tower,prefill,generate,video] [--clip CLIP]... [--model 4=FILE.sfq]...
 
 Every measurement is a process of its own, which warms up before it measures. All contestants of a workload run once before any runs
 again, in an order that turns with the rounds, so that what the machine does meanwhile meets all of them. WORK keeps what was made
@@ -87,10 +87,9 @@ def write_results(setup: Setup, journal: Journal) -> str:
     names = [name for name in order if name in found] + [name for name in dict.fromkeys(found) if name not in order]
     entries = summary(journal, setup.size_name, list(dict.fromkeys(workload for workload, _ in names)), names)
     found = limits(journal, setup.size_name)
-    shape = setup.size.shape
     text = table(
-        entries, f"{machine()}, {setup.threads} threads. Size {setup.size_name}: tower {'-'.join(map(str, shape.depths))}, "
-        f"{shape.layers} decoder layers; medians of {max((entry['rounds'] for entry in entries), default=0)} rounds.", found)
+        entries, f"{machine()}, {setup.threads} threads. Size {setup.size_name}: {setup.size.described}; "
+        f"medians of {max((entry['rounds'] for entry in entries), default=0)} rounds.", found)
     path = setup.folder / f"results-{setup.size_name}"
     path.with_suffix(".md").write_text(text)
     medians = {name: statistics.median(values) for name, values in found.items()}

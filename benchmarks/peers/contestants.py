@@ -78,7 +78,7 @@ def worker(setup: Setup, script: str, *arguments: object) -> list[str]:
 
 def tower(setup: Setup) -> list[Contestant]:
     size = ("--size", setup.size_name)
-    found = [ours(setup, "tower", bits, "tower", "--stages", "tower", products=tower_products(setup.size.shape)) for bits in (8, 4)]
+    found = [ours(setup, "tower", bits, "tower", "--stages", "tower", products=tower_products(setup.size)) for bits in (8, 4)]
     files = setup.tower_paths("openvino")
     for name, file, kind in (("int8", files[1], ()), ("bf16", files[0], ("--type", "bf16")), ("f32", files[0], ("--type", "f32"))):
         command = worker(setup, "worker_tower.py", *size, "--by", "openvino", "--file", file, *kind)

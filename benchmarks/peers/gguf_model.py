@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes a GGUF file of Qwen2's shape with random quantized weights, block by block: no float model is made or needed.
 
-    gguf_model.py OUT --size full|small|tiny --type Q4_0|Q4_K_M|Q8_0
+    gguf_model.py OUT --size SIZE --type Q4_0|Q4_K_M|Q8_0
 
 The types of the tensors are those that llama.cpp's own quantizer chooses, so a run costs exactly what one on a converted checkpoint
 costs. Codes are random; scales are such that activations stay of order one.
@@ -18,7 +18,7 @@ from typing import Iterator
 import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType as Type, GGUFWriter, LlamaFileType
 
-from sizes import SIZES, Shape
+from sizes import SIZES, OnevisionShape, Shape
 
 TYPES = {"Q4_0": LlamaFileType.MOSTLY_Q4_0, "Q4_K_M": LlamaFileType.MOSTLY_Q4_K_M, "Q8_0": LlamaFileType.MOSTLY_Q8_0}
 PIECE = 1 << 23
@@ -29,11 +29,23 @@ def more_bits(layer: int, layers: int) -> bool:
     return layer < layers // 8 or layer >= 7 * layers // 8 or (layer - layers // 8) % 3 == 2
 
 
-def tensors(shape: Shape, kind: str) -> Iterator[tuple[str, tuple[int, ...], Type]]:
+def fitting(kind: Type, columns: int) -> Type:
+    """What llama.cpp takes where whole blocks of a kind do not fill the columns."""
+    others = {Type.Q4_K: Type.Q5_0, Type.Q6_K: Type.Q8_0}
+    return others.get(kind, kind) if columns % GGML_QUANT_SIZES[kind][0] else kind
+
+
+def tensors(shape: Shape | OnevisionShape, kind: str) -> Iterator[tuple[str, tuple[int, ...], Type]]:
     """Every tensor's name, rows and columns, and type."""
+    for name, size, wanted in wanted_tensors(shape, kind):
+        yield name, size, fitting(wanted, size[-1]) if len(size) == 2 else wanted
+
+
+def wanted_tensors(shape: Shape | OnevisionShape, kind: str) -> Iterator[tuple[str, tuple[int, ...], Type]]:
     plain = {"Q4_0": Type.Q4_0, "Q4_K_M": Type.Q4_K, "Q8_0": Type.Q8_0}[kind]
     hidden, kv = shape.hidden, shape.kv_heads * shape.head_size
-    yield "token_embd.weight", (shape.vocabulary, hidden), plain
+    head = plain if kind == "Q8_0" else Type.Q6_K
+    yield "token_embd.weight", (shape.vocabulary, hidden), head if shape.tied else plain
     for layer in range(shape.layers):
         at = f"blk.{layer}."
         better = Type.Q6_K if kind == "Q4_K_M" and more_bits(layer, shape.layers) else plain
@@ -47,7 +59,8 @@ def tensors(shape: Shape, kind: str) -> Iterator[tuple[str, tuple[int, ...], Typ
         yield at + "ffn_up.weight", (shape.intermediate, hidden), plain
         yield at + "ffn_down.weight", (hidden, shape.intermediate), better
     yield "output_norm.weight", (hidden,), Type.F32
-    yield "output.weight", (shape.vocabulary, hidden), plain if kind == "Q8_0" else Type.Q6_K
+    if not shape.tied:
+        yield "output.weight", (shape.vocabulary, hidden), head
 
 
 def blocks(kind: Type, count: int, deviation: float, random: np.random.Generator) -> np.ndarray:
@@ -60,6 +73,8 @@ def blocks(kind: Type, count: int, deviation: float, random: np.random.Generator
 
     if kind == Type.Q4_0:  # (code − 8) · d
         half(0, deviation / 4.6)
+    elif kind == Type.Q5_0:  # (code − 16) · d
+        half(0, deviation / 9.2)
     elif kind == Type.Q8_0:  # code · d
         half(0, deviation / 74)
     elif kind == Type.Q4_K:  # code · 32 · d − 32 · m, the 6-bit scales and minima all 32
@@ -85,7 +100,7 @@ def tensor(name: str, size: tuple[int, ...], kind: Type, random: np.random.Gener
     return np.resize(some, (rows, columns // weights * size_of_block))
 
 
-def described(path: Path, shape: Shape, kind: LlamaFileType, theta: float = 1e6, epsilon: float = 1e-6) -> GGUFWriter:
+def described(path: Path, shape: Shape | OnevisionShape, kind: LlamaFileType, theta: float = 1e6, epsilon: float = 1e-6) -> GGUFWriter:
     """A writer of a file that tells llama.cpp these measures, and no tensors yet."""
     writer = GGUFWriter(path, "qwen2")
     writer.add_file_type(kind)
@@ -102,7 +117,7 @@ def described(path: Path, shape: Shape, kind: LlamaFileType, theta: float = 1e6,
     return writer
 
 
-def write(path: Path, shape: Shape, kind: str) -> None:
+def write(path: Path, shape: Shape | OnevisionShape, kind: str) -> None:
     random = np.random.default_rng(0)
     named = list(tensors(shape, kind))
     for name, size, chosen in named:

@@ -13,6 +13,7 @@ from pathlib import Path
 from checkpoint_layout import config, tensors, write_shards
 from contestants import Setup
 from full_size_checkpoint import random_values
+from onevision_layout import OnevisionShape
 
 HERE = Path(__file__).resolve().parent
 # Few tokens are enough: a model may have more rows than its tokenizer has tokens.
@@ -40,7 +41,8 @@ def checkpoint(setup: Setup) -> Path:
     if (folder / "config.json").exists():
         return folder
     folder.mkdir(parents=True, exist_ok=True)
-    named = list(tensors(shape))
+    onevision = isinstance(shape, OnevisionShape)
+    named = list(shape.tensors() if onevision else tensors(shape))
     total = 2 * sum(math.prod(size) for _, size in named)
     free = shutil.disk_usage(folder).free
     if free < 2 * total:
@@ -49,7 +51,8 @@ def checkpoint(setup: Setup) -> Path:
         shutil.copyfile(TOKENIZER / name, folder / name)
     special = {token["content"]: token["id"] for token in json.loads((folder / "tokenizer.json").read_text())["added_tokens"]}
     write_shards(folder, named, random_values(0, shape.layers, total))
-    text = json.dumps(config(shape, special["<|endoftext|>"], special["<|im_end|>"]), indent=2)
+    ends = special["<|endoftext|>"], special["<|im_end|>"]
+    text = json.dumps(shape.config(*ends) if onevision else config(shape, *ends), indent=2)
     (folder / "config.json").write_text(text + "\n")  # the last file: what has one is whole
     return folder
 

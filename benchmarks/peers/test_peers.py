@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -26,14 +27,22 @@ def compare(*arguments: object) -> subprocess.CompletedProcess:
 def test_multiply_adds_of_the_published_shape():
     shape = SIZES["full"].shape
     assert layer_products(shape) == 233_046_016  # the weights of a layer's seven matrices
-    assert 0.99e12 < tower_products(shape) < 1.03e12
+    assert 0.99e12 < tower_products(SIZES["full"]) < 1.03e12
     assert prefill_products(shape, 512) > 512 * 28 * layer_products(shape)
+
+
+def test_multiply_adds_of_onevision():
+    size = SIZES["onevision-0.5b"]
+    weights = sum(math.prod(shape) for name, shape in size.shape.tensors() if "encoder.layers." in name and len(shape) == 2)
+    attention = 2 * 26 * 729**2 * 1152
+    assert tower_products(size) == 729 * (weights + 1152 * 588) + attention and size.input_size == 384
+    assert layer_products(size.shape) == 14_909_440
 
 
 def test_small_size_keeps_the_matrices():
     full, small = SIZES["full"].shape, SIZES["small"].shape
     assert (full.widths, full.hidden, full.intermediate, full.vocabulary) == (small.widths, small.hidden, small.intermediate, small.vocabulary)
-    assert 0.3 < tower_products(small) / tower_products(full) < 0.35
+    assert 0.3 < tower_products(SIZES["small"]) / tower_products(SIZES["full"]) < 0.35
 
 
 def test_journal_goes_on_after_a_line_that_was_cut(tmp_path: Path):
@@ -72,7 +81,7 @@ def test_random_blocks_are_weights_about_zero():
     from gguf_model import tensor
 
     random = np.random.default_rng(1)
-    for kind in ("Q4_0", "Q8_0", "Q4_K", "Q6_K"):
+    for kind in ("Q4_0", "Q5_0", "Q8_0", "Q4_K", "Q6_K"):
         chosen = gguf.GGMLQuantizationType[kind]
         weights = gguf.quants.dequantize(tensor("a.weight", (64, 1024), chosen, random), chosen)
         assert weights.shape == (64, 1024) and abs(weights.mean() * 32) < 0.15 and 0.9 < weights.std() * 32 < 1.1, kind
@@ -87,6 +96,9 @@ def test_gguf_file_has_every_tensor_of_its_type(tmp_path: Path):
         write(tmp_path / "a.gguf", shape, kind)
         found = {t.name: (tuple(reversed(t.shape.tolist())), t.tensor_type) for t in gguf.GGUFReader(tmp_path / "a.gguf").tensors}
         assert found == {name: (size, chosen) for name, size, chosen in tensors(shape, kind)}
+    found = {name: chosen.name for name, _, chosen in tensors(SIZES["onevision-0.5b"].shape, "Q4_K_M")}
+    assert "output.weight" not in found and found["token_embd.weight"] == "Q8_0" and found["blk.1.attn_q.weight"] == "Q5_0"
+    assert {found[f"blk.{layer}.ffn_down.weight"] for layer in range(24)} == {"Q4_K", "Q6_K"}
     types = [chosen.name for name, _, chosen in tensors(SIZES["full"].shape, "Q4_K_M") if name.endswith(("attn_v.weight", "ffn_down.weight"))]
     assert types.count("Q6_K") == types.count("Q4_K") == 28
 

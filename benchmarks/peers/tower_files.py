@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The vision tower with random weights, written for OpenVINO and ONNX Runtime.
 
-    tower_files.py DIR --size full|small|tiny --for openvino|onnxruntime
+    tower_files.py DIR --size SIZE --for openvino|onnxruntime
 
 OpenVINO: tower-KEY.xml (its compiler chooses f32 or bf16) and, by nncf, tower-KEY-int8.xml. ONNX Runtime: tower-KEY.onnx, and quantized
 dynamically and statically. Calibrated on one random picture: how fast the graph is does not depend on its scales.
@@ -15,30 +15,66 @@ import sys
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
+from torch import nn
 
-from sizes import SIZES, Size
+from sizes import SIZES, SiglipShape, Size
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "demo"))
 
 from tower import ConvNeXt  # noqa: E402
 
 
+class SiglipLayer(nn.Module):
+    heads = 16
+
+    def __init__(self, shape: SiglipShape):
+        super().__init__()
+        width = shape.width
+        self.norm1, self.norm2 = nn.LayerNorm(width, eps=1e-6), nn.LayerNorm(width, eps=1e-6)
+        self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
+        self.fc1, self.fc2 = nn.Linear(width, shape.inner), nn.Linear(shape.inner, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.norm1(x)
+        q, k, v = (part(y).unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (self.query, self.key, self.value))
+        x = x + self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        return x + self.fc2(F.gelu(self.fc1(self.norm2(x)), approximate="tanh"))
+
+
+class Siglip(nn.Module):
+    """Pictures `[1, 3, side, side]` → the last layer's output `[1, tokens, width]`."""
+
+    def __init__(self, shape: SiglipShape):
+        super().__init__()
+        self.patches = nn.Conv2d(3, shape.width, shape.patch, shape.patch)
+        self.positions = nn.Parameter(torch.empty(1, shape.tokens, shape.width))
+        self.layers = nn.ModuleList(SiglipLayer(shape) for _ in range(shape.layers))
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        x = self.patches(pixels).flatten(2).transpose(1, 2) + self.positions
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
 @torch.no_grad()
-def tower(size: Size) -> tuple[ConvNeXt, torch.Tensor]:
+def tower(size: Size) -> tuple[nn.Module, torch.Tensor]:
     """The network and a picture for it."""
     torch.manual_seed(0)
-    shape = size.shape
     with torch.device("meta"):
-        model = ConvNeXt(shape.depths, shape.widths)
+        model = Siglip(size.siglip) if size.siglip else ConvNeXt(size.shape.depths, size.shape.widths)
     model = model.to_empty(device="cpu").eval()
     some = torch.randn(1 << 20)
-    for name, parameter in model.named_parameters():
+    for number, (name, parameter) in enumerate(model.named_parameters()):
         if parameter.dim() > 1:
             fan_in = parameter[0].numel()
-            parameter.copy_(some.repeat(-(-parameter.numel() // some.numel()))[:parameter.numel()].view_as(parameter) / fan_in**0.5)
+            # Of no two layers the same, or one would stand for all of them in a file and in caches.
+            values = some.roll(7919 * number).repeat(-(-parameter.numel() // some.numel()))
+            parameter.copy_(values[:parameter.numel()].view_as(parameter) / fan_in**0.5)
         else:  # norms have a gain of one, layer scales of a fifth, all biases are zero
             parameter.fill_(0.0 if name.endswith("bias") else 0.2 if name.split(".")[-2].isdigit() and "blocks" in name else 1.0)
-    return model, torch.randn(1, 3, shape.input_size, shape.input_size)
+    return model, torch.randn(1, 3, size.input_size, size.input_size)
 
 
 def whole(path: Path, files: list[Path]) -> None:

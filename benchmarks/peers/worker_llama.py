@@ -116,7 +116,8 @@ def main() -> None:
         start = time.perf_counter()
         model.read([token])
         seconds.append(time.perf_counter() - start)
-    embedding = next(t.n_bytes for t in GGUFReader(options.model).tensors if t.name == "token_embd.weight")
+    # One row of the embedding is read, or all of it as the head.
+    embedding = 0 if shape.tied else next(t.n_bytes for t in GGUFReader(options.model).tensors if t.name == "token_embd.weight")
     cache = 4 * shape.layers * shape.kv_heads * shape.head_size * options.context
     read = options.model.stat().st_size - int(embedding) + cache
     report(seconds, 1, step_products(shape, options.context), read, note=version)

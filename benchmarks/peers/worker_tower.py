@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1)
     options = parser.parse_args()
     size = SIZES[options.size]
-    side = size.shape.input_size
+    side = size.input_size
     pixels = np.random.default_rng(0).standard_normal((1, 3, side, side), np.float32)
     if options.by == "torch":
         run, note = torch_run(size, options.type, options.threads)
@@ -74,7 +74,7 @@ def main() -> None:
         run, note = openvino_run(options.file, options.type, pixels, options.threads)
     else:
         run, note = onnxruntime_run(options.file, pixels, options.threads)
-    report(time_runs(run, options.repeats), 1, tower_products(size.shape), note=note)
+    report(time_runs(run, options.repeats), 1, tower_products(size), note=note)
 
 
 if __name__ == "__main__":
