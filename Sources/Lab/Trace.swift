@@ -49,6 +49,7 @@ extension Session {
     _ sources: [ClipSource], sampling: SamplingRequest, question: String, generate: Int = 0, progress: @escaping ProgressHandler = { _ in },
     isCancelled: @escaping @Sendable () -> Bool = { false }
   ) throws(SlowFastError) -> Trace {
+    try checkPrompt(question, about: sources, sampling: sampling)
     let recorder = TraceRecorder(config: model.config)
     try watch(sources, sampling: sampling, progress: progress, isCancelled: isCancelled, observer: recorder)
     let showsPictures = sources.contains { $0.isPicture }

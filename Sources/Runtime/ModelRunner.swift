@@ -114,7 +114,7 @@ public final class ClipConversation: @unchecked Sendable {
         do throws(SlowFastError) {
           if stop.isSet { throw .cancelled }
           let progress: ProgressHandler = { continuation.yield(.progress($0)) }
-          let conversation = try begun(progress, isCancelled: { stop.isSet })
+          let conversation = try begun(question, progress, isCancelled: { stop.isSet })
           let answer = try conversation.ask(
             question, options: options ?? context.model.generationDefaults, progress: progress, isCancelled: { stop.isSet },
             onTokens: { continuation.yield(.tokens($0)) },
@@ -133,9 +133,10 @@ public final class ClipConversation: @unchecked Sendable {
   public func startOver() { queue.async { [self] in conversation?.startOver() } }
 
   private func begun(
-    _ progress: @escaping ProgressHandler, isCancelled: @escaping @Sendable () -> Bool
+    _ question: String, _ progress: @escaping ProgressHandler, isCancelled: @escaping @Sendable () -> Bool
   ) throws(SlowFastError) -> Conversation {
     if let conversation { return conversation }
+    try context.checkPrompt(question, about: sources, sampling: sampling, history: history)
     let watched = try context.watch(
       sources, sampling: sampling, history: history, progress: progress, isCancelled: isCancelled, observer: nil)
     let made = Conversation(watched, in: context)

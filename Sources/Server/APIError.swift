@@ -20,7 +20,7 @@ struct APIError: Error, Sendable, Equatable {
   init(_ error: SlowFastError, _ parameter: String? = nil) {
     let status =
       switch error.kind {
-      case .invalidOption, .promptTooLong: 400
+      case .invalidOption, .promptTooLong, .invalidPrompt: 400
       case .invalidClip: 422
       case .notEnoughMemory: 503
       case .cancelled: 503

@@ -14,6 +14,8 @@ public struct SlowFastError: Error, Sendable, CustomStringConvertible {
     case invalidFile
     /// Prompt and clip have more tokens than the model has positions.
     case promptTooLong
+    /// A whole prompt has more or fewer marks than clips and pictures are shown.
+    case invalidPrompt
     /// The plan is more than the memory there is; the description says what would help.
     case notEnoughMemory
     /// A file was not written because there is one of that name.
@@ -141,6 +143,9 @@ extension SlowFastError {
     Self(.invalidFile, "the calibration set gives \(tokens) tokens, expected at least \(least): name more clips or questions")
   }
 
+  package static func badPrompt(marks: Int, expected: String) -> Self {
+    Self(.invalidPrompt, "the prompt has \(marks) of <image> or <video>, expected \(expected)")
+  }
   /// `fastFrames`: with so many frames' fast tokens at most the prompt would fit.
   package static func promptTooLong(tokens: Int, limit: Int, fastFrames: Int? = nil) -> Self {
     let text =

@@ -54,8 +54,8 @@ import Testing
     #expect(whole["tokens"] as? [Int] == question["tokens"] as? [Int])
     let wrong = try run("onevision-hf", [pictures[0], "--prompt", "<image><video>"])
     #expect(
-      wrong.status == 2 && wrong.output == ""
-        && wrong.errors == "error: the prompt is 2 of <image> or <video>, expected 1, one for each clip or picture\n", "\(wrong.errors)")
+      wrong.status == 1 && wrong.output == ""
+        && wrong.errors == "error: the prompt has 2 of <image> or <video>, expected 1: one for each clip or picture\n", "\(wrong.errors)")
     #expect(try run("onevision-hf", [pictures[0], "--prompt", "a", "-q", "b"]).status == 2)
     #expect(try run("onevision-hf", [pictures[0]]).status == 2)
   }

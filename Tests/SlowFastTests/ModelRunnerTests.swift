@@ -260,6 +260,10 @@ private let slowness = ProcessInfo.processInfo.environment["SLOWFAST_TEST_SLOWNE
     let broken = try ModelRunner(model).conversation(about: [source])
     let error = await #expect(throws: SlowFastError.self) { try await events(broken, "What?", 4) }
     #expect(error?.kind == .invalidClip)
+    // What is too long is told before the clip is opened.
+    let long = try ModelRunner(model).conversation(about: [source])
+    let refusal = await #expect(throws: SlowFastError.self) { try await events(long, String(repeating: "why ", count: 5000), 4) }
+    #expect(refusal?.kind == .promptTooLong)
   }
 
   /// Without a clip, with the model's own settings.

@@ -162,6 +162,15 @@ import Video
     #expect(plan.promptTokens > 4096 && error.isA(.promptTooLong, "takes \(plan.promptTokens) tokens", "has 4096"))
     // A shorter question goes.
     #expect(try session.ask(Self.first, options: greedy(4)).tokens.count == 4)
+    // It is known before the clip is watched, but where its frames depend on the clip.
+    let sampling = SamplingRequest(frames: 3)
+    let early = failure { try session.checkPrompt(question, about: [clip], sampling: sampling) }
+    #expect(early?.isA(.promptTooLong, "takes \(plan.promptTokens) tokens", "has 4096") == true)
+    #expect(failure { try session.checkPrompt(Self.first, about: [clip], sampling: sampling) } == nil)
+    let film = try ClipSource(path: Golden.clip)
+    #expect(failure { try session.checkPrompt(question, about: [film], sampling: sampling) }?.isA(.promptTooLong) == true)
+    let byTime = SamplingRequest(frames: 3, rule: .rate(2))
+    #expect(failure { try session.checkPrompt(question, about: [film], sampling: byTime) } == nil)
   }
 
   @Test func seedsRepeatAnAnswer() throws {

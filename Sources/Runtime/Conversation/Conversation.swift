@@ -96,14 +96,8 @@ package final class Conversation {
     return answer
   }
 
-  /// The refusal of a prompt, with what would make a clip's part of it fit.
   private func tooLong(_ total: Int) -> SlowFastError {
-    let config = context.config
-    let room = config.contextLength - (total - statistics.fastTokens)
-    let side = model.source.schema.tower.outputSide / config.poolingStride / config.fastTokens.spatialStride
-    let frames = config.sequence == nil && side > 0 ? room / max(1, side * side * clips.count) : 0
-    return .promptTooLong(
-      tokens: total, limit: config.contextLength, fastFrames: frames > 0 && clips.contains { $0.info.frames > 1 } ? frames : nil)
+    context.tooLong(total, visual: statistics.fastTokens, clips: clips.count, hasFrames: clips.contains { $0.info.frames > 1 })
   }
 
   /// Forgets the conversation and keeps the clips: the next question is answered as the first.
@@ -202,18 +196,14 @@ package final class Conversation {
   /// The tokens that the next question adds: the whole prompt at first, later the last answer's end and the new turn.
   /// `cached` tokens of that answer are in the cache already.
   package func makePrompt(_ question: String, cached: Int) throws(SlowFastError) -> Prompt {
-    let places = context.options.takesWholePrompts ? ChatPrompt(whole: question).imageCount : nil
     guard let answer = standing.answer else {
-      if let places, places != clips.count {
-        throw .badOption(
-          name: "the prompt", found: "\(places) of <image> or <video>", expected: "\(clips.count), one for each clip or picture")
-      }
+      try context.checkMarks(question, clips: clips.count)
       let halves = promptHalves(question)
       let isSettled = standing.settled > 0
       return Prompt(pieces: isSettled ? halves.after : halves.before + halves.after, followsVisual: isSettled)
     }
-    if let places, places > 0 {
-      throw .badOption(name: "the prompt", found: "\(places) of <image> or <video>", expected: "none where a conversation goes on")
+    if context.options.takesWholePrompts, case let marks = ChatPrompt(whole: question).imageCount, marks > 0 {
+      throw .badPrompt(marks: marks, expected: "none where a conversation goes on")
     }
     let further = context.furtherPrompt(question).pieces(model.tokenizer)
     return Prompt(pieces: [.text(answer.dropFirst(cached) + further.ids)], followsVisual: !clips.isEmpty)

@@ -169,6 +169,45 @@ extension RunContext {
   }
 }
 
+// MARK: What does not fit
+
+extension RunContext {
+  /// Throws what is known of a first question before its clips are encoded: that it shows more or fewer than there are, or that the prompt
+  /// is too long, where the number of frames does not depend on the clips.
+  package func checkPrompt(
+    _ question: String, about sources: [ClipSource], sampling: SamplingRequest, history: [ChatPrompt.Turn] = []
+  ) throws(SlowFastError) {
+    try checkMarks(question, clips: sources.count)
+    let isKnown = sources.allSatisfy { source in
+      source.isPicture && config.sequence != nil ? source.pictureSize != nil : source.isPicture || sampling.rule == .uniform
+    }
+    guard isKnown else { return }
+    let side = model.source.schema.tower.outputSide
+    let alone = sources.haveOnePicture
+    let shown = sources.map { config.shown($0, sampling, isAlone: alone, towerSide: side) }
+    let visual = shown.reduce(0) { $0 + config.layout($1, towerSide: side).fastCount }
+    let places = shown.map { config.place($0, towerSide: side) }
+    let total = visual + firstPrompt(question, places, history: history).pieces(model.tokenizer).textCount
+    guard total > config.contextLength else { return }
+    let hasFrames = shown.contains { if case .clip(let frames) = $0 { frames > 1 } else { false } }
+    throw tooLong(total, visual: visual, clips: sources.count, hasFrames: hasFrames)
+  }
+
+  /// Throws where a whole prompt has not a mark for each clip.
+  func checkMarks(_ question: String, clips: Int) throws(SlowFastError) {
+    guard options.takesWholePrompts, case let marks = ChatPrompt(whole: question).imageCount, marks != clips else { return }
+    throw .badPrompt(marks: marks, expected: "\(clips): one for each clip or picture")
+  }
+
+  /// The refusal of a prompt of so many tokens, of which `visual` are the clips', with what would make their part of it fit.
+  func tooLong(_ total: Int, visual: Int, clips: Int, hasFrames: Bool) -> SlowFastError {
+    let room = config.contextLength - (total - visual)
+    let side = model.source.schema.tower.outputSide / config.poolingStride / config.fastTokens.spatialStride
+    let frames = config.sequence == nil && side > 0 ? room / max(1, side * side * clips) : 0
+    return .promptTooLong(tokens: total, limit: config.contextLength, fastFrames: frames > 0 && hasFrames ? frames : nil)
+  }
+}
+
 extension SamplingReport {
   /// What LLaVA-Video is told of the times of a video's frames, to the letter; nil where there are none.
   package func sentence(_ rule: SequenceConfig.Times, framesPerSecond rate: Double?) -> String? {

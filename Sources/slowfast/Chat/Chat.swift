@@ -29,6 +29,7 @@ struct ChatCommand: ParsableCommand {
     let isJSON = format.json || jsonl
     try clip.generation.check(isJSON: isJSON)
     let opened = try clip.open()
+    if let refusal = opened.refusal(question: "") { throw refusal }
     try opened.checkMemory(question: "")
     let progress = ProgressLine(display, isJSON: isJSON)
     try opened.watch(progress, printsWarnings: !isJSON)

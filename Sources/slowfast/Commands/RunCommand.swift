@@ -55,6 +55,9 @@ struct RunCommand: ParsableCommand {
       if isJSON { try Display.printJSON(plans[largest], onOneLine: jsonl) } else { try Display.print(Printing.plan(plans[largest])) }
       return
     }
+    // One that fits is answered, whatever the others are.
+    let refusals = questions.compactMap(opened.refusal)
+    if refusals.count == questions.count, let first = refusals.first { throw first }
     try opened.checkMemory(question: questions[largest])
     let progress = ProgressLine(display, isJSON: isJSON)
     try opened.watch(progress, printsWarnings: !isJSON)

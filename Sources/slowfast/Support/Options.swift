@@ -115,6 +115,14 @@ struct OpenedClips {
     }
   }
 
+  /// What is known to be wrong with a first question before the clips are encoded.
+  func refusal(question: String) -> SlowFastError? {
+    do throws(SlowFastError) {
+      try session.checkPrompt(question, about: sources, sampling: request)
+      return nil
+    } catch { return error }
+  }
+
   func plan(question: String) -> MemoryPlan {
     session.plan(sources, sampling: request, question: question, maximumTokens: options.maximumTokens)
   }
