@@ -231,6 +231,7 @@ extension Engine {
   private func rounded(_ input: Matrix, group: Int) throws(ComputeError) -> Matrix {
     let output = try Matrix(rows: input.rows, columns: input.columns)
     guard let rows = try quantize(input, groups: [group]).first else { return output }
+    let interleave = kernels.quantized.interleave
     for row in 0..<input.rows {
       let (tile, lane) = row.quotientAndRemainder(dividingBy: tileTokens)
       let width = min(tileTokens, rows.count - tile * tileTokens)
@@ -238,7 +239,8 @@ extension Engine {
       let scales = rows.scales + tile * tileTokens * rows.groups
       let target = output.row(row)
       for k in 0..<input.columns {
-        target[k] = scales[k / group * width + lane] * Float(values[(k / 4 * width + lane) * 4 + k % 4])
+        let place = (k / interleave * width + lane) * interleave + k % interleave
+        target[k] = scales[k / group * width + lane] * Float(values[place])
       }
     }
     return output

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The tests for 64-bit ARM, emulated: kernels and golden files on a processor of each level, all tests on one ("quick": kernels on each, golden
-# files on one), and model files that one machine writes and the other reads. What cannot be installed is skipped, loudly; what fails fails.
+# The tests for 64-bit ARM, emulated: kernels and golden files on a processor of each level, all tests on one ("quick": kernels on each, what
+# computes with them and golden files on one), and model files that one machine writes and the other reads. What cannot be installed is skipped,
+# loudly; what fails fails.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 toolchain=Tests/arm64/toolchain.sh
@@ -32,8 +33,8 @@ for model in $models; do
   # What tests of the command start: the machine itself cannot run an ARM program.
   printf '#!/bin/sh\nexec %s emulate %s %s/slowfast.arm64 "$@"\n' "$PWD/$toolchain" "$model" "$stage" >"$stage/slowfast"
   chmod +x "$stage/slowfast"
-  # Golden files take minutes to emulate: "quick" has them on the last model only.
-  tests=(--filter '^KernelTests\.|GoldenTests')
+  # They take minutes to emulate: "quick" has all but kernels on the last model only.
+  tests=(--filter '^(Kernel|Compute)Tests\.|GoldenTests')
   case "${1:-all} $model" in
     'all max') tests=() ;;
     'quick max' | all*) ;;
