@@ -130,8 +130,8 @@ extension EvaluationSet {
   }
 }
 
-/// Reading an `eval.jsonl`.
-enum EvaluationFile {
+/// Reading files of JSON lines about clips.
+package enum EvaluationFile {
   /// A line of the file.
   struct Entry {
     /// nil where the line says null: one that forgets the video is no question without one.
@@ -144,7 +144,7 @@ enum EvaluationFile {
   /// More than any evaluation set has; such a file is something else.
   private static let largestFile = 256 << 20
 
-  static func bytes(of path: String) throws(SlowFastError) -> [UInt8] {
+  package static func bytes(of path: String) throws(SlowFastError) -> [UInt8] {
     do throws(CheckpointError) {
       let file = try SourceFile(path: path)
       guard file.byteCount <= largestFile else { throw CheckpointError.fileTooLarge(file: path, bytes: file.byteCount, limit: largestFile) }
@@ -153,7 +153,7 @@ enum EvaluationFile {
   }
 
   /// Lines that are not blank, with their numbers from 1.
-  static func lines(_ bytes: [UInt8]) -> [(number: Int, line: ArraySlice<UInt8>)] {
+  package static func lines(_ bytes: [UInt8]) -> [(number: Int, line: ArraySlice<UInt8>)] {
     let blanks: Set<UInt8> = [0x20, 0x09, 0x0D]
     return bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).enumerated()
       .filter { !$0.element.allSatisfy(blanks.contains) }.map { ($0.offset + 1, $0.element) }
@@ -180,7 +180,7 @@ enum EvaluationFile {
       kind: (fields["kind"] ?? .null) == .null ? nil : try text("kind"))
   }
 
-  static func resolve(_ video: String, beside path: String) -> String {
+  package static func resolve(_ video: String, beside path: String) -> String {
     guard !video.hasPrefix("/"), let slash = path.lastIndex(of: "/") else { return video }
     return path[...slash] + video
   }

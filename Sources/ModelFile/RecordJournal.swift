@@ -1,0 +1,76 @@
+import Foundation
+import Support
+
+/// Records on the disk that long work adds one after the other and finds again when it goes on, one a line: the record's number, a tab,
+/// the checksum of what follows in 16 hexadecimal digits, a tab, JSON. A line without an end was cut off and does not count; neither does
+/// one that is damaged. Of several with one number the last counts.
+package final class RecordJournal {
+  package let path: String
+  /// Lines, from 1, that are whole and yet not what was written.
+  package private(set) var damagedLines: [Int] = []
+  /// Where each record's JSON lies in the file.
+  private var places: [Int: Range<Int>] = [:]
+  private var length = 0
+  private let file: FileHandle
+
+  /// Opens the file, made if it is not there, and finds what is in it. Throws where another process has it open.
+  package init(path: String) throws(SlowFastError) {
+    self.path = path
+    do {
+      let descriptor = try SystemCalls.open(path, O_RDWR | O_CREAT | O_NOFOLLOW)
+      file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+      guard try SystemCalls.lock(descriptor) else { throw SystemError(EWOULDBLOCK) }
+      index(try file.readToEnd() ?? Data())
+      try file.truncate(atOffset: UInt64(length))
+    } catch {
+      let problem = (error as? SystemError).map { $0.code == EWOULDBLOCK ? "another process is writing it" : $0.message } ?? "\(error)"
+      throw .badFile(path: path, problem: "cannot be opened for writing: \(problem)")
+    }
+  }
+
+  private func index(_ data: Data) {
+    data.withUnsafeBytes { bytes in
+      var start = 0
+      var line = 1
+      while start < bytes.count, let end = bytes[start...].firstIndex(of: UInt8(ascii: "\n")) {
+        let fields = bytes[start..<end].split(separator: UInt8(ascii: "\t"), maxSplits: 2, omittingEmptySubsequences: false)
+        if fields.count == 3, let number = Int(String(decoding: fields[0], as: UTF8.self)),
+          String(decoding: fields[1], as: UTF8.self) == checksum(UnsafeRawBufferPointer(rebasing: fields[2])).hexadecimal()
+        {
+          places[number] = fields[2].startIndex..<end
+        } else {
+          damagedLines.append(line)
+        }
+        start = end + 1
+        line += 1
+      }
+      length = start
+    }
+  }
+
+  /// Whether there is a record of that number.
+  package func contains(_ number: Int) -> Bool { places[number] != nil }
+
+  /// The record's JSON; nil where there is none that can be read.
+  package func record(_ number: Int) -> [UInt8]? {
+    guard let place = places[number] else { return nil }
+    guard (try? file.seek(toOffset: UInt64(place.lowerBound))) != nil, let data = try? file.read(upToCount: place.count) else { return nil }
+    return [UInt8](data)
+  }
+
+  /// Adds a record, JSON on one line; on the disk when this returns.
+  package func append(_ number: Int, _ json: [UInt8]) throws(SlowFastError) {
+    do {
+      let line = Data("\(number)\t\(checksum(json).hexadecimal())\t".utf8) + json + Data("\n".utf8)
+      try file.seek(toOffset: UInt64(length))
+      try file.write(contentsOf: line)
+      try file.synchronize()
+      let end = length + line.count
+      places[number] = end - 1 - json.count..<end - 1
+      length = end
+    } catch {
+      try? file.truncate(atOffset: UInt64(length))
+      throw .badFile(path: path, problem: "cannot write: \((error as NSError).localizedFailureReason ?? error.localizedDescription)")
+    }
+  }
+}

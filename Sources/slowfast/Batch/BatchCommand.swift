@@ -1,0 +1,282 @@
+import ArgumentParser
+import Dispatch
+import Foundation
+import ModelFile
+import SlowFast
+import Support
+import Synchronization
+
+struct BatchCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "batch",
+    abstract: "Many questions about many clips, from a file and to a file.",
+    usage: """
+      slowfast batch MODEL QUESTIONS.jsonl -o ANSWERS.jsonl [OPTIONS]
+      slowfast batch MODEL FOLDER -q QUESTION… -o ANSWERS.jsonl [OPTIONS]
+      """,
+    discussion: """
+        slowfast batch model.sfq questions.jsonl -o answers.jsonl
+        slowfast batch model.sfq clips/ -q "What happens?" -o a.csv --csv
+
+      A line is a JSON object with question, and if wanted id, video or images (paths relative to the file), frames, start and end \
+      (seconds), choices (a list of texts) or schema (a JSON schema); other fields are ignored. Of a folder each video, picture and \
+      directory of pictures is asked about.
+
+      First all clips go through the tower, then the decoder answers, so that one of the two is in memory at a time. Answers are written \
+      in the order of the questions; a line or a clip that is of no use gives an error on its line, and the status is 1. What was \
+      stopped goes on where it was when the same command is given again.
+      """)
+
+  @Argument(help: "An .sfq file or a checkpoint directory.", completion: .file())
+  var model: String
+  @Argument(help: "A file of JSON lines, or a folder of clips.", completion: .file())
+  var questions: String
+  @Option(name: [.short, .long], help: "What to ask about each clip of a folder. May be repeated.")
+  var question: [String] = []
+  @Option(name: [.short, .customLong("output")], help: "The file of answers.", completion: .file())
+  var output: String
+  @Flag(help: "Write a table with commas between in place of JSON lines.")
+  var csv = false
+  @Option(help: "Questions that are answered at a time, 1 to 64: they share each pass over the weights.")
+  var parallel = 4
+  @Flag(help: "Replace the file of answers, and forget answers to something else that an earlier run left.")
+  var force = false
+  @OptionGroup var sampling: SamplingArguments
+  @OptionGroup var generation: GenerationArguments
+  @OptionGroup var session: SessionArguments
+  @OptionGroup var modelOptions: ModelArguments
+  @OptionGroup var cacheBits: CacheBitsArguments
+  @OptionGroup var reuse: ReuseArguments
+  @OptionGroup var display: ProgressArguments
+
+  func validate() throws {
+    if !(1...64).contains(parallel) { throw ValidationError("--parallel is \(parallel), expected 1 to 64") }
+    if generation.logprobs != nil, csv { throw ValidationError("--logprobs and --csv exclude each other") }
+  }
+
+  func run() throws {
+    do throws(OutputError) { try OutputFile.check(output, replacing: force, inputs: [questions, model]) } catch {
+      throw SlowFastError(error)
+    }
+    let asked = try ask()
+    let model = try modelOptions.open(model)
+    var options = session.options
+    modelOptions.apply(to: &options)
+    reuse.apply(to: &options)
+    options.cacheBits = cacheBits.cacheBits
+    options.keepsWeights = true
+    let clips = output + ".clips"
+    if options.clipCache == nil { options.clipCache = ClipCacheOptions(directory: clips, limit: .max) }
+    let generationOptions = try generation.options(defaults: model.generationDefaults)
+    try generationOptions.validate()
+    let answers = try BatchAnswers(
+      output, identity: identity(asked, model, options, generationOptions), replacing: force)
+    let batch = Batch(
+      model: model, options: options, sampling: sampling.request(model, frames: nil), generation: generationOptions,
+      drawsSeeds: generation.seed == nil, parallel: parallel, answers: answers, progress: ProgressLine(display))
+    let start = ContinuousClock.now
+    do {
+      try batch.run(asked.questions)
+    } catch {
+      if asked.questions.contains(where: { answers.has($0.line) }) {
+        Display.printError("what is answered so far is in \((output + ".partial").escaped()); the same command goes on from there")
+      }
+      throw error
+    }
+    let errors = try answers.publish(asked.questions, to: output, asCSV: csv, replacing: force)
+    if reuse.cache == nil { try? FileManager.default.removeItem(atPath: clips) }
+    let seconds = Printing.seconds((ContinuousClock.now - start) / .seconds(1))
+    Display.printError(
+      "\(output.escaped()): \(counted(asked.questions.count - errors, "answer")), \(counted(errors, "error")), \(seconds)")
+    if errors > 0 { throw ExitCode(1) }
+  }
+
+  private func ask() throws -> BatchQuestions {
+    if FileStatus(path: questions)?.kind == .directory {
+      if question.isEmpty { throw ValidationError("\(questions.quoted) is a folder: missing -q QUESTION.") }
+      return try BatchQuestions(folder: questions, asking: try QuestionText.read(question))
+    }
+    if !question.isEmpty { throw ValidationError("-q is for a folder of clips, and \(questions.quoted) is a file") }
+    return try BatchQuestions(jsonLines: questions)
+  }
+
+  /// What the answers depend on.
+  private func identity(
+    _ asked: BatchQuestions, _ model: VideoLanguageModel, _ options: SessionOptions, _ generation: GenerationOptions
+  ) -> [String] {
+    var drawn = generation
+    // Sets have another order in each process, and seeds may be drawn.
+    (drawn.stopTokens, drawn.form) = ([], .text)
+    if self.generation.seed == nil { drawn.seed = 0 }
+    let form =
+      switch generation.form {
+      case .json(let schema): schema.text
+      case .choices(let texts): "\(texts)"
+      case .text: "-"
+      }
+    return [
+      SlowFastVersion.current, model.identity, asked.fingerprint, "\(sampling.request(model, frames: nil))", "\(drawn)", form,
+      "\(generation.stopTokens.sorted())",
+      "\(options.slowAttention?.rawValue ?? "-") \(options.cacheBits ?? 0) \(options.reuseStatic ?? 0)", options.system ?? "-",
+    ]
+  }
+}
+
+/// The work on a batch.
+private struct Batch: Sendable {
+  let model: VideoLanguageModel
+  let options: SessionOptions
+  /// As far as a question says nothing else.
+  let sampling: SamplingRequest
+  let generation: GenerationOptions
+  /// Each answer that is drawn has a seed of its own.
+  let drawsSeeds: Bool
+  let parallel: Int
+  let answers: BatchAnswers
+  let progress: ProgressLine
+
+  func run(_ questions: [BatchQuestion]) throws {
+    for question in questions where !answers.has(question.line) {
+      if let problem = question.problem { try answers.keep(BatchRecord(question: question, error: problem)) }
+    }
+    try checkMemory(pending(questions))
+    try encode(pending(questions))
+    try answer(pending(questions))
+  }
+
+  /// Those without an answer, questions about one clip together.
+  private func pending(_ questions: [BatchQuestion]) -> [BatchQuestion] {
+    let open = questions.filter { !answers.has($0.line) }
+    var order: [BatchClip?: Int] = [:]
+    for question in open where order[question.clip] == nil { order[question.clip] = order.count }
+    return open.sorted { (order[$0.clip] ?? 0, $0.line) < (order[$1.clip] ?? 0, $1.line) }
+  }
+
+  /// Refuses what cannot fit: the most frames that are asked for, with one answer at a time.
+  private func checkMemory(_ questions: [BatchQuestion]) throws {
+    func frames(_ question: BatchQuestion) -> Int { question.clip?.sampling(sampling, model).frames ?? 0 }
+    guard let largest = questions.max(by: { frames($0) < frames($1) }) else { return }
+    // A clip that cannot be opened is told on its line.
+    let sources = (try? largest.clip?.sources(model)) ?? []
+    try Session(model, options: options).checkMemory(
+      sources, sampling: largest.clip?.sampling(sampling, model) ?? sampling, question: largest.text,
+      maximumTokens: generation.maximumTokens)
+  }
+
+  /// All clips through the tower. One that is of no use is an error on each of its lines.
+  private func encode(_ questions: [BatchQuestion]) throws {
+    let session = try Session(model, options: options)
+    var clips: [BatchClip] = []
+    for question in questions { if let clip = question.clip, clips.last != clip { clips.append(clip) } }
+    let total = clips.reduce(0) { $0 + $1.sampling(sampling, model).frames }
+    var done = 0
+    for (index, clip) in clips.enumerated() {
+      let request = clip.sampling(sampling, model)
+      let (first, count) = (done, clips.count)
+      do throws(SlowFastError) {
+        try session.watch(
+          clip.sources(model), sampling: request,
+          progress: { [progress] news in
+            guard case .encoding(let frame, let frames) = news else { return progress.show(news) }
+            progress.line("encoding", first + frame, total, "clip \(index + 1) of \(count), frame \(frame) of \(frames)")
+          }, isCancelled: { Interrupt.isRequested })
+        for warning in session.statistics.warnings { Display.printError("warning: \(clip.names[0].escaped()): \(warning)") }
+      } catch {
+        guard Self.isOfOneQuestion(error) else { throw error }
+        for question in questions where question.clip == clip {
+          try answers.keep(BatchRecord(question: question, error: error.text))
+        }
+      }
+      done += request.frames
+    }
+  }
+
+  /// Whether the others may go on.
+  private static func isOfOneQuestion(_ error: SlowFastError) -> Bool {
+    [.invalidClip, .promptTooLong, .invalidOption].contains(error.kind)
+  }
+
+  /// All questions through the decoder, `parallel` at a time.
+  private func answer(_ questions: [BatchQuestion]) throws {
+    if questions.isEmpty { return }
+    let runner = try ModelRunner(model, options: options)
+    let queue = Queue(questions)
+    let end = DispatchSemaphore(value: 0)
+    let work = Task {
+      await withTaskGroup(of: Void.self) { group in
+        for _ in 0..<min(parallel, questions.count) { group.addTask { await answer(queue, runner) } }
+      }
+      end.signal()
+    }
+    while end.wait(timeout: .now() + .milliseconds(100)) == .timedOut {
+      if Interrupt.isRequested || queue.failure != nil { work.cancel() }
+    }
+    if let failure = queue.failure { throw failure }
+    if Interrupt.isRequested { throw SlowFastError.cancelled }
+  }
+
+  /// Questions that several tasks take, each the next one.
+  private final class Queue: Sendable {
+    private struct State {
+      var next = 0
+      var done = 0
+      var failure: (any Error)?
+    }
+    private let questions: [BatchQuestion]
+    private let state = Mutex(State())
+
+    init(_ questions: [BatchQuestion]) { self.questions = questions }
+
+    var count: Int { questions.count }
+    /// What ends the work on all of them.
+    var failure: (any Error)? { state.withLock { $0.failure } }
+
+    func take() -> BatchQuestion? {
+      state.withLock { state in
+        guard state.failure == nil, state.next < questions.count else { return nil }
+        state.next += 1
+        return questions[state.next - 1]
+      }
+    }
+
+    /// Returns how many are done.
+    func finish() -> Int {
+      state.withLock { state in
+        state.done += 1
+        return state.done
+      }
+    }
+
+    func fail(_ error: any Error) { state.withLock { $0.failure = $0.failure ?? error } }
+  }
+
+  private func answer(_ queue: Queue, _ runner: ModelRunner) async {
+    while !Task.isCancelled, let question = queue.take() {
+      do { try await answer(question, runner) } catch { return queue.fail(error) }
+      let done = queue.finish()
+      progress.line("answering", done, queue.count, "question \(done) of \(queue.count)")
+    }
+  }
+
+  private func answer(_ question: BatchQuestion, _ runner: ModelRunner) async throws {
+    var options = generation
+    if drawsSeeds { options.seed = UInt64.random(in: 0...UInt64(UInt32.max)) }
+    if let form = question.form { options.form = form }
+    do {
+      try options.validate()
+      let conversation = runner.conversation(
+        about: try question.clip?.sources(model) ?? [], sampling: question.clip?.sampling(sampling, model) ?? sampling)
+      for try await event in conversation.answer(question.text, options: options) {
+        guard case .finished(let answer, let statistics) = event else { continue }
+        let record = AnswerRecord(
+          answer, to: question.text, about: question.clip?.names ?? [], options: options, tokenizer: model.tokenizer,
+          statistics: statistics)
+        return try answers.keep(BatchRecord(question: question, answer: record))
+      }
+    } catch let error as SlowFastError {
+      guard Self.isOfOneQuestion(error) else { throw error }
+      return try answers.keep(BatchRecord(question: question, error: error.text))
+    }
+    throw SlowFastError.cancelled
+  }
+}

@@ -1,0 +1,188 @@
+import Conversion
+import Foundation
+import ModelFile
+import SlowFast
+import Support
+
+/// A question of a batch: a line of its file, or a clip of its folder.
+struct BatchQuestion: Sendable {
+  /// Counts from 1, and tells where the answer stands.
+  var line: Int
+  /// As the line says, else its number.
+  var id: BatchID
+  var text = ""
+  /// nil: it is about none.
+  var clip: BatchClip?
+  /// What the answer must be; nil: as all are.
+  var form: AnswerForm?
+  /// Why it cannot be asked.
+  var problem: String?
+}
+
+/// What an answer is found by.
+enum BatchID: Sendable, Hashable, Encodable {
+  case number(Int)
+  case text(String)
+
+  func encode(to encoder: any Encoder) throws {
+    var container = encoder.singleValueContainer()
+    switch self {
+    case .number(let number): try container.encode(number)
+    case .text(let text): try container.encode(text)
+    }
+  }
+}
+
+/// A clip, and which of its frames.
+struct BatchClip: Sendable, Hashable {
+  /// As they are named, and where they are.
+  var names: [String]
+  var paths: [String]
+  /// Pictures that are named one by one.
+  var isPictures = false
+  /// nil: as for all.
+  var frames: Int?
+  var start: Double?
+  var end: Double?
+
+  /// What the model is shown.
+  func sources(_ model: VideoLanguageModel) throws(SlowFastError) -> [ClipSource] {
+    guard isPictures else { return [try ClipSource(path: paths[0])] }
+    guard model.knowsPictures else { return [try ClipSource(pictures: paths)] }
+    var sources: [ClipSource] = []
+    for path in paths { sources.append(try ClipSource(path: path)) }
+    return sources
+  }
+
+  func sampling(_ all: SamplingRequest, _ model: VideoLanguageModel) -> SamplingRequest {
+    var request = all
+    if let frames { request.frames = frames } else if isPictures, !model.knowsPictures { request.frames = paths.count }
+    if start != nil || end != nil { (request.start, request.end) = (start, end) }
+    return request
+  }
+}
+
+/// All that is asked, and what tells it from another batch.
+struct BatchQuestions {
+  var questions: [BatchQuestion]
+  var fingerprint: String
+
+  /// A file of JSON lines. A line that is no question is one with a problem.
+  init(jsonLines path: String) throws(SlowFastError) {
+    let bytes = try EvaluationFile.bytes(of: path)
+    questions = []
+    var lines: [BatchID: Int] = [:]
+    for (number, line) in EvaluationFile.lines(bytes) {
+      var question = BatchQuestion(line: number, id: .number(number))
+      do throws(LineProblem) {
+        try question.read(Array(line).withoutMark, beside: path)
+        if let first = lines.updateValue(number, forKey: question.id) { throw LineProblem("\"id\" is that of line \(first) too") }
+      } catch { question.problem = error.text }
+      questions.append(question)
+    }
+    if questions.isEmpty {
+      throw .badFile(path: path, problem: "no question in it, expected a JSON object with video and question a line")
+    }
+    fingerprint = checksum(bytes).hexadecimal()
+  }
+
+  /// The same questions about each video, picture and directory of pictures of a folder, in the order of their names.
+  init(folder path: String, asking texts: [String]) throws(SlowFastError) {
+    let names: [String]
+    do throws(SystemError) { names = try SystemCalls.entries(of: path).filter { !$0.hasPrefix(".") }.sorted() } catch {
+      throw .badFile(path: path, problem: "cannot be read: \(error.message)")
+    }
+    questions = []
+    for name in names {
+      for text in texts {
+        let clip = BatchClip(names: [name], paths: [path + "/" + name])
+        questions.append(BatchQuestion(line: questions.count + 1, id: .number(questions.count + 1), text: text, clip: clip))
+      }
+    }
+    if questions.isEmpty { throw .badFile(path: path, problem: "nothing in it, expected videos") }
+    let files = names.map { name -> String in
+      let status = FileStatus(path: path + "/" + name)
+      return "\(name)\t\(status?.byteCount ?? 0)\t\(status?.modified ?? 0)"
+    }
+    fingerprint = checksum(Array((files + texts).joined(separator: "\n").utf8)).hexadecimal()
+  }
+}
+
+/// What is wrong with a line, in words.
+private struct LineProblem: Error {
+  let text: String
+  init(_ text: String) { self.text = text }
+}
+
+extension BatchQuestion {
+  fileprivate mutating func read(_ line: [UInt8], beside path: String) throws(LineProblem) {
+    let value: JSONValue
+    do throws(JSONError) { value = try JSONValue(line) } catch {
+      if case .duplicateKey(let key) = error { throw LineProblem("\(key.quoted) appears twice") }
+      throw LineProblem("no JSON, expected an object with video and question")
+    }
+    guard let fields = value.object else { throw LineProblem("no JSON object, expected one with video and question") }
+    switch fields["id"] ?? .null {
+    case .null: break
+    case .string(let text): id = .text(text)
+    case let number:
+      guard let number = number.integer else { throw LineProblem("\"id\" is neither a text nor a whole number") }
+      id = .number(number)
+    }
+    guard let asked = fields["question"]?.string, !asked.isBlank else { throw LineProblem("no \"question\", expected a text") }
+    text = asked
+    clip = try BatchClip(fields, beside: path)
+    form = try Self.form(fields)
+  }
+
+  private static func form(_ fields: JSONValue.Object) throws(LineProblem) -> AnswerForm? {
+    switch (fields["choices"] ?? .null, fields["schema"] ?? .null) {
+    case (.null, .null): return nil
+    case (.null, let schema):
+      guard schema.object != nil else { throw LineProblem("\"schema\" is no JSON object") }
+      do throws(SlowFastError) { return .json(try AnswerSchema(schema.compact)) } catch {
+        throw LineProblem("\"schema\": \(error.description)")
+      }
+    case (let choices, .null):
+      guard let texts = choices.array?.compactMap(\.string), texts.count == choices.array?.count, !texts.isEmpty else {
+        throw LineProblem("\"choices\" is no list of texts")
+      }
+      return .choices(texts)
+    default: throw LineProblem("\"choices\" and \"schema\" exclude each other")
+    }
+  }
+}
+
+extension BatchClip {
+  /// nil where the line names none.
+  fileprivate init?(_ fields: JSONValue.Object, beside path: String) throws(LineProblem) {
+    switch (fields["video"] ?? .null, fields["images"] ?? .null) {
+    case (.null, .null): return nil
+    case (let video, .null):
+      guard let name = video.string, !name.isEmpty else { throw LineProblem("\"video\" is no file's name") }
+      names = [name]
+    case (.null, let images):
+      guard let list = images.array?.compactMap(\.string), list.count == images.array?.count, !list.isEmpty else {
+        throw LineProblem("\"images\" is no list of files' names")
+      }
+      (names, isPictures) = (list, true)
+    default: throw LineProblem("\"video\" and \"images\" exclude each other")
+    }
+    paths = names.map { EvaluationFile.resolve($0, beside: path) }
+    let range = fields["frames"] ?? .null
+    if range != .null {
+      guard let count = range.integer, (1...Limits.frames).contains(count) else {
+        throw LineProblem("\"frames\" is \(range.compact), expected 1 to \(Limits.frames)")
+      }
+      frames = count
+    }
+    (start, end) = (try Self.seconds("start", fields), try Self.seconds("end", fields))
+    if let end, end <= start ?? 0 { throw LineProblem("\"end\" is \(end), expected more than \"start\", \(start ?? 0)") }
+  }
+
+  private static func seconds(_ name: String, _ fields: JSONValue.Object) throws(LineProblem) -> Double? {
+    guard let value = fields[name], value != .null else { return nil }
+    guard let seconds = value.double, seconds >= 0 else { throw LineProblem("\"\(name)\" is \(value.compact), expected seconds") }
+    return seconds
+  }
+}
