@@ -114,6 +114,7 @@ def main() -> None:
     parser.add_argument("--variant", choices=VARIANTS, help="frames and fast tokens; default: as DIR's name ends, else frame64-s1t4")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--outliers", type=int, default=0, metavar="N")
+    parser.add_argument("--layers", type=int, help="of the decoder, where they are to be fewer; LLaVA-OneVision alone")
     parser.add_argument("--shard-bytes", type=float, default=5e9)
     options = parser.parse_args()
 
@@ -124,6 +125,7 @@ def main() -> None:
     special = {"end_of_text": 151643, "end_of_turn": 151645}
     if options.shape in ONEVISION_SHAPES:
         shape = ONEVISION_SHAPES[options.shape]
+        shape = replace(shape, layers=options.layers or shape.layers)
         named, settings = list(shape.tensors()), shape.config(**special)
     elif options.shape in SMOLVLM_SHAPES:
         shape = SMOLVLM_SHAPES[options.shape]

@@ -17,6 +17,14 @@ from pathlib import Path
 TOKENS = 17
 
 
+def planned(plan: dict) -> int:
+    """The peak of a run's plan, as `MemoryPlan.peakBytes` has it."""
+    return plan["base_bytes"] + max(
+        plan["vision_weight_bytes"] + plan["vision_buffer_bytes"] + plan["token_bytes"],
+        plan["decoder_weight_bytes"] + plan["slow_cache_bytes"] + plan["token_bytes"]
+        + max(plan["slow_buffer_bytes"], plan["decoder_buffer_bytes"] + plan["cache_bytes"] - plan["slow_token_bytes"]))
+
+
 def run(options: argparse.Namespace, frames: int) -> dict:
     command = [
         options.slowfast, "run", options.model, options.clip, "-q", "What happens in this clip?", "--frames", str(frames), "--fast-frames",
@@ -24,10 +32,6 @@ def run(options: argparse.Namespace, frames: int) -> dict:
     found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     statistics, plan = found["statistics"], found["plan"]
     times = statistics["times"]
-    peak = plan["base_bytes"] + max(
-        plan["vision_weight_bytes"] + plan["vision_buffer_bytes"] + plan["token_bytes"],
-        plan["decoder_weight_bytes"] + plan["slow_cache_bytes"] + plan["token_bytes"]
-        + max(plan["slow_buffer_bytes"], plan["decoder_buffer_bytes"] + plan["cache_bytes"] - plan["slow_token_bytes"]))
     return {
         "frames": frames,
         "slow_tokens": statistics["slow_tokens"],
@@ -38,7 +42,7 @@ def run(options: argparse.Namespace, frames: int) -> dict:
         "prefill": times["prefill"],
         "token": times["generate"] / max(1, statistics["generated_tokens"] - 1),
         "peak": found["peak_resident_bytes"],
-        "planned": peak,
+        "planned": planned(plan),
     }
 
 

@@ -122,14 +122,16 @@ public struct KeepRule: Sendable, Equatable {
 }
 
 /// What each part of a model is stored as, unless the user says otherwise.
-enum StorageDefaults {
+package enum StorageDefaults {
   /// Groups to choose from, the preferred first: long groups multiply faster and cost fewer bits.
   static let groups: [Int] = QuantizedScheme.groupChoices.reversed()
 
-  /// The group that pads the columns least; of those, the longest.
-  static func group(columns: Int, longest: Int) -> Int {
-    func padded(_ group: Int) -> Int { (columns + group - 1) / group * group }
-    return groups.filter { $0 <= longest }.min { padded($0) < padded($1) } ?? 32
+  /// The longest group that pads the columns by no more than a fiftieth of them; else the one that pads them least. SigLIP so400m's 4304
+  /// are 33.6 groups of 128 and 134.5 of 32: to pad 1.1 % costs less than groups of 32 do.
+  package static func group(columns: Int, longest: Int) -> Int {
+    func padding(_ group: Int) -> Int { (columns + group - 1) / group * group - columns }
+    let choices = groups.filter { $0 <= longest }
+    return choices.first { padding($0) <= columns / 50 } ?? choices.min { padding($0) < padding($1) } ?? 32
   }
 
   /// The encoding of a tensor. Whatever is no matrix is float32: together less than a thousandth of the weights.

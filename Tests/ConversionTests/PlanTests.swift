@@ -50,8 +50,11 @@ import Testing
     #expect(try plan("clip", ConversionOptions(bits: 32)).stored.allSatisfy { $0.descriptor.encoding == .float32 })
   }
 
-  /// The longest group that pads least.
+  /// The longest group that pads little, or least.
   @Test func groupsFitTheColumns() throws {
+    for (columns, longest, group) in [(4304, 128, 128), (4304, 64, 64), (272, 128, 32), (960, 128, 64), (1000, 128, 128), (8, 128, 32)] {
+      #expect(StorageDefaults.group(columns: columns, longest: longest) == group, "\(columns)")
+    }
     let expected = [
       "model.layers.0.mlp.down_proj.weight": 64,  // 320 columns
       "model.layers.0.mlp.up_proj.weight": 128,  // 128

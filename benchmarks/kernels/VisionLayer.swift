@@ -5,8 +5,11 @@ import Parallel
 import Support
 import Tensors
 
-/// A layer of a vision transformer as wide as SigLIP so400m at 384 pixels, 8-bit weights with groups of 128, and its parts one by one.
+/// A layer of a vision transformer as wide as SigLIP so400m at 384 pixels, 8-bit weights with groups of 128, and its parts one by one;
+/// before it the patches, whose weights are floats.
 struct VisionLayer {
+  let pixels = 384
+  let patch = 14
   let tokens = 729
   let width = 1152
   let heads = 16
@@ -35,6 +38,13 @@ struct VisionLayer {
     let cache = try KeyValueCache(heads: heads, headDimension: width / heads, capacity: tokens, type: .float32)
     let narrow = try zeros(width)
 
+    let picture = try random(pixels * pixels, 3)
+    let inputs = try Matrix(rows: tokens, columns: 3 * patch * patch)
+    let patches = WeightMatrix(try random(width, 3 * patch * patch))
+    let embed = { () throws(ComputeError) in
+      engine.gatherPatches(picture, side: pixels, patch: patch, to: inputs)
+      try engine.linear(inputs, [LinearProduct(patches, bias: bias, to: attended)])
+    }
     let project = { () throws(ComputeError) in
       try engine.linear(
         x, norm: norm,
@@ -61,6 +71,7 @@ struct VisionLayer {
     let projections = tokens * width * width
     let perceptronProducts = 2 * tokens * width * inner
     return try [
+      Part(name: "patches", seconds: time(embed), products: (tokens * width * 3 * patch * patch, true)),
       Part(name: "LayerNorm, q, k, v", seconds: time(project), products: (3 * projections, false)),
       Part(name: "attention", seconds: time(attend), products: (attention, true)),
       Part(name: "attention over a cache", seconds: time(attendOverCache), products: (attention, true)),
