@@ -43,7 +43,7 @@ class Model:
             raise SystemExit(f"{path}: llama.cpp cannot load it")
         context = llama.llama_context_default_params()
         context.n_ctx = (room + 255) // 256 * 256
-        context.n_batch, context.n_ubatch = 2048, 512
+        context.n_batch, context.n_ubatch = max(2048, context.n_ctx), 512
         context.n_threads = context.n_threads_batch = threads
         change(context)
         self.context = llama.llama_init_from_model(self.model, context)
