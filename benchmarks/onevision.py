@@ -62,7 +62,7 @@ def run(options: argparse.Namespace, model: Path) -> dict | str:
         done = wait()
     seconds = time.monotonic() - start
     if done.returncode != 0:
-        return (done.stdout + done.stderr).strip() or f"ended by signal {-done.returncode}"
+        return done.stderr.strip() or f"ended by signal {-done.returncode}"
     found = json.loads(done.stdout)
     counts, plan = found["statistics"], found["plan"]
     times = counts["times"]
