@@ -1,4 +1,5 @@
 import Dispatch
+import Models
 import Support
 import Synchronization
 import Tokenizer
@@ -16,8 +17,15 @@ public enum AnswerEvent: Sendable {
   case finished(Answer, RunStatistics)
 }
 
-/// What somebody says in a conversation.
+/// What somebody says in a conversation, and what a user shows.
 public struct ChatMessage: Sendable {
+  /// A piece of a message.
+  public enum Part: Sendable {
+    /// What is said.
+    case text(String)
+    /// What is shown, and which frames of it are taken; nil: as the conversation takes them.
+    case clip(ClipSource, SamplingRequest?)
+  }
   /// Who speaks.
   public enum Role: String, Sendable {
     /// Says how the model is to answer.
@@ -37,13 +45,31 @@ public struct ChatMessage: Sendable {
   }
   /// Who says it.
   public var role: Role
-  /// What is said.
-  public var text: String
-  /// What a user shows before it.
-  public var clips: [ClipSource]
+  /// What is said and shown. Where a model's published template keeps the order, it is kept; else what is shown stands before what is said.
+  public var parts: [Part]
 
-  /// A message, with what it shows.
-  public init(_ role: Role, _ text: String, clips: [ClipSource] = []) { (self.role, self.text, self.clips) = (role, text, clips) }
+  /// A message of these parts.
+  public init(_ role: Role, _ parts: [Part]) { (self.role, self.parts) = (role, parts) }
+
+  /// A message, with what it shows before its text.
+  public init(_ role: Role, _ text: String, clips: [ClipSource] = []) {
+    self.init(role, clips.map { .clip($0, nil) } + [.text(text)])
+  }
+}
+
+extension [ChatMessage.Part] {
+  fileprivate var turnParts: [ChatPrompt.Turn.Part] {
+    map { part in
+      switch part {
+      case .text(let text): .text(text)
+      case .clip: .image
+      }
+    }
+  }
+
+  fileprivate func clips(_ sampling: SamplingRequest) -> [SampledClip] {
+    compactMap { part in if case .clip(let source, let own) = part { SampledClip(source, own ?? sampling) } else { nil } }
+  }
 }
 
 /// One model that holds several conversations at once, from any task. They share its weights and take turns at computing, a token of an
@@ -64,19 +90,38 @@ public final class ModelRunner: Sendable {
   /// A conversation about clips, or about none. They are watched when the first question comes, as the model's own number of frames unless
   /// `sampling` says otherwise. Its keys and values go when nobody holds it any more.
   public func conversation(about sources: [ClipSource] = [], sampling: SamplingRequest? = nil) -> ClipConversation {
-    ClipConversation(context, sources, sampling ?? model.defaultSampling)
+    ClipConversation(context, ConversationStart(sources.map { SampledClip($0, sampling ?? model.defaultSampling) }))
   }
 
   /// A conversation in which `messages` were said before, for who keeps conversations himself, as OpenAI's clients do; its first question
-  /// shows `sources`. What is shown stands before the text of its message. Throws `badOption` where another than a user shows something.
+  /// shows `sources`. Throws `badOption` where another than a user shows something.
   public func conversation(
     after messages: [ChatMessage], about sources: [ClipSource] = [], sampling: SamplingRequest? = nil
   ) throws(SlowFastError) -> ClipConversation {
-    for message in messages where message.role != .user && !message.clips.isEmpty {
+    try conversation(after: messages, showing: sources.map { .clip($0, nil) }, sampling: sampling)
+  }
+
+  /// The same with a first question that shows and says more than it asks in the end: `shown` stands before what is asked.
+  ///
+  /// - Parameters:
+  ///   - sampling: Of clips that say none of their own; nil: the model's own.
+  ///   - slowAttention: Which tokens read the slow tokens; nil: as the runner's options say.
+  public func conversation(
+    after messages: [ChatMessage], showing shown: [ChatMessage.Part], sampling: SamplingRequest? = nil, slowAttention: SlowAttention? = nil
+  ) throws(SlowFastError) -> ClipConversation {
+    ClipConversation(context, try start(messages, shown, sampling), slowAttention)
+  }
+
+  private func start(
+    _ messages: [ChatMessage], _ shown: [ChatMessage.Part], _ sampling: SamplingRequest?
+  ) throws(SlowFastError) -> ConversationStart {
+    let sampling = sampling ?? model.defaultSampling
+    for message in messages where message.role != .user && !message.parts.clips(sampling).isEmpty {
       throw .badOption(name: "a message that shows something", found: message.role.rawValue, expected: "a user's")
     }
-    let history = messages.map { ChatPrompt.Turn($0.role.turn, $0.text, images: $0.clips.count) }
-    return ClipConversation(context, messages.flatMap(\.clips) + sources, sampling ?? model.defaultSampling, history: history)
+    return ConversationStart(
+      messages.flatMap { $0.parts.clips(sampling) } + shown.clips(sampling),
+      PromptOpening(history: messages.map { ChatPrompt.Turn($0.role.turn, $0.parts.turnParts) }, shown: shown.turnParts))
   }
 
   /// What one of the conversations will need, as if it were alone. Clips are opened for it, to know how large their pictures are.
@@ -85,21 +130,36 @@ public final class ModelRunner: Sendable {
   ) -> MemoryPlan {
     context.plan(sources, sampling: sampling, question: question, maximumTokens: maximumTokens)
   }
+
+  /// What a conversation will need that begins after `messages`, as if it were alone.
+  public func plan(
+    after messages: [ChatMessage], showing shown: [ChatMessage.Part], sampling: SamplingRequest? = nil, question: String, maximumTokens: Int
+  ) throws(SlowFastError) -> MemoryPlan {
+    let start = try start(messages, shown, sampling)
+    return context.plan(start.clips, start.opening, question: question, maximumTokens: maximumTokens)
+  }
+}
+
+/// What a conversation is about.
+struct ConversationStart: Sendable {
+  var clips: [SampledClip]
+  var opening: PromptOpening
+
+  init(_ clips: [SampledClip], _ opening: PromptOpening = PromptOpening()) { (self.clips, self.opening) = (clips, opening) }
 }
 
 /// Questions and answers about clips, beside others on the same model. Questions that are asked at the same time are answered one after the
 /// other, each as a continuation of the one before.
 public final class ClipConversation: @unchecked Sendable {
   private let context: RunContext
-  private let sources: [ClipSource]
-  private let sampling: SamplingRequest
-  private let history: [ChatPrompt.Turn]
+  private let start: ConversationStart
+  private let slowAttention: SlowAttention?
   private let queue = DispatchQueue(label: "slowfast.conversation")
   /// On the queue. nil until the clips are watched.
   private var conversation: Conversation?
 
-  init(_ context: RunContext, _ sources: [ClipSource], _ sampling: SamplingRequest, history: [ChatPrompt.Turn] = []) {
-    (self.context, self.sources, self.sampling, self.history) = (context, sources, sampling, history)
+  init(_ context: RunContext, _ start: ConversationStart, _ slowAttention: SlowAttention? = nil) {
+    (self.context, self.start, self.slowAttention) = (context, start, slowAttention)
   }
 
   /// Asks, with the model's own settings unless `options` says otherwise. The stream ends after `finished`, or throws a `SlowFastError`.
@@ -136,10 +196,10 @@ public final class ClipConversation: @unchecked Sendable {
     _ question: String, _ progress: @escaping ProgressHandler, isCancelled: @escaping @Sendable () -> Bool
   ) throws(SlowFastError) -> Conversation {
     if let conversation { return conversation }
-    try context.checkPrompt(question, about: sources, sampling: sampling, history: history)
+    try context.checkPrompt(question, about: start.clips, start.opening)
     let watched = try context.watch(
-      sources, sampling: sampling, history: history, progress: progress, isCancelled: isCancelled, observer: nil)
-    let made = Conversation(watched, in: context)
+      start.clips, start.opening, progress: progress, isCancelled: isCancelled, observer: nil)
+    let made = Conversation(watched, in: context, slowAttention: slowAttention)
     conversation = made
     return made
   }

@@ -130,14 +130,19 @@ extension RunContext {
   package func plan(
     _ sources: [ClipSource], sampling: SamplingRequest, question: String, maximumTokens: Int
   ) -> MemoryPlan {
-    planned(sources, sampling: sampling, question: question, maximumTokens: maximumTokens).plan
+    planned(sources.map { SampledClip($0, sampling) }, question: question, maximumTokens: maximumTokens).plan
+  }
+
+  /// The same of clips that take their frames in different ways, after what a conversation begins with.
+  package func plan(_ clips: [SampledClip], _ opening: PromptOpening, question: String, maximumTokens: Int) -> MemoryPlan {
+    planned(clips, opening, question: question, maximumTokens: maximumTokens).plan
   }
 
   /// Throws when a run exceeds the memory there is; the error tells what would help, and by how much.
   package func checkMemory(
     _ sources: [ClipSource], sampling: SamplingRequest, question: String, maximumTokens: Int, available: Int?
   ) throws(SlowFastError) {
-    let wish = planned(sources, sampling: sampling, question: question, maximumTokens: maximumTokens)
+    let wish = planned(sources.map { SampledClip($0, sampling) }, question: question, maximumTokens: maximumTokens)
     guard let available, wish.plan.peakBytes > available else { return }
     throw .notEnoughMemory(
       needed: wish.plan.peakBytes, available: available, plan: wish.plan.summary, help: help(wish, sampling, maximumTokens, available))
@@ -149,31 +154,34 @@ extension RunContext {
     var remade: (_ frames: Int, _ tokens: Int, _ threads: Int) -> MemoryPlan
   }
 
-  private func planned(_ sources: [ClipSource], sampling: SamplingRequest, question: String, maximumTokens: Int) -> Planned {
+  private func planned(
+    _ sampled: [SampledClip], _ opening: PromptOpening = PromptOpening(), question: String, maximumTokens: Int
+  ) -> Planned {
     // What cannot be opened is told when it is decoded.
-    let decoding = sources.compactMap { source -> DecodingMemory? in
-      guard case .visual(let visual) = source else { return nil }
+    let decoding = sampled.compactMap { clip -> DecodingMemory? in
+      guard case .visual(let visual) = clip.source else { return nil }
       return try? visual.decodingMemory()
     }
-    let (alone, side) = (sources.haveOnePicture, model.source.schema.tower.outputSide)
-    let shown = sources.map { config.shown($0, sampling, isAlone: alone, towerSide: side) }
+    let (alone, side) = (sampled.map(\.source).haveOnePicture, model.source.schema.tower.outputSide)
+    let shown = sampled.map { config.shown($0.source, $0.sampling, isAlone: alone, towerSide: side) }
     // Texts between views are more for more of them.
     let isFixed = config.promptTemplate.views == nil
-    let fixed = firstPrompt(question, shown.map { config.place($0, towerSide: side) }).pieces(model.tokenizer).textCount
+    let fixed = firstPrompt(question, shown.map { config.place($0, towerSide: side) }, opening).pieces(model.tokenizer).textCount
     let remade = { [self] (frames: Int, tokens: Int, threads: Int) -> MemoryPlan in
-      var request = sampling
-      request.frames = frames
-      let clips = zip(sources, shown).map { source, shown in
-        if case .clip = shown { Shown.clip(frames: source.frameCount(request)) } else { shown }
+      let clips = zip(sampled, shown).map { clip, shown in
+        guard case .clip = shown else { return shown }
+        var clip = clip
+        clip.sampling.frames = min(clip.sampling.frames, frames)
+        return Shown.clip(frames: clip.mostFrames)
       }
       let text =
-        isFixed ? fixed : firstPrompt(question, clips.map { config.place($0, towerSide: side) }).pieces(model.tokenizer).textCount
+        isFixed ? fixed : firstPrompt(question, clips.map { config.place($0, towerSide: side) }, opening).pieces(model.tokenizer).textCount
       return MemoryPlan(
         source: model.source, config: config, clips: clips, decoding: decoding, decodingLimit: decodingLimit, textTokens: text,
         maximumAnswerTokens: min(tokens, model.config.maximumPositions), cacheType: cacheType, kernels: engine.kernels,
         threads: threads)
     }
-    return Planned(plan: remade(sampling.frames, maximumTokens, pool.threadCount), remade: remade)
+    return Planned(plan: remade(Int.max, maximumTokens, pool.threadCount), remade: remade)
   }
 
   /// Each change that makes the run smaller, with what it then takes: as little of it as fits, or the most that can be had of it.

@@ -83,7 +83,7 @@ extension Session {
   /// Throws what is known of a first question before its clips are encoded: `promptTooLong` where the number of frames does not depend on
   /// the clips, `invalidPrompt` where a whole prompt shows more or fewer than there are.
   public func checkPrompt(_ question: String, about sources: [ClipSource], sampling: SamplingRequest) throws(SlowFastError) {
-    try context.checkPrompt(question, about: sources, sampling: sampling)
+    try context.checkPrompt(question, about: sources.map { SampledClip($0, sampling) })
   }
 }
 

@@ -29,6 +29,11 @@ public final class VideoLanguageModel: Sendable {
   public var defaultSampling: SamplingRequest {
     SamplingRequest(frames: defaultFrameCount, rule: config.frameRate.map(SamplingRule.spread) ?? .uniform)
   }
+  /// Tokens of a clip of so many frames: those that stand in the prompt, and those that are read through cross-attention.
+  public func tokenCounts(frames: Int) -> (fast: Int, slow: Int) {
+    let layout = config.layout(.clip(frames: frames), towerSide: source.schema.tower.outputSide)
+    return (layout.fastCount, layout.slowCount)
+  }
   /// Whether several pictures in one prompt are something other than the frames of a clip.
   public var knowsPictures: Bool { config.sequence != nil }
 

@@ -4,24 +4,27 @@ import SlowFast
 final class AnswerStream: Sendable {
   /// An event, or nothing for some seconds.
   private enum Beat: Sendable {
-    case event(Answering.Event)
+    /// Of one of the answers.
+    case event(Int, Answering.Event)
     case silence
   }
   private let beats: AsyncThrowingStream<Beat, any Error>
   private let work: Task<Void, Never>
   private let clock: Task<Void, Never>
   private let replies: ChatReplies
+  private let count: Int
 
   /// So often the client is told that the work goes on: clients give up after 60 seconds and more.
   private static let silence = Duration.seconds(5)
 
   init(_ answering: Answering, _ prepared: Answering.Prepared, _ replies: ChatReplies) {
     self.replies = replies
+    count = prepared.count
     let (beats, feed) = AsyncThrowingStream<Beat, any Error>.makeStream()
     self.beats = beats
     work = Task {
       do {
-        try await answering.answer(prepared) { feed.yield(.event($0)) }
+        try await answering.answers(prepared) { feed.yield(.event($0, $1)) }
         feed.finish()
       } catch { feed.finish(throwing: error) }
     }
@@ -41,59 +44,60 @@ final class AnswerStream: Sendable {
 
   /// Waits until the answer is on its way, or half a second: what goes wrong before that still has a status of its own. Whether the client
   /// is gone is noticed after that only.
-  func begin() async throws -> [Answering.Event] {
-    var early: [Answering.Event] = []
+  func begin() async throws -> [(Int, Answering.Event)] {
+    var early: [(Int, Answering.Event)] = []
     for try await beat in beats {
-      guard case .event(let event) = beat else { return early }
-      early.append(event)
+      guard case .event(let index, let event) = beat else { return early }
+      early.append((index, event))
       if event.isOnItsWay { return early }
     }
     return early
   }
 
   /// Writes the events, `early` ones first. Ends where the client is gone: `write` throws.
-  func write(_ early: [Answering.Event], _ write: (String) async throws -> Void) async throws {
+  func write(_ early: [(Int, Answering.Event)], _ write: (String) async throws -> Void) async throws {
     defer {
       work.cancel()
       clock.cancel()
     }
-    var pacer = Pacer()
-    func tell(_ event: Answering.Event) async throws {
-      for object in objects(event, &pacer) { try await write("data: \(object.text)\n\n") }
+    var pacers = [Pacer](repeating: Pacer(), count: count)
+    var finished: [RunStatistics] = []
+    func tell(_ index: Int, _ event: Answering.Event) async throws {
+      if case .finished(_, let statistics) = event { finished.append(statistics) }
+      for object in objects(index, event, &pacers[index]) { try await write("data: \(object.text)\n\n") }
     }
-    try await write("data: \(replies.opening.text)\n\n")
+    for index in 0..<count { try await write("data: \(replies.opening(index).text)\n\n") }
     do {
-      for event in early { try await tell(event) }
-      var isFinished = early.contains { if case .finished = $0 { true } else { false } }
+      for (index, event) in early { try await tell(index, event) }
       for try await beat in beats {
         switch beat {
         case .silence: try await write(": the work goes on\n\n")
-        case .event(let event):
-          try await tell(event)
-          if case .finished = event { isFinished = true }
+        case .event(let index, let event): try await tell(index, event)
         }
         // The clock alone would go on for ever.
-        if isFinished { break }
+        if finished.count == count { break }
       }
-      if !isFinished { throw CancellationError() }
+      if finished.count < count { throw CancellationError() }
+      if let usage = replies.usage(finished) { try await write("data: \(usage.text)\n\n") }
     } catch  where error is APIError || error is SlowFastError || error is CancellationError {
       try await write("data: \(APIError(any: error).json.text)\n\n")
     }
     try await write("data: [DONE]\n\n")
   }
 
-  private func objects(_ event: Answering.Event, _ pacer: inout Pacer) -> [JSON] {
+  private func objects(_ index: Int, _ event: Answering.Event, _ pacer: inout Pacer) -> [JSON] {
     switch event {
     case .waiting: return [replies.progress("waiting", 0, 0)]
     case .tokens(let tokens):
       pacer.tokens += tokens
       return []
-    case .text(let text): return [replies.text(text, pacer.takeTokens())]
+    case .text(let text): return [replies.text(index, text, pacer.takeTokens())]
     case .finished(let answer, let statistics):
       let tokens = pacer.takeTokens()
-      return (tokens.isEmpty ? [] : [replies.text("", tokens)]) + replies.ending(answer, statistics)
+      return (tokens.isEmpty ? [] : [replies.text(index, "", tokens)]) + [replies.ending(index, answer, statistics)]
     case .progress(let progress):
-      guard let stage = progress.stage, pacer.isDue(stage.name, isLast: stage.done == stage.total) else { return [] }
+      // What all wait for is told once.
+      guard index == 0, let stage = progress.stage, pacer.isDue(stage.name, isLast: stage.done == stage.total) else { return [] }
       return [replies.progress(stage.name, stage.done, stage.total)]
     }
   }

@@ -11,6 +11,8 @@ final class Answering: Sendable {
   private let runner: ModelRunner
   private let admission: Admission
   private let held: HeldConversations
+  /// Bits of a weight in memory, in the mean; nil: of a checkpoint.
+  fileprivate let bits: Double?
 
   init(_ model: VideoLanguageModel, _ options: ServerOptions) throws(SlowFastError) {
     self.model = model
@@ -31,6 +33,7 @@ final class Answering: Sendable {
     held = HeldConversations(limit: 2 * options.parallel)
     uploads = Uploads(limit: options.maximumUpload)
     metrics = Metrics()
+    bits = file.hasSuffix(".sfq") ? try ModelSummary(path: model.path).total.bitsPerWeight : nil
   }
 
   /// Requests that are answered, and those that wait.
@@ -42,11 +45,15 @@ final class Answering: Sendable {
   struct Prepared: Sendable {
     /// What was said before the question.
     fileprivate var said: [ChatMessage] = []
-    /// What the question shows.
-    fileprivate var sources: [ClipSource] = []
-    fileprivate var sampling: SamplingRequest
+    /// What the question shows, and says before its last text.
+    fileprivate var shown: [ChatMessage.Part] = []
     fileprivate var question = ""
     fileprivate var options: GenerationOptions
+    fileprivate var slowAttention: SlowAttention?
+    /// Answers that are to be made.
+    private(set) var count = 1
+    /// Which of them this is.
+    fileprivate var index = 0
     /// The clips' files, for as long as they are needed.
     fileprivate var files: [HeldFile] = []
     /// Where each clip stands in the request.
@@ -59,41 +66,51 @@ final class Answering: Sendable {
     fileprivate var goesOn = false
     /// Nobody waits for it.
     fileprivate var isPatient = false
+
+    /// One of its answers, with a seed of its own. Who waits for one waits for all.
+    fileprivate func answer(_ index: Int) -> Prepared {
+      var one = self
+      one.index = index
+      one.options.seed = options.seed &+ UInt64(index)
+      one.isPatient = isPatient || index > 0
+      return one
+    }
   }
 
   /// Opens what the request shows. Reads the heads of files, no more.
   func prepare(_ request: ChatRequest) throws(APIError) -> Prepared {
-    var prepared = Prepared(
-      sampling: sampling(ChatRequest.Sampling(), pictures: nil), options: try generation(request.generation))
-    var samplings: [ChatRequest.Sampling] = []
+    var prepared = Prepared(options: try generation(request.generation), slowAttention: request.slowAttention, count: request.count)
     for message in request.messages {
-      var sources: [ClipSource] = []
-      for clip in clips(of: message, apart: request.hasSeveralImages) {
-        var files: [HeldFile] = []
-        for media in clip.files {
-          files.append(try file(media.address, media.path))
-          if case .upload(let id) = media.address { prepared.uploads.append(id) }
-        }
-        prepared.files += files
-        prepared.places.append(clip.path)
-        sources.append(try open(files, clip, message, request))
-        samplings.append(clip.sampling)
-        if clip.sampling != samplings[0] {
-          throw APIError(400, "Several clips of one conversation take their frames in one way.", clip.path)
+      var parts: [ChatMessage.Part] = []
+      for piece in pieces(of: message, apart: request.hasSeveralImages) {
+        switch piece {
+        case .text(let text): parts.append(.text(text))
+        case .clip(let clip):
+          var files: [HeldFile] = []
+          for media in clip.files {
+            files.append(try file(media.address, media.path))
+            if case .upload(let id) = media.address { prepared.uploads.append(id) }
+          }
+          prepared.files += files
+          prepared.places.append(clip.path)
+          let source = try open(files, clip, message, request)
+          parts.append(.clip(source, sampling(clip.sampling, pictures: files.count > 1 ? files.count : nil)))
         }
       }
-      prepared.said.append(ChatMessage(message.role, message.text, clips: sources))
+      prepared.said.append(ChatMessage(message.role, parts))
     }
-    if let sampling = samplings.first {
-      let pictures = prepared.files.count > 1 && samplings.count == 1 ? prepared.files.count : nil
-      prepared.sampling = self.sampling(sampling, pictures: pictures)
-    }
-    if let asked = prepared.said.popLast() { (prepared.question, prepared.sources) = (asked.text, asked.clips) }
-    if prepared.question.allSatisfy(\.isWhitespace) {
+    prepared.shown = prepared.said.popLast()?.parts ?? []
+    let texts = prepared.shown.compactMap { part in if case .text(let text) = part { text } else { nil } }
+    if texts.allSatisfy({ $0.allSatisfy(\.isWhitespace) }) {
       throw APIError(400, "The message asks nothing: it has no text.", "messages[\(request.messages.count - 1)].content")
     }
-    prepared.transcript = Transcript(prepared.files, "\(prepared.sampling)", request.messages)
-    prepared.goesOn = !prepared.said.isEmpty && prepared.sources.isEmpty
+    if case .text(let last) = prepared.shown.last {
+      prepared.shown.removeLast()
+      prepared.question = last
+    }
+    let attention = (request.slowAttention ?? runner.options.slowAttention)?.rawValue ?? ""
+    prepared.transcript = Transcript(prepared.files, attention, request.messages)
+    prepared.goesOn = !prepared.said.isEmpty && prepared.shown.isEmpty
     try checkMemory(prepared)
     return prepared
   }
@@ -106,24 +123,33 @@ final class Answering: Sendable {
     var path: String
   }
 
-  /// Pictures that follow each other are one clip, unless they are to stay apart.
-  private func clips(of message: ChatRequest.Message, apart: Bool) -> [Clip] {
-    var clips: [Clip] = []
+  private enum Piece {
+    case text(String)
+    case clip(Clip)
+  }
+
+  /// What a message says and shows, in order. Pictures that follow each other are one clip, unless they are to stay apart.
+  private func pieces(of message: ChatRequest.Message, apart: Bool) -> [Piece] {
+    var pieces: [Piece] = []
     var isRun = false
     for part in message.parts {
-      guard case .media(let media) = part else {
+      switch part {
+      case .text(let text):
+        pieces.append(.text(text))
         isRun = false
-        continue
+      case .media(let media):
+        let files = media.addresses.map { ($0, media.path) }
+        if media.kind == .image, isRun, !apart, case .clip(var clip)? = pieces.popLast() {
+          clip.files += files
+          pieces.append(.clip(clip))
+        } else {
+          let isPictures = media.kind == .image || files.count > 1
+          pieces.append(.clip(Clip(files: files, sampling: media.sampling, isPictures: isPictures, path: media.path)))
+        }
+        isRun = media.kind == .image
       }
-      let files = media.addresses.map { ($0, media.path) }
-      if media.kind == .image, isRun, !apart, let last = clips.indices.last {
-        clips[last].files += files
-      } else {
-        clips.append(Clip(files: files, sampling: media.sampling, isPictures: media.kind == .image || files.count > 1, path: media.path))
-      }
-      isRun = media.kind == .image
     }
-    return clips
+    return pieces
   }
 
   private func file(_ address: ChatRequest.Address, _ path: String) throws(APIError) -> HeldFile {
@@ -182,6 +208,10 @@ final class Answering: Sendable {
     if let minP = asked.minP { options.minP = Float(minP) }
     if let penalty = asked.presencePenalty { options.presencePenalty = Float(penalty) }
     if let penalty = asked.frequencyPenalty { options.frequencyPenalty = Float(penalty) }
+    options.logitBias = asked.logitBias
+    if let token = asked.logitBias.keys.max(), token >= model.config.vocabularySize {
+      throw APIError(400, "It is about \(token), expected tokens up to \(model.config.vocabularySize - 1).", "logit_bias")
+    }
     options.stopTexts = asked.stopTexts
     options.form = asked.form
     options.topLogProbabilities = asked.topLogProbabilities
@@ -194,17 +224,18 @@ final class Answering: Sendable {
     "maximumTokens": "max_tokens", "temperature": "temperature", "topP": "top_p", "topK": "top_k",
     "repetitionPenalty": "repetition_penalty",
     "minP": "min_p", "presencePenalty": "presence_penalty", "frequencyPenalty": "frequency_penalty", "stopTexts": "stop",
-    "choices": "choices",
+    "choices": "choices", "logitBias": "logit_bias",
     "topLogProbabilities": "top_logprobs",
   ]
 
   /// What is resident already need not be free as well.
   private func checkMemory(_ prepared: Prepared) throws(APIError) {
     guard let available = MemoryPlan.availableBytes() else { return }
-    let said = (prepared.said.map(\.text) + [prepared.question]).joined(separator: "\n")
-    let plan = runner.plan(
-      prepared.said.flatMap(\.clips) + prepared.sources, sampling: prepared.sampling, question: said,
-      maximumTokens: prepared.options.maximumTokens)
+    let plan: MemoryPlan
+    do throws(SlowFastError) {
+      plan = try runner.plan(
+        after: prepared.said, showing: prepared.shown, question: prepared.question, maximumTokens: prepared.options.maximumTokens)
+    } catch { throw APIError(error) }
     let room = available + (ProcessMemory.residentBytes ?? 0)
     guard plan.peakBytes > room else { return }
     throw APIError(
@@ -233,7 +264,7 @@ final class Answering: Sendable {
   func encode(_ file: HeldFile, _ tell: @Sendable (Uploads.State) -> Void) async {
     do {
       var prepared = Prepared(
-        sources: [try ClipSource(path: file.path)], sampling: sampling(ChatRequest.Sampling(), pictures: nil), question: "?",
+        shown: [.clip(try ClipSource(path: file.path), sampling(ChatRequest.Sampling(), pictures: nil))], question: "?",
         options: model.generationDefaults, files: [file])
       // The library encodes what is asked about: the shortest question that there is.
       prepared.options.maximumTokens = 1
@@ -260,6 +291,18 @@ final class Answering: Sendable {
     case finished(Answer, RunStatistics)
   }
 
+  /// Makes all answers that a request is to have, at the same time, and tells which of them each event is about. Ends as `answer` does.
+  func answers(_ prepared: Prepared, _ tell: @escaping @Sendable (Int, Event) -> Void) async throws {
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for index in 0..<prepared.count {
+        // A request waits with no more than could be answered.
+        if index >= options.parallel { try await group.next() }
+        group.addTask { [self] in try await answer(prepared.answer(index)) { tell(index, $0) } }
+      }
+      try await group.waitForAll()
+    }
+  }
+
   /// Asks when it is this question's turn. Ends when the last event is told, throws an `APIError`, or ends where the task is cancelled: the
   /// work then stops with it.
   func answer(_ prepared: Prepared, _ tell: (Event) async throws -> Void) async throws {
@@ -267,13 +310,14 @@ final class Answering: Sendable {
     let place = try await admission.enter(patient: prepared.isPatient)
     defer { withExtendedLifetime((place, prepared.files)) {} }
     // One that is held has read what was said already.
-    let held = prepared.goesOn ? self.held.take(prepared.transcript?.beforeQuestion) : nil
+    let held = prepared.goesOn && prepared.index == 0 ? self.held.take(prepared.transcript?.beforeQuestion) : nil
     var hasFinished = false
     // What was not answered is as if it had not been asked.
     defer { if !hasFinished, let held { self.held.keep(held, as: prepared.transcript?.beforeQuestion) } }
     do {
       let conversation =
-        try held ?? runner.conversation(after: prepared.said, about: prepared.sources, sampling: prepared.sampling)
+        try held
+        ?? runner.conversation(after: prepared.said, showing: prepared.shown, slowAttention: prepared.slowAttention)
       for try await event in conversation.answer(prepared.question, options: prepared.options) {
         switch event {
         case .progress(let progress): try await tell(.progress(progress))
@@ -283,7 +327,7 @@ final class Answering: Sendable {
           hasFinished = true
           metrics.count(statistics)
           // One whose tokens are not those of its text would go on otherwise than a conversation that is read anew.
-          if model.tokenizer.encode(answer.text, allowSpecial: false) == answer.tokens {
+          if prepared.index == 0, model.tokenizer.encode(answer.text, allowSpecial: false) == answer.tokens {
             self.held.keep(conversation, as: prepared.transcript?.with(answer: answer.text))
           }
           var told = statistics
@@ -301,10 +345,14 @@ final class Answering: Sendable {
 extension Answering {
   /// OpenAI's object of a model, with what is particular to this one.
   var description: JSON {
-    [
+    let frames = options.frames ?? model.defaultFrameCount
+    let tokens = model.tokenCounts(frames: frames)
+    return [
       "id": .string(name), "object": "model", "created": 0, "owned_by": "slowfast",
       "slowfast": [
-        "family": .string(model.config.family), "frames": .integer(options.frames ?? model.defaultFrameCount),
+        "family": .string(model.config.family), "frames": .integer(frames),
+        "fast_tokens": .integer(tokens.fast), "slow_tokens": .integer(tokens.slow),
+        "bits": bits.map { .number(($0 * 100).rounded() / 100) } ?? .null,
         "context_length": .integer(model.config.contextLength), "knows_pictures": .bool(model.knowsPictures),
       ],
     ]

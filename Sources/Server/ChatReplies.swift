@@ -23,38 +23,47 @@ struct ChatReplies: Sendable {
     ]
   }
 
-  /// The whole answer in one object.
-  func whole(_ answer: Answer, _ statistics: RunStatistics) -> JSON {
-    let message: JSON = ["role": "assistant", "content": .string(answer.text), "refusal": nil]
-    return object(
-      "chat.completion",
-      [["index": 0, "message": message, "logprobs": logprobs(answer.probabilities), "finish_reason": .string(Self.reason(answer))]]
-    )
-    .with("usage", Self.usage(statistics)).with("slowfast", Self.extra(answer, statistics))
+  /// The whole answers in one object.
+  func whole(_ answers: [(answer: Answer, statistics: RunStatistics)]) -> JSON {
+    let choices = answers.enumerated().map { index, made -> JSON in
+      let message: JSON = ["role": "assistant", "content": .string(made.answer.text), "refusal": nil]
+      return [
+        "index": .integer(index), "message": message, "logprobs": logprobs(made.answer.probabilities),
+        "finish_reason": .string(Self.reason(made.answer)),
+      ]
+    }
+    let statistics = RunStatistics(of: answers.map(\.statistics))
+    return object("chat.completion", .array(choices)).with("usage", Self.usage(statistics))
+      .with("slowfast", answers.first.map { Self.extra($0.answer, statistics) })
   }
 
   // MARK: A stream
 
   /// The first chunk: who speaks.
-  var opening: JSON { chunk(["role": "assistant", "content": ""]) }
+  func opening(_ index: Int) -> JSON { chunk(index, ["role": "assistant", "content": ""]) }
 
-  func text(_ text: String, _ tokens: [TokenProbability]) -> JSON { chunk(["content": .string(text)], tokens: tokens) }
+  func text(_ index: Int, _ text: String, _ tokens: [TokenProbability]) -> JSON {
+    chunk(index, ["content": .string(text)], tokens: tokens)
+  }
 
   /// Says nothing, and tells in an object of its own how far the work is.
   func progress(_ stage: String, _ done: Int, _ total: Int) -> JSON {
-    chunk([:]).with("slowfast", ["progress": ["stage": .string(stage), "done": .integer(done), "total": .integer(total)]])
+    chunk(0, [:]).with("slowfast", ["progress": ["stage": .string(stage), "done": .integer(done), "total": .integer(total)]])
   }
 
-  /// The last chunks: why the answer ends, and what it took.
-  func ending(_ answer: Answer, _ statistics: RunStatistics) -> [JSON] {
-    let last = chunk([:], reason: Self.reason(answer)).with("slowfast", Self.extra(answer, statistics))
-    guard includesUsage else { return [last] }
-    return [last, object("chat.completion.chunk", []).with("usage", Self.usage(statistics))]
+  /// An answer's last chunk: why it ends, and what it took.
+  func ending(_ index: Int, _ answer: Answer, _ statistics: RunStatistics) -> JSON {
+    chunk(index, [:], reason: Self.reason(answer)).with("slowfast", Self.extra(answer, statistics))
   }
 
-  private func chunk(_ delta: JSON, tokens: [TokenProbability] = [], reason: String? = nil) -> JSON {
+  /// The last chunk of all, where it is wanted: the tokens.
+  func usage(_ statistics: [RunStatistics]) -> JSON? {
+    includesUsage ? object("chat.completion.chunk", []).with("usage", Self.usage(RunStatistics(of: statistics))) : nil
+  }
+
+  private func chunk(_ index: Int, _ delta: JSON, tokens: [TokenProbability] = [], reason: String? = nil) -> JSON {
     let choice: JSON = [
-      "index": 0, "delta": delta, "logprobs": logprobs(tokens), "finish_reason": reason.map(JSON.string) ?? .null,
+      "index": .integer(index), "delta": delta, "logprobs": logprobs(tokens), "finish_reason": reason.map(JSON.string) ?? .null,
     ]
     let chunk = object("chat.completion.chunk", [choice])
     return includesUsage ? chunk.with("usage", .null) : chunk
@@ -92,14 +101,9 @@ struct ChatReplies: Sendable {
 
   /// What OpenAI's objects have no place for: seconds of each stage, frames, tokens of the clips, memory, warnings.
   private static func extra(_ answer: Answer, _ statistics: RunStatistics) -> JSON {
-    let times = statistics.times
     func rounded(_ value: Double) -> JSON { .number((value * 1e6).rounded() / 1e6) }
-    let seconds: JSON = [
-      "clip_cache": rounded(times.clipCache), "load_vision": rounded(times.loadVision), "decode": rounded(times.decode),
-      "frame_wait": rounded(times.frameWait), "resize": rounded(times.resize), "tower": rounded(times.tower),
-      "projector": rounded(times.projector), "load_decoder": rounded(times.loadDecoder), "cross_key_values": rounded(times.crossKeyValues),
-      "prefill": rounded(times.prefill), "generate": rounded(times.generate),
-    ]
+    let seconds = JSON.object(
+      StageTimes.stages.map { JSON.Member(key: $0.name, value: rounded(statistics.times[keyPath: $0.seconds])) })
     let extra: JSON = [
       "seconds": seconds, "tokens_per_second": rounded(statistics.generationTokensPerSecond), "frames": .integer(statistics.frames),
       "encoded_frames": .integer(statistics.encodedFrames), "cached_frames": .integer(statistics.cachedFrames),
@@ -118,6 +122,29 @@ extension ChatReplies {
     [
       "text": .string(choice.text), "probability": .number(choice.probability), "logprob": .number(max(choice.logProbability, -9999)),
     ]
+  }
+}
+
+extension StageTimes {
+  /// The stages, as replies and metrics name them.
+  static var stages: [(name: String, seconds: WritableKeyPath<StageTimes, Double>)] {
+    [
+      ("clip_cache", \.clipCache), ("load_vision", \.loadVision), ("decode", \.decode), ("frame_wait", \.frameWait),
+      ("resize", \.resize), ("tower", \.tower), ("projector", \.projector), ("load_decoder", \.loadDecoder),
+      ("cross_key_values", \.crossKeyValues), ("prefill", \.prefill), ("generate", \.generate),
+    ]
+  }
+}
+
+extension RunStatistics {
+  /// Of answers to one question: seconds and tokens of answers together, the prompt and the clips once, as the answer found them that found
+  /// the least of them kept.
+  init(of answers: [RunStatistics]) {
+    self = answers.min { $0.cachedPromptTokens < $1.cachedPromptTokens } ?? RunStatistics()
+    generatedTokens = answers.reduce(0) { $0 + $1.generatedTokens }
+    encodedFrames = answers.map(\.encodedFrames).max() ?? 0
+    cachedFrames = answers.map(\.cachedFrames).min() ?? 0
+    for (_, stage) in StageTimes.stages { times[keyPath: stage] = answers.reduce(0) { $0 + $1.times[keyPath: stage] } }
   }
 }
 

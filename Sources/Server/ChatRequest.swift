@@ -9,6 +9,10 @@ struct ChatRequest: Sendable {
   var includesUsage = false
   /// Several pictures are pictures of their own, and no clip's frames.
   var hasSeveralImages = false
+  /// Answers that are to be made.
+  var count = 1
+  /// Which tokens read a clip's slow tokens, where the request says so.
+  var slowAttention: SlowAttention?
   var generation = Generation()
 
   struct Message: Sendable {
@@ -68,6 +72,8 @@ struct ChatRequest: Sendable {
     var minP: Double?
     var presencePenalty: Double?
     var frequencyPenalty: Double?
+    /// Added to the logits of tokens.
+    var logitBias: [Int32: Float] = [:]
     /// Texts before the first of which the answer ends.
     var stopTexts: [String] = []
     /// How likely each token was, and so many of the likeliest, are told.
@@ -95,14 +101,20 @@ extension ChatRequest {
       default: false
       }
     try Self.refuseTools(top)
-    try refuseWhatHasNoEffect(top)
+    count = try top.integer("n", 1...128) ?? 1
+    if let name = try top.string("slow_attention") {
+      guard let attention = SlowAttention(rawValue: name) else {
+        throw APIError(400, "It is \(JSON.string(name).text), expected \"prompt\" or \"all\".", "slow_attention")
+      }
+      slowAttention = attention
+    }
     generation = Generation(
       maximumTokens: try top.integer(top.json["max_completion_tokens"] == nil ? "max_tokens" : "max_completion_tokens", 1...Int(Int32.max)),
       temperature: try top.number("temperature", 0...1e6), topP: try top.number("top_p", 0...1),
       topK: try top.integer("top_k", -1...Int.max),
       seed: try top.integer("seed", Int.min...Int.max), repetitionPenalty: try top.number("repetition_penalty", 0...1e6),
       minP: try top.number("min_p", 0...1), presencePenalty: try top.number("presence_penalty", -2...2),
-      frequencyPenalty: try top.number("frequency_penalty", -2...2), stopTexts: try Self.stopTexts(top),
+      frequencyPenalty: try top.number("frequency_penalty", -2...2), logitBias: try Self.logitBias(top), stopTexts: try Self.stopTexts(top),
       topLogProbabilities: try Self.topLogProbabilities(top), form: try Self.form(top))
     var sampling = Sampling()
     if let media = try top.object("media_io_kwargs"), let video = try media.object("video") { sampling = try Sampling(video) }
@@ -172,13 +184,20 @@ extension ChatRequest {
     return .choices(texts)
   }
 
-  /// What changes an answer elsewhere, and cannot here, is not passed over in silence.
-  private func refuseWhatHasNoEffect(_ top: Fields) throws(APIError) {
-    if let count = try top.integer("n", 1...128), count != 1 { throw APIError(400, "One answer is made for a request, not \(count).", "n") }
-    if let bias = top.json["logit_bias"], bias.members?.isEmpty != true {
-      throw APIError(400, "A bias of tokens is not known.", "logit_bias")
+  /// Of tokens by their numbers in the vocabulary.
+  private static func logitBias(_ top: Fields) throws(APIError) -> [Int32: Float] {
+    guard let object = try top.object("logit_bias") else { return [:] }
+    var biases: [Int32: Float] = [:]
+    for member in object.json.members ?? [] {
+      guard let token = Int32(member.key), token >= 0 else {
+        throw APIError(400, "It is about \(JSON.string(member.key).text), expected the number of a token.", "logit_bias")
+      }
+      guard let bias = member.value.number else {
+        throw APIError(400, "The bias is \(member.value.kind), expected a number.", object.path(member.key))
+      }
+      biases[token] = Float(max(-1e6, min(1e6, bias)))
     }
-    if top.json["slow_attention"] != nil { throw APIError(400, "Which tokens read the slow ones is the server's.", "slow_attention") }
+    return biases
   }
 }
 
@@ -222,8 +241,6 @@ extension ChatRequest.Message {
     for case .media(let media) in parts { throw APIError(400, "Only the user shows something, not the \(role.rawValue).", media.path) }
   }
 
-  /// All its text, a line for each part.
-  var text: String { parts.compactMap { if case .text(let text) = $0 { text } else { nil } }.joined(separator: "\n") }
   var media: [ChatRequest.Media] { parts.compactMap { if case .media(let media) = $0 { media } else { nil } } }
 }
 

@@ -243,13 +243,14 @@
     private func whole(_ request: Request, _ prepared: Answering.Prepared, _ replies: ChatReplies) async throws -> Response {
       let answering = answering
       let object = try await request.body.consumeWithCancellationOnInboundClose { _ in
-        let result = Mutex<JSON?>(nil)
-        try await answering.answer(prepared) { event in
-          if case .finished(let answer, let statistics) = event { result.withLock { $0 = replies.whole(answer, statistics) } }
+        let made = Mutex<[Int: (answer: Answer, statistics: RunStatistics)]>([:])
+        try await answering.answers(prepared) { index, event in
+          if case .finished(let answer, let statistics) = event { made.withLock { $0[index] = (answer, statistics) } }
         }
-        return result.withLock { $0 }
+        let answers = made.withLock { made in (0..<prepared.count).compactMap { made[$0] } }
+        if answers.count < prepared.count { throw CancellationError() }
+        return replies.whole(answers)
       }
-      guard let object else { throw CancellationError() }
       var response = Self.json(object)
       // Whoever watches a connection for its end has it to itself.
       response.headers[.connection] = "close"

@@ -31,10 +31,12 @@ struct Transcript: Sendable {
   private let question: String
 
   /// Of files the identity counts, of data the bytes.
-  init(_ files: [HeldFile], _ sampling: String, _ messages: [ChatRequest.Message]) {
+  ///
+  /// - Parameter manner: What else decides how it is read.
+  init(_ files: [HeldFile], _ manner: String, _ messages: [ChatRequest.Message]) {
     var files = files.makeIterator()
-    let said = messages.map { message in
-      let shown = message.media.flatMap(\.addresses).map { address -> String in
+    func shown(_ media: ChatRequest.Media) -> String {
+      let files = media.addresses.map { address -> String in
         let file = files.next()
         guard case .data(_, let base64) = address else { return file?.identity ?? "" }
         // Of keys that nobody outside knows.
@@ -44,13 +46,22 @@ struct Transcript: Sendable {
         other.combine(base64)
         return "data \(base64.utf8.count) \(one.finalize()) \(other.finalize())"
       }
-      return "\(message.role.rawValue) \(JSON.string(message.text).text) \(shown.joined(separator: ", "))"
+      return "\(media.kind) \(files.joined(separator: ", ")) \(media.sampling)"
     }
-    beforeQuestion = ([sampling] + said.dropLast()).joined(separator: "\n")
+    let said = messages.map { message in
+      let parts = message.parts.map { part in
+        switch part {
+        case .text(let text): JSON.string(text).text
+        case .media(let media): shown(media)
+        }
+      }
+      return ([message.role.rawValue] + parts).joined(separator: " ")
+    }
+    beforeQuestion = ([manner] + said.dropLast()).joined(separator: "\n")
     question = said.last ?? ""
   }
 
-  func with(answer: String) -> String { beforeQuestion + "\n" + question + "\nassistant " + JSON.string(answer).text + " " }
+  func with(answer: String) -> String { beforeQuestion + "\n" + question + "\nassistant " + JSON.string(answer).text }
 }
 
 extension HeldFile {

@@ -19,12 +19,6 @@ final class Metrics: Sendable {
 
   /// An answer was made.
   func count(_ statistics: RunStatistics) {
-    let times = statistics.times
-    let stages: [(String, Double)] = [
-      ("clip_cache", times.clipCache), ("load_vision", times.loadVision), ("decode", times.decode), ("resize", times.resize),
-      ("tower", times.tower), ("projector", times.projector), ("load_decoder", times.loadDecoder),
-      ("cross_key_values", times.crossKeyValues), ("prefill", times.prefill), ("generate", times.generate),
-    ]
     state.withLock { state in
       state.answers += 1
       state.frames.encoded += statistics.encodedFrames
@@ -32,7 +26,7 @@ final class Metrics: Sendable {
       state.tokens.prompt += statistics.promptTokens
       state.tokens.cached += statistics.cachedPromptTokens
       state.tokens.generated += statistics.generatedTokens
-      for (stage, seconds) in stages { state.seconds[stage, default: 0] += seconds }
+      for (stage, seconds) in StageTimes.stages { state.seconds[stage, default: 0] += statistics.times[keyPath: seconds] }
     }
   }
 

@@ -24,8 +24,12 @@ package struct PromptTemplate: Hashable, Sendable {
   package var assistant: Wrapping
   /// What the model's answers begin with, and given ones do not.
   package var answerStart: String
-  /// Around each image; images stand before the question.
+  /// Around each image.
   package var image: Wrapping
+  /// What a turn shows and says stands in the order in which that was done; else what it shows stands before all that it says.
+  package var keepsOrder: Bool
+  /// Between texts that follow each other in a turn.
+  package var textJoint: String
   /// What stands between the tokens of what is shown; nil: nothing.
   package var views: ViewTexts?
   /// The token that ends an answer's turn.
@@ -38,7 +42,8 @@ package struct PromptTemplate: Hashable, Sendable {
 
   package init(
     beginning: String = "", opening: String, system: Wrapping, user: Wrapping, userStartBeforePicture: String? = nil, assistant: Wrapping,
-    answerStart: String = "", image: Wrapping, views: ViewTexts? = nil, turnEnd: String, otherEnds: [String] = [], marks: [String]
+    answerStart: String = "", image: Wrapping, keepsOrder: Bool = false, textJoint: String = "\n", views: ViewTexts? = nil, turnEnd: String,
+    otherEnds: [String] = [], marks: [String]
   ) {
     self.beginning = beginning
     self.opening = opening
@@ -48,6 +53,8 @@ package struct PromptTemplate: Hashable, Sendable {
     self.assistant = assistant
     self.answerStart = answerStart
     self.image = image
+    self.keepsOrder = keepsOrder
+    self.textJoint = textJoint
     self.views = views
     self.turnEnd = turnEnd
     self.otherEnds = otherEnds
@@ -74,14 +81,17 @@ extension PromptTemplate {
   /// - Parameters:
   ///   - system: What the system says first; nil: nothing.
   ///   - marksImages: Whether an image stands between `<im_start>` and `<im_end>` (`mm_use_im_start_end`).
-  package static func chatML(system: String? = "You are a helpful assistant.", marksImages: Bool) -> PromptTemplate {
+  ///   - textJoint: What stands between texts of one turn.
+  package static func chatML(
+    system: String? = "You are a helpful assistant.", marksImages: Bool, textJoint: String = "\n"
+  ) -> PromptTemplate {
     let turn = Wrapping(start: "<|im_start|>system\n", end: "<|im_end|>\n")
     return PromptTemplate(
       opening: system.map { turn.start + $0 + turn.end } ?? "", system: turn,
       user: Wrapping(start: "<|im_start|>user\n", end: "<|im_end|>\n"),
       assistant: Wrapping(start: "<|im_start|>assistant\n", end: "<|im_end|>\n"),
       image: marksImages ? Wrapping(start: "<im_start>", end: "<im_end>\n") : Wrapping(start: "", end: "\n"),
-      turnEnd: "<|im_end|>", otherEnds: ["<|endoftext|>"],
+      textJoint: textJoint, turnEnd: "<|im_end|>", otherEnds: ["<|endoftext|>"],
       marks: ["<|im_start|>", "<|im_end|>"] + (marksImages ? ["<im_start>", "<im_end>"] : []))
   }
 }
@@ -91,13 +101,12 @@ extension PromptTemplate {
   ///
   ///     <|im_start|>User: (clip)What happens?<end_of_utterance>\nAssistant:
   ///
-  /// A turn that begins with a picture has no space before it.
+  /// A turn that begins with a picture has no space before it. What is shown and said keeps its order.
   package static let smolVLM = PromptTemplate(
     beginning: "<|im_start|>", opening: "", system: Wrapping(start: "System: ", end: "<end_of_utterance>\n"),
     user: Wrapping(start: "User: ", end: "<end_of_utterance>\n"), userStartBeforePicture: "User:",
     assistant: Wrapping(start: "Assistant:", end: "<end_of_utterance>\n"), answerStart: " ", image: Wrapping(start: "", end: ""),
-    views: .smolVLM,
-    turnEnd: "<end_of_utterance>",
+    keepsOrder: true, textJoint: "", views: .smolVLM, turnEnd: "<end_of_utterance>",
     marks: ["<|im_start|>", "<end_of_utterance>", "<fake_token_around_image>", "<global-img>"])
 }
 
@@ -113,15 +122,39 @@ package struct ChatPrompt: Sendable {
     case image
   }
 
-  /// What somebody says in a conversation; a user may show something before it.
+  /// What somebody says in a conversation, and what a user shows.
   package struct Turn: Hashable, Sendable {
     package enum Role: Hashable, Sendable { case system, user, assistant }
+    package enum Part: Hashable, Sendable {
+      case text(String)
+      /// An image or a clip.
+      case image
+    }
     package var role: Role
-    package var text: String
-    /// Images or clips.
-    package var images: Int
+    package var parts: [Part]
 
-    package init(_ role: Role, _ text: String, images: Int = 0) { (self.role, self.text, self.images) = (role, text, images) }
+    package init(_ role: Role, _ parts: [Part]) { (self.role, self.parts) = (role, parts) }
+
+    /// Images, and a text after them.
+    package init(_ role: Role, _ text: String, images: Int = 0) {
+      self.init(role, Array(repeating: .image, count: max(0, images)) + [.text(text)])
+    }
+
+    package var images: Int { parts.count { $0 == .image } }
+
+    /// Puts a sentence on a line of its own before all that is said.
+    package mutating func begin(saying text: String) {
+      if let first = parts.firstIndex(where: { $0 != .image }), case .text(let said) = parts[first] {
+        parts[first] = .text(text + "\n" + said)
+      } else {
+        parts.append(.text(text + "\n"))
+      }
+    }
+
+    /// As a template writes them.
+    fileprivate func ordered(_ template: PromptTemplate) -> [Part] {
+      template.keepsOrder ? parts : parts.filter { $0 == .image } + parts.filter { $0 != .image }
+    }
   }
 
   /// Before the first image, between each two, and after the last.
@@ -149,13 +182,23 @@ package struct ChatPrompt: Sendable {
         case .assistant: PromptTemplate.Wrapping(start: template.assistant.start + template.answerStart, end: template.assistant.end)
         }
       let place = texts.count - 1
-      let beginsWithPicture = turn.images > 0 && place < isPicture.count && isPicture[place]
+      let parts = turn.ordered(template)
+      let beginsWithPicture = parts.first == .image && place < isPicture.count && isPicture[place]
       add(beginsWithPicture && turn.role == .user ? template.userStartBeforePicture ?? around.start : around.start)
-      for _ in 0..<max(0, turn.images) {
-        add(template.image.start)
-        texts.append(Text(template.image.end))
+      var followsText = false
+      for part in parts {
+        switch part {
+        case .image:
+          add(template.image.start)
+          texts.append(Text(template.image.end))
+          followsText = false
+        case .text(let text):
+          if text.isEmpty { continue }
+          if followsText { add(template.textJoint) }
+          texts[texts.count - 1].append(said: text, marksAreText: marksAreText)
+          followsText = true
+        }
       }
-      texts[texts.count - 1].append(said: turn.text, marksAreText: marksAreText)
       add(around.end)
     }
     add(template.assistant.start)

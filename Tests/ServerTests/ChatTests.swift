@@ -1,5 +1,6 @@
 #if Server
   import Foundation
+  import SlowFast
   import TestSupport
   import Testing
 
@@ -142,8 +143,11 @@
       (top(#""model": "gpt-4o""#), 404, "model", "gpt-4o"), (top(#""stream": "yes""#), 400, "stream", "true or false"),
       (top(#""tools": [{"type": "function"}]"#), 400, "tools", "tools"), (top(#""temperature": -1"#), 400, "temperature", "-1"),
       (top(#""top_p": 2"#), 400, "top_p", "2"), (top(#""max_tokens": 0"#), 400, "max_tokens", "at least 1"),
-      (top(#""max_completion_tokens": "5""#), 400, "max_completion_tokens", "a string"), (top(#""n": 2"#), 400, "n", "One answer"),
-      (top(#""repetition_penalty": 0"#), 400, "repetition_penalty", "0"), (top(#""logit_bias": {"5": 1}"#), 400, "logit_bias", "bias"),
+      (top(#""max_completion_tokens": "5""#), 400, "max_completion_tokens", "a string"), (top(#""n": 0"#), 400, "n", "at least 1"),
+      (top(#""slow_attention": "some""#), 400, "slow_attention", "some"), (top(#""logit_bias": {"a": 1}"#), 400, "logit_bias", "number"),
+      (top(#""logit_bias": {"5": "1"}"#), 400, "logit_bias.5", "a string"), (top(#""logit_bias": {"5": 101}"#), 400, "logit_bias", "101"),
+      (top(#""repetition_penalty": 0"#), 400, "repetition_penalty", "0"),
+      (top(#""logit_bias": {"999999": 1}"#), 400, "logit_bias", "999999"),
       (String(repeating: "[", count: 200), 400, nil, "128 levels"), ("{\"a\": \"\u{1}\"}", 400, nil, "control character"),
     ]
     private static func part(_ part: String) -> String {
@@ -206,6 +210,104 @@
       ]
       let reply = try await server().post(question("How many shapes are there?", "file://" + Repository.clip, more))
       #expect(try reply.answer() == "2", "\(reply.text)")
+    }
+
+    /// Several answers to one question: each is what its seed alone would give, whole and streamed; the prompt is counted once.
+    @Test func severalAnswers() async throws {
+      let server = try await server()
+      let more: [String: Any] = ["temperature": 1.5, "seed": 7, "max_tokens": 12, "stream_options": ["include_usage": true]]
+      let body = question("What happens in this video?", "file://" + Repository.clips + "/005.mp4", more)
+      var alone: [String] = []
+      var usage: [[String: Any]] = []
+      for seed in 7..<13 {
+        let reply = try await server.post(body.merging(["seed": seed]) { _, new in new })
+        alone.append(try reply.answer())
+        usage.append(try #require(try reply.json()["usage"] as? [String: Any]))
+      }
+      #expect(Set(alone).count > 1)
+      let whole = try await server.post(body.merging(["n": 6]) { _, new in new }).json()
+      let choices = try #require(whole["choices"] as? [[String: Any]])
+      #expect(choices.map { $0["index"] as? Int } == Array(0..<6))
+      #expect(choices.map { ($0["message"] as? [String: Any])?["content"] as? String } == alone)
+      let events = try await server.post(body.merging(["n": 6, "stream": true]) { _, new in new }).events()
+      var streamed = [String](repeating: "", count: 6)
+      for choice in events.compactMap({ ($0["choices"] as? [[String: Any]])?.first }) {
+        streamed[try #require(choice["index"] as? Int)] += (choice["delta"] as? [String: Any])?["content"] as? String ?? ""
+      }
+      #expect(streamed == alone)
+      let tokens = usage.reduce(0) { $0 + ($1["completion_tokens"] as? Int ?? 0) }
+      for counted in [whole, try #require(events.last)].map({ $0["usage"] as? [String: Any] }) {
+        #expect(counted?["prompt_tokens"] as? Int == usage[0]["prompt_tokens"] as? Int)
+        #expect(counted?["completion_tokens"] as? Int == tokens && tokens > 12)
+      }
+    }
+
+    /// A bias forbids a token, or leaves no other.
+    @Test func biases() async throws {
+      let server = try await server()
+      let asked = question(
+        "How many shapes are there?", "file://" + Repository.clip, ["logprobs": true, "top_logprobs": 2, "max_tokens": 3])
+      let first = try await server.post(asked)
+      #expect(try first.answer() == "2")
+      let tokenizer = try Tokenizer(model: Repository.checkpoint)
+      let two = try #require(tokenizer.encode("2").first)
+      let three = try #require(tokenizer.encode("3").first)
+      let without = try await server.post(asked.merging(["logit_bias": ["\(two)": -100]]) { _, new in new }).answer()
+      #expect(!without.hasPrefix("2"))
+      let only = try await server.post(asked.merging(["logit_bias": ["\(three)": 100]]) { _, new in new }).answer()
+      #expect(only == "333")
+    }
+
+    /// Which tokens read the slow ones is a request's own: the answer is that of a server that was told so for all.
+    @Test func slowAttention() async throws {
+      let server = try await server()
+      for attention in SlowAttention.allCases {
+        var options = SessionOptions()
+        options.slowAttention = attention
+        options.marksAreText = true
+        let runner = try ModelRunner(try VideoLanguageModel(path: Repository.checkpoint), options: options)
+        let conversation = runner.conversation(about: [try ClipSource(path: Repository.clips + "/009.mp4")])
+        var expected = ""
+        for try await event in conversation.answer("What happens in this video?") {
+          if case .finished(let answer, _) = event { expected = answer.text }
+        }
+        let more = ["slow_attention": attention.rawValue]
+        let reply = try await server.post(question("What happens in this video?", "file://" + Repository.clips + "/009.mp4", more))
+        #expect(try reply.answer() == expected)
+      }
+    }
+
+    /// Clips of one conversation take their frames in ways of their own.
+    @Test func clipsOfDifferentFrames() async throws {
+      let server = try await server()
+      func part(_ name: String, _ frames: Int) -> [String: Any] {
+        ["type": "video_url", "video_url": ["url": "file://\(Repository.clips)/\(name).mp4", "num_frames": frames]]
+      }
+      let text: [String: Any] = ["type": "text", "text": "How many shapes are there?"]
+      func ask(_ frames: (Int, Int)) async throws -> Reply {
+        try await server.post(
+          ["messages": [["role": "user", "content": [part("003", frames.0), part("005", frames.1), text]]], "max_tokens": 8])
+      }
+      let reply = try await ask((4, 7))
+      #expect((try reply.json()["slowfast"] as? [String: Any])?["frames"] as? Int == 11, "\(reply.text)")
+      // Of the clip that is watched in another way alone is anything encoded.
+      let again = try await ask((4, 6))
+      #expect((try again.json()["slowfast"] as? [String: Any])?["frames"] as? Int == 10, "\(again.text)")
+      #expect((try again.json()["slowfast"] as? [String: Any])?["cached_frames"] as? Int ?? 0 >= 4, "\(again.text)")
+    }
+
+    /// This model's family shows first and says then: a text before a clip is read after it, on a line of its own.
+    @Test func aTextBeforeAClip() async throws {
+      let server = try await server()
+      let clip: [String: Any] = ["type": "video_url", "video_url": "file://" + Repository.clip]
+      func text(_ text: String) -> [String: Any] { ["type": "text", "text": text] }
+      func ask(_ parts: [[String: Any]]) async throws -> String {
+        try await server.post(["messages": [["role": "user", "content": parts]], "max_tokens": 8]).answer()
+      }
+      let last = try await ask([clip, text("Look closely.\nHow many shapes are there?")])
+      #expect(try await ask([text("Look closely."), clip, text("How many shapes are there?")]) == last)
+      #expect(try await ask([text("Look closely."), text("How many shapes are there?"), clip]) == last)
+      #expect(try await ask([text("How many shapes are there?"), clip]) == "2")
     }
 
     /// The answer ends before a stop text; how likely each token was is told whole and in a stream alike.

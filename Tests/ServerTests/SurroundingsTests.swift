@@ -13,7 +13,10 @@
       #expect(try await server.send("GET", "/ready").status == 200)
       let models = try #require(try await server.send("GET", "/v1/models").json()["data"] as? [[String: Any]])
       #expect(models.count == 1 && models[0]["id"] as? String == "checkpoint")
-      #expect((models[0]["slowfast"] as? [String: Any])?["frames"] as? Int == 16)
+      let about = try #require(models[0]["slowfast"] as? [String: Any])
+      #expect(about["frames"] as? Int == 16 && about["bits"] is NSNull)
+      let asked = try await server.post(question("How many shapes are there?")).json()["slowfast"] as? [String: Any]
+      for name in ["fast_tokens", "slow_tokens"] { #expect(about[name] as? Int ?? 0 > 0 && about[name] as? Int == asked?[name] as? Int) }
       #expect(try await server.send("GET", "/v1/models/checkpoint").json()["object"] as? String == "model")
       try await server.send("GET", "/v1/models/other").expectError(404, "model", "other")
       try await server.send("GET", "/v1/elsewhere").expectError(404, nil)

@@ -59,9 +59,10 @@ import Video
     for (messages, prompt, clips) in conversations {
       let expected = try whole(model, prompt + "\(start)assistant\n", clips, attention)
       for round in 0..<2 {
-        let asked = try #require(messages.last)
-        let conversation = try runner.conversation(after: messages.dropLast(), about: asked.clips, sampling: sampling)
-        let (answer, statistics) = try await finished(conversation.answer(asked.text, options: greedy(6)))
+        var shown = try #require(messages.last).parts
+        guard case .text(let asked)? = shown.popLast() else { throw CancellationError() }
+        let conversation = try runner.conversation(after: messages.dropLast(), showing: shown, sampling: sampling)
+        let (answer, statistics) = try await finished(conversation.answer(asked, options: greedy(6)))
         #expect(answer == expected, "\(prompt) \(round)")
         #expect(statistics.frames == clips.count * 3)
         if round == 1, memory != nil { #expect(statistics.cachedFrames == clips.count * 3) }
@@ -77,6 +78,39 @@ import Video
     }
   }
 
+  /// Conversations that have nothing but their clips' frames, the order of what is shown and said, or the slow attention in common give the
+  /// answers that each gives where no other is kept.
+  @Test(arguments: ["smolvlm", "vanilla"])
+  func orderAndFrames(name: String) async throws {
+    let model = try VideoLanguageModel(path: Golden.path(name))
+    let (one, two) = (try clip(1), try clip(2))
+    let sampling = SamplingRequest(frames: 2)
+    let begun: [[ChatMessage.Part]] = [
+      [.clip(one, sampling), .clip(two, sampling)], [.clip(one, SamplingRequest(frames: 3)), .clip(two, sampling)],
+      [.text("See"), .clip(one, sampling), .clip(two, sampling)], [.clip(one, sampling), .text("See"), .clip(two, sampling)],
+      [.clip(one, sampling), .clip(two, sampling), .text("See")],
+    ]
+    var options = SessionOptions()
+    options.clipMemory = 64 << 20
+    let shared = try ModelRunner(model, options: options)
+    func answer(_ runner: ModelRunner, _ shown: [ChatMessage.Part]) async throws -> ([Int32], RunStatistics) {
+      let conversation = try runner.conversation(after: [ChatMessage(.system, "Be brief.")], showing: shown)
+      for try await event in conversation.answer("What?", options: greedy(6)) {
+        if case .finished(let answer, let statistics) = event { return (answer.tokens, statistics) }
+      }
+      throw CancellationError()
+    }
+    for shown in begun + begun {
+      let (tokens, statistics) = try await answer(shared, shown)
+      let (alone, fresh) = try await answer(try ModelRunner(model), shown)
+      #expect(tokens == alone)
+      let prompt = statistics.promptTokens + statistics.cachedPromptTokens
+      #expect(prompt == fresh.promptTokens && statistics.frames == fresh.frames)
+      let plan = try shared.plan(after: [ChatMessage(.system, "Be brief.")], showing: shown, question: "What?", maximumTokens: 6)
+      #expect(plan.promptTokens == prompt || name == "smolvlm")
+    }
+  }
+
   /// A question cannot end its turn or speak for another where marks are text; elsewhere it is as the published code has it.
   @Test func marksInWhatIsSaid() throws {
     let model = try VideoLanguageModel(path: Golden.path("vanilla"))
@@ -87,7 +121,7 @@ import Video
       let context = try RunContext(model, options: options)
       let end = try #require(model.tokenizer.id(of: "<|im_end|>"))
       let ids = context.promptPieces(
-        question, [PromptPlace(isPicture: false)], history: [.init(.user, question), .init(.assistant, question)])
+        question, [PromptPlace(isPicture: false)], PromptOpening(history: [.init(.user, question), .init(.assistant, question)]))
       #expect((ids.before + ids.after).ids.count { $0 == end } == (marksAreText ? 4 : 7))
       #expect(context.furtherPrompt(question).pieces(model.tokenizer).ids.count { $0 == end } == (marksAreText ? 2 : 3))
     }

@@ -1,5 +1,6 @@
 import Foundation
 import Runtime
+import Support
 import Testing
 
 /// The choice of the next token against a plain reading of the published processors: penalty, temperature, top-k, top-p.
@@ -50,6 +51,27 @@ import Testing
     #expect(next(&sampler, [1, 1, 1]) == 0)
     #expect(next(&sampler, [.nan, 1, .nan, 2, .nan]) == 3)
     #expect(next(&sampler, [.nan, .nan]) == 0)
+  }
+
+  /// A bias is added before all else, to tokens that penalties and draws then see; what has none is as it was.
+  @Test func biases() {
+    let some = logits(50)
+    for temperature in [0, 0.8] as [Float] {
+      for bias in [[3: -100, 7: 2.5, 60: 9], [1: 100], [:]] as [[Int32: Float]] {
+        var added = some
+        for (token, value) in bias where token < 50 { added[Int(token)] += value }
+        let plain = options { ($0.temperature, $0.repetitionPenalty, $0.seed) = (temperature, 1.3, 4) }
+        var one = Sampler(plain)
+        var other = Sampler(
+          options {
+            $0 = plain
+            $0.logitBias = bias
+          })
+        for _ in 0..<30 { #expect(next(&one, added) == next(&other, some)) }
+      }
+    }
+    #expect(throws: SlowFastError.self) { try options { $0.logitBias = [1: 101] }.validate() }
+    #expect(throws: SlowFastError.self) { try options { $0.logitBias = [-1: 1] }.validate() }
   }
 
   /// Temperature, top-k, top-p.

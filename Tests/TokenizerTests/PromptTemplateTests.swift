@@ -113,6 +113,44 @@ struct PromptTemplateTests {
       ])
   }
 
+  /// What `Tests/Golden/make_prompts.py` has of transformers.
+  private struct Published: Decodable {
+    struct Message: Decodable {
+      struct Part: Decodable {
+        var type: String
+        var text: String?
+      }
+      var role: String
+      var content: [Part]
+    }
+    var template: String
+    var messages: [Message]
+    var prompt: String
+  }
+
+  @Test("texts and images in any order, as the published templates write them")
+  func published() throws {
+    let tokenizer = try Fixture.tokenizer("qwen2")
+    let all = try Fixture.decode("prompts.json", as: [Published].self)
+    #expect(Set(all.map(\.template)) == ["smolvlm", "onevision-hf"])
+    let roles: [String: ChatPrompt.Turn.Role] = ["system": .system, "user": .user, "assistant": .assistant]
+    for found in all {
+      let template = found.template == "smolvlm" ? PromptTemplate.smolVLM : .chatML(system: nil, marksImages: false, textJoint: "")
+      var turns: [ChatPrompt.Turn] = []
+      for message in found.messages {
+        turns.append(.init(try #require(roles[message.role]), message.content.map { part in part.text.map { .text($0) } ?? .image }))
+      }
+      let isPicture = found.messages.flatMap(\.content).filter { $0.type != "text" }.map { $0.type == "image" }
+      let texts = found.prompt.split(separator: /<image>|<video>/, omittingEmptySubsequences: false)
+      var expected: [ChatPrompt.Piece] = []
+      for (index, text) in texts.enumerated() {
+        if index > 0 { expected.append(.image) }
+        if !text.isEmpty { expected.append(tokens(tokenizer, String(text))) }
+      }
+      #expect(ChatPrompt(template, turns, isPicture: isPicture).pieces(tokenizer) == expected, "\(found.prompt)")
+    }
+  }
+
   @Test("an image mark in a question is text")
   func imageMarkInQuestion() throws {
     let tokenizer = try Fixture.tokenizer("qwen2")

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# The server with real clients: test.sh SLOWFAST. Installs what they are where that can be done; where not, it says so and passes.
+# The server under requests that break off, and with real clients: test.sh SLOWFAST. Installs what they are where that can be done; where not,
+# it says so and passes.
 set -euo pipefail
 program=$(realpath "$1")
 cd "$(dirname "$0")/../.."
+benchmarks/server_stress.py "$program" --requests 200
 venv=.build/server-venv
 packages=(openai litellm schemathesis playwright)
 skip() {

@@ -31,7 +31,7 @@ package enum LlavaOnevisionFamily: ModelFamily {
     config.placeholders = Placeholders(
       picture: Int32(try fields.optionalInteger("image_token_index", in: 0...ids) ?? 151646),
       clip: Int32(try fields.optionalInteger("video_token_index", in: 0...ids) ?? 151647))
-    config.promptTemplate = .chatML(system: nil, marksImages: false)
+    config.promptTemplate = .chatML(system: nil, marksImages: false, textJoint: "")
     // As the original and its evaluations sample them: the files do not say it.
     config.frameCount = 32
     return config

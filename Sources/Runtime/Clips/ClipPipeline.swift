@@ -11,12 +11,23 @@ package struct WatchedClips {
   package var isPicture: [Bool] = []
   /// Of `clips`, where they are kept. Empty without a store, and where nothing that is made of these clips may be kept.
   package var keys: [CacheKey] = []
-  /// What is said before the first question, and which of the clips are shown there.
-  package var history: [ChatPrompt.Turn] = []
+  /// What is said before the first question, and where the clips are shown.
+  package var opening = PromptOpening()
   /// What the store has of a prompt up to the last of these clips, in place of their tokens.
   package var prefix: CachedPrefix?
   /// Of watching, with the clips' warnings.
   package var statistics: RunStatistics
+}
+
+/// A clip, and which of its frames are taken.
+package struct SampledClip: Sendable {
+  package var source: ClipSource
+  package var sampling: SamplingRequest
+
+  package init(_ source: ClipSource, _ sampling: SamplingRequest) { (self.source, self.sampling) = (source, sampling) }
+
+  /// Frames that are taken at most.
+  package var mostFrames: Int { source.frameCount(sampling) }
 }
 
 /// Sees a clip on its way through the tower, frame by frame. Matrices are good for the length of the call.
@@ -39,14 +50,23 @@ extension RunContext {
   /// Encodes clips. The tower is loaded for it and given back at the end. What the store has of the clips is not computed again; but an
   /// observer wants to see everything, so for one nothing comes from there.
   package func watch(
-    _ sources: [ClipSource], sampling: SamplingRequest, history: [ChatPrompt.Turn] = [], progress: @escaping ProgressHandler,
+    _ sources: [ClipSource], sampling: SamplingRequest, progress: @escaping ProgressHandler,
+    isCancelled: @escaping @Sendable () -> Bool, observer: (any ClipObserver)?
+  ) throws(SlowFastError) -> WatchedClips {
+    try watch(
+      sources.map { SampledClip($0, sampling) }, PromptOpening(), progress: progress, isCancelled: isCancelled, observer: observer)
+  }
+
+  /// The same of clips that take their frames in different ways.
+  package func watch(
+    _ clips: [SampledClip], _ opening: PromptOpening, progress: @escaping ProgressHandler,
     isCancelled: @escaping @Sendable () -> Bool, observer: (any ClipObserver)?
   ) throws(SlowFastError) -> WatchedClips {
     var nothing = nothingWatched
-    nothing.history = history
-    guard !sources.isEmpty else { return nothing }
+    nothing.opening = opening
+    guard !clips.isEmpty else { return nothing }
     var pipeline = ClipPipeline(
-      context: self, sources: sources, sampling: sampling, watched: nothing, progress: progress, isCancelled: isCancelled,
+      context: self, clips: clips, watched: nothing, progress: progress, isCancelled: isCancelled,
       observer: observer)
     return try pipeline.run()
   }
@@ -62,8 +82,7 @@ extension RunContext {
 /// From sources to encoded clips: looked up, or decoded and sent through tower and projector.
 private struct ClipPipeline {
   let context: RunContext
-  let sources: [ClipSource]
-  let sampling: SamplingRequest
+  let clips: [SampledClip]
   let progress: ProgressHandler
   let isCancelled: @Sendable () -> Bool
   let observer: (any ClipObserver)?
@@ -72,15 +91,15 @@ private struct ClipPipeline {
   private var states: [ClipFiles] = []
 
   init(
-    context: RunContext, sources: [ClipSource], sampling: SamplingRequest, watched: WatchedClips, progress: @escaping ProgressHandler,
+    context: RunContext, clips: [SampledClip], watched: WatchedClips, progress: @escaping ProgressHandler,
     isCancelled: @escaping @Sendable () -> Bool, observer: (any ClipObserver)?
   ) {
-    (self.context, self.sources, self.sampling, self.watched) = (context, sources, sampling, watched)
+    (self.context, self.clips, self.watched) = (context, clips, watched)
     (self.progress, self.isCancelled, self.observer) = (progress, isCancelled, observer)
   }
 
   mutating func run() throws(SlowFastError) -> WatchedClips {
-    watched.isPicture = sources.map { $0.isPicture && context.model.knowsPictures }
+    watched.isPicture = clips.map { $0.source.isPicture && context.model.knowsPictures }
     if observer == nil, let store = context.store {
       let start = StageTimes.now
       try findPrefix(store)
@@ -98,16 +117,17 @@ private struct ClipPipeline {
     return watched
   }
 
-  private var isAlone: Bool { sources.haveOnePicture }
+  private var isAlone: Bool { clips.map(\.source).haveOnePicture }
 
   // MARK: What is kept
 
   /// Makes the clips' keys, and looks for keys and values of the prompt up to the last of them.
   private mutating func findPrefix(_ store: any ClipStore) throws(SlowFastError) {
     let model = context.model
-    for source in sources {
-      var request = sampling
-      request.frames = source.frameCount(sampling)
+    for clip in clips {
+      let source = clip.source
+      var request = clip.sampling
+      request.frames = clip.mostFrames
       // Before they are read: what is written to them from now on is seen afterwards.
       states.append(ClipFiles(source))
       watched.keys.append(
@@ -118,14 +138,14 @@ private struct ClipPipeline {
     }
     // What comes before the last clip is the same for every question, but not in whole prompts.
     guard !context.options.takesWholePrompts else { return }
-    let opening = context.openingIDs(watched.isPicture.map { PromptPlace(isPicture: $0) }, history: watched.history)
+    let opening = context.openingIDs(watched.isPicture.map { PromptPlace(isPicture: $0) }, watched.opening)
     switch store.lookup(.prefix(text: opening, clips: watched.keys, cacheType: context.cacheType), pool: context.pool) {
     case .none: return
     case .found(let entry):
-      guard let prefix = CachedPrefix(entry, config: model.config, type: context.cacheType), prefix.clips.count == sources.count,
+      guard let prefix = CachedPrefix(entry, config: model.config, type: context.cacheType), prefix.clips.count == clips.count,
         prefix.tokens
           == prefix.clips.reduce(
-            context.promptPieces("", context.places(prefix.clips, isPicture: watched.isPicture), history: watched.history).before.textCount,
+            context.promptPieces("", context.places(prefix.clips, isPicture: watched.isPicture), watched.opening).before.textCount,
             { $0 + $1.fastTokens })
       else {
         warnOfDamage("not the shape of this model's")
@@ -147,7 +167,7 @@ private struct ClipPipeline {
     switch store.lookup(watched.keys[index], pool: context.pool) {
     case .none: return nil
     case .found(let entry):
-      let (config, side, source) = (context.config, model.source.schema.tower.outputSide, sources[index])
+      let (config, side, source) = (context.config, model.source.schema.tower.outputSide, clips[index].source)
       let clip = WatchedClip(
         entry, frames: frames,
         layout: { info in
@@ -177,12 +197,12 @@ private struct ClipPipeline {
 
   private mutating func encode() throws(SlowFastError) {
     // At most; where a clip has fewer, that is known when it has been sampled.
-    var total = sources.reduce(0) { $0 + $1.frameCount(sampling) }
+    var total = clips.reduce(0) { $0 + $1.mostFrames }
     var vision: VisionModel?
     defer { if let vision { context.giveBack(vision) } }
     var done = 0
-    for (index, source) in sources.enumerated() {
-      let most = source.frameCount(sampling)
+    for index in clips.indices {
+      let most = clips[index].mostFrames
       let clip = try clip(index, done..<total, &vision)
       watched.clips.append(clip)
       done += clip.info.frames
@@ -193,12 +213,12 @@ private struct ClipPipeline {
   /// One clip, as it was kept or encoded now; where another conversation is encoding it, that is waited for.
   private mutating func clip(_ index: Int, _ range: Range<Int>, _ vision: inout VisionModel?) throws(SlowFastError) -> WatchedClip {
     guard observer == nil, context.store != nil, index < watched.keys.count else { return try encode(index, range, &vision, for: nil) }
-    let most = sources[index].frameCount(sampling)
+    let (most, rule) = (clips[index].mostFrames, clips[index].sampling.rule)
     let (progress, isCancelled) = (progress, isCancelled)
     return try context.encodings.run(
       watched.keys[index].text,
       lookup: { () throws(SlowFastError) in
-        guard let clip = findClip(index, frames: sampling.rule == .uniform ? most...most : 1...max(1, most)) else { return nil }
+        guard let clip = findClip(index, frames: rule == .uniform ? most...most : 1...max(1, most)) else { return nil }
         progress(.encoding(frame: range.lowerBound + clip.info.frames, of: range.upperBound + clip.info.frames - most))
         return clip
       },
@@ -210,12 +230,12 @@ private struct ClipPipeline {
   private mutating func encode(
     _ index: Int, _ range: Range<Int>, _ vision: inout VisionModel?, for flight: RunContext.Flights.Flight?
   ) throws(SlowFastError) -> WatchedClip {
-    let source = sources[index]
+    let source = clips[index].source
     let loaded = if let vision { vision } else { try context.takeVision(&watched.statistics.times, progress) }
     vision = loaded
     let (own, isCancelled) = (progress, isCancelled)
     let clip = try encode(
-      source, loaded, range,
+      clips[index], loaded, range,
       progress: {
         own($0)
         flight?.report($0)
@@ -236,18 +256,19 @@ private struct ClipPipeline {
 
   /// One clip; `range` says how many frames came before it and how many there are in all.
   private mutating func encode(
-    _ source: ClipSource, _ vision: VisionModel, _ range: Range<Int>, progress: @escaping ProgressHandler,
+    _ sampled: SampledClip, _ vision: VisionModel, _ range: Range<Int>, progress: @escaping ProgressHandler,
     isCancelled: @escaping @Sendable () -> Bool
   ) throws(SlowFastError) -> WatchedClip {
     let preprocessing = try Preprocessing(context.model.config.pixels)
     let (engine, observer) = (context.engine, observer)
     let feed = ViewFeed(
-      source, context.config, towerSide: vision.tower.outputSide, isAlone: isAlone, sampling: sampling, preprocessing: preprocessing,
+      sampled.source, context.config, towerSide: vision.tower.outputSide, isAlone: isAlone, sampling: sampled.sampling,
+      preprocessing: preprocessing,
       threads: context.pool.threadCount, memory: context.decodingLimit)
     // Tiles of a picture are none of each other.
     let slowTokens = context.cacheType
     let reuseThreshold = observer == nil && !feed.isPicture ? context.options.reuseStatic : nil
-    let before = range.upperBound - source.frameCount(sampling)
+    let before = range.upperBound - sampled.mostFrames
     var clip: ClipEncoder?
     var last = range.upperBound
     /// Frames that are through the tower; a picture is one, whatever its views.

@@ -10,8 +10,10 @@ package final class Conversation {
   package var statistics: RunStatistics
   package private(set) var clips: [WatchedClip]
   private let places: [PromptPlace]
-  /// What was said before the first question.
-  private let history: [ChatPrompt.Turn]
+  /// What stands before the first question.
+  private let opening: PromptOpening
+  /// Which tokens read the slow tokens.
+  private let slowAttention: SlowAttention
   private let keys: [CacheKey]
   /// What the store has of these clips, until the decoder takes it over.
   private var keptPrefix: CachedPrefix?
@@ -30,11 +32,13 @@ package final class Conversation {
     var answer: [Int32]?
   }
 
-  package init(_ watched: WatchedClips, in context: RunContext) {
+  /// `slowAttention`: another than all of the context's.
+  package init(_ watched: WatchedClips, in context: RunContext, slowAttention: SlowAttention? = nil) {
     self.context = context
+    self.slowAttention = slowAttention ?? context.slowAttention
     places = context.places(watched.clips.map(\.info), isPicture: watched.isPicture)
     (clips, keys, keptPrefix, statistics) = (watched.clips, watched.keys, watched.prefix, watched.statistics)
-    history = watched.history
+    opening = watched.opening
   }
 
   /// Asks about the clips; a further question continues the conversation. `onText` gets the answer piece by piece, in whole characters,
@@ -59,7 +63,7 @@ package final class Conversation {
     let read = try settlePrefix(question, options: options, progress: progress, isCancelled: isCancelled)
     // With `prompt` attention the published code would read the whole conversation anew, earlier answers as text that reads the slow
     // tokens: so the answer goes out of the cache and into the prompt. With `all` the cache already holds what that would compute.
-    let limit = context.slowAttention == .prompt ? standing.settled : generator?.position ?? 0
+    let limit = slowAttention == .prompt ? standing.settled : generator?.position ?? 0
     let prompt = try makePrompt(question, cached: limit - standing.settled)
     let config = model.config
     let total = limit + prompt.tokenCount
@@ -224,7 +228,7 @@ package final class Conversation {
       }
     }
     let generator = try Generator(
-      passes, slow: slow, capacity: capacity, cacheType: context.cacheType, slowAttention: context.slowAttention,
+      passes, slow: slow, capacity: capacity, cacheType: context.cacheType, slowAttention: slowAttention,
       answerVocabulary: model.answerVocabulary)
     self.generator = generator
     // Their keys and values are all that is read of them.
@@ -252,17 +256,10 @@ package final class Conversation {
   /// The first question's prompt, cut after the last clip. A model that was trained to read the times of a video's frames reads them in the
   /// turn that shows it, before its text.
   private func firstPieces(_ question: String) -> (before: [ChatPrompt.Piece], after: [ChatPrompt.Piece]) {
-    var (question, history) = (question, history)
-    if !context.options.takesWholePrompts, let rule = model.config.sequence?.tellsTimes, clips.count == 1,
-      let times = clips[0].info.report.sentence(rule, framesPerSecond: clips[0].info.framesPerSecond)
-    {
-      if let turn = history.firstIndex(where: { $0.images > 0 }) {
-        history[turn].text = times + "\n" + history[turn].text
-      } else {
-        question = times + "\n" + question
-      }
+    let times = model.config.sequence?.tellsTimes.flatMap { rule in
+      clips.count == 1 ? clips[0].info.report.sentence(rule, framesPerSecond: clips[0].info.framesPerSecond) : nil
     }
-    return context.promptPieces(question, places, history: history)
+    return context.promptPieces(question, places, opening, times: times)
   }
 
   /// With a clip store, before the first question: brings the prompt up to the last clip into the decoder's cache, out of the store or by
@@ -281,7 +278,7 @@ package final class Conversation {
     let room = min(config.maximumPositions, total + options.maximumTokens)
     let generator = try readyGenerator(capacity: room, progress: progress)
     try generator.reserve(room)
-    let key = CacheKey.prefix(text: context.openingIDs(places, history: history), clips: keys, cacheType: context.cacheType)
+    let key = CacheKey.prefix(text: context.openingIDs(places, opening), clips: keys, cacheType: context.cacheType)
     var isFirstLook = true
     let read = try context.readings.run(key.text) { () throws(SlowFastError) -> Int? in
       // What is not there when the clips are watched may be there when another conversation has read it.

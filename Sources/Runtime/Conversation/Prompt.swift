@@ -122,20 +122,37 @@ extension SamplingReport {
   }
 }
 
+/// What a conversation begins with, before what its first question says last.
+package struct PromptOpening: Sendable {
+  /// What was said before.
+  package var history: [ChatPrompt.Turn]
+  /// What the question shows, and says before its last words, in order; nil: whatever is not shown before, and no words.
+  package var shown: [ChatPrompt.Turn.Part]?
+
+  package init(history: [ChatPrompt.Turn] = [], shown: [ChatPrompt.Turn.Part]? = nil) { (self.history, self.shown) = (history, shown) }
+
+  /// All turns, with `question` as the last words, about so many images and clips.
+  fileprivate func turns(_ question: String, images: Int) -> [ChatPrompt.Turn] {
+    let shown = shown ?? Array(repeating: .image, count: max(0, images - history.reduce(0) { $0 + $1.images }))
+    return history + [ChatPrompt.Turn(.user, shown + [.text(question)])]
+  }
+}
+
 extension RunContext {
   private var template: PromptTemplate {
     options.system.map { model.config.promptTemplate.saying(system: $0) } ?? model.config.promptTemplate
   }
 
-  /// A conversation's first prompt, after what was said before; a whole prompt says itself where clips stand. What `history` does not show
-  /// stands before the question.
-  package func firstPrompt(_ question: String, _ places: [PromptPlace], history: [ChatPrompt.Turn] = []) -> ChatPrompt {
-    let asked = ChatPrompt.Turn(.user, question, images: places.count - history.reduce(0) { $0 + $1.images })
-    let prompt =
-      options.takesWholePrompts
-      ? ChatPrompt(whole: question)
-      : ChatPrompt(template, history + [asked], isPicture: places.map(\.isPicture), marksAreText: options.marksAreText)
-    return prompt.showing(places.map(\.texts))
+  /// A conversation's first prompt, after what it begins with; a whole prompt says itself where clips stand. `times` are told before all
+  /// that the first turn says that shows something.
+  package func firstPrompt(
+    _ question: String, _ places: [PromptPlace], _ opening: PromptOpening = PromptOpening(), times: String? = nil
+  ) -> ChatPrompt {
+    if options.takesWholePrompts { return ChatPrompt(whole: question).showing(places.map(\.texts)) }
+    var turns = opening.turns(question, images: places.count)
+    if let times, let turn = turns.firstIndex(where: { $0.images > 0 }) { turns[turn].begin(saying: times) }
+    return ChatPrompt(template, turns, isPicture: places.map(\.isPicture), marksAreText: options.marksAreText)
+      .showing(places.map(\.texts))
   }
 
   /// What a further question adds.
@@ -147,16 +164,16 @@ extension RunContext {
   /// The first question's prompt about what stands in these places, cut after the last of them: what comes before is the same for every
   /// question.
   package func promptPieces(
-    _ question: String, _ places: [PromptPlace], history: [ChatPrompt.Turn] = []
+    _ question: String, _ places: [PromptPlace], _ opening: PromptOpening = PromptOpening(), times: String? = nil
   ) -> (before: [ChatPrompt.Piece], after: [ChatPrompt.Piece]) {
-    let pieces = firstPrompt(question, places, history: history).pieces(model.tokenizer)
+    let pieces = firstPrompt(question, places, opening, times: times).pieces(model.tokenizer)
     let cut = pieces.lastIndex(of: .image).map { $0 + 1 } ?? 0
     return (Array(pieces[..<cut]), Array(pieces[cut...]))
   }
 
   /// What a prompt before the last clip's tokens is kept under: without the texts that what is shown decides.
-  package func openingIDs(_ places: [PromptPlace], history: [ChatPrompt.Turn]) -> [Int32] {
-    promptPieces("", places.map { PromptPlace(isPicture: $0.isPicture) }, history: history).before.ids
+  package func openingIDs(_ places: [PromptPlace], _ opening: PromptOpening) -> [Int32] {
+    promptPieces("", places.map { PromptPlace(isPicture: $0.isPicture) }, opening).before.ids
   }
 
   /// The places of what was watched; `isPicture` of each.
@@ -175,22 +192,23 @@ extension RunContext {
   /// Throws what is known of a first question before its clips are encoded: that it shows more or fewer than there are, or that the prompt
   /// is too long, where the number of frames does not depend on the clips.
   package func checkPrompt(
-    _ question: String, about sources: [ClipSource], sampling: SamplingRequest, history: [ChatPrompt.Turn] = []
+    _ question: String, about clips: [SampledClip], _ opening: PromptOpening = PromptOpening()
   ) throws(SlowFastError) {
-    try checkMarks(question, clips: sources.count)
-    let isKnown = sources.allSatisfy { source in
-      source.isPicture && config.sequence != nil ? source.pictureSize != nil : source.isPicture || sampling.rule == .uniform
+    try checkMarks(question, clips: clips.count)
+    let isKnown = clips.allSatisfy { clip in
+      let source = clip.source
+      return source.isPicture && config.sequence != nil ? source.pictureSize != nil : source.isPicture || clip.sampling.rule == .uniform
     }
     guard isKnown else { return }
     let side = model.source.schema.tower.outputSide
-    let alone = sources.haveOnePicture
-    let shown = sources.map { config.shown($0, sampling, isAlone: alone, towerSide: side) }
+    let alone = clips.map(\.source).haveOnePicture
+    let shown = clips.map { config.shown($0.source, $0.sampling, isAlone: alone, towerSide: side) }
     let visual = shown.reduce(0) { $0 + config.layout($1, towerSide: side).fastCount }
     let places = shown.map { config.place($0, towerSide: side) }
-    let total = visual + firstPrompt(question, places, history: history).pieces(model.tokenizer).textCount
+    let total = visual + firstPrompt(question, places, opening).pieces(model.tokenizer).textCount
     guard total > config.contextLength else { return }
     let hasFrames = shown.contains { if case .clip(let frames) = $0 { frames > 1 } else { false } }
-    throw tooLong(total, visual: visual, clips: sources.count, hasFrames: hasFrames)
+    throw tooLong(total, visual: visual, clips: clips.count, hasFrames: hasFrames)
   }
 
   /// Throws where a whole prompt has not a mark for each clip.

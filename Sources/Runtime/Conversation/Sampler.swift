@@ -21,6 +21,8 @@ public struct GenerationOptions: Sendable, Equatable {
   public var presencePenalty: Float = 0
   /// The same for each time that the answer has the token.
   public var frequencyPenalty: Float = 0
+  /// Added to the logits of tokens, before all else; -100 forbids one, 100 leaves no other. Choices are weighed without.
+  public var logitBias: [Int32: Float] = [:]
   /// Where drawing starts from: the same seed, the same answer.
   public var seed: UInt64 = 0
   /// Whether tokens are drawn, so that the seed counts.
@@ -40,6 +42,8 @@ public struct GenerationOptions: Sendable, Equatable {
   package static let tokenLimit = Limits.tokens
   /// Of `topLogProbabilities`, `stopTexts` and the bytes of one: more than anybody asks for, and cheap beside a token.
   package static let (topLimit, stopLimit, stopLength) = (100, 64, 1024)
+  /// Of `logitBias`: tokens.
+  package static let biasLimit = 4096
 
   /// Always the likeliest token, no penalty: what golden outputs are made with.
   public mutating func makeGreedy() {
@@ -48,6 +52,7 @@ public struct GenerationOptions: Sendable, Equatable {
     topK = 0
     repetitionPenalty = 1
     (minP, presencePenalty, frequencyPenalty) = (0, 0, 0)
+    logitBias = [:]
   }
 
   /// Throws `badOption` for a value out of range.
@@ -63,6 +68,11 @@ public struct GenerationOptions: Sendable, Equatable {
     try check(minP >= 0 && minP <= 1, "minP", minP, "0 to 1")
     try check(abs(presencePenalty) <= 2, "presencePenalty", presencePenalty, "-2 to 2")
     try check(abs(frequencyPenalty) <= 2, "frequencyPenalty", frequencyPenalty, "-2 to 2")
+    try check(logitBias.count <= Self.biasLimit, "logitBias", counted(logitBias.count, "token"), "at most \(Self.biasLimit)")
+    for (token, bias) in logitBias {
+      try check(token >= 0, "logitBias", "token \(token)", "tokens of 0 or more")
+      try check(abs(bias) <= 100, "logitBias", bias, "-100 to 100")
+    }
     if let count = topLogProbabilities {
       try check((0...Self.topLimit).contains(count), "topLogProbabilities", count, "0 to \(Self.topLimit)")
     }
@@ -101,8 +111,8 @@ package protocol AnswerConstraint {
   mutating func takeForced(atMost limit: Int) -> [Int32]
 }
 
-/// Chooses the next token from logits, in the order of HuggingFace's processors: penalties, temperature, top-k, top-p, min-p, among the
-/// tokens that the answer's form allows.
+/// Chooses the next token from logits, in the order of HuggingFace's processors: biases, penalties, temperature, top-k, top-p, min-p, among
+/// the tokens that the answer's form allows.
 package struct Sampler {
   package let options: GenerationOptions
   private var generator: SplitMix64
@@ -111,6 +121,8 @@ package struct Sampler {
   private var constraint: (any AnswerConstraint)?
   /// A copy of the logits, -∞ where a token may not come.
   private var masked: [Float] = []
+  /// Another, with the biases added.
+  private var biased: [Float] = []
   private let hasPenalties: Bool
   /// No penalty raises a logit.
   private let onlyLowers: Bool
@@ -126,9 +138,23 @@ package struct Sampler {
 
   /// The next token; NaN logits are never chosen. `logits` are left as they are.
   package mutating func next(_ logits: UnsafeBufferPointer<Float>) -> Int32 {
-    let token = constraint == nil ? choice(logits) : constrained(logits)
+    let token = options.logitBias.isEmpty ? chosen(logits) : withBiases(logits)
     if hasPenalties { counts[token, default: 0] += 1 }
     return token
+  }
+
+  private mutating func chosen(_ logits: UnsafeBufferPointer<Float>) -> Int32 {
+    constraint == nil ? choice(logits) : constrained(logits)
+  }
+
+  private mutating func withBiases(_ logits: UnsafeBufferPointer<Float>) -> Int32 {
+    var biased = biased
+    self.biased = []
+    defer { self.biased = biased }
+    biased.removeAll(keepingCapacity: true)
+    biased.append(contentsOf: logits)
+    for (token, bias) in options.logitBias where Int(token) < biased.count { biased[Int(token)] += bias }
+    return biased.withUnsafeBufferPointer { chosen($0) }
   }
 
   /// Tokens that must follow, so many at most: what `next` would choose whatever the logits. They are taken.
