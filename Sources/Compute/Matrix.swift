@@ -151,6 +151,12 @@ package struct StoredRows: @unchecked Sendable {
     UnsafeMutableRawBufferPointer(start: memory.base, count: Self.byteCount(rows: rows, columns: columns, type: type))
   }
 
+  /// Some rows of it.
+  package func bytes(of range: Range<Int>) -> UnsafeMutableRawBufferPointer {
+    precondition(range.lowerBound >= 0 && range.upperBound <= rows)
+    return UnsafeMutableRawBufferPointer(start: row(range.lowerBound), count: range.count * Self.rowBytes(columns, type))
+  }
+
   /// The rows themselves, of a type that is floats.
   package var floats: Matrix {
     precondition(type == .float32)

@@ -23,6 +23,14 @@ extension Projector {
   package func loaded(_ builder: LayerBuilder) throws(SlowFastError) -> Self { try Self(config, width: width, builder) }
 }
 
+extension WeightSource {
+  /// The learned token that ends a line of visual tokens, without the rest of the projector; nil: none.
+  package func newline() throws(SlowFastError) -> Matrix? {
+    let name = PerceptronProjector.newlineName
+    return schema.requirements.contains { $0.name == name } ? try vector(name) : nil
+  }
+}
+
 /// `mm_projector`: linear layers with GELU between, or none.
 package struct PerceptronProjector: Projector {
   package let config: ModelConfig

@@ -45,7 +45,7 @@ import Testing
       #expect(try outcome.json()["tokens"] as? [Int] == expected)
     }
     let names = try FileManager.default.contentsOfDirectory(atPath: cache).filter { $0 != ".lock" }
-    #expect(names.count == 2 && names.allSatisfy { $0.hasSuffix(".clip") }, "\(names)")
+    #expect(names.count == 3 && names.allSatisfy { $0.hasSuffix(".clip") || $0.hasSuffix(".frames") }, "\(names)")
     #expect(try statistics(try Run(arguments("--cache", cache)).finish())["cached_frames"] as? Int == 4)
   }
 

@@ -2,6 +2,7 @@ import Foundation
 import ModelFile
 import Parallel
 import Support
+import Synchronization
 import Tensors
 
 /// Where clips that were watched are kept for the next time.
@@ -23,9 +24,14 @@ public struct ClipCacheOptions: Sendable, Equatable {
 
 /// A directory of entries, each a file in the model files' format (`Formats/sfq.md`): every chunk has a checksum, a file appears under its
 /// name only when it is whole, and its temporary name is locked while a process writes it. So several processes may use one directory.
+///
+/// Frames that were encoded one after the other are kept together in a pack, a tensor for each, whose name begins with what they have in
+/// common; which frames there are stands in the packs alone.
 package struct ClipCache: ClipStore {
   package let options: ClipCacheOptions
-  private static let suffix = ".clip"
+  package var limit: Int { options.limit }
+  private let known = KnownPacks()
+  fileprivate static let (suffix, packSuffix) = (".clip", ".frames")
 
   package init(_ options: ClipCacheOptions) throws(SlowFastError) {
     self.options = options
@@ -80,16 +86,30 @@ package struct ClipCache: ClipStore {
   }
 
   package func store(_ key: CacheKey, info: [UInt8], _ parts: [ClipEntry.Part], pool: ThreadPool) -> String? {
+    write(path(key), from: key.text, key, info, parts, pool: pool)
+  }
+
+  package func frames(_ kind: CacheKey, pool: ThreadPool) -> any FrameReader { PackReader(options.directory, kind, known, pool: pool) }
+
+  package func store(frames parts: [ClipEntry.Part], _ kind: CacheKey, pool: ThreadPool) -> String? {
+    let names = parts.map(\.name).joined(separator: " ")
+    let path = "\(options.directory)/\(kind.name)-\(checksum(Array(names.utf8)).hexadecimal())\(Self.packSuffix)"
+    return write(path, from: kind.text + "\n" + names, kind, [], parts, pool: pool)
+  }
+
+  /// `fingerprint`: of everything in it.
+  private func write(
+    _ path: String, from fingerprint: String, _ key: CacheKey, _ info: [UInt8], _ parts: [ClipEntry.Part], pool: ThreadPool
+  ) -> String? {
     let size = parts.reduce(info.count + key.text.utf8.count + (parts.count + 4) << 12) { $0 + $1.byteCount }
     guard size <= options.limit else { return ClipEntry.tooLarge(size, limit: options.limit) }
-    let path = path(key)
     // One at a time makes room and fills it, so that several together stay within the limit.
     let lock = try? SystemCalls.open(options.directory + "/.lock", O_RDWR | O_CREAT | O_NOFOLLOW, mode: 0o600)
     defer { if let lock { close(lock) } }
     if let lock { _ = try? SystemCalls.lock(lock, waiting: true) }
     evict(to: options.limit - size)
     do throws(ModelFileError) {
-      let writer = try ModelFileWriter(path: path, fingerprint: key.text, compression: .none, overwrite: true, mode: 0o600, pool: pool)
+      let writer = try ModelFileWriter(path: path, fingerprint: fingerprint, compression: .none, overwrite: true, mode: 0o600, pool: pool)
       do throws(ModelFileError) {
         // What an interrupted run has written of the same entry is taken over.
         for part in parts.dropFirst(writer.resumed.count) {
@@ -118,9 +138,10 @@ package struct ClipCache: ClipStore {
     var entries: [(path: String, bytes: Int, used: Int64)] = []
     for name in (try? SystemCalls.entries(of: options.directory)) ?? [] {
       let path = "\(options.directory)/\(name)"
-      if name.hasSuffix(Self.suffix + ".partial") {
+      let isOurs = { (end: String) in name.hasSuffix(Self.suffix + end) || name.hasSuffix(Self.packSuffix + end) }
+      if isOurs(".partial") {
         removeIfAbandoned(path)
-      } else if name.hasSuffix(Self.suffix), let status = FileStatus(path: path, followingLinks: false) {
+      } else if isOurs(""), let status = FileStatus(path: path, followingLinks: false) {
         entries.append((path, status.byteCount, status.modified))
       }
     }
@@ -138,5 +159,95 @@ package struct ClipCache: ClipStore {
     guard let isOurs = try? SystemCalls.lock(descriptor), isOurs else { return }
     SystemCalls.remove(path + ".journal")
     SystemCalls.remove(path)
+  }
+}
+
+/// Which frames are in which packs, as far as they were looked at. A pack under a name is always the same.
+private final class KnownPacks: Sendable {
+  private let packs = Mutex<[String: [String]]>([:])
+
+  subscript(path: String) -> [String]? {
+    get { packs.withLock { $0[path] } }
+    set { packs.withLock { $0[path] = newValue } }
+  }
+
+  /// Forgets those that are gone.
+  func keep(_ paths: Set<String>, ofKind prefix: String) {
+    packs.withLock { packs in packs = packs.filter { !$0.key.hasPrefix(prefix) || paths.contains($0.key) } }
+  }
+}
+
+private final class PackReader: FrameReader {
+  private(set) var problems: [String] = []
+  private let directory: String
+  private let kind: CacheKey
+  private let known: KnownPacks
+  private let pool: ThreadPool
+  /// Of each frame the pack that has it; nil until one is asked for.
+  private var places: [String: String]?
+  private var opened: [String: ModelFileReader] = [:]
+  /// Files that are open together.
+  private static let mostOpened = 32
+
+  init(_ directory: String, _ kind: CacheKey, _ known: KnownPacks, pool: ThreadPool) {
+    (self.directory, self.kind, self.known, self.pool) = (directory, kind, known, pool)
+  }
+
+  func find(_ name: String) -> ClipEntry.Tensor? {
+    let places = self.places ?? lookAround()
+    self.places = places
+    guard let path = places[name] else { return nil }
+    return reading(path) { file throws(ModelFileError) in
+      let tensor = try file.load(name, pool: pool)
+      return tensor[.values].map { ClipEntry.Tensor($0.bytes, owner: tensor) }
+    }
+  }
+
+  /// The frames of all packs of the kind.
+  private func lookAround() -> [String: String] {
+    let prefix = "\(directory)/\(kind.name)-"
+    let paths = ((try? SystemCalls.entries(of: directory)) ?? []).map { "\(directory)/\($0)" }
+      .filter { $0.hasPrefix(prefix) && $0.hasSuffix(ClipCache.packSuffix) }
+    known.keep(Set(paths), ofKind: prefix)
+    var places: [String: String] = [:]
+    for path in paths {
+      var names = known[path]
+      if names == nil {
+        names = reading(path) { file throws(ModelFileError) in
+          try file.section("key") == Array(kind.text.utf8) ? file.tensors.map(\.name) : []
+        }
+        opened[path] = nil
+        known[path] = names
+      }
+      for name in names ?? [] { places[name] = path }
+    }
+    return places
+  }
+
+  /// A pack that cannot be read is removed, so that its frames are made anew.
+  private func reading<T>(_ path: String, _ body: (ModelFileReader) throws(ModelFileError) -> T?) -> T? {
+    do throws(ModelFileError) {
+      var file = opened[path]
+      if file == nil {
+        if opened.count >= Self.mostOpened { opened = [:] }
+        file = try ModelFileReader(path: path)
+        opened[path] = file
+        // Used now: it goes last.
+        if places != nil { _ = path.withFileName { utimes($0, nil) } }
+      }
+      return try file.flatMap { file throws(ModelFileError) in try body(file) }
+    } catch {
+      opened[path] = nil
+      places = places?.filter { $0.value != path }
+      // Another process may have removed it since, and one that cannot be opened may be sound.
+      if case .cannotOpen(_, let code) = error {
+        if code != ENOENT { problems.append("\(error)") }
+        return nil
+      }
+      known[path] = nil
+      SystemCalls.remove(path)
+      problems.append("\(error)")
+      return nil
+    }
   }
 }

@@ -32,41 +32,26 @@ package struct WatchedClip {
   package var tokens: VisualTokens?
 }
 
-extension WatchedClip {
-  /// As it was kept; nil where the entry's tensors have not the shapes that the model's have.
-  package init?(
-    _ entry: ClipEntry, frames: ClosedRange<Int>, layout: (Info) -> (any VisualLayout)?, hidden: Int, slowTokens: KeyValueType,
-    on engine: Engine
-  ) {
-    guard let info = try? JSONReader.decode(Info.self, entry.info), info.isPlausible, frames.contains(info.frames) else {
+/// What is kept of a whole clip: what is told of it, and the names of its frames, which are kept on their own.
+package struct KeptClip: Codable {
+  package var info: WatchedClip.Info
+  /// One for each view of the layout.
+  package var views: [String]
+
+  package init(info: WatchedClip.Info, views: [String]) { (self.info, self.views) = (info, views) }
+
+  /// nil where the entry is none of a clip of so many frames.
+  package init?(_ entry: ClipEntry, frames: ClosedRange<Int>) {
+    guard let kept = try? JSONReader.decode(KeptClip.self, entry.info), kept.info.isPlausible, frames.contains(kept.info.frames) else {
       return nil
     }
-    func rows(_ name: String, _ count: Int, _ type: KeyValueType) -> StoredRows? {
-      guard let rows = try? StoredRows(rows: count, columns: hidden, type: type, on: engine) else { return nil }
-      let tensor = entry.tensors[name]
-      // What has no rows is not kept.
-      if count == 0 { return tensor == nil ? rows : nil }
-      guard let tensor, tensor.byteCount == rows.bytes.count else { return nil }
-      tensor.withBytes { rows.bytes.copyMemory(from: $0) }
-      return rows
-    }
-    guard let layout = layout(info), let slow = rows("slow", layout.slowCount, layout.slowCount > 0 ? slowTokens : .float32),
-      let fast = rows("fast", layout.fastCount, .float32)
-    else { return nil }
-    self.init(info: info, tokens: VisualTokens(slow: slow, fast: fast.floats))
+    self = kept
   }
 
-  /// For another time.
+  /// For another time. Returns what kept it from being stored.
   package func store(in store: any ClipStore, _ key: CacheKey, pool: ThreadPool) -> String? {
-    guard let tokens, let info = try? JSONEncoder().encode(info) else { return nil }
-    return withExtendedLifetime(tokens) {
-      let slow = UnsafeRawBufferPointer(tokens.slow.bytes)
-      let fast = UnsafeRawBufferPointer(tokens.fast.buffer)
-      let parts = [("slow", tokens.slow.type, slow), ("fast", .float32, fast)].filter { $0.2.count > 0 }.map {
-        ClipEntry.Part(name: $0.0, type: $0.1.stored, pieces: [$0.2])
-      }
-      return store.store(key, info: Array(info), parts, pool: pool)
-    }
+    guard let info = try? JSONEncoder().encode(self) else { return nil }
+    return store.store(key, info: Array(info), [], pool: pool)
   }
 }
 
@@ -143,5 +128,5 @@ package struct CachedPrefix {
 
 extension KeyValueType {
   /// What entries call it: codes and their scales are bytes, of which two are counted as one value.
-  fileprivate var stored: ScalarType { self == .float32 ? .float32 : .float16 }
+  var stored: ScalarType { self == .float32 ? .float32 : .float16 }
 }

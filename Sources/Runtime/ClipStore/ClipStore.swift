@@ -9,9 +9,23 @@ import Video
 
 /// Where what clips become is kept, by what it was computed from.
 package protocol ClipStore: Sendable {
+  /// Bytes of all entries, at most.
+  var limit: Int { get }
   func lookup(_ key: CacheKey, pool: ThreadPool) -> ClipLookup
   /// Keeps an entry, in place of one that is there. Returns what kept it from doing so, if that is worth telling.
   func store(_ key: CacheKey, info: [UInt8], _ parts: [ClipEntry.Part], pool: ThreadPool) -> String?
+  /// Frames that were made as `kind` says, for one clip.
+  func frames(_ kind: CacheKey, pool: ThreadPool) -> any FrameReader
+  /// Keeps frames, each under its part's name. Returns what kept them from it.
+  func store(frames parts: [ClipEntry.Part], _ kind: CacheKey, pool: ThreadPool) -> String?
+}
+
+/// Looks for frames of one kind. Not for two threads at once.
+package protocol FrameReader: AnyObject {
+  /// nil where there is none of that name.
+  func find(_ name: String) -> ClipEntry.Tensor?
+  /// Entries that could not be used, and why.
+  var problems: [String] { get }
 }
 
 /// What a store has of a key.
@@ -59,7 +73,7 @@ package struct ClipEntry: Sendable {
 
 /// Entries in this process's memory, at most `limit` bytes of them: those not used for longest go first.
 package final class MemoryClipStore: ClipStore {
-  private let limit: Int
+  package let limit: Int
   private let state = Mutex(State())
 
   private struct State {
@@ -68,13 +82,27 @@ package final class MemoryClipStore: ClipStore {
     /// Counts uses.
     var clock = 0
 
-    mutating func makeRoom(_ size: Int, within limit: Int, replacing key: String) {
-      remove(key)
-      while byteCount + size > limit, let oldest = entries.min(by: { $0.value.used < $1.value.used }) { remove(oldest.key) }
+    mutating func makeRoom(_ size: Int, within limit: Int) {
+      guard byteCount + size > limit else { return }
+      for (key, _) in entries.sorted(by: { $0.value.used < $1.value.used }) where byteCount + size > limit { remove(key) }
     }
 
-    private mutating func remove(_ key: String) {
+    mutating func remove(_ key: String) {
       if let kept = entries.removeValue(forKey: key) { byteCount -= kept.byteCount }
+    }
+
+    mutating func find(_ key: String) -> ClipEntry? {
+      guard let entry = entries[key]?.entry else { return nil }
+      clock += 1
+      entries[key]?.used = clock
+      return entry
+    }
+
+    mutating func insert(_ key: String, _ entry: ClipEntry, _ size: Int) {
+      remove(key)
+      clock += 1
+      entries[key] = Kept(entry: entry, byteCount: size, used: clock)
+      byteCount += size
     }
   }
 
@@ -90,36 +118,61 @@ package final class MemoryClipStore: ClipStore {
   package var byteCount: Int { state.withLock { $0.byteCount } }
 
   package func lookup(_ key: CacheKey, pool: ThreadPool) -> ClipLookup {
-    state.withLock { state in
-      guard let entry = state.entries[key.text]?.entry else { return .none }
-      state.clock += 1
-      state.entries[key.text]?.used = state.clock
-      return .found(entry)
-    }
+    state.withLock { $0.find(key.text) }.map(ClipLookup.found) ?? .none
   }
 
   package func store(_ key: CacheKey, info: [UInt8], _ parts: [ClipEntry.Part], pool: ThreadPool) -> String? {
-    let size = parts.reduce(info.count + key.text.utf8.count) { $0 + $1.byteCount }
+    keep([(key.text, info, parts)])
+  }
+
+  package func frames(_ kind: CacheKey, pool: ThreadPool) -> any FrameReader { Reader(store: self, kind: kind) }
+
+  package func store(frames parts: [ClipEntry.Part], _ kind: CacheKey, pool: ThreadPool) -> String? {
+    keep(parts.map { (Self.key($0.name, kind), [], [$0]) })
+  }
+
+  private static func key(_ frame: String, _ kind: CacheKey) -> String { "\(kind.name) \(frame)" }
+
+  private final class Reader: FrameReader {
+    private let (store, kind): (MemoryClipStore, CacheKey)
+
+    init(store: MemoryClipStore, kind: CacheKey) { (self.store, self.kind) = (store, kind) }
+
+    func find(_ name: String) -> ClipEntry.Tensor? {
+      store.state.withLock { $0.find(MemoryClipStore.key(name, kind)) }?.tensors[name]
+    }
+
+    var problems: [String] { [] }
+  }
+
+  /// Several entries, all or none.
+  private func keep(_ entries: [(key: String, info: [UInt8], parts: [ClipEntry.Part])]) -> String? {
+    let sizes = entries.map { $0.parts.reduce($0.info.count + $0.key.utf8.count) { $0 + $1.byteCount } }
+    let size = sizes.reduce(0, +)
     guard size <= limit else { return ClipEntry.tooLarge(size, limit: limit) }
     // Before what is new takes memory.
-    state.withLock { $0.makeRoom(size, within: limit, replacing: key.text) }
-    var tensors: [String: ClipEntry.Tensor] = [:]
-    for part in parts {
-      guard let memory = AlignedMemory(byteCount: part.byteCount) else { return "the clip is not kept: there is no memory for it" }
-      var end = memory.base
-      for piece in part.pieces {
-        if let start = piece.baseAddress { end.copyMemory(from: start, byteCount: piece.count) }
-        end += piece.count
-      }
-      tensors[part.name] = ClipEntry.Tensor(UnsafeRawBufferPointer(start: memory.base, count: part.byteCount), owner: memory)
+    state.withLock { state in
+      for entry in entries { state.remove(entry.key) }
+      state.makeRoom(size, within: limit)
     }
-    let entry = ClipEntry(info: info, tensors: tensors)
+    var made: [ClipEntry] = []
+    for entry in entries {
+      var tensors: [String: ClipEntry.Tensor] = [:]
+      for part in entry.parts {
+        guard let memory = AlignedMemory(byteCount: part.byteCount) else { return "the clip is not kept: there is no memory for it" }
+        var end = memory.base
+        for piece in part.pieces {
+          if let start = piece.baseAddress { end.copyMemory(from: start, byteCount: piece.count) }
+          end += piece.count
+        }
+        tensors[part.name] = ClipEntry.Tensor(UnsafeRawBufferPointer(start: memory.base, count: part.byteCount), owner: memory)
+      }
+      made.append(ClipEntry(info: entry.info, tensors: tensors))
+    }
     state.withLock { state in
       // Another thread may have filled the room.
-      state.makeRoom(size, within: limit, replacing: key.text)
-      state.clock += 1
-      state.entries[key.text] = Kept(entry: entry, byteCount: size, used: state.clock)
-      state.byteCount += size
+      state.makeRoom(size, within: limit)
+      for (index, entry) in entries.enumerated() { state.insert(entry.key, made[index], sizes[index]) }
     }
     return nil
   }
@@ -130,14 +183,23 @@ package struct CacheKey: Sendable, Equatable {
   package let text: String
 
   /// Changes whenever what is computed, or how it is laid out, does.
-  private static let version = 2
+  private static let version = 3
 
   private init(_ lines: [String]) { text = (["slowfast clip cache \(Self.version)"] + lines).joined(separator: "\n") }
 
   /// A file name without its suffix: 128 bits of the text.
   package var name: String { [text, "again " + text].map { checksum(Array($0.utf8)).hexadecimal() }.joined() }
 
-  /// The slow and fast tokens of one clip. `content` identifies what its files hold.
+  /// Rows of single frames: how they are made, without what they show. `rows` and `type` of one, and whether it is a view of a picture.
+  package static func frames(
+    rows: Int, isPicture: Bool, type: KeyValueType, model: VideoLanguageModel, kernels: String
+  ) -> CacheKey {
+    CacheKey([
+      "frames", model.identity, "kernels \(kernels)", "\(rows) rows of \(isPicture ? "a picture" : "a clip")", "values \(type)",
+    ])
+  }
+
+  /// What one clip is made of. `content` identifies what its files hold.
   package static func features(
     content: String, sampling: SamplingRequest, reuseThreshold: Double?, model: VideoLanguageModel, kernels: String, isAlone: Bool,
     fastFrames: Int?, slowTokens: KeyValueType

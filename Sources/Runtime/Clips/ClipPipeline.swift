@@ -48,7 +48,7 @@ package struct EncodedFrame {
 
 extension RunContext {
   /// Encodes clips. The tower is loaded for it and given back at the end. What the store has of the clips is not computed again; but an
-  /// observer wants to see everything, so for one nothing comes from there.
+  /// observer wants to see everything, so for one nothing comes from there. `isAhead`: nobody waits for it, so answers go first.
   package func watch(
     _ sources: [ClipSource], sampling: SamplingRequest, progress: @escaping ProgressHandler,
     isCancelled: @escaping @Sendable () -> Bool, observer: (any ClipObserver)?
@@ -59,14 +59,14 @@ extension RunContext {
 
   /// The same of clips that take their frames in different ways.
   package func watch(
-    _ clips: [SampledClip], _ opening: PromptOpening, progress: @escaping ProgressHandler,
+    _ clips: [SampledClip], _ opening: PromptOpening, isAhead: Bool = false, progress: @escaping ProgressHandler,
     isCancelled: @escaping @Sendable () -> Bool, observer: (any ClipObserver)?
   ) throws(SlowFastError) -> WatchedClips {
     var nothing = nothingWatched
     nothing.opening = opening
     guard !clips.isEmpty else { return nothing }
     var pipeline = ClipPipeline(
-      context: self, clips: clips, watched: nothing, progress: progress, isCancelled: isCancelled,
+      context: self, clips: clips, watched: nothing, isAhead: isAhead, progress: progress, isCancelled: isCancelled,
       observer: observer)
     return try pipeline.run()
   }
@@ -83,6 +83,7 @@ extension RunContext {
 private struct ClipPipeline {
   let context: RunContext
   let clips: [SampledClip]
+  let isAhead: Bool
   let progress: ProgressHandler
   let isCancelled: @Sendable () -> Bool
   let observer: (any ClipObserver)?
@@ -91,10 +92,10 @@ private struct ClipPipeline {
   private var states: [ClipFiles] = []
 
   init(
-    context: RunContext, clips: [SampledClip], watched: WatchedClips, progress: @escaping ProgressHandler,
+    context: RunContext, clips: [SampledClip], watched: WatchedClips, isAhead: Bool, progress: @escaping ProgressHandler,
     isCancelled: @escaping @Sendable () -> Bool, observer: (any ClipObserver)?
   ) {
-    (self.context, self.clips, self.watched) = (context, clips, watched)
+    (self.context, self.clips, self.watched, self.isAhead) = (context, clips, watched, isAhead)
     (self.progress, self.isCancelled, self.observer) = (progress, isCancelled, observer)
   }
 
@@ -158,34 +159,52 @@ private struct ClipPipeline {
     }
   }
 
-  /// The tokens of a clip, as they were kept.
-  private mutating func findClip(_ index: Int, frames: ClosedRange<Int>) -> WatchedClip? {
+  /// The tokens of a clip, as they were kept: all of its frames must be there still.
+  private mutating func findClip(_ index: Int, frames: ClosedRange<Int>) throws(SlowFastError) -> WatchedClip? {
     guard let store = context.store, index < watched.keys.count else { return nil }
     let start = StageTimes.now
     defer { watched.statistics.times.clipCache += StageTimes.now - start }
-    let model = context.model
     switch store.lookup(watched.keys[index], pool: context.pool) {
     case .none: return nil
     case .found(let entry):
-      let (config, side, source) = (context.config, model.source.schema.tower.outputSide, clips[index].source)
-      let clip = WatchedClip(
-        entry, frames: frames,
-        layout: { info in
-          let first = info.report.frames.first
-          let size = PictureSize(height: first?.height ?? 0, width: first?.width ?? 0)
-          return size.height > 0 && size.width > 0 || !source.isPicture
-            ? config.layout(source.isPicture ? .picture(size, isAlone: isAlone) : .clip(frames: info.frames), towerSide: side) : nil
-        },
-        hidden: model.config.hiddenSize, slowTokens: context.cacheType, on: context.engine)
-      guard let clip else {
+      guard let kept = KeptClip(entry, frames: frames), let layout = layout(kept.info, clips[index].source), layout.views == kept.views.count,
+        layout.slowCount == kept.info.slowTokens, layout.fastCount == kept.info.fastTokens,
+        // One that has not the memory fails again, and tells it, where it is encoded.
+        let encoder = try? encoder(layout, isPicture: layout is PictureLayout, reuseThreshold: nil), let keeper = encoder.keeper
+      else {
         warnOfDamage("not the shape of this model's")
         return nil
       }
-      watched.statistics.cachedFrames += clip.info.frames
-      return clip
+      let isWhole = kept.views.allSatisfy { encoder.takeKnown($0, from: keeper) }
+      for reason in keeper.damage { warnOfDamage(reason) }
+      guard isWhole else { return nil }
+      watched.statistics.cachedFrames += kept.info.frames
+      return WatchedClip(info: kept.info, tokens: try encoder.finish(newline: context.model.source.newline()))
     case .damaged(let reason):
       warnOfDamage(reason)
       return nil
+    }
+  }
+
+  private func layout(_ info: WatchedClip.Info, _ source: ClipSource) -> (any VisualLayout)? {
+    let side = context.model.source.schema.tower.outputSide
+    guard source.isPicture else { return context.config.layout(.clip(frames: info.frames), towerSide: side) }
+    guard let first = info.report.frames.first, first.width > 0, first.height > 0 else { return nil }
+    return context.config.layout(
+      .picture(PictureSize(height: first.height, width: first.width), isAlone: isAlone), towerSide: side)
+  }
+
+  /// With a store, one that knows what it has; but an observer wants to see everything.
+  private func encoder(_ layout: any VisualLayout, isPicture: Bool, reuseThreshold: Double?) throws(SlowFastError) -> ClipEncoder {
+    let context = context
+    return try ClipEncoder(
+      layout, hidden: context.model.config.hiddenSize, preprocessing: Preprocessing(context.model.config.pixels),
+      reuseThreshold: reuseThreshold, slowTokens: context.cacheType, engine: context.engine
+    ) { type in
+      guard observer == nil, let store = context.store else { return nil }
+      let kind = CacheKey.frames(
+        rows: layout.rowsOfView, isPicture: isPicture, type: type, model: context.model, kernels: context.engine.kernels.name)
+      return FrameKeeper(store, kind, pool: context.pool)
     }
   }
 
@@ -218,7 +237,7 @@ private struct ClipPipeline {
     return try context.encodings.run(
       watched.keys[index].text,
       lookup: { () throws(SlowFastError) in
-        guard let clip = findClip(index, frames: rule == .uniform ? most...most : 1...max(1, most)) else { return nil }
+        guard let clip = try findClip(index, frames: rule == .uniform ? most...most : 1...max(1, most)) else { return nil }
         progress(.encoding(frame: range.lowerBound + clip.info.frames, of: range.upperBound + clip.info.frames - most))
         return clip
       },
@@ -231,11 +250,12 @@ private struct ClipPipeline {
     _ index: Int, _ range: Range<Int>, _ vision: inout VisionModel?, for flight: RunContext.Flights.Flight?
   ) throws(SlowFastError) -> WatchedClip {
     let source = clips[index].source
-    let loaded = if let vision { vision } else { try context.takeVision(&watched.statistics.times, progress) }
-    vision = loaded
+    // Where no frame can be known, the tower is read before the first one is there.
+    if observer != nil || context.store == nil, vision == nil { vision = try context.takeVision(&watched.statistics.times, progress) }
     let (own, isCancelled) = (progress, isCancelled)
-    let clip = try encode(
-      clips[index], loaded, range,
+    let isAhead = isAhead
+    let (clip, views) = try encode(
+      clips[index], &vision, range, turns: { isAhead && flight?.isAwaited != true ? Self.turnsOfOthers : 1 },
       progress: {
         own($0)
         flight?.report($0)
@@ -245,8 +265,8 @@ private struct ClipPipeline {
       watched.keys = []
       watched.statistics.warnings.append("\(source.name.escaped()): changed while it was read, so it is not kept in the clip cache")
     }
-    if let store = context.store, index < watched.keys.count,
-      let problem = clip.store(in: store, watched.keys[index], pool: context.pool)
+    if let store = context.store, index < watched.keys.count, let views,
+      let problem = KeptClip(info: clip.info, views: views).store(in: store, watched.keys[index], pool: context.pool)
     {
       watched.statistics.warnings.append(problem)
     }
@@ -254,69 +274,94 @@ private struct ClipPipeline {
     return clip
   }
 
-  /// One clip; `range` says how many frames came before it and how many there are in all.
+  /// So many passes may others make between two blocks of a tower that nobody waits for.
+  private static let turnsOfOthers = 8
+
+  /// One clip, and the names of its views where all of them are kept; `range` says how many frames came before it and how many there are in
+  /// all. The tower is read when a frame must go through it. `turns`: how often others come first between its blocks.
   private mutating func encode(
-    _ sampled: SampledClip, _ vision: VisionModel, _ range: Range<Int>, progress: @escaping ProgressHandler,
+    _ sampled: SampledClip, _ vision: inout VisionModel?, _ range: Range<Int>, turns: @escaping () -> Int,
+    progress: @escaping ProgressHandler,
     isCancelled: @escaping @Sendable () -> Bool
-  ) throws(SlowFastError) -> WatchedClip {
-    let preprocessing = try Preprocessing(context.model.config.pixels)
-    let (engine, observer) = (context.engine, observer)
+  ) throws(SlowFastError) -> (clip: WatchedClip, views: [String]?) {
+    let (context, engine, observer, modelSource) = (context, context.engine, observer, context.model.source)
     let feed = ViewFeed(
-      sampled.source, context.config, towerSide: vision.tower.outputSide, isAlone: isAlone, sampling: sampled.sampling,
-      preprocessing: preprocessing,
-      threads: context.pool.threadCount, memory: context.decodingLimit)
+      sampled.source, context.config, towerSide: modelSource.schema.tower.outputSide, isAlone: isAlone, sampling: sampled.sampling,
+      preprocessing: try Preprocessing(context.model.config.pixels), threads: context.pool.threadCount, memory: context.decodingLimit)
     // Tiles of a picture are none of each other.
-    let slowTokens = context.cacheType
     let reuseThreshold = observer == nil && !feed.isPicture ? context.options.reuseStatic : nil
     let before = range.upperBound - sampled.mostFrames
     var clip: ClipEncoder?
     var last = range.upperBound
-    /// Frames that are through the tower; a picture is one, whatever its views.
+    /// Frames that are encoded; a picture is one, whatever its views.
     func done(_ encoder: ClipEncoder) -> Int {
       feed.isPicture ? encoder.takenViews / encoder.layout.views : encoder.takenViews
     }
     func encode(_ image: RGBImage, _ encoder: ClipEncoder, _ times: inout StageTimes) throws(SlowFastError) {
+      if encoder.takeKnown(image) { return }
+      let tower = if let vision { vision } else { try context.takeVision(&times, progress) }
+      (vision, encoder.vision) = (tower, tower)
       try engine.turns.withLock { () throws(SlowFastError) in
         try encoder.encode(
           image, times: &times,
           isCancelled: {
             // Between blocks of the tower.
-            engine.turns.yield()
+            for _ in 0..<turns() { engine.turns.yield() }
             return isCancelled()
           })
       }
+      if encoder.keeper?.isFull == true { try save(encoder) }
     }
-    let report = try feed.forEach(times: &watched.statistics.times, isCancelled: isCancelled) { (event, times) throws(SlowFastError) in
-      switch event {
-      case .restart:
-        clip = nil
-        observer?.see(.restart)
-        return
-      case .begin(let layout):
-        last = before + (feed.isPicture ? 1 : layout.views)
-        let encoder = try ClipEncoder(
-          vision, layout, preprocessing: preprocessing, reuseThreshold: reuseThreshold, slowTokens: slowTokens, engine: engine)
-        encoder.observer = observer
-        clip = encoder
-        observer?.see(.begin(frames: layout.views))
-        return
-      case .view(let image):
+    /// What came of other weights is not kept.
+    func save(_ encoder: ClipEncoder) throws(SlowFastError) {
+      try modelSource.checkUnchanged()
+      encoder.save()
+    }
+    let report: SamplingReport
+    var times = watched.statistics.times
+    do throws(SlowFastError) {
+      report = try feed.forEach(times: &times, isCancelled: isCancelled) { (event, times) throws(SlowFastError) in
+        switch event {
+        case .restart:
+          if let clip { try save(clip) }
+          clip = nil
+          observer?.see(.restart)
+          return
+        case .begin(let layout):
+          last = before + (feed.isPicture ? 1 : layout.views)
+          let encoder = try self.encoder(layout, isPicture: feed.isPicture, reuseThreshold: reuseThreshold)
+          (encoder.vision, encoder.observer) = (vision, observer)
+          clip = encoder
+          observer?.see(.begin(frames: layout.views))
+          return
+        case .view(let image):
+          guard let encoder = clip else { return }
+          progress(.decoding(frame: range.lowerBound + done(encoder) + 1, of: last))
+          try encode(image, encoder, &times)
+        case .repeated: clip?.repeatFrame()
+        }
         guard let encoder = clip else { return }
-        progress(.decoding(frame: range.lowerBound + done(encoder) + 1, of: last))
-        try encode(image, encoder, &times)
-      case .repeated: clip?.repeatFrame()
+        progress(.encoding(frame: range.lowerBound + done(encoder), of: last))
       }
-      guard let encoder = clip else { return }
-      progress(.encoding(frame: range.lowerBound + done(encoder), of: last))
+    } catch {
+      // What was encoded so far need not be again.
+      if let clip { try? save(clip) }
+      throw error
     }
     guard let encoder = clip else { throw SlowFastError(VideoError.noFrames(path: "", reason: "nothing was sampled")) }
+    watched.statistics.times = times
     watched.statistics.encodedFrames += encoder.encodedFrames
-    let tokens = try encoder.finish()
-    try context.model.source.checkUnchanged()
+    watched.statistics.cachedFrames +=
+      feed.isPicture ? encoder.knownViews / encoder.layout.views : encoder.knownViews
+    let tokens = try encoder.finish(newline: vision == nil ? modelSource.newline() : nil)
+    try save(encoder)
+    for reason in encoder.keeper?.damage ?? [] { warnOfDamage(reason) }
+    if let problem = encoder.keeper?.problem { watched.statistics.warnings.append(problem) }
     observer?.finishClip(tokens)
     let info = WatchedClip.Info(
       report: report, frames: feed.isPicture ? 1 : encoder.layout.views, slowTokens: tokens.slow.rows, fastTokens: tokens.fast.rows,
       reusedFrames: encoder.reusedFrames, framesPerSecond: report.framesPerSecond)
-    return WatchedClip(info: info, tokens: tokens)
+    let isKept = encoder.keeper.map { $0.problem == nil } ?? false
+    return (WatchedClip(info: info, tokens: tokens), isKept ? encoder.keeper?.names : nil)
   }
 }
