@@ -22,6 +22,9 @@ package final class SingleFlight<Key: Hashable & Sendable, Progress: Sendable>: 
 
   package init() {}
 
+  /// Those that are under way.
+  package var count: Int { flights.withLock { $0.count } }
+
   /// Threads that wait now.
   package var waiting: Int { flights.withLock { $0.values.reduce(0) { $0 + $1.waiters } } }
 

@@ -17,6 +17,14 @@ public enum AnswerEvent: Sendable {
   case finished(Answer, RunStatistics)
 }
 
+/// What happens while clips are prepared.
+public enum PreparationEvent: Sendable {
+  /// Where the work is.
+  case progress(SessionProgress)
+  /// The last one: what it took.
+  case finished(RunStatistics)
+}
+
 /// What somebody says in a conversation, and what a user shows.
 public struct ChatMessage: Sendable {
   /// A piece of a message.
@@ -122,6 +130,39 @@ public final class ModelRunner: Sendable {
     return ConversationStart(
       messages.flatMap { $0.parts.clips(sampling) } + shown.clips(sampling),
       PromptOpening(history: messages.map { ChatPrompt.Turn($0.role.turn, $0.parts.turnParts) }, shown: shown.turnParts))
+  }
+
+  /// Does ahead of the first question what a conversation about these clips begins with, and keeps it: encodes them, and reads the prompt
+  /// up to the last. Answers that are made meanwhile go first; a question about the same clips waits for it, and then it is done as that
+  /// question is. Throws `badOption` where the runner keeps clips nowhere.
+  ///
+  /// The stream ends after `finished`, or throws a `SlowFastError`. When the task that reads it is cancelled, or nobody reads it any more,
+  /// the work stops, and frames that are encoded are kept.
+  public func prepare(
+    _ sources: [ClipSource], sampling: SamplingRequest? = nil
+  ) throws(SlowFastError) -> AsyncThrowingStream<PreparationEvent, any Error> {
+    guard context.store != nil else {
+      throw .badOption(name: "where clips are kept", found: "nowhere", expected: "clipCache or clipMemory")
+    }
+    let (context, sampling) = (context, sampling ?? model.defaultSampling)
+    return AsyncThrowingStream { continuation in
+      let stop = StopMark()
+      continuation.onTermination = { _ in stop.set() }
+      DispatchQueue(label: "slowfast.preparation").async {
+        do throws(SlowFastError) {
+          let progress: ProgressHandler = { continuation.yield(.progress($0)) }
+          if !context.options.takesWholePrompts { try context.checkPrompt("", about: sources.map { SampledClip($0, sampling) }) }
+          let watched = try context.watch(
+            sources.map { SampledClip($0, sampling) }, PromptOpening(), isAhead: true, progress: progress, isCancelled: { stop.isSet },
+            observer: nil)
+          let conversation = Conversation(watched, in: context)
+          // What is kept already need not be read.
+          if watched.prefix == nil { try conversation.readClips(progress: progress, isCancelled: { stop.isSet }) }
+          continuation.yield(.finished(conversation.statistics))
+          continuation.finish()
+        } catch { continuation.finish(throwing: error) }
+      }
+    }
   }
 
   /// What one of the conversations will need, as if it were alone. Clips are opened for it, to know how large their pictures are.

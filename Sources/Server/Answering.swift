@@ -260,18 +260,21 @@ final class Answering: Sendable {
 
   // MARK: Uploads
 
-  /// Encodes an upload as a question about it would, so that the first one finds it done.
+  /// Encodes an upload ahead of the first question about it, which then finds it done.
   func encode(_ file: HeldFile, _ tell: @Sendable (Uploads.State) -> Void) async {
     do {
-      var prepared = Prepared(
-        shown: [.clip(try ClipSource(path: file.path), sampling(ChatRequest.Sampling(), pictures: nil))], question: "?",
-        options: model.generationDefaults, files: [file])
-      // The library encodes what is asked about: the shortest question that there is.
-      prepared.options.maximumTokens = 1
-      prepared.isPatient = true
-      try await answer(prepared) { event in
-        if case .progress(.encoding(let frame, let total)) = event { tell(.encoding(frame: frame, of: total)) }
+      let place = try await admission.enter(patient: true)
+      defer { withExtendedLifetime((place, file)) {} }
+      let clips = [try ClipSource(path: file.path)]
+      var isReady = false
+      for try await event in try runner.prepare(clips, sampling: sampling(ChatRequest.Sampling(), pictures: nil)) {
+        switch event {
+        case .progress(.encoding(let frame, let total)): tell(.encoding(frame: frame, of: total))
+        case .progress: break
+        case .finished: isReady = true
+        }
       }
+      if !isReady { throw CancellationError() }
       tell(.ready)
     } catch {
       tell(.failed(Self.error(error, about: [file], at: nil)))
@@ -307,7 +310,7 @@ final class Answering: Sendable {
   /// work then stops with it.
   func answer(_ prepared: Prepared, _ tell: (Event) async throws -> Void) async throws {
     for id in prepared.uploads { await uploads.settle(id) }
-    let place = try await admission.enter(patient: prepared.isPatient)
+    let place = try await admission.enter()
     defer { withExtendedLifetime((place, prepared.files)) {} }
     // One that is held has read what was said already.
     let held = prepared.goesOn && prepared.index == 0 ? self.held.take(prepared.transcript?.beforeQuestion) : nil

@@ -154,6 +154,61 @@ private let slowness = ProcessInfo.processInfo.environment["SLOWFAST_TEST_SLOWNE
     #expect(encoded == (memory > 1000 ? 0 : 120) && read == (memory > 1000 ? 1 : 3))
   }
 
+  private func prepare(_ runner: ModelRunner, _ source: ClipSource, frames: Int) async throws -> (RunStatistics?, [SessionProgress]) {
+    var (statistics, progress) = (RunStatistics?.none, [SessionProgress]())
+    for try await event in try runner.prepare([source], sampling: SamplingRequest(frames: frames)) {
+      switch event {
+      case .progress(let news): progress.append(news)
+      case .finished(let found): statistics = found
+      }
+    }
+    return (statistics, progress)
+  }
+
+  /// Clips that were prepared: a question finds everything done, whatever the model, and answers as a fresh one.
+  @Test(arguments: ["clip", "image", "onevision-hf"])
+  func whatWasPrepared(name: String) async throws {
+    let model = try VideoLanguageModel(path: Golden.path(name))
+    let source = try clip(1)
+    let expected = try await answer(
+      try ModelRunner(model, options: options()).conversation(about: [source], sampling: SamplingRequest(frames: 3)), "What?", 6)
+    let runner = try ModelRunner(model, options: options(memory: 64 << 20))
+    let (statistics, progress) = try await prepare(runner, source, frames: 3)
+    #expect(statistics?.encodedFrames == 3 && progress.contains(.encoding(frame: 3, of: 3)))
+    let found = try await events(runner.conversation(about: [source], sampling: SamplingRequest(frames: 3)), "What?", 6)
+    guard case .finished(let same, let after)? = found.last else {
+      Issue.record("no end")
+      return
+    }
+    #expect(same == expected && after.encodedFrames == 0 && after.cachedPromptTokens > 0)
+    let (again, _) = try await prepare(runner, source, frames: 3)
+    #expect(again?.encodedFrames == 0 && again?.cachedFrames == 3 && again?.promptTokens == 0)
+    #expect(failure { _ = try ModelRunner(model).prepare([source]) }?.isA(.invalidOption, "clipMemory") == true)
+  }
+
+  /// Answers go on beside a preparation, which is left off when nobody reads it: what was encoded is kept.
+  @Test func aPreparationThatIsLeftOff() async throws {
+    let model = try VideoLanguageModel(path: Golden.path("vanilla"))
+    let images = try (0..<40).map { try picture($0) }
+    let runner = try ModelRunner(model, options: options(memory: 64 << 20))
+    let conversation = runner.conversation(about: [try clip(50)], sampling: SamplingRequest(frames: 3))
+    let first = try await answer(conversation, "What happens?", 6)
+    conversation.startOver()
+    for try await event in try runner.prepare([.frames(images)], sampling: SamplingRequest(frames: 40)) {
+      guard case .progress(.encoding(let frame, of: 40)) = event, frame > 2 else { continue }
+      #expect(try await answer(conversation, "What happens?", 6) == first)
+      break
+    }
+    // The thread that encodes sees it within a block's time.
+    for _ in 0..<Int(1000 * slowness) where runner.context.encodings.count > 0 { try await Task.sleep(for: .milliseconds(10)) }
+    let rest = try await events(runner.conversation(about: [.frames(images)], sampling: SamplingRequest(frames: 40)), "What?", 4)
+    guard case .finished(_, let statistics)? = rest.last else {
+      Issue.record("no end")
+      return
+    }
+    #expect(statistics.cachedFrames > 2 && statistics.encodedFrames + statistics.cachedFrames == 40)
+  }
+
   /// Questions that are asked together in one conversation are answered in their order, and so is a new beginning.
   @Test func questionsOfOneConversationKeepTheirOrder() async throws {
     let model = try VideoLanguageModel(path: Golden.path("vanilla"))

@@ -167,7 +167,8 @@ private struct ClipPipeline {
     switch store.lookup(watched.keys[index], pool: context.pool) {
     case .none: return nil
     case .found(let entry):
-      guard let kept = KeptClip(entry, frames: frames), let layout = layout(kept.info, clips[index].source), layout.views == kept.views.count,
+      guard let kept = KeptClip(entry, frames: frames), let layout = layout(kept.info, clips[index].source),
+        layout.views == kept.views.count,
         layout.slowCount == kept.info.slowTokens, layout.fastCount == kept.info.fastTokens,
         // One that has not the memory fails again, and tells it, where it is encoded.
         let encoder = try? encoder(layout, isPicture: layout is PictureLayout, reuseThreshold: nil), let keeper = encoder.keeper

@@ -100,6 +100,15 @@ package final class Conversation {
     return answer
   }
 
+  /// With a clip store: reads the prompt up to the last clip, where it is not kept yet, so that the first question finds it there.
+  package func readClips(
+    progress: @escaping ProgressHandler, isCancelled: @escaping @Sendable () -> Bool
+  ) throws(SlowFastError) {
+    var options = GenerationOptions()
+    options.maximumTokens = 1
+    statistics.promptTokens = try settlePrefix("", options: options, progress: progress, isCancelled: isCancelled)
+  }
+
   private func tooLong(_ total: Int) -> SlowFastError {
     context.tooLong(total, visual: statistics.fastTokens, clips: clips.count, hasFrames: clips.contains { $0.info.frames > 1 })
   }
