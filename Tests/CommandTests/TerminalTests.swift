@@ -131,7 +131,7 @@ import Testing
   /// The next line that is drawn has the new width; Ctrl-C leaves one line.
   @Test func theTerminalBecomesNarrower() throws {
     let clips = Array(repeating: Repository.clip, count: 40)
-    let terminal = try PseudoTerminal(["run", try Fixture.model()] + clips + ["-q", "hi", "--frames", "390"], columns: 100)
+    let terminal = try PseudoTerminal(["run", try Fixture.model()] + clips + ["-q", "hi", "--frames", "390", "--fast-frames", "8"], columns: 100)
     #expect(terminal.wait { $0.progress.contains { $0.hasPrefix("encoding ") && $0.contains("░") } })
     for columns in [30, 60, 24] {
       terminal.resize(columns: columns)
@@ -182,7 +182,7 @@ import Testing
   /// Every 30 seconds, without a character that moves a cursor.
   @Test func aLongRunWithoutATerminalWritesLines() throws {
     let clips = Array(repeating: Repository.clip, count: 40)
-    let arguments = ["run", try Fixture.model()] + clips + ["-q", "hi", "--frames", "390"]
+    let arguments = ["run", try Fixture.model()] + clips + ["-q", "hi", "--frames", "390", "--fast-frames", "8"]
     let run = try Run(arguments)
     // Where both streams are one, JSON has it for itself.
     let mixed = try Run(script: "exec \"$0\" \"$@\" 2>&1", arguments + ["--json", "--progress", "plain"])
