@@ -58,7 +58,9 @@ struct ChatReplies: Sendable {
 
   /// The last chunk of all, where it is wanted: the tokens.
   func usage(_ statistics: [RunStatistics]) -> JSON? {
-    includesUsage ? object("chat.completion.chunk", []).with("usage", Self.usage(RunStatistics(of: statistics))) : nil
+    // A plain nil would be JSON's null.
+    guard includesUsage else { return Optional.none }
+    return object("chat.completion.chunk", []).with("usage", Self.usage(RunStatistics(of: statistics)))
   }
 
   private func chunk(_ index: Int, _ delta: JSON, tokens: [TokenProbability] = [], reason: String? = nil) -> JSON {

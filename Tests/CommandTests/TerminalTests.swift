@@ -131,7 +131,8 @@ import Testing
   /// The next line that is drawn has the new width; Ctrl-C leaves one line.
   @Test func theTerminalBecomesNarrower() throws {
     let clips = Array(repeating: Repository.clip, count: 40)
-    let terminal = try PseudoTerminal(["run", try Fixture.model()] + clips + ["-q", "hi", "--frames", "390", "--fast-frames", "8"], columns: 100)
+    let options = ["-q", "hi", "--frames", "390", "--fast-frames", "8"]
+    let terminal = try PseudoTerminal(["run", try Fixture.model()] + clips + options, columns: 100)
     #expect(terminal.wait { $0.progress.contains { $0.hasPrefix("encoding ") && $0.contains("░") } })
     for columns in [30, 60, 24] {
       terminal.resize(columns: columns)

@@ -181,7 +181,7 @@
     func events() throws -> [[String: Any]] {
       #expect(text.hasSuffix("data: [DONE]\n\n"), "\(text.suffix(200))")
       var events: [[String: Any]] = []
-      for line in text.components(separatedBy: "\n\n") where line.hasPrefix("data: {") {
+      for line in text.components(separatedBy: "\n\n") where line.hasPrefix("data: ") && line != "data: [DONE]" {
         events.append(try #require(try JSONSerialization.jsonObject(with: Data(line.utf8.dropFirst(6))) as? [String: Any]))
       }
       return events
