@@ -61,7 +61,9 @@ package final class RecordJournal {
   /// Adds a record, JSON on one line; on the disk when this returns.
   package func append(_ number: Int, _ json: [UInt8]) throws(SlowFastError) {
     do {
-      let line = Data("\(number)\t\(checksum(json).hexadecimal())\t".utf8) + json + Data("\n".utf8)
+      var line = Data("\(number)\t\(checksum(json).hexadecimal())\t".utf8)
+      line.append(contentsOf: json)
+      line.append(UInt8(ascii: "\n"))
       try file.seek(toOffset: UInt64(length))
       try file.write(contentsOf: line)
       try file.synchronize()
