@@ -79,6 +79,16 @@ import Testing
     }
   }
 
+  /// It is refused before minutes are spent on its 390 frames.
+  @Test func aPromptThatIsTooLongCostsNoFrame() throws {
+    let long = String(repeating: "and then ", count: 3000)
+    let cache = directory.file("cache")
+    let outcome = try batch([#"{"video": "clip.mp4", "question": "\#(long)?", "frames": 390}"#], "--cache", cache)
+    #expect(outcome.status == 1 && outcome.errors.contains("0 answers, 1 error"), "\(outcome.errors)")
+    #expect((try answers().first?["error"] as? String)?.contains("the model's context has 4096") == true)
+    #expect(try FileManager.default.contentsOfDirectory(atPath: cache).filter { !$0.hasPrefix(".") } == [])
+  }
+
   @Test func aFolderAndATable() throws {
     let folder = directory.file("clips")
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)

@@ -139,6 +139,7 @@ private struct Batch: Sendable {
     for question in questions where !answers.has(question.line) {
       if let problem = question.problem { try answers.keep(BatchRecord(question: question, error: problem)) }
     }
+    try refuse(pending(questions))
     try checkMemory(pending(questions))
     try encode(pending(questions))
     try answer(pending(questions))
@@ -152,6 +153,30 @@ private struct Batch: Sendable {
     return open.sorted { (order[$0.clip] ?? 0, $0.line) < (order[$1.clip] ?? 0, $1.line) }
   }
 
+  /// What can be known before any clip is encoded: one that cannot be opened, choices that are none, a prompt that is too long.
+  private func refuse(_ questions: [BatchQuestion]) throws {
+    let session = try Session(model, options: options)
+    for question in questions {
+      do throws(SlowFastError) {
+        try options(of: question).validate()
+        try session.checkPrompt(question.text, about: question.clip?.sources(model) ?? [], sampling: request(question.clip))
+      } catch {
+        guard Self.isOfOneQuestion(error) else { throw error }
+        try answers.keep(BatchRecord(question: question, error: error.text))
+      }
+      if Interrupt.isRequested { throw SlowFastError.cancelled }
+    }
+  }
+
+  private func options(of question: BatchQuestion) -> GenerationOptions {
+    var options = generation
+    if drawsSeeds { options.seed = UInt64.random(in: 0...UInt64(UInt32.max)) }
+    if let form = question.form { options.form = form }
+    return options
+  }
+
+  private func request(_ clip: BatchClip?) -> SamplingRequest { clip?.sampling(sampling, model) ?? sampling }
+
   /// Refuses what cannot fit: the most frames that are asked for, with one answer at a time.
   private func checkMemory(_ questions: [BatchQuestion]) throws {
     func frames(_ question: BatchQuestion) -> Int { question.clip?.sampling(sampling, model).frames ?? 0 }
@@ -159,8 +184,7 @@ private struct Batch: Sendable {
     // A clip that cannot be opened is told on its line.
     let sources = (try? largest.clip?.sources(model)) ?? []
     try Session(model, options: options).checkMemory(
-      sources, sampling: largest.clip?.sampling(sampling, model) ?? sampling, question: largest.text,
-      maximumTokens: generation.maximumTokens)
+      sources, sampling: request(largest.clip), question: largest.text, maximumTokens: generation.maximumTokens)
   }
 
   /// All clips through the tower. One that is of no use is an error on each of its lines.
@@ -259,13 +283,9 @@ private struct Batch: Sendable {
   }
 
   private func answer(_ question: BatchQuestion, _ runner: ModelRunner) async throws {
-    var options = generation
-    if drawsSeeds { options.seed = UInt64.random(in: 0...UInt64(UInt32.max)) }
-    if let form = question.form { options.form = form }
+    let options = options(of: question)
     do {
-      try options.validate()
-      let conversation = runner.conversation(
-        about: try question.clip?.sources(model) ?? [], sampling: question.clip?.sampling(sampling, model) ?? sampling)
+      let conversation = runner.conversation(about: try question.clip?.sources(model) ?? [], sampling: request(question.clip))
       for try await event in conversation.answer(question.text, options: options) {
         guard case .finished(let answer, let statistics) = event else { continue }
         let record = AnswerRecord(
