@@ -79,6 +79,15 @@ import Testing
     }
   }
 
+  @Test func aFileOfAnotherKind() throws {
+    let output = directory.file("answers.jsonl")
+    for path in [Repository.clip, try Fixture.model(), try directory.write("one.jsonl", Array("rubbish\n".utf8))] {
+      let outcome = try Run(["batch", try Fixture.model(), path, "-o", output]).finish()
+      outcome.expectBadInput("no JSON, expected an object with video and question")
+    }
+    #expect(!exists(output) && !exists(output + ".partial"))
+  }
+
   /// It is refused before minutes are spent on its 390 frames.
   @Test func aPromptThatIsTooLongCostsNoFrame() throws {
     let long = String(repeating: "and then ", count: 3000)

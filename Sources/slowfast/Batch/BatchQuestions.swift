@@ -67,7 +67,7 @@ struct BatchQuestions {
   var questions: [BatchQuestion]
   var fingerprint: String
 
-  /// A file of JSON lines. A line that is no question is one with a problem.
+  /// A file of JSON lines. A line that is no question is one with a problem; throws where all are.
   init(jsonLines path: String) throws(SlowFastError) {
     let bytes = try EvaluationFile.bytes(of: path)
     questions = []
@@ -82,6 +82,10 @@ struct BatchQuestions {
     }
     if questions.isEmpty {
       throw .badFile(path: path, problem: "no question in it, expected a JSON object with video and question a line")
+    }
+    // A file of another kind, most likely.
+    if let first = questions.first, let problem = first.problem, questions.allSatisfy({ $0.problem != nil }) {
+      throw .badFile(path: path, line: first.line, problem: "\(problem); no other line is a question either")
     }
     fingerprint = checksum(bytes).hexadecimal()
   }
