@@ -9,7 +9,7 @@
 #   make deb          Debian packages for amd64 and arm64, in deb/ (one of them: make deb-amd64, or deb-arm64); make test-deb
 #                     installs and tries them on clean systems
 SHELL := /bin/bash
-PACKAGES := libavcodec-dev libavformat-dev libavutil-dev libswscale-dev libzstd-dev libxxhash-dev pkg-config
+PACKAGES := libavcodec-dev libavformat-dev libavutil-dev libswscale-dev libzstd-dev libxxhash-dev libcurl4-openssl-dev pkg-config
 TEST_PACKAGES := strace
 PYTHON_PACKAGES := numpy zstandard xxhash tokenizers
 BUILD := .build/release

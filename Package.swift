@@ -78,6 +78,7 @@ let package = Package(
     .systemLibrary(name: "CPixels"),
     .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
     .systemLibrary(name: "CXXHash", providers: [.apt(["libxxhash-dev"])]),
+    .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
     .systemLibrary(
       name: "CLibAV", pkgConfig: "libavformat libavcodec libswscale libavutil",
       providers: [.apt(["libavformat-dev", "libavcodec-dev", "libswscale-dev", "libavutil-dev"])]),
@@ -155,6 +156,7 @@ let package = Package(
       name: "Server",
       dependencies: [
         "SlowFast",
+        .target(name: "CCurl", condition: withServer),
         .product(name: "Hummingbird", package: "hummingbird", condition: withServer),
         .product(name: "Logging", package: "swift-log", condition: withServer),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle", condition: withServer),

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
@@ -11,6 +12,7 @@
 #include <libavutil/opt.h>
 #include <libavutil/pixdesc.h>
 #include <libswscale/swscale.h>
+#include <stdio.h>
 
 // What Swift cannot import by itself (function-like macros), and what differs between FFmpeg 5 and FFmpeg 8.
 
@@ -21,6 +23,19 @@ static const int lav_error_again = AVERROR(EAGAIN);
 
 /// Decoders that take threads for several frames at a time, by libav's own ways or their library's.
 static const int lav_frame_threads = AV_CODEC_CAP_FRAME_THREADS | AV_CODEC_CAP_OTHER_THREADS;
+
+static const int lav_format_major = LIBAVFORMAT_VERSION_MAJOR;
+
+/// Makes cameras known, by a library that is not there on every machine: its version is that of libavformat. Zero, or -1 without it.
+static inline int lav_register_devices(void) {
+  char name[40];
+  snprintf(name, sizeof name, "libavdevice.so.%d", LIBAVFORMAT_VERSION_MAJOR);
+  void *library = dlopen(name, RTLD_NOW | RTLD_GLOBAL);
+  void (*register_all)(void) = library ? (void (*)(void))dlsym(library, "avdevice_register_all") : NULL;
+  if (!register_all) return -1;
+  register_all();
+  return 0;
+}
 
 static inline int lav_error_of_errno(int code) { return AVERROR(code); }
 

@@ -211,7 +211,9 @@ public final class ClipConversation: @unchecked Sendable {
     AsyncThrowingStream { continuation in
       let stop = StopMark()
       continuation.onTermination = { _ in stop.set() }
+      context.answering.add(1, ordering: .relaxed)
       queue.async { [self] in
+        defer { context.answering.subtract(1, ordering: .relaxed) }
         do throws(SlowFastError) {
           if stop.isSet { throw .cancelled }
           let progress: ProgressHandler = { continuation.yield(.progress($0)) }

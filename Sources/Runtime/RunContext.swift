@@ -24,6 +24,11 @@ package final class RunContext: @unchecked Sendable {
   package var pool: ThreadPool { engine.pool }
   /// Where clips are kept; nil: nowhere.
   package let store: (any ClipStore)?
+  /// Where the newest frames of sources that go on are kept, and prompts about them: in memory, for a disk would be written to without end,
+  /// and what else is kept would give way. It has room for what is watched.
+  package let liveStore = MemoryClipStore(limit: 0)
+  /// Questions that are being answered.
+  package let answering = Atomic(0)
   /// Bytes that a decoder's threads may take: a quarter of what there is when this is made.
   package let decodingLimit: Int?
 
@@ -58,6 +63,9 @@ package final class RunContext: @unchecked Sendable {
       try Engine(pool: pool, kernels: try options.kernels.map { name throws(ComputeError) in try KernelChoice.kernels(named: name) })
     }
   }
+
+  /// Where clips, and prompts up to the last of them, are kept; nil: nowhere.
+  package func store(isLive: Bool) -> (any ClipStore)? { isLive ? liveStore : store }
 
   /// Tower and projector with memory to work in, for one user at a time: to be given back.
   package func takeVision(_ times: inout StageTimes, _ progress: @escaping ProgressHandler) throws(SlowFastError) -> VisionModel {

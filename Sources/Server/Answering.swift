@@ -8,6 +8,7 @@ final class Answering: Sendable {
   let options: ServerOptions
   let uploads: Uploads
   let metrics: Metrics
+  let streams: Streams
   private let runner: ModelRunner
   private let admission: Admission
   private let held: HeldConversations
@@ -29,6 +30,7 @@ final class Answering: Sendable {
       session.clipMemory = options.cacheSize ?? max(64 << 20, (MemoryPlan.availableBytes() ?? 4 << 30) / 4)
     }
     runner = try ModelRunner(model, options: session)
+    streams = try Streams(runner, options)
     admission = Admission(parallel: options.parallel, queue: options.queue)
     held = HeldConversations(limit: 2 * options.parallel)
     uploads = Uploads(limit: options.maximumUpload)
@@ -56,6 +58,8 @@ final class Answering: Sendable {
     fileprivate var index = 0
     /// The clips' files, for as long as they are needed.
     fileprivate var files: [HeldFile] = []
+    /// Of the streams that are asked about.
+    fileprivate(set) var windows: [NamedWindow] = []
     /// Where each clip stands in the request.
     fileprivate var places: [String] = []
     /// Those that may still be worked on.
@@ -82,9 +86,15 @@ final class Answering: Sendable {
     var prepared = Prepared(options: try generation(request.generation), slowAttention: request.slowAttention, count: request.count)
     for message in request.messages {
       var parts: [ChatMessage.Part] = []
-      for piece in pieces(of: message, apart: request.hasSeveralImages) {
+      for piece in try pieces(of: message, apart: request.hasSeveralImages) {
         switch piece {
         case .text(let text): parts.append(.text(text))
+        case .clip(let clip) where clip.stream != nil:
+          let name = clip.stream ?? ""
+          var window = try streams.window(name, clip.path)
+          if let frames = clip.isPictures ? 1 : clip.sampling.frames ?? clip.sampling.maximumFrames { window = window.suffix(frames) }
+          prepared.windows.append(NamedWindow(name: name, window: window))
+          parts.append(.clip(.live(window), nil))
         case .clip(let clip):
           var files: [HeldFile] = []
           for media in clip.files {
@@ -109,7 +119,7 @@ final class Answering: Sendable {
       prepared.question = last
     }
     let attention = (request.slowAttention ?? runner.options.slowAttention)?.rawValue ?? ""
-    prepared.transcript = Transcript(prepared.files, attention, request.messages)
+    prepared.transcript = Transcript(prepared.files, prepared.windows, attention, request.messages)
     prepared.goesOn = !prepared.said.isEmpty && prepared.shown.isEmpty
     try checkMemory(prepared)
     return prepared
@@ -121,6 +131,9 @@ final class Answering: Sendable {
     var sampling: ChatRequest.Sampling
     var isPictures: Bool
     var path: String
+
+    /// Of a source that is watched, its name; there is nothing else then.
+    var stream: String? { if case .stream(let name)? = files.first?.address { name } else { nil } }
   }
 
   private enum Piece {
@@ -129,7 +142,7 @@ final class Answering: Sendable {
   }
 
   /// What a message says and shows, in order. Pictures that follow each other are one clip, unless they are to stay apart.
-  private func pieces(of message: ChatRequest.Message, apart: Bool) -> [Piece] {
+  private func pieces(of message: ChatRequest.Message, apart: Bool) throws(APIError) -> [Piece] {
     var pieces: [Piece] = []
     var isRun = false
     for part in message.parts {
@@ -139,14 +152,18 @@ final class Answering: Sendable {
         isRun = false
       case .media(let media):
         let files = media.addresses.map { ($0, media.path) }
-        if media.kind == .image, isRun, !apart, case .clip(var clip)? = pieces.popLast() {
+        let isStream = media.addresses.contains { if case .stream = $0 { true } else { false } }
+        if isStream, media.addresses.count > 1 {
+          throw APIError(400, "A stream is a video of its own, expected one address.", media.path)
+        }
+        if media.kind == .image, isRun, !apart, !isStream, case .clip(var clip)? = pieces.popLast() {
           clip.files += files
           pieces.append(.clip(clip))
         } else {
           let isPictures = media.kind == .image || files.count > 1
           pieces.append(.clip(Clip(files: files, sampling: media.sampling, isPictures: isPictures, path: media.path)))
         }
-        isRun = media.kind == .image
+        isRun = media.kind == .image && !isStream
       }
     }
     return pieces
@@ -166,6 +183,7 @@ final class Answering: Sendable {
         }
         return try HeldFile.open(name, under: options.media)
       case .upload(let id): return try uploads.file(id)
+      case .stream: throw APIError(400, "A stream is no file.", path)
       }
     } catch {
       var error = error
@@ -283,6 +301,11 @@ final class Answering: Sendable {
 
   // MARK: Answers
 
+  /// A place among those that are answered, for who asks without a request.
+  func enter() async throws -> Admission.Place { try await admission.enter(patient: true) }
+
+  func conversation(about window: LiveWindow) -> ClipConversation { runner.conversation(about: [.live(window)]) }
+
   /// What happens on the way to an answer.
   enum Event: Sendable {
     /// The request waits for its turn.
@@ -343,6 +366,12 @@ final class Answering: Sendable {
     }
     if !hasFinished { throw CancellationError() }
   }
+}
+
+/// The frames of a stream that a question is about.
+struct NamedWindow: Sendable {
+  var name: String
+  var window: LiveWindow
 }
 
 extension Answering {

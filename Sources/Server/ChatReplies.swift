@@ -8,9 +8,11 @@ struct ChatReplies: Sendable {
   let model: String
   let includesUsage: Bool
   private let tokenizer: Tokenizer
+  /// Of streams that are asked about.
+  private let windows: [NamedWindow]
 
-  init(_ request: ChatRequest, model: String, _ tokenizer: Tokenizer) {
-    self.tokenizer = tokenizer
+  init(_ request: ChatRequest, model: String, _ tokenizer: Tokenizer, _ windows: [NamedWindow]) {
+    (self.tokenizer, self.windows) = (tokenizer, windows)
     id = "chatcmpl-" + Identifier.make()
     created = Int(Date().timeIntervalSince1970)
     self.model = model
@@ -34,7 +36,7 @@ struct ChatReplies: Sendable {
     }
     let statistics = RunStatistics(of: answers.map(\.statistics))
     return object("chat.completion", .array(choices)).with("usage", Self.usage(statistics))
-      .with("slowfast", answers.first.map { Self.extra($0.answer, statistics) })
+      .with("slowfast", answers.first.map { extra($0.answer, statistics) })
   }
 
   // MARK: A stream
@@ -53,7 +55,7 @@ struct ChatReplies: Sendable {
 
   /// An answer's last chunk: why it ends, and what it took.
   func ending(_ index: Int, _ answer: Answer, _ statistics: RunStatistics) -> JSON {
-    chunk(index, [:], reason: Self.reason(answer)).with("slowfast", Self.extra(answer, statistics))
+    chunk(index, [:], reason: Self.reason(answer)).with("slowfast", extra(answer, statistics))
   }
 
   /// The last chunk of all, where it is wanted: the tokens.
@@ -102,7 +104,7 @@ struct ChatReplies: Sendable {
   }
 
   /// What OpenAI's objects have no place for: seconds of each stage, frames, tokens of the clips, memory, warnings.
-  private static func extra(_ answer: Answer, _ statistics: RunStatistics) -> JSON {
+  private func extra(_ answer: Answer, _ statistics: RunStatistics) -> JSON {
     func rounded(_ value: Double) -> JSON { .number((value * 1e6).rounded() / 1e6) }
     let seconds = JSON.object(
       StageTimes.stages.map { JSON.Member(key: $0.name, value: rounded(statistics.times[keyPath: $0.seconds])) })
@@ -115,7 +117,9 @@ struct ChatReplies: Sendable {
       "kernels": .string(statistics.kernels), "threads": .integer(statistics.threads),
       "warnings": .array(statistics.warnings.map(JSON.string)),
     ]
+    let streams = windows.map { Streams.Stream.json($0.window).with("name", .string($0.name)) }
     return extra.with("choices", answer.choices.isEmpty ? nil : .array(answer.choices.map(Self.choice)))
+      .with("streams", streams.isEmpty ? nil : .array(streams))
   }
 }
 

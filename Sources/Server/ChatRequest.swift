@@ -43,6 +43,8 @@ struct ChatRequest: Sendable {
     case path(String)
     /// Of an upload.
     case upload(String)
+    /// A source that is watched, by its name.
+    case stream(String)
   }
 
   /// Which frames, where the request says so.
@@ -332,6 +334,7 @@ extension ChatRequest.Address {
         let decoded = String(local).removingPercentEncoding
       else { throw APIError(400, "The address is no file's of this machine, expected file:///PATH.", path) }
       self = .path(decoded)
+    case "stream" where text.utf8.count > 7: self = .stream(String(text.dropFirst(7)))
     case "http", "https", "ftp", "rtsp", "s3", "gs":
       throw APIError(
         400, "This server fetches nothing: upload the \(kind.rawValue) with POST /v1/files, or send it as a data: address.", path,
@@ -341,7 +344,8 @@ extension ChatRequest.Address {
         self = .upload(text)
         return
       }
-      throw APIError(400, "The address is none that is known here, expected data:…;base64,…, file:///… or the id of an upload.", path)
+      throw APIError(
+        400, "The address is none that is known here, expected data:…;base64,…, file:///…, stream:NAME or the id of an upload.", path)
     }
   }
 }

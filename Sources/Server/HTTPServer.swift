@@ -52,15 +52,21 @@
         onServerRunning: { channel in onListening(channel.localAddress?.port ?? options.port) }, logger: quiet)
       let (outcomes, tell) = AsyncStream<Result<Void, any Error>>.makeStream()
       let deadline = Deadline(seconds: options.grace + 5) { tell.yield(.success(())) }
+      let rules: [ServiceGroupConfiguration.ServiceConfiguration] =
+        options.rules.isEmpty
+        ? [] : [.init(service: RuleWatch(answering: answering, rules: options.rules, logger: logger))]
       var configuration = ServiceGroupConfiguration(
-        services: [.init(service: application), .init(service: deadline)], gracefulShutdownSignals: signals, logger: quiet)
+        services: [.init(service: application), .init(service: deadline)] + rules, gracefulShutdownSignals: signals, logger: quiet)
       configuration.maximumGracefulShutdownDuration = .seconds(options.grace)
       // Who presses Ctrl-C waits for nothing.
       configuration.cancellationSignals = interrupts
       let group = ServiceGroup(configuration: configuration)
       let work = Task { try await group.run() }
       Task { tell.yield(await work.result) }
-      defer { answering.uploads.removeAll() }
+      defer {
+        answering.uploads.removeAll()
+        answering.streams.stop()
+      }
       try await withTaskCancellationHandler {
         for await outcome in outcomes {
           if case .failure(let error) = outcome, !(error is CancellationError) { throw error }
@@ -184,7 +190,8 @@
       case .chat: return try await chat(request)
       case .metrics:
         let load = answering.load
-        let text = answering.metrics.text(running: load.running, waiting: load.waiting, uploads: answering.uploads.count)
+        let text = answering.metrics.text(
+          running: load.running, waiting: load.waiting, uploads: answering.uploads.count, streams: answering.streams.all)
         return Response(
           status: .ok, headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8"],
           body: ResponseBody(byteBuffer: ByteBuffer(string: text)))
@@ -211,6 +218,11 @@
             stop.set()
           }
         }
+      case .streams: return Self.json(["object": "list", "data": .array(answering.streams.all.map(\.json))])
+      case .stream(let name): return Self.json(try answering.streams.stream(name).json)
+      case .streamFrames(let name):
+        let answering = answering
+        return Self.json(try await Self.apart { () throws(APIError) in try answering.frames(ofStream: name) })
       case .unknown: throw APIError(404, "There is nothing at this path.")
       }
     }
@@ -236,7 +248,7 @@
         let asked = try ChatRequest(try JSON(body.readableBytesView), model: answering.name)
         return (asked, try answering.prepare(asked))
       }
-      let replies = ChatReplies(asked, model: answering.name, answering.model.tokenizer)
+      let replies = ChatReplies(asked, model: answering.name, answering.model.tokenizer, prepared.windows)
       return asked.streams ? try await stream(request, prepared, replies) : try await whole(request, prepared, replies)
     }
 

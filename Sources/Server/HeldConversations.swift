@@ -30,13 +30,14 @@ struct Transcript: Sendable {
   let beforeQuestion: String
   private let question: String
 
-  /// Of files the identity counts, of data the bytes.
+  /// Of files the identity counts, of data the bytes, of streams the newest frame.
   ///
   /// - Parameter manner: What else decides how it is read.
-  init(_ files: [HeldFile], _ manner: String, _ messages: [ChatRequest.Message]) {
-    var files = files.makeIterator()
+  init(_ files: [HeldFile], _ windows: [NamedWindow], _ manner: String, _ messages: [ChatRequest.Message]) {
+    var (files, windows) = (files.makeIterator(), windows.makeIterator())
     func shown(_ media: ChatRequest.Media) -> String {
       let files = media.addresses.map { address -> String in
+        if case .stream(let name) = address { return "stream \(name) \(windows.next()?.window.time ?? 0)" }
         let file = files.next()
         guard case .data(_, let base64) = address else { return file?.identity ?? "" }
         // Of keys that nobody outside knows.

@@ -31,7 +31,7 @@ final class Metrics: Sendable {
   }
 
   /// The exposition format, version 0.0.4.
-  func text(running: Int, waiting: Int, uploads: Int) -> String {
+  func text(running: Int, waiting: Int, uploads: Int, streams: [Streams.Stream]) -> String {
     let state = state.withLock { $0 }
     var lines: [String] = []
     func add(_ name: String, _ type: String, _ help: String, _ values: [(labels: String, value: String)]) {
@@ -46,6 +46,16 @@ final class Metrics: Sendable {
     add("answers_running", "gauge", "Answers that are being made.", running)
     add("queue_length", "gauge", "Requests that wait for their turn.", waiting)
     add("uploads", "gauge", "Files that were uploaded and are kept.", uploads)
+    if !streams.isEmpty {
+      func values(_ value: (LiveStatus) -> String?) -> [(labels: String, value: String)] {
+        streams.compactMap { stream in value(stream.watch.status).map { ("stream=\"\(stream.name)\"", $0) } }
+      }
+      add("stream_age_seconds", "gauge", "Age of a stream's newest frame.", values { $0.age.map { "\($0)" } })
+      add("stream_live", "gauge", "Whether frames of a stream come.", values { $0.state == .live ? "1" : "0" })
+      add("stream_connections_total", "counter", "Times that a stream began.", values { "\($0.connections)" })
+      add("stream_frames_total", "counter", "Frames that were taken of a stream.", values { "\($0.frames)" })
+      add("stream_dropped_total", "counter", "Of these, frames that no tower saw since it was busy.", values { "\($0.dropped)" })
+    }
     add(
       "frames_total", "counter", "Frames of clips that were asked about, by where their features came from.",
       [("source=\"tower\"", "\(state.frames.encoded)"), ("source=\"cache\"", "\(state.frames.cached)")])

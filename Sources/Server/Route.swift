@@ -2,10 +2,12 @@ import Foundation
 
 /// What is at a path.
 enum Route: Equatable {
-  case page, health, ready, metrics, document, models, chat, files, unknown
+  case page, health, ready, metrics, document, models, chat, files, streams, unknown
   case model(String)
   case file(String)
   case frames(String)
+  case stream(String)
+  case streamFrames(String)
 
   init(_ path: String) {
     let parts = path.split(separator: "/").map { String($0).removingPercentEncoding ?? String($0) }
@@ -21,6 +23,9 @@ enum Route: Equatable {
     case (2, "v1", "files"): self = .files
     case (3, "v1", "files"): self = .file(parts[2])
     case (4, "v1", "files") where parts[3] == "frames": self = .frames(parts[2])
+    case (2, "v1", "streams"): self = .streams
+    case (3, "v1", "streams"): self = .stream(parts[2])
+    case (4, "v1", "streams") where parts[3] == "frames": self = .streamFrames(parts[2])
     default: self = .unknown
     }
   }
@@ -39,6 +44,9 @@ enum Route: Equatable {
     case .files: "/v1/files"
     case .file: "/v1/files/{id}"
     case .frames: "/v1/files/{id}/frames"
+    case .streams: "/v1/streams"
+    case .stream: "/v1/streams/{name}"
+    case .streamFrames: "/v1/streams/{name}/frames"
     case .unknown: "other"
     }
   }

@@ -1,4 +1,5 @@
 #if Server
+  import SlowFast
   import Yams
 
   extension ServerOptions {
@@ -60,6 +61,24 @@
         case "queue": queue = try number(0...100_000)
         case "frames": frames = try number(1...65_536)
         case "threads": threads = try number(1...1024)
+        case "every":
+          guard let seconds = value.float, seconds > 0, seconds <= 3600 else { throw wrong("more than 0 and at most 3600 seconds") }
+          live.every = seconds
+        case "window": live.window = try number(1...65_536)
+        case "watch":
+          guard let sources = value.mapping else { throw wrong("names and addresses, as door: rtsp://…") }
+          streams = []
+          for (key, value) in sources {
+            let line = value.mark.map { "line \($0.line): " } ?? ""
+            guard let name = key.string, NamedSource.isName(name), let address = value.string else {
+              throw ConfigurationError(
+                description: "\(line)watch has \(key.string ?? "no name"), expected a name of letters and digits, and an address")
+            }
+            do throws(SlowFastError) { streams.append(try NamedSource(name: name, address: address)) } catch {
+              throw ConfigurationError(description: "\(line)watch: \(name): \(error)")
+            }
+          }
+        case "rule": ruleFile = try text()
         case "max-upload": maximumUpload = try bytes()
         default:
           let line = key.mark.map { "line \($0.line): " } ?? ""

@@ -1,3 +1,23 @@
+import SlowFast
+
+/// A camera or a stream under the name that requests have for it.
+public struct NamedSource: Sendable, Equatable {
+  /// Letters, digits, `-`, `_` and `.`.
+  public let name: String
+  /// What is watched.
+  public let source: LiveSource
+
+  /// Throws where the address is none that can be watched.
+  public init(name: String, address: String) throws(SlowFastError) { (self.name, source) = (name, try LiveSource(address)) }
+
+  /// Whether it can be named in a request.
+  public static func isName(_ text: String) -> Bool {
+    let scalars = text.unicodeScalars
+    return (1...64).contains(scalars.count)
+      && scalars.allSatisfy { $0.isASCII && ($0.properties.isAlphabetic || ("0"..."9").contains($0) || "-_.".unicodeScalars.contains($0)) }
+  }
+}
+
 /// How a server answers, and whom.
 public struct ServerOptions: Sendable {
   /// Where it listens.
@@ -24,6 +44,14 @@ public struct ServerOptions: Sendable {
   public var threads: Int?
   /// Bytes of an upload.
   public var maximumUpload = 2 << 30
+  /// Sources that are watched, which requests ask about as `stream:NAME`.
+  public var streams: [NamedSource] = []
+  /// How they are watched.
+  public var live = LiveOptions()
+  /// What is asked of their newest frames without a request.
+  public var rules: [Rule] = []
+  /// The file that a configuration names for them.
+  public var ruleFile: String?
   /// Seconds that running answers have when the server is to end.
   public var grace = 30
 

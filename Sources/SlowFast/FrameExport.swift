@@ -69,6 +69,19 @@ public struct FrameExport: Sendable {
     }
   }
 
+  /// The sheet of a stream's newest frames, as the model sees them.
+  public func run(_ window: LiveWindow) throws(SlowFastError) {
+    guard let sheet, let first = window.frames.first, let format = PictureFormat(path: sheet) else { return }
+    try classified { () throws(VideoError) in
+      var contact = try ContactSheet(count: window.frames.count, first: first.image)
+      for (position, frame) in window.frames.enumerated() {
+        contact.add(
+          SampledFrame(index: position, seconds: window.report.frames[position].seconds, image: frame.image), at: position)
+      }
+      try contact.image.write(format, to: sheet, replacing: replacing, inputs: [])
+    }
+  }
+
   /// `frame-0007-000123.png`: position and index.
   private static func name(_ frame: SampledFrame, _ position: Int, in directory: String) -> String {
     func padded(_ number: Int, _ width: Int) -> String { "\(number)".leftPadded(to: width, with: "0") }

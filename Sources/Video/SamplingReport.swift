@@ -6,6 +6,8 @@ package struct SampledFrame: Sendable {
   package let seconds: Double
   /// Upright, in the stream's own pixels: a sample aspect ratio other than 1:1 is not applied.
   package let image: RGBImage
+
+  package init(index: Int, seconds: Double, image: RGBImage) { (self.index, self.seconds, self.image) = (index, seconds, image) }
 }
 
 /// What happens to a clip's frames on their way from the decoder to the encoder, one event after the other; `Frame` is what a stage has

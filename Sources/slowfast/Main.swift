@@ -82,7 +82,7 @@ struct SlowFastCommand: ParsableCommand {
           > ~/.local/share/bash-completion/completions/slowfast
       """,
     version: SlowFastVersion.current,
-    subcommands: [ConvertCommand.self, RunCommand.self, ChatCommand.self, BatchCommand.self] + serving + [
+    subcommands: [ConvertCommand.self, RunCommand.self, ChatCommand.self, BatchCommand.self, WatchCommand.self] + serving + [
       CompareCommand.self, FramesCommand.self, BenchCommand.self,
       TraceCommand.self, TokenizeCommand.self, InspectCommand.self, VerifyCommand.self, UnpackCommand.self, PackCommand.self,
     ])

@@ -16,12 +16,14 @@ package=$(cd "$(dirname "$0")/../.." && pwd)
 home=${SLOWFAST_ARM64:-${XDG_CACHE_HOME:-/var/cache}/slowfast-arm64}
 suite=${SLOWFAST_ARM64_SUITE:-sid}
 gcc=${SLOWFAST_ARM64_GCC:-15}
-libraries=libzstd-dev,libxxhash-dev,libavcodec-dev,libavformat-dev,libavutil-dev,libswscale-dev,libswresample-dev,zlib1g-dev
+libraries=libzstd-dev,libxxhash-dev,libcurl4-openssl-dev,libavcodec-dev,libavformat-dev,libavutil-dev,libswscale-dev,libswresample-dev,zlib1g-dev
 triple=aarch64-unknown-linux-gnu
 sdk=slowfast-arm64
 folder=$home/$suite
 host=$folder/host
 sysroot=$folder/sysroot
+# Made anew for other libraries.
+sysroot_done=$folder/sysroot-$(md5sum <<<"$libraries" | cut -c1-8).done
 scratch=$folder/scratch-$(md5sum <<<"$package" | cut -c1-8)${SLOWFAST_ARM64_FLAVOR:+-$SLOWFAST_ARM64_FLAVOR}
 swift=usr/libexec/swift/lib
 # Old suites' release files are past their dates on frozen mirrors; documentation would be a fifth of all files.
@@ -70,7 +72,7 @@ install_host() {
 }
 
 install_sysroot() {
-  [ ! -e "$folder/sysroot.done" ] || return 0
+  [ ! -e "$sysroot_done" ] || return 0
   say "arm64 $suite: libraries to link with (nothing in it is executed)"
   rm -rf --one-file-system "$sysroot"
   mmdebstrap -q --variant=extract --architectures=arm64 "${options[@]}" \
@@ -91,7 +93,7 @@ install_sysroot() {
   # Where the compiler looks for what it links first.
   ln -sfn ../libexec/swift/lib/swift "$sysroot/usr/lib/swift"
   ln -sfn ../libexec/swift/lib/swift_static "$sysroot/usr/lib/swift_static"
-  touch "$folder/sysroot.done"
+  touch "$sysroot_done"
 }
 
 write_sdk() {
@@ -118,7 +120,7 @@ command=${1:-help}
 shift || true
 case $command in
   setup)
-    if [ -e "$folder/host.done" ] && [ -e "$folder/sysroot.done" ]; then exit 0; fi
+    if [ -e "$folder/host.done" ] && [ -e "$sysroot_done" ]; then exit 0; fi
     as_root "$0" install
     ;;
   install)

@@ -73,16 +73,16 @@ package struct ClipEntry: Sendable {
 
 /// Entries in this process's memory, at most `limit` bytes of them: those not used for longest go first.
 package final class MemoryClipStore: ClipStore {
-  package let limit: Int
-  private let state = Mutex(State())
+  private let state: Mutex<State>
 
   private struct State {
+    var limit: Int
     var entries: [String: Kept] = [:]
     var byteCount = 0
     /// Counts uses.
     var clock = 0
 
-    mutating func makeRoom(_ size: Int, within limit: Int) {
+    mutating func makeRoom(_ size: Int) {
       guard byteCount + size > limit else { return }
       for (key, _) in entries.sorted(by: { $0.value.used < $1.value.used }) where byteCount + size > limit { remove(key) }
     }
@@ -112,7 +112,17 @@ package final class MemoryClipStore: ClipStore {
     var used: Int
   }
 
-  package init(limit: Int) { self.limit = limit }
+  package init(limit: Int) { state = Mutex(State(limit: limit)) }
+
+  package var limit: Int { state.withLock { $0.limit } }
+
+  /// Takes in so many bytes more from now on, or fewer: what does not fit then goes.
+  package func changeLimit(by bytes: Int) {
+    state.withLock { state in
+      state.limit += bytes
+      state.makeRoom(0)
+    }
+  }
 
   /// Bytes of all entries.
   package var byteCount: Int { state.withLock { $0.byteCount } }
@@ -149,11 +159,12 @@ package final class MemoryClipStore: ClipStore {
   private func keep(_ entries: [(key: String, info: [UInt8], parts: [ClipEntry.Part])]) -> String? {
     let sizes = entries.map { $0.parts.reduce($0.info.count + $0.key.utf8.count) { $0 + $1.byteCount } }
     let size = sizes.reduce(0, +)
+    let limit = limit
     guard size <= limit else { return ClipEntry.tooLarge(size, limit: limit) }
     // Before what is new takes memory.
     state.withLock { state in
       for entry in entries { state.remove(entry.key) }
-      state.makeRoom(size, within: limit)
+      state.makeRoom(size)
     }
     var made: [ClipEntry] = []
     for entry in entries {
@@ -171,7 +182,7 @@ package final class MemoryClipStore: ClipStore {
     }
     state.withLock { state in
       // Another thread may have filled the room.
-      state.makeRoom(size, within: limit)
+      state.makeRoom(size)
       for (index, entry) in entries.enumerated() { state.insert(entry.key, made[index], sizes[index]) }
     }
     return nil
@@ -226,6 +237,8 @@ extension ClipSource {
   package func contentIdentity() throws(SlowFastError) -> String {
     switch self {
     case .picture(let image): return "picture \(image.width)x\(image.height) \(checksum(image.pixels))"
+    case .live(let window):
+      return try ClipSource.frames(window.frames.map(\.image)).contentIdentity() + " \(window.report.frames.map(\.seconds))"
     case .frames(let images):
       return "pixels " + images.map { "\($0.width)x\($0.height) \(checksum($0.pixels))" }.joined(separator: " ")
     case .visual(let source):

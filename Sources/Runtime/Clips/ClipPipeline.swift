@@ -9,6 +9,8 @@ package struct WatchedClips {
   package var clips: [WatchedClip] = []
   /// Of each, whether it is a picture of its own.
   package var isPicture: [Bool] = []
+  /// One of them is of a source that goes on.
+  package var isLive = false
   /// Of `clips`, where they are kept. Empty without a store, and where nothing that is made of these clips may be kept.
   package var keys: [CacheKey] = []
   /// What is said before the first question, and where the clips are shown.
@@ -101,7 +103,8 @@ private struct ClipPipeline {
 
   mutating func run() throws(SlowFastError) -> WatchedClips {
     watched.isPicture = clips.map { $0.source.isPicture && context.model.knowsPictures }
-    if observer == nil, let store = context.store {
+    watched.isLive = clips.contains(where: \.source.isLive)
+    if observer == nil, let store = context.store(isLive: watched.isLive) {
       let start = StageTimes.now
       try findPrefix(store)
       watched.statistics.times.clipCache += StageTimes.now - start
@@ -161,7 +164,8 @@ private struct ClipPipeline {
 
   /// The tokens of a clip, as they were kept: all of its frames must be there still.
   private mutating func findClip(_ index: Int, frames: ClosedRange<Int>) throws(SlowFastError) -> WatchedClip? {
-    guard let store = context.store, index < watched.keys.count else { return nil }
+    // Of the newest frames of a stream the frames are all that is kept.
+    guard !clips[index].source.isLive, let store = context.store, index < watched.keys.count else { return nil }
     let start = StageTimes.now
     defer { watched.statistics.times.clipCache += StageTimes.now - start }
     switch store.lookup(watched.keys[index], pool: context.pool) {
@@ -171,7 +175,8 @@ private struct ClipPipeline {
         layout.views == kept.views.count,
         layout.slowCount == kept.info.slowTokens, layout.fastCount == kept.info.fastTokens,
         // One that has not the memory fails again, and tells it, where it is encoded.
-        let encoder = try? encoder(layout, isPicture: layout is PictureLayout, reuseThreshold: nil), let keeper = encoder.keeper
+        let encoder = try? encoder(layout, clips[index].source, isPicture: layout is PictureLayout, reuseThreshold: nil),
+        let keeper = encoder.keeper
       else {
         warnOfDamage("not the shape of this model's")
         return nil
@@ -196,13 +201,15 @@ private struct ClipPipeline {
   }
 
   /// With a store, one that knows what it has; but an observer wants to see everything.
-  private func encoder(_ layout: any VisualLayout, isPicture: Bool, reuseThreshold: Double?) throws(SlowFastError) -> ClipEncoder {
+  private func encoder(
+    _ layout: any VisualLayout, _ source: ClipSource, isPicture: Bool, reuseThreshold: Double?
+  ) throws(SlowFastError) -> ClipEncoder {
     let context = context
     return try ClipEncoder(
       layout, hidden: context.model.config.hiddenSize, preprocessing: Preprocessing(context.model.config.pixels),
       reuseThreshold: reuseThreshold, slowTokens: context.cacheType, engine: context.engine
     ) { type in
-      guard observer == nil, let store = context.store else { return nil }
+      guard observer == nil, let store = context.store(isLive: source.isLive) else { return nil }
       let kind = CacheKey.frames(
         rows: layout.rowsOfView, isPicture: isPicture, type: type, model: context.model, kernels: context.engine.kernels.name)
       return FrameKeeper(store, kind, pool: context.pool)
@@ -232,7 +239,7 @@ private struct ClipPipeline {
 
   /// One clip, as it was kept or encoded now; where another conversation is encoding it, that is waited for.
   private mutating func clip(_ index: Int, _ range: Range<Int>, _ vision: inout VisionModel?) throws(SlowFastError) -> WatchedClip {
-    guard observer == nil, context.store != nil, index < watched.keys.count else { return try encode(index, range, &vision, for: nil) }
+    guard observer == nil, index < watched.keys.count else { return try encode(index, range, &vision, for: nil) }
     let (most, rule) = (clips[index].mostFrames, clips[index].sampling.rule)
     let (progress, isCancelled) = (progress, isCancelled)
     return try context.encodings.run(
@@ -252,7 +259,9 @@ private struct ClipPipeline {
   ) throws(SlowFastError) -> WatchedClip {
     let source = clips[index].source
     // Where no frame can be known, the tower is read before the first one is there.
-    if observer != nil || context.store == nil, vision == nil { vision = try context.takeVision(&watched.statistics.times, progress) }
+    if observer != nil || context.store(isLive: source.isLive) == nil, vision == nil {
+      vision = try context.takeVision(&watched.statistics.times, progress)
+    }
     let (own, isCancelled) = (progress, isCancelled)
     let isAhead = isAhead
     let (clip, views) = try encode(
@@ -266,7 +275,7 @@ private struct ClipPipeline {
       watched.keys = []
       watched.statistics.warnings.append("\(source.name.escaped()): changed while it was read, so it is not kept in the clip cache")
     }
-    if let store = context.store, index < watched.keys.count, let views,
+    if !source.isLive, let store = context.store, index < watched.keys.count, let views,
       let problem = KeptClip(info: clip.info, views: views).store(in: store, watched.keys[index], pool: context.pool)
     {
       watched.statistics.warnings.append(problem)
@@ -330,7 +339,7 @@ private struct ClipPipeline {
           return
         case .begin(let layout):
           last = before + (feed.isPicture ? 1 : layout.views)
-          let encoder = try self.encoder(layout, isPicture: feed.isPicture, reuseThreshold: reuseThreshold)
+          let encoder = try self.encoder(layout, sampled.source, isPicture: feed.isPicture, reuseThreshold: reuseThreshold)
           (encoder.vision, encoder.observer) = (vision, observer)
           clip = encoder
           observer?.see(.begin(frames: layout.views))

@@ -11,12 +11,15 @@ public enum ClipSource: Sendable {
   case frames([RGBImage])
   /// A picture that is there already.
   case picture(RGBImage)
+  /// The newest frames of a source that goes on: all are taken.
+  case live(LiveWindow)
 
   /// Frames that a sampling of this source gives; with a rule that may give fewer, at most so many.
   package func frameCount(_ sampling: SamplingRequest) -> Int {
     switch self {
     case .visual(let source): source.frameCount(sampling)
     case .frames(let images): images.count
+    case .live(let window): window.frames.count
     case .picture: 1
     }
   }
@@ -25,10 +28,13 @@ public enum ClipSource: Sendable {
   public var isPicture: Bool {
     switch self {
     case .visual(let source): source.kind == .image
-    case .frames: false
+    case .frames, .live: false
     case .picture: true
     }
   }
+
+  /// What is made of it serves for a while only.
+  package var isLive: Bool { if case .live = self { true } else { false } }
 }
 
 /// Sampled and resized frames, one after the other. A clip is decoded and resized by a thread of its own while its earlier frames are
@@ -71,6 +77,13 @@ package struct FrameFeed: Sendable {
         report.append(.init(index: index, seconds: 0, width: image.width, height: image.height))
       }
       return SamplingReport(decodedFrames: images.count, rotation: 0, frames: report, warnings: [])
+    case .live(let window):
+      try body(.begin(frames: window.frames.count), &times)
+      for frame in window.frames {
+        if isCancelled() { throw .cancelled }
+        try body(.frame(times.measure(\.resize) { pixels(frame.image) }), &times)
+      }
+      return window.report
     case .visual(let visual):
       let queue = FrameQueue()
       guard detachThread({ decode(visual, to: queue, isCancelled) }) else {

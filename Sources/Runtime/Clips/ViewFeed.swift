@@ -66,7 +66,7 @@ extension ClipSource {
     switch self {
     case .picture(let image): PictureSize(height: image.height, width: image.width)
     case .visual(let source): source.pictureSize.map { PictureSize(height: $0.height, width: $0.width) }
-    case .frames: nil
+    case .frames, .live: nil
     }
   }
 }

@@ -10,6 +10,7 @@ package final class Conversation {
   package var statistics: RunStatistics
   package private(set) var clips: [WatchedClip]
   private let places: [PromptPlace]
+  private let isLive: Bool
   /// What stands before the first question.
   private let opening: PromptOpening
   /// Which tokens read the slow tokens.
@@ -37,6 +38,7 @@ package final class Conversation {
     self.context = context
     self.slowAttention = slowAttention ?? context.slowAttention
     places = context.places(watched.clips.map(\.info), isPicture: watched.isPicture)
+    isLive = watched.isLive
     (clips, keys, keptPrefix, statistics) = (watched.clips, watched.keys, watched.prefix, watched.statistics)
     opening = watched.opening
   }
@@ -276,7 +278,9 @@ package final class Conversation {
   private func settlePrefix(
     _ question: String, options: GenerationOptions, progress: @escaping ProgressHandler, isCancelled: @escaping @Sendable () -> Bool
   ) throws(SlowFastError) -> Int {
-    guard let store = context.store, !context.options.takesWholePrompts, !keys.isEmpty, standing.answer == nil, standing.settled == 0 else {
+    guard let store = context.store(isLive: isLive), !context.options.takesWholePrompts, !keys.isEmpty, standing.answer == nil,
+      standing.settled == 0
+    else {
       return 0
     }
     let pieces = firstPieces(question)

@@ -197,7 +197,8 @@ extension RunContext {
     try checkMarks(question, clips: clips.count)
     let isKnown = clips.allSatisfy { clip in
       let source = clip.source
-      return source.isPicture && config.sequence != nil ? source.pictureSize != nil : source.isPicture || clip.sampling.rule == .uniform
+      if source.isPicture, config.sequence != nil { return source.pictureSize != nil }
+      return source.isPicture || source.isLive || clip.sampling.rule == .uniform
     }
     guard isKnown else { return }
     let side = model.source.schema.tower.outputSide

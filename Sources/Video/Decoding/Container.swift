@@ -7,11 +7,20 @@ import Support
   import Musl
 #endif
 
-/// An opened media file: its streams, and its packets one after the other.
+/// Where a container's bytes come from.
+protocol ContainerInput: AnyObject {
+  /// Asks the caller whether to stop.
+  var cancelled: () -> Bool { get }
+  /// `errno` of the last read that failed, or zero.
+  var readError: Int32 { get }
+}
+
+/// An opened media file or stream: its streams of pictures, and its packets one after the other.
 final class Container {
   let path: String
-  private let input: FileInput
-  private let io: InputContext
+  private let input: any ContainerInput
+  /// nil where libav reads by a protocol of its own.
+  private let io: InputContext?
   private let format: UnsafeMutablePointer<AVFormatContext>
 
   /// No protocol of libav has this name.
@@ -27,11 +36,26 @@ final class Container {
   init(path: String, cancelled: @escaping () -> Bool) throws(VideoError) {
     _ = LibAV.silence
     self.path = path
-    input = try FileInput(path: path, cancelled: cancelled)
-    io = try InputContext(input)
+    let input = try FileInput(path: path, cancelled: cancelled)
+    let io = try InputContext(input)
+    (self.input, self.io) = (input, io)
+    format = try Container.open(input, io)
+    if input.cancelled() { throw .cancelled }
+  }
+
+  /// A stream that is still being made.
+  init(live path: String, _ input: any ContainerInput, _ io: InputContext?, _ format: UnsafeMutablePointer<AVFormatContext>) {
+    (self.path, self.input, self.io, self.format) = (path, input, io, format)
+  }
+
+  /// What a file holds, which is all there is to it. `probe`: bytes after which its streams must be known; nil for libav's own number.
+  static func open(
+    _ input: FileInput, _ io: InputContext, probe: Int64? = nil
+  ) throws(VideoError) -> UnsafeMutablePointer<AVFormatContext> {
     let container = try Container.format(of: input, io)
     guard let context = avformat_alloc_context() else { throw .outOfMemory }
     context.pointee.pb = io.pointer
+    if let probe { context.pointee.probesize = probe }
     context.pointee.interrupt_callback = AVIOInterruptCB(
       callback: { opaque in
         guard let opaque else { return 0 }
@@ -49,10 +73,9 @@ final class Container {
     var opened: UnsafeMutablePointer<AVFormatContext>? = context
     let code = avformat_open_input(&opened, nil, container, nil)
     guard code >= 0, let opened else { throw Container.failure(code, input) }
-    format = opened
     // A failure here leaves some stream unknown, perhaps not the one that is wanted.
-    _ = avformat_find_stream_info(format, nil)
-    if input.cancelled() { throw .cancelled }
+    _ = avformat_find_stream_info(opened, nil)
+    return opened
   }
 
   /// No name is given: what the file is, its bytes tell, not its extension.
@@ -169,6 +192,9 @@ enum ContainerFormats {
   private static let sounds = "aac,ac3,aiff,amr,ape,au,caf,dts,eac3,flac,m4a,mp3,mpc,mpc8,tta,w64,wav"
 
   static let allowed = [videos, pictures, sounds].joined(separator: ",")
+
+  /// What a stream may be beside them, which somebody named to be watched.
+  static let streams = ",dash,hls,mpjpeg,rtp,rtsp,sdp,v4l2,video4linux2"
 
   /// What is told of those that name other files.
   private static let lists = "concat,dash,hls,imf,rtp,rtsp,sdp,vobsub,webm_dash_manifest"
@@ -313,18 +339,20 @@ enum PathKind {
 
 /// A file that libav reads through, so that names are never taken for URLs or patterns, reading stops when it is cancelled, and the
 /// system's own error is known.
-final class FileInput {
+final class FileInput: ContainerInput {
   let path: String
+  /// Bytes when it was opened.
   let size: Int64
-  /// Asks the caller whether to stop.
   let cancelled: () -> Bool
-  /// `errno` of the last read that failed, or zero.
   private(set) var readError: Int32 = 0
+  /// Of a file that is still being written: at its end more is waited for, until this says that nothing will come.
+  private let isOver: (() -> Bool)?
 
   private let descriptor: Int32
   private var offset: Int64 = 0
 
-  init(path: String, cancelled: @escaping () -> Bool) throws(VideoError) {
+  init(path: String, cancelled: @escaping () -> Bool, growingUntil isOver: (() -> Bool)? = nil) throws(VideoError) {
+    self.isOver = isOver
     guard case .file(let size) = try PathKind(of: path) else { throw .notAFile(path: path) }
     guard size > 0 else { throw .empty(path: path) }
     do throws(SystemError) { descriptor = try SystemCalls.open(path, O_RDONLY) } catch {
@@ -342,9 +370,14 @@ final class FileInput {
     if cancelled() { return lav_error_exit }
     guard count > 0 else { return 0 }
     do throws(SystemError) {
-      let got = try SystemCalls.read(descriptor, into: UnsafeMutableRawBufferPointer(start: target, count: Int(count)), at: Int(offset))
-      offset += Int64(got)
-      return got > 0 ? Int32(got) : lav_error_end
+      while true {
+        let got = try SystemCalls.read(descriptor, into: UnsafeMutableRawBufferPointer(start: target, count: Int(count)), at: Int(offset))
+        offset += Int64(got)
+        if got > 0 { return Int32(got) }
+        guard let isOver, !isOver() else { return lav_error_end }
+        if cancelled() { return lav_error_exit }
+        usleep(50_000)
+      }
     } catch {
       readError = error.code
       return lav_error_of_errno(error.code)

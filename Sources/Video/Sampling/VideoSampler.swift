@@ -85,6 +85,16 @@ enum AttemptFailure: Error {
   static func passing<Result>(_ body: () throws(VideoError) -> Result) throws(AttemptFailure) -> Result {
     do { return try body() } catch { throw .failed(error) }
   }
+
+  /// The other way round, where there is no other way.
+  static func unwrapped<Result>(_ body: () throws(AttemptFailure) -> Result) throws(VideoError) -> Result {
+    do { return try body() } catch {
+      switch error {
+      case .failed(let error): throw error
+      case .distrust(let reason): throw .noFrames(path: "", reason: reason)
+      }
+    }
+  }
 }
 
 /// What a way of sampling found.
@@ -182,13 +192,21 @@ final class FrameReader {
   private var waitsForKey = false
   /// Times of frames that an edit list hides. libav leaves them out itself, but FFmpeg 5 not those of AV1.
   private var hiddenTimes: Set<Int64> = []
+  /// Nothing but key frames is decoded, each at once.
+  var takesKeysOnly = false
+  /// Is told of every packet of the stream.
+  var onPacket: (Packet) -> Void = { _ in }
 
-  init(
+  convenience init(
     _ path: String, stream: Int?, limits: DecoderLimits, threading: Decoder.Threading, cancelled: @escaping () -> Bool
   ) throws(VideoError) {
-    container = try Container(path: path, cancelled: cancelled)
+    try self.init(Container(path: path, cancelled: cancelled), stream: stream, limits: limits, threading: threading)
+  }
+
+  init(_ container: Container, stream: Int?, limits: DecoderLimits, threading: Decoder.Threading) throws(VideoError) {
+    self.container = container
     self.stream = try container.select(stream)
-    decoder = try Decoder(self.stream, path: path, limits: limits, threading: threading)
+    decoder = try Decoder(self.stream, path: container.path, limits: limits, threading: threading)
     packet = try Packet()
     frame = try Frame()
     toleratesDamage = threading == .slices
@@ -203,6 +221,7 @@ final class FrameReader {
         if frame.isCorrupt { try note(.concealed) }
         return true
       case .needsPacket: try feed()
+      case .end where !isAtEnd: decoder.flush()
       case .end: return false
       case .failed(let code):
         try note(.refused(code, at: packet.pts))
@@ -217,14 +236,23 @@ final class FrameReader {
     }
     switch reading {
     case .packet:
-      if waitsForKey, !packet.isKey { return }
+      onPacket(packet)
+      if waitsForKey || takesKeysOnly, !packet.isKey {
+        // What comes after one that was left out must begin anew.
+        waitsForKey = true
+        return
+      }
       waitsForKey = false
       if packet.isDiscarded {
         damage.hidden += 1
         if stream.parameters.pointee.codec_id == AV_CODEC_ID_AV1 { hiddenTimes.insert(packet.pts) }
       }
       let code = decoder.send(packet)
-      guard code < 0 else { return }
+      guard code < 0 else {
+        // It need not wait for those that come after it.
+        if takesKeysOnly { _ = decoder.send(nil) }
+        return
+      }
       try note(.refused(code, at: packet.pts))
       recover()
     case .broken(let code):

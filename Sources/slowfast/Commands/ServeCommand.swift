@@ -59,6 +59,20 @@
     var maxUpload: ByteCount?
     @Option(
       help: ArgumentHelp(
+        "Watch a camera or a stream, which requests then ask about as stream:NAME. May be repeated. Its address is as in slowfast watch.",
+        valueName: "name=address"))
+    var watch: [String] = []
+    @Option(help: "Seconds between two frames of what is watched. Default: \(Printing.fixed(LiveOptions().every, 0)).")
+    var every: Double?
+    @Option(help: "Frames of what is watched that a question is about. Default: as --frames.")
+    var window: Int?
+    @Option(
+      help: ArgumentHelp(
+        "Ask what this file says of each new window of what is watched, and tell its webhooks and files the answers.", valueName: "file"),
+      completion: .file())
+    var rule: String?
+    @Option(
+      help: ArgumentHelp(
         "Take what is not said here from this file: these options' names and values in YAML, as port: 8080.", valueName: "file"),
       completion: .file())
     var config: String?
@@ -93,18 +107,55 @@
       if let frames { options.frames = frames }
       if let threads { options.threads = threads }
       if let maxUpload { options.maximumUpload = maxUpload.bytes }
+      if !watch.isEmpty { options.streams = try watch.map(Self.source) }
+      if let every { options.live.every = every }
+      if let window { options.live.window = window }
+      try Self.checkNames(options.streams)
+      if let path = rule ?? options.ruleFile { options.rules = try rules(path, options.streams.map(\.name)) }
       options.media = try options.media.map(Self.directory)
       let server = try HTTPServer(try VideoLanguageModel(path: model, tower: tower), options)
       try Self.wait(for: server, at: options.host)
     }
 
     private func read(_ path: String, to options: inout ServerOptions) throws {
-      func wrong(_ problem: String) -> SlowFastError { .badFile(path: path, problem: problem) }
-      guard let data = FileManager.default.contents(atPath: path) else { throw wrong("cannot be read") }
-      guard let text = String(validating: data, as: UTF8.self) else { throw wrong("is not UTF-8") }
+      let text = try Self.text(path)
       do throws(ServerOptions.ConfigurationError) {
         try options.read(yaml: text) { ByteCount(argument: $0)?.bytes }
-      } catch { throw wrong("\(error)") }
+      } catch { throw SlowFastError.badFile(path: path, problem: "\(error)") }
+    }
+
+    private func rules(_ path: String, _ streams: [String]) throws -> [Rule] {
+      if streams.isEmpty { throw ValidationError("--rule needs --watch.") }
+      let text = try Self.text(path)
+      do throws(ServerOptions.ConfigurationError) { return try Rule.read(yaml: text, streams: streams) } catch {
+        throw SlowFastError.badFile(path: path, problem: "\(error)")
+      }
+    }
+
+    private static func text(_ path: String) throws -> String {
+      guard let data = FileManager.default.contents(atPath: path) else {
+        throw SlowFastError.badFile(path: path, problem: "cannot be read")
+      }
+      guard let text = String(validating: data, as: UTF8.self) else { throw SlowFastError.badFile(path: path, problem: "is not UTF-8") }
+      return text
+    }
+
+    /// Of what is written as `door=rtsp://…`.
+    private static func source(_ text: String) throws -> NamedSource {
+      let name = text.prefix { $0 != "=" }
+      guard name.count < text.count, NamedSource.isName(String(name)) else {
+        // An address may have a password.
+        let shown = String(text.prefix { $0 != ":" && $0 != "@" }).escaped()
+        throw ValidationError("--watch is \(shown)…, expected NAME=ADDRESS, the name of letters, digits, -, _ and .")
+      }
+      return try NamedSource(name: String(name), address: String(text.dropFirst(name.count + 1)))
+    }
+
+    private static func checkNames(_ streams: [NamedSource]) throws {
+      var names: Set<String> = []
+      for stream in streams where !names.insert(stream.name).inserted {
+        throw ValidationError("--watch names two sources \(stream.name), expected a name for each")
+      }
     }
 
     /// As it is without links, which is how files are compared with it.

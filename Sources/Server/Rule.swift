@@ -1,0 +1,134 @@
+import Foundation
+
+/// What is asked of the newest frames of streams without a request, and whom the answers are told.
+public struct Rule: Sendable, Equatable {
+  /// As events call it.
+  public var name: String
+  /// Those that are watched; empty: all.
+  public var streams: [String] = []
+  /// What is asked.
+  public var question: String
+  /// What the answer is one of.
+  public var choices: [String]
+  /// Answers that are told each time that they begin; empty: every other answer than the one before.
+  public var when: [String] = []
+  /// An answer counts that so many windows in a row have given.
+  public var holds = 1
+  /// Seconds after an event in which no other one of the stream is told.
+  public var pause = 0.0
+  /// An address that events are posted to.
+  public var webhook: String?
+  /// A file to which they are appended, a line each.
+  public var file: String?
+}
+
+/// Which of a stream's answers are events: debounced.
+struct RuleState {
+  private let rule: Rule
+  /// The newest answer, and how many windows in a row gave it.
+  private var run: (answer: String, count: Int)?
+  /// The one that counts; nil before there is one.
+  private var settled: String?
+  private var lastEvent = -Double.infinity
+  /// Came during a pause.
+  private var isDue = false
+
+  init(_ rule: Rule) { self.rule = rule }
+
+  /// Whether the answer of the next window, at `seconds` on any clock that goes forward, is to be told.
+  mutating func isEvent(_ answer: String, at seconds: Double) -> Bool {
+    let count = run?.answer == answer ? (run?.count ?? 0) + 1 : 1
+    run = (answer, count)
+    if count >= rule.holds, answer != settled {
+      // Where changes are told, the first answer is none.
+      isDue = rule.when.isEmpty ? settled != nil : rule.when.contains(answer)
+      settled = answer
+    }
+    guard isDue, answer == settled, seconds - lastEvent >= rule.pause else { return false }
+    (isDue, lastEvent) = (false, seconds)
+    return true
+  }
+}
+
+#if Server
+  import SlowFast
+  import Yams
+
+  extension Rule {
+    /// Of a file in YAML: a list of rules, or one.
+    ///
+    /// - Parameter streams: Names that there are.
+    public static func read(yaml: String, streams: [String]) throws(ServerOptions.ConfigurationError) -> [Rule] {
+      let node: Node?
+      do { node = try Yams.compose(yaml: yaml) } catch {
+        throw .init(description: "\(error)".split(whereSeparator: \.isNewline).joined(separator: " "))
+      }
+      var rules: [Rule] = []
+      for node in node?.sequence.map({ Array($0) }) ?? node.map({ [$0] }) ?? [] {
+        rules.append(try Rule(node, number: rules.count + 1, streams))
+      }
+      if rules.isEmpty { throw .init(description: "there is no rule, expected a question, choices, and a webhook or a file") }
+      return rules
+    }
+
+    private init(_ node: Node, number: Int, _ known: [String]) throws(ServerOptions.ConfigurationError) {
+      func wrong(_ node: Node, _ problem: String) -> ServerOptions.ConfigurationError {
+        .init(description: (node.mark.map { "line \($0.line): " } ?? "") + problem)
+      }
+      guard let mapping = node.mapping else { throw wrong(node, "a rule is names and values, as question: Is anybody there?") }
+      func texts(_ value: Node, _ name: String) throws(ServerOptions.ConfigurationError) -> [String] {
+        let found = value.sequence.map { $0.map(\.string) } ?? [value.string]
+        let texts = found.compactMap { $0 }.filter { !$0.isEmpty }
+        guard texts.count == found.count, !texts.isEmpty else {
+          throw wrong(value, "\(name) is \(value.string ?? "a mapping"), expected a text or a list of texts")
+        }
+        return texts
+      }
+      (name, question, choices) = ("rule \(number)", "", [])
+      for (key, value) in mapping {
+        let key = key.string ?? ""
+        func text() throws(ServerOptions.ConfigurationError) -> String {
+          guard let text = value.string, !text.isEmpty else {
+            throw wrong(value, "\(key) is \(value.string ?? "no text"), expected a text")
+          }
+          return text
+        }
+        switch key {
+        case "name": name = try text()
+        case "question": question = try text()
+        case "choices": choices = try texts(value, key)
+        case "stream", "streams":
+          streams = try texts(value, key)
+          if let unknown = streams.first(where: { !known.contains($0) }) {
+            throw wrong(
+              value, "\(key) is \(unknown), expected \(known.isEmpty ? "a stream that is watched" : known.joined(separator: ", "))")
+          }
+        case "when": if value.string != "changes" { when = try texts(value, key) }
+        case "holds":
+          guard let number = value.int, (1...1000).contains(number) else {
+            throw wrong(value, "holds is \(value.string ?? "no number"), expected 1 to 1000 windows")
+          }
+          holds = number
+        case "pause":
+          guard let seconds = value.float, (0...1e6).contains(seconds) else {
+            throw wrong(value, "pause is \(value.string ?? "no number"), expected seconds")
+          }
+          pause = seconds
+        case "webhook":
+          webhook = try text()
+          guard let scheme = webhook?.prefix(while: { $0 != ":" }), ["http", "https"].contains(scheme) else {
+            throw wrong(value, "webhook is no address that begins with http:// or https://")
+          }
+        case "file": file = try text()
+        default: throw wrong(value, "\(key) is nothing that a rule has")
+        }
+      }
+      if question.isEmpty { throw wrong(node, "\(name) has no question") }
+      if choices.count < 2 { throw wrong(node, "\(name) has \(choices.isEmpty ? "no choices" : "one choice"), expected two or more") }
+      if let other = when.first(where: { !choices.contains($0) }) {
+        throw wrong(node, "\(name) is told when the answer is \(other), expected one of its choices: \(choices.joined(separator: ", "))")
+      }
+      if webhook == nil, file == nil { throw wrong(node, "\(name) tells nobody, expected a webhook or a file") }
+    }
+  }
+#endif

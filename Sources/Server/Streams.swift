@@ -1,0 +1,76 @@
+import Foundation
+import SlowFast
+
+/// The sources that an operator has named to be watched, by their names.
+final class Streams: Sendable {
+  struct Stream: Sendable {
+    var name: String
+    var watch: LiveWatch
+  }
+  /// In the order in which they were named.
+  let all: [Stream]
+
+  init(_ runner: ModelRunner, _ options: ServerOptions) throws(SlowFastError) {
+    var live = options.live
+    live.window = live.window ?? options.frames
+    var all: [Stream] = []
+    for named in options.streams { all.append(Stream(name: named.name, watch: try runner.watch(named.source, options: live))) }
+    self.all = all
+  }
+
+  /// Nothing is read from now on.
+  func stop() { for stream in all { stream.watch.stop() } }
+
+  func stream(_ name: String, _ parameter: String? = nil) throws(APIError) -> Stream {
+    if let stream = all.first(where: { $0.name == name }) { return stream }
+    let known = all.isEmpty ? "none is watched" : "expected one of \(all.map { JSON.string($0.name).text }.joined(separator: ", "))"
+    throw APIError(404, "There is no stream \(JSON.string(name).text) here, \(known).", parameter, code: "stream_not_found")
+  }
+
+  /// The newest frames of a stream. Refused where there is none: nobody is answered without a picture.
+  func window(_ name: String, _ parameter: String? = nil) throws(APIError) -> LiveWindow {
+    let stream = try stream(name, parameter)
+    if let window = stream.watch.window { return window }
+    let why = stream.watch.status.problem.map { ": \($0)" } ?? ""
+    throw APIError(503, "The stream \(JSON.string(name).text) has shown nothing yet\(why).", parameter, code: "no_frame", retryAfter: 2)
+  }
+}
+
+extension Streams.Stream {
+  /// How it is doing. Where it comes from is not told.
+  var json: JSON {
+    let (status, window) = (watch.status, watch.window)
+    return [
+      "name": .string(name), "object": "stream", "state": .string(status.state.rawValue),
+      "problem": status.problem.map(JSON.string) ?? .null, "connections": .integer(status.connections),
+      "frames": .integer(status.frames), "dropped": .integer(status.dropped), "age": status.age.map(Self.rounded) ?? .null,
+      "window": window.map(Self.json) ?? .null,
+    ]
+  }
+
+  /// What an answer was made from.
+  static func json(_ window: LiveWindow) -> JSON {
+    [
+      "frames": .integer(window.frames.count), "newest": .integer(window.number), "time": .number((window.time * 1000).rounded() / 1000),
+      "age": rounded(window.age), "interval": window.interval.map(rounded) ?? .null,
+    ]
+  }
+
+  private static func rounded(_ seconds: Double) -> JSON { .number((seconds * 1000).rounded() / 1000) }
+}
+
+extension Answering {
+  /// The frames that a question about a stream would be about now, as one picture.
+  func frames(ofStream name: String) throws(APIError) -> JSON {
+    let window = try streams.window(name).suffix(144)
+    // A picture that nobody else writes, under a name that says its format.
+    let path = NSTemporaryDirectory() + "/slowfast-\(Identifier.make()).jpg"
+    defer { unlink(path) }
+    do throws(SlowFastError) { try FrameExport(sheet: path).run(window) } catch { throw APIError(error) }
+    guard let sheet = FileManager.default.contents(atPath: path) else { throw APIError(500, "The frames cannot be shown.") }
+    return [
+      "object": "frames", "window": Streams.Stream.json(window),
+      "sheet": .string("data:image/jpeg;base64," + sheet.base64EncodedString()),
+    ]
+  }
+}
