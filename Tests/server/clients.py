@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Real clients against a server of its own, and what pages.py holds: clients.py SLOWFAST, run by a Python that has openai, litellm,
-schemathesis, playwright and jsonschema, on a machine that has chromium. Prints what it does, a line each, and ends with 1 where something
-is not as it should be."""
+schemathesis, playwright, jsonschema and PyYAML, on a machine that has chromium. Prints what it does, a line each, and ends with 1 where
+something is not as it should be."""
 import asyncio
 import base64
 import os
@@ -228,6 +228,7 @@ def main():
     with Server(program, *options) as server:
         timed(page, server, pictures)
         timed(pages.python_page, server, program)
+        timed(pages.home_page, server)
     timed(pages.packaged_configuration, program, Server)
 
 

@@ -60,6 +60,28 @@ def home_requests(server, key):
             jsonschema.validate(json.loads(answer), case["body"]["response_format"]["json_schema"]["schema"])
 
 
+def home_page(server):
+    """What docs/home.md has Frigate and Home Assistant configured to: this server's paths, and a request that is answered."""
+    import yaml
+
+    yaml.SafeLoader.add_constructor("!secret", lambda loader, node: node.value)
+    with open(os.path.join(ROOT, "docs/home.md")) as file:
+        blocks = [yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```$", file.read(), re.S | re.M)]
+    frigate, command, automation = blocks
+    check(frigate["genai"]["slowfast"]["base_url"].endswith(":8080/v1"), frigate)
+    look = command["rest_command"]["look"]
+    data = automation["sequence"][0]["data"]
+    payload = look["payload"].replace("/srv/clips/{{ clip }}", CLIP).replace("{{ question | tojson }}", json.dumps(data["question"]))
+    check("{{" not in payload and look["method"] == "post", look)
+    request = urllib.request.Request(
+        server.origin + re.sub(r"^http://[^/]*", "", look["url"]), payload.encode(), {"Content-Type": look["content_type"]})
+    with urllib.request.urlopen(request, timeout=look["timeout"]) as response:
+        reply = json.load(response)
+    # As the automation reads it.
+    check(reply["choices"][0]["message"]["content"] in ("yes", "no"), reply)
+    check(0 <= reply["slowfast"]["choices"][0]["probability"] <= 1 and reply["slowfast"]["choices"][0]["text"] == "yes", reply)
+
+
 # What each program of the page prints: a pattern, in their order.
 PRINTED = [
     r"", r"2 \d+ \{.*'prefill': .*\}\n", r"7\n", r"(?s)(\[.*\]\n)*A small red cross .*The digit 7 flashes\.\n\d+ tokens\n",
