@@ -58,6 +58,15 @@ trap 'rm -rf "$tree"' EXIT
 chmod 755 "$tree"
 install -D -m 755 "$built/slowfast" "$tree/usr/bin/slowfast"
 install -D -m 644 README.md CHANGELOG.md packaging/copyright -t "$tree/usr/share/doc/slowfast"
+install -D -m 644 docs/*.md -t "$tree/usr/share/doc/slowfast/docs"
+# The service: dpkg keeps what the user changes in /etc.
+install -D -m 644 packaging/slowfast.service -t "$tree/usr/lib/systemd/system"
+install -D -m 644 packaging/cameras.conf -t "$tree/usr/share/doc/slowfast/examples"
+install -D -m 644 packaging/serve.yaml -t "$tree/etc/slowfast"
+install -D -m 600 packaging/environment -t "$tree/etc/slowfast"
+install -d "$tree/var/lib/slowfast"
+install -D -m 755 packaging/postinst packaging/prerm packaging/postrm -t "$tree/DEBIAN"
+printf '/etc/slowfast/%s\n' environment serve.yaml >"$tree/DEBIAN/conffiles"
 maintainer=$(sed -n 's/^Maintainer: //p' packaging/control)
 printf 'slowfast (%s) unstable; urgency=medium\n\n  * Version %s.\n\n -- %s  %s\n' "$version" "${version%+*}" "$maintainer" \
   "$(date -R -r CHANGELOG.md)" | gzip -9n >"$tree/usr/share/doc/slowfast/changelog.gz"

@@ -20,10 +20,13 @@ public struct Rule: Sendable, Equatable {
   public var webhook: String?
   /// A file to which they are appended, a line each.
   public var file: String?
+
+  /// Of what all rules have; the others are as they are where nothing is said.
+  public init(name: String, question: String, choices: [String]) { (self.name, self.question, self.choices) = (name, question, choices) }
 }
 
 /// Which of a stream's answers are events: debounced.
-struct RuleState {
+public struct RuleState: Sendable {
   private let rule: Rule
   /// The newest answer, and how many windows in a row gave it.
   private var run: (answer: String, count: Int)?
@@ -33,10 +36,11 @@ struct RuleState {
   /// Came during a pause.
   private var isDue = false
 
-  init(_ rule: Rule) { self.rule = rule }
+  /// Before the first answer.
+  public init(_ rule: Rule) { self.rule = rule }
 
   /// Whether the answer of the next window, at `seconds` on any clock that goes forward, is to be told.
-  mutating func isEvent(_ answer: String, at seconds: Double) -> Bool {
+  public mutating func isEvent(_ answer: String, at seconds: Double) -> Bool {
     let count = run?.answer == answer ? (run?.count ?? 0) + 1 : 1
     run = (answer, count)
     if count >= rule.holds, answer != settled {
@@ -84,7 +88,7 @@ struct RuleState {
         }
         return texts
       }
-      (name, question, choices) = ("rule \(number)", "", [])
+      self.init(name: "rule \(number)", question: "", choices: [])
       for (key, value) in mapping {
         let key = key.string ?? ""
         func text() throws(ServerOptions.ConfigurationError) -> String {

@@ -109,11 +109,13 @@
           DispatchQueue.global().async { continuation.resume(returning: Result { () throws(Web.Failure) in try body() }) }
         }
         guard case .failure(let error) = result else { return }
-        guard error.isTransient, attempt < 10 else {
+        guard error.isTransient, attempt < 10, !Task.isShuttingDownGracefully else {
           return logger.error("rule \(rule.name): \(what): \(error), the event is lost")
         }
         logger.warning("rule \(rule.name): \(what): \(error), tried again in \(pause) s")
-        guard (try? await Task.sleep(for: .seconds(pause))) != nil else { return }
+        // At the end it is tried once more.
+        let wait = pause
+        try? await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(wait)) }
         pause *= 2
       }
     }

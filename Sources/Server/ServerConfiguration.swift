@@ -41,6 +41,7 @@
           return bytes
         }
         switch name {
+        case "model": model = try text()
         case "host": host = try text()
         case "port": port = try number(0...65_535)
         case "name": self.name = try text()

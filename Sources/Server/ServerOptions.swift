@@ -20,6 +20,8 @@ public struct NamedSource: Sendable, Equatable {
 
 /// How a server answers, and whom.
 public struct ServerOptions: Sendable {
+  /// The model that a configuration names; whoever makes the server opens it.
+  public var model: String?
   /// Where it listens.
   public var host = "127.0.0.1"
   /// 0 takes one that is free.

@@ -44,8 +44,9 @@
 
     @Test func configuration() throws {
       let path = try directory.write(
-        "server.yaml", "name: of the file\nport: 0\nmedia: [\(directory.path)]\nmax-upload: 5M\nhost: 127.0.0.2\n")
-      let run = try Run(["serve", Demonstration.checkpoint, "--config", path, "--host", "127.0.0.1"])
+        "server.yaml",
+        "name: of the file\nmodel: \(Demonstration.checkpoint)\nport: 0\nmedia: [\(directory.path)]\nmax-upload: 5M\nhost: 127.0.0.2\n")
+      let run = try Run(["serve", "--config", path, "--host", "127.0.0.1"])
       #expect(run.wait { run.errorCount > 0 })
       Glibc.kill(run.identifier, SIGTERM)
       let outcome = try run.finish()
@@ -60,6 +61,9 @@
         try slowfast("serve", Demonstration.checkpoint, "--config", path).expectBadInput(words)
       }
       try slowfast("serve", Demonstration.checkpoint, "--config", directory.file("none")).expectBadInput("none: cannot be read")
+      try slowfast("serve", "--config", directory.write("server.yaml", "port: 0\n")).expectBadInput("server.yaml: names no model")
+      let unsaid = try Run(["serve"]).finish()
+      #expect(unsaid.status == 2 && unsaid.errors.contains("missing expected argument '<model>'"), "\(unsaid.errors)")
     }
   }
 #endif

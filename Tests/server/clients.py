@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Real clients against a server of its own: clients.py SLOWFAST, run by a Python that has openai, litellm, schemathesis and
-playwright, on a machine that has chromium. Prints what it does, a line each, and ends with 1 where something is not as it should be."""
+"""Real clients against a server of its own, and what pages.py holds: clients.py SLOWFAST, run by a Python that has openai, litellm,
+schemathesis, playwright, jsonschema and PyYAML, on a machine that has chromium. Prints what it does, a line each, and ends with 1 where
+something is not as it should be."""
 import asyncio
 import base64
 import os
@@ -11,6 +12,8 @@ import sys
 import tempfile
 import threading
 import time
+
+import pages
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CHECKPOINT = os.path.join(ROOT, "benchmarks/demo/checkpoint")
@@ -25,15 +28,14 @@ def check(condition, *words):
 
 
 class Server:
-    """`slowfast serve` at a port that was free, until the end of the block; it must then end by itself with status 0."""
+    """`slowfast serve` with these options, until the end of the block; it must then end by itself with status 0."""
 
     def __init__(self, program, *options, key=None):
         environment = {name: value for name, value in os.environ.items() if name != "SLOWFAST_API_KEY"}
         if key:
             environment["SLOWFAST_API_KEY"] = key
         self.process = subprocess.Popen(
-            [program, "serve", CHECKPOINT, "--port", "0", "--media", os.path.dirname(CLIP), *options], env=environment,
-            stderr=subprocess.PIPE, text=True)
+            [program, "serve", *options], env=environment, stderr=subprocess.PIPE, text=True)
         line = self.process.stderr.readline()
         found = re.search(r"http://\S+", line)
         check(found, "no address in", line)
@@ -209,18 +211,25 @@ def page(server, pictures=None):
         browser.close()
 
 
+def timed(part, *arguments):
+    start = time.monotonic()
+    part(*arguments)
+    print(f"[server] {part.__name__}: {time.monotonic() - start:.1f} s", flush=True)
+
+
 def main():
     program = sys.argv[1]
     pictures = sys.argv[2] if len(sys.argv) > 2 else None
-    with Server(program, key=KEY) as server:
+    options = [CHECKPOINT, "--port", "0", "--media", os.path.dirname(CLIP)]
+    with Server(program, *options, key=KEY) as server:
         for part in (openai_clients, litellm_client, document):
-            start = time.monotonic()
-            part(server)
-            print(f"[server] {part.__name__}: {time.monotonic() - start:.1f} s", flush=True)
-    with Server(program) as server:
-        start = time.monotonic()
-        page(server, pictures)
-        print(f"[server] page: {time.monotonic() - start:.1f} s", flush=True)
+            timed(part, server)
+        timed(pages.home_requests, server, KEY)
+    with Server(program, *options) as server:
+        timed(page, server, pictures)
+        timed(pages.python_page, server, program)
+        timed(pages.home_page, server)
+    timed(pages.packaged_configuration, program, Server)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,13 @@ program=$(realpath "$1")
 cd "$(dirname "$0")/../.."
 benchmarks/server_stress.py "$program" --requests 200
 venv=.build/server-venv
-packages=(openai litellm schemathesis playwright)
+packages=(openai litellm schemathesis playwright jsonschema pyyaml)
 skip() {
   echo "left out: the server's tests with real clients: $1" >&2
   exit 0
 }
 packaging/require.sh packages chromium || skip "chromium cannot be installed"
-"$venv/bin/python3" -c 'import openai, litellm, schemathesis, playwright' 2>/dev/null || {
+"$venv/bin/python3" -c 'import openai, litellm, schemathesis, playwright, jsonschema, yaml' 2>/dev/null || {
   python3 -m venv --clear "$venv" && "$venv/bin/pip" install -q "${packages[@]}" || skip "pip cannot install ${packages[*]}"
 }
 exec "$venv/bin/python3" Tests/server/clients.py "$program" ${SERVER_PICTURES:+"$SERVER_PICTURES"}

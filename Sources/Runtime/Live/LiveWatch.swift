@@ -168,12 +168,14 @@ private final class LiveCore: @unchecked Sendable {
   }
 
   func stop() {
-    monitor.withLock {
+    let ended = monitor.withLock {
       isStopped = true
-      for listener in listeners.values { listener.finish() }
-      listeners = [:]
+      defer { listeners = [:] }
       monitor.wakeAll()
+      return listeners
     }
+    // Their ends take the lock as well.
+    for listener in ended.values { listener.finish() }
   }
 
   private var hasStopped: Bool { monitor.withLock { isStopped } }
@@ -188,7 +190,9 @@ private final class LiveCore: @unchecked Sendable {
 
   var window: LiveWindow? {
     monitor.withLock {
-      guard let newest = frames.newest, let ahead = readAhead else { return frames.newest }
+      guard let newest = frames.newest, let ahead = readAhead, ahead.window.frames.count == newest.frames.count else {
+        return frames.newest
+      }
       // While the prompt about newer frames is read, these grow as old.
       return newest.newestArrival - ahead.window.newestArrival <= ahead.seconds ? ahead.window : newest
     }
@@ -262,8 +266,10 @@ private final class LiveCore: @unchecked Sendable {
   private func encode() {
     while let frame = nextFrame() {
       do throws(SlowFastError) {
+        // What is kept of one of several frames may be other than of one alone, which counts as a picture.
+        let window = LiveWindow(frames: Array(repeating: frame, count: min(2, windowSize)))
         _ = try context.watch(
-          [SampledClip(.live(LiveWindow(frames: [frame])), context.model.defaultSampling)], PromptOpening(), isAhead: true,
+          [SampledClip(.live(window), context.model.defaultSampling)], PromptOpening(), isAhead: true,
           progress: { _ in }, isCancelled: { self.hasStopped }, observer: nil)
         publish(frame)
       } catch {
@@ -301,14 +307,13 @@ private final class LiveCore: @unchecked Sendable {
   /// Whenever nobody asks: reads the prompt up to the newest frames.
   private func readPrompts() {
     var last = 0
-    while let window = nextWindow(after: last) {
-      last = window.number
+    while let (window, change) = nextWindow(after: last) {
+      // Looked at again soon, with newer frames perhaps.
       if isBusy {
-        // Looked at again soon, with newer frames perhaps.
-        last -= 1
         usleep(50_000)
         continue
       }
+      last = change
       let start = monotonicSeconds()
       do throws(SlowFastError) {
         let stop: @Sendable () -> Bool = { self.hasStopped || self.isBusy }
@@ -334,10 +339,10 @@ private final class LiveCore: @unchecked Sendable {
   private var isBusy: Bool { context.answering.load(ordering: .relaxed) > 0 }
 
   /// nil when it is over.
-  private func nextWindow(after number: Int) -> LiveWindow? {
+  private func nextWindow(after change: Int) -> (LiveWindow, change: Int)? {
     monitor.withLock {
       while !isStopped {
-        if let newest = frames.newest, newest.number > number { return newest }
+        if let newest = frames.newest, frames.changes > change { return (newest, frames.changes) }
         monitor.wait()
       }
       return nil

@@ -63,6 +63,8 @@ struct LiveFrames {
   private var seen: [LiveWindow.Frame] = []
   /// Frames that came, and those that no tower saw.
   private(set) var (taken, dropped) = (0, 0)
+  /// Counts how often the newest ones became others.
+  private(set) var changes = 0
 
   /// Frames that wait at most: what a tower may catch up with.
   static let room = 16
@@ -97,6 +99,7 @@ struct LiveFrames {
 
   /// One that went through the tower.
   mutating func insert(_ frame: LiveWindow.Frame) {
+    changes += 1
     let place = seen.lastIndex { $0.number < frame.number }.map { $0 + 1 } ?? 0
     seen.insert(frame, at: place)
     if seen.count > window { seen.removeFirst() }

@@ -48,14 +48,11 @@ final class Container {
     (self.path, self.input, self.io, self.format) = (path, input, io, format)
   }
 
-  /// What a file holds, which is all there is to it. `probe`: bytes after which its streams must be known; nil for libav's own number.
-  static func open(
-    _ input: FileInput, _ io: InputContext, probe: Int64? = nil
-  ) throws(VideoError) -> UnsafeMutablePointer<AVFormatContext> {
+  /// What a file holds, which is all there is to it.
+  static func open(_ input: FileInput, _ io: InputContext) throws(VideoError) -> UnsafeMutablePointer<AVFormatContext> {
     let container = try Container.format(of: input, io)
     guard let context = avformat_alloc_context() else { throw .outOfMemory }
     context.pointee.pb = io.pointer
-    if let probe { context.pointee.probesize = probe }
     context.pointee.interrupt_callback = AVIOInterruptCB(
       callback: { opaque in
         guard let opaque else { return 0 }
@@ -345,14 +342,13 @@ final class FileInput: ContainerInput {
   let size: Int64
   let cancelled: () -> Bool
   private(set) var readError: Int32 = 0
-  /// Of a file that is still being written: at its end more is waited for, until this says that nothing will come.
-  private let isOver: (() -> Bool)?
+  /// Of a file that is still being written: at its end more is waited for, so many seconds. nil for a file that is what it is.
+  var patience: Double?
 
   private let descriptor: Int32
   private var offset: Int64 = 0
 
-  init(path: String, cancelled: @escaping () -> Bool, growingUntil isOver: (() -> Bool)? = nil) throws(VideoError) {
-    self.isOver = isOver
+  init(path: String, cancelled: @escaping () -> Bool) throws(VideoError) {
     guard case .file(let size) = try PathKind(of: path) else { throw .notAFile(path: path) }
     guard size > 0 else { throw .empty(path: path) }
     do throws(SystemError) { descriptor = try SystemCalls.open(path, O_RDONLY) } catch {
@@ -369,12 +365,13 @@ final class FileInput: ContainerInput {
   fileprivate func read(_ target: UnsafeMutablePointer<UInt8>, _ count: Int32) -> Int32 {
     if cancelled() { return lav_error_exit }
     guard count > 0 else { return 0 }
+    let start = monotonicSeconds()
     do throws(SystemError) {
       while true {
         let got = try SystemCalls.read(descriptor, into: UnsafeMutableRawBufferPointer(start: target, count: Int(count)), at: Int(offset))
         offset += Int64(got)
         if got > 0 { return Int32(got) }
-        guard let isOver, !isOver() else { return lav_error_end }
+        guard let patience, monotonicSeconds() - start < patience else { return lav_error_end }
         if cancelled() { return lav_error_exit }
         usleep(50_000)
       }
@@ -468,6 +465,9 @@ final class InputContext {
     pointer = context
     self.input = input
   }
+
+  /// An end that was met is none any more.
+  func forgetEnd() { (pointer.pointee.eof_reached, pointer.pointee.error) = (0, 0) }
 
   deinit {
     // libav may have replaced the buffer meanwhile.

@@ -28,13 +28,15 @@ public struct LiveSource: Sendable, Equatable {
           expected: "one of \(Self.protocols.keys.sorted().joined(separator: "://, "))://, a camera as /dev/video0, or a file")
       }
       kind = .network(protocols: protocols)
-    } else if address.hasPrefix("/dev/") {
+    } else if address.hasPrefix("/dev/video") {
       kind = .device
     } else {
-      guard case .file? = try? PathKind(of: address) else {
-        let reason = (try? PathKind(of: address)) == nil ? "no such file" : "not a file"
+      do throws(VideoError) {
+        guard case .file = try PathKind(of: address) else { throw .notAFile(path: address) }
+      } catch {
         throw .notAClip(
-          path: address, reason: "\(reason), expected a stream's address, a camera as /dev/video0, or a file that is being written")
+          path: address,
+          reason: "no file that could be watched, expected one that is being written, a stream's address, or a camera as /dev/video0")
       }
       kind = .file
     }
@@ -72,10 +74,15 @@ extension Container {
     _ = LibAV.silence
     switch source.kind {
     case .file:
-      let input = try FileInput(path: source.address, cancelled: cancelled, growingUntil: { false })
+      let input = try FileInput(path: source.address, cancelled: cancelled)
       let io = try InputContext(input)
-      // What is there already must do: more may take long to come.
-      self.init(live: source.address, input, io, try Self.open(input, io, probe: min(5_000_000, max(1 << 15, input.size / 2))))
+      // Where it ends is not looked for.
+      io.pointer.pointee.seekable = 0
+      // What is there already must do to know it, unless more comes.
+      input.patience = 2
+      self.init(live: source.address, input, io, try Self.open(input, io))
+      input.patience = .infinity
+      io.forgetEnd()
     case .device:
       guard lav_register_devices() == 0, let format = av_find_input_format("video4linux2") else {
         throw .unreadable(path: source.shown, reason: "cameras need libavdevice \(lav_format_major), which is not installed")

@@ -21,8 +21,8 @@
         said is said.
         """)
 
-    @Argument(help: "An .sfq file or a checkpoint directory.", completion: .file())
-    var model: String
+    @Argument(help: "An .sfq file or a checkpoint directory; --config may name it instead, as model.", completion: .file())
+    var model: String?
     @Option(help: "The address to listen at; 0.0.0.0 for all. Default: \(ServerOptions().host).")
     var host: String?
     @Option(help: "The port to listen at; 0 for one that is free. Default: \(ServerOptions().port).")
@@ -84,6 +84,7 @@
     var tower: String?
 
     func validate() throws {
+      if model == nil, config == nil { throw ValidationError("Missing expected argument '<model>'") }
       if let port, !(0...65_535).contains(port) { throw ValidationError("--port is \(port), expected 0 to 65535") }
       if let parallel, !(1...64).contains(parallel) { throw ValidationError("--parallel is \(parallel), expected 1 to 64") }
       if let queue, !(0...100_000).contains(queue) { throw ValidationError("--queue is \(queue), expected 0 to 100000") }
@@ -112,6 +113,10 @@
       if let window { options.live.window = window }
       try Self.checkNames(options.streams)
       if let path = rule ?? options.ruleFile { options.rules = try rules(path, options.streams.map(\.name)) }
+      guard let model = model ?? options.model else {
+        throw SlowFastError.badFile(
+          path: config ?? "", problem: "names no model, expected a line such as model: /var/lib/slowfast/model.sfq")
+      }
       options.media = try options.media.map(Self.directory)
       let server = try HTTPServer(try VideoLanguageModel(path: model, tower: tower), options)
       try Self.wait(for: server, at: options.host)
