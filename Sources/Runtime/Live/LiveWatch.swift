@@ -95,8 +95,8 @@ public final class LiveWatch: Sendable {
   /// How the source is doing.
   public var status: LiveStatus { core.status }
 
-  /// The newest frames, to be asked about: those of which the prompt was read ahead where that is sooner than reading it for newer ones. nil
-  /// until there is one.
+  /// The newest frames, to be asked about: those of which the prompt was read ahead where that is sooner than reading it for newer ones.
+  /// nil until there is one.
   public var window: LiveWindow? { core.window }
 
   /// Windows as they come, each with a newer frame than the one before; who is busy misses those in between. Ends with the watch.
