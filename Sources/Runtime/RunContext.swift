@@ -29,6 +29,7 @@ package final class RunContext: @unchecked Sendable {
   package let liveStore = MemoryClipStore(limit: 0)
   /// Questions that are being answered.
   package let answering = Atomic(0)
+  package var isAnswering: Bool { answering.load(ordering: .relaxed) > 0 }
   /// Bytes that a decoder's threads may take: a quarter of what there is when this is made.
   package let decodingLimit: Int?
 

@@ -144,6 +144,8 @@ private final class LiveCore: @unchecked Sendable {
   private var frames: LiveFrames
   private var known = LiveStatus()
   private var isStopped = false
+  /// What a frame takes in the tower, in seconds; nil before the first.
+  private var towerSeconds: Double?
   /// The newest that was read ahead, and the seconds that took.
   private var readAhead: (window: LiveWindow, seconds: Double)?
   private var listeners: [Int: AsyncStream<LiveWindow>.Continuation] = [:]
@@ -265,12 +267,15 @@ private final class LiveCore: @unchecked Sendable {
 
   private func encode() {
     while let frame = nextFrame() {
+      let start = monotonicSeconds()
       do throws(SlowFastError) {
         // What is kept of one of several frames may be other than of one alone, which counts as a picture.
         let window = LiveWindow(frames: Array(repeating: frame, count: min(2, windowSize)))
         _ = try context.watch(
           [SampledClip(.live(window), context.model.defaultSampling)], PromptOpening(), isAhead: true,
           progress: { _ in }, isCancelled: { self.hasStopped }, observer: nil)
+        // The weights are read with the first.
+        if frame.number > 1 { note(towerSeconds: monotonicSeconds() - start) }
         publish(frame)
       } catch {
         if error.kind == .cancelled { return }
@@ -280,6 +285,12 @@ private final class LiveCore: @unchecked Sendable {
       }
     }
   }
+
+  /// The least counts, which nothing else has slowed down.
+  private func note(towerSeconds seconds: Double) { monitor.withLock { towerSeconds = min(towerSeconds ?? .infinity, seconds) } }
+
+  /// The part of the time that the tower does not take; nil where it is not known yet.
+  private var idleShare: Double? { monitor.withLock { towerSeconds.map { 1 - $0 / reader.every } } }
 
   /// nil when it is over.
   private func nextFrame() -> LiveWindow.Frame? {
@@ -308,15 +319,15 @@ private final class LiveCore: @unchecked Sendable {
   private func readPrompts() {
     var last = 0
     while let (window, change) = nextWindow(after: last) {
-      // Looked at again soon, with newer frames perhaps.
-      if isBusy {
+      // Looked at again soon, with newer frames perhaps. A tower that is nearly always at work has no time for it.
+      guard !context.isAnswering, let idle = idleShare, idle > 0.1 else {
         usleep(50_000)
         continue
       }
       last = change
       let start = monotonicSeconds()
       do throws(SlowFastError) {
-        let stop: @Sendable () -> Bool = { self.hasStopped || self.isBusy }
+        let stop: @Sendable () -> Bool = { self.hasStopped || self.context.isAnswering }
         let watched = try context.watch(
           [SampledClip(.live(window), context.model.defaultSampling)], PromptOpening(), isAhead: true, progress: { _ in },
           isCancelled: stop, observer: nil)
@@ -329,14 +340,15 @@ private final class LiveCore: @unchecked Sendable {
           monitor.withLock { known.problem = problem }
           return
         }
+        // Frames wait meanwhile, and have their time now.
+        let end = monotonicSeconds() + seconds * (1 - idle) / idle
+        while !hasStopped, monotonicSeconds() < end { usleep(20_000) }
       } catch {
         // Somebody asks. Other failures are told to those who ask.
         if error.kind != .cancelled { usleep(1_000_000) }
       }
     }
   }
-
-  private var isBusy: Bool { context.answering.load(ordering: .relaxed) > 0 }
 
   /// nil when it is over.
   private func nextWindow(after change: Int) -> (LiveWindow, change: Int)? {
