@@ -55,6 +55,7 @@ test-server: build
 # Other people's programs around this one, as integrations/ has them; what cannot be installed is said, and passes.
 test-integrations: build
 	integrations/lmms-eval/run.sh $(BUILD)/slowfast --questions 12
+	integrations/ray/run.sh $(BUILD)/slowfast
 
 # Converter and runtime alone.
 test-without-server: packages

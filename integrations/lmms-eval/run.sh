@@ -14,7 +14,7 @@ skip() {
   [ -z "${LMMS_EVAL_REQUIRED:-}" ] || exit 1
   exit 0
 }
-if [ ! -e "$venv/installed" ] || [ "$(cat "$venv/installed")" != "${packages[*]}" ]; then
+if [ "$(cat "$venv/installed" 2>/dev/null)" != "${packages[*]}" ]; then
   mkdir -p "$root/.build"
   # PyPI's torch brings CUDA's libraries.
   [ "$(df --output=avail -BG "$root/.build" | tail -1 | tr -dc 0-9)" -ge 10 ] || skip "less than 10 GB free for its packages"
