@@ -18,7 +18,7 @@ HAS_PYTHON := $(VENV)/bin/python3 -c 'import $(shell echo $(PYTHON_PACKAGES) | s
 ARCHITECTURE := $(shell dpkg --print-architecture 2>/dev/null)
 export SLOWFAST_PYTHON := $(CURDIR)/$(VENV)/bin/python3
 
-.PHONY: all build demo test test-server test-without-server lint docs test-arm64 test-arm64-quick deb deb-amd64 deb-arm64 test-deb swift packages test-packages clean format
+.PHONY: all build demo test test-server test-integrations test-without-server lint docs test-arm64 test-arm64-quick deb deb-amd64 deb-arm64 test-deb swift packages test-packages clean format
 
 all: build
 
@@ -51,6 +51,11 @@ test: test-packages
 # The server with real clients, its document and its page in a browser; what cannot be installed is said, and passes.
 test-server: build
 	@Tests/server/test.sh $(BUILD)/slowfast
+
+# Other people's programs around this one, as integrations/ has them; what cannot be installed is said, and passes.
+test-integrations: build
+	integrations/lmms-eval/run.sh $(BUILD)/slowfast --questions 12
+	integrations/ray/run.sh $(BUILD)/slowfast
 
 # Converter and runtime alone.
 test-without-server: packages
