@@ -28,3 +28,12 @@ static inline long curl_status(CURL *handle) {
   curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &status);
   return status;
 }
+
+/// Opens the socket of a connection, or refuses it with CURL_SOCKET_BAD.
+typedef curl_socket_t (*curl_opener)(void *owner, curlsocktype purpose, struct curl_sockaddr *address);
+static inline CURLcode curl_set_opener(CURL *handle, curl_opener open, void *owner) {
+  curl_easy_setopt(handle, CURLOPT_OPENSOCKETDATA, owner);
+  return curl_easy_setopt(handle, CURLOPT_OPENSOCKETFUNCTION, open);
+}
+static inline struct sockaddr *curl_address_of(struct curl_sockaddr *address) { return &address->addr; }
+static const curl_socket_t curl_no_socket = CURL_SOCKET_BAD;

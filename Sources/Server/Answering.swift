@@ -11,6 +11,8 @@ final class Answering: Sendable {
   let streams: Streams
   private let runner: ModelRunner
   private let admission: Admission
+  /// Files that are fetched at a time.
+  let fetches: Admission
   private let held: HeldConversations
   /// Bits of a weight in memory, in the mean; nil: of a checkpoint.
   fileprivate let bits: Double?
@@ -32,6 +34,7 @@ final class Answering: Sendable {
     runner = try ModelRunner(model, options: session)
     streams = try Streams(runner, options)
     admission = Admission(parallel: options.parallel, queue: options.queue)
+    fetches = Admission(parallel: 4, queue: options.queue)
     held = HeldConversations(limit: 2 * options.parallel)
     uploads = Uploads(limit: options.maximumUpload)
     metrics = Metrics()
@@ -82,7 +85,9 @@ final class Answering: Sendable {
   }
 
   /// Opens what the request shows. Reads the heads of files, no more.
-  func prepare(_ request: ChatRequest) throws(APIError) -> Prepared {
+  ///
+  /// - Parameter fetched: What the addresses of the web in it are.
+  func prepare(_ request: ChatRequest, fetched: [String: HeldFile] = [:]) throws(APIError) -> Prepared {
     var prepared = Prepared(options: try generation(request.generation), slowAttention: request.slowAttention, count: request.count)
     for message in request.messages {
       var parts: [ChatMessage.Part] = []
@@ -98,7 +103,7 @@ final class Answering: Sendable {
         case .clip(let clip):
           var files: [HeldFile] = []
           for media in clip.files {
-            files.append(try file(media.address, media.path))
+            files.append(try file(media.address, media.path, fetched))
             if case .upload(let id) = media.address { prepared.uploads.append(id) }
           }
           prepared.files += files
@@ -169,7 +174,9 @@ final class Answering: Sendable {
     return pieces
   }
 
-  private func file(_ address: ChatRequest.Address, _ path: String) throws(APIError) -> HeldFile {
+  private func file(
+    _ address: ChatRequest.Address, _ path: String, _ fetched: [String: HeldFile]
+  ) throws(APIError) -> HeldFile {
     do throws(APIError) {
       switch address {
       case .data(_, let base64):
@@ -183,6 +190,10 @@ final class Answering: Sendable {
         }
         return try HeldFile.open(name, under: options.media)
       case .upload(let id): return try uploads.file(id)
+      case .web(let address):
+        if let file = fetched[address] { return file }
+        throw APIError(
+          400, "This server fetches nothing: upload it with POST /v1/files, or send it as a data: address.", path, code: "url_not_allowed")
       case .stream: throw APIError(400, "A stream is no file.", path)
       }
     } catch {

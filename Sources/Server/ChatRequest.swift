@@ -43,6 +43,8 @@ struct ChatRequest: Sendable {
     case path(String)
     /// Of an upload.
     case upload(String)
+    /// Of the web, as it was written.
+    case web(String)
     /// A source that is watched, by its name.
     case stream(String)
   }
@@ -335,7 +337,8 @@ extension ChatRequest.Address {
       else { throw APIError(400, "The address is no file's of this machine, expected file:///PATH.", path) }
       self = .path(decoded)
     case "stream" where text.utf8.count > 7: self = .stream(String(text.dropFirst(7)))
-    case "http", "https", "ftp", "rtsp", "s3", "gs":
+    case "http", "https": self = .web(text)
+    case "ftp", "rtsp", "s3", "gs":
       throw APIError(
         400, "This server fetches nothing: upload the \(kind.rawValue) with POST /v1/files, or send it as a data: address.", path,
         code: "url_not_allowed")

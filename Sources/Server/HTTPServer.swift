@@ -244,10 +244,11 @@
       // What was read is not kept while the answer is made.
       request.body = RequestBody(buffer: ByteBuffer())
       let answering = answering
-      let (asked, prepared) = try await Self.apart { () throws(APIError) in
-        let asked = try ChatRequest(try JSON(body.readableBytesView), model: answering.name)
-        return (asked, try answering.prepare(asked))
+      let asked = try await Self.apart { () throws(APIError) in
+        try ChatRequest(try JSON(body.readableBytesView), model: answering.name)
       }
+      let fetched = try await answering.fetch(asked)
+      let prepared = try await Self.apart { () throws(APIError) in try answering.prepare(asked, fetched: fetched) }
       let replies = ChatReplies(asked, model: answering.name, answering.model.tokenizer, prepared.windows)
       return asked.streams ? try await stream(request, prepared, replies) : try await whole(request, prepared, replies)
     }
@@ -333,7 +334,7 @@
     }
 
     /// Does what takes the disk's or the processor's time where no other request waits for it.
-    private static func apart<T: Sendable>(_ body: @escaping @Sendable () throws(APIError) -> T) async throws -> T {
+    static func apart<T: Sendable>(_ body: @escaping @Sendable () throws(APIError) -> T) async throws -> T {
       try await withCheckedThrowingContinuation { continuation in
         DispatchQueue.global().async { continuation.resume(with: Result { try body() }) }
       }

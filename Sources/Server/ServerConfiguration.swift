@@ -56,6 +56,9 @@
           } else {
             media = [try text()]
           }
+        case "fetch":
+          guard let isAllowed = value.bool else { throw wrong("true or false") }
+          fetch = isAllowed ? .publicAddresses : nil
         case "cache": cache = try text()
         case "cache-size": cacheSize = try bytes()
         case "parallel": parallel = try number(1...64)

@@ -32,6 +32,8 @@ public struct ServerOptions: Sendable {
   public var apiKey: String?
   /// Directories whose files requests may name.
   public var media: [String] = []
+  /// Which addresses of the web requests may name; nil: none.
+  public var fetch: FetchRule?
   /// Where clips are kept; nil: in memory, a quarter of what is free.
   public var cache: String?
   /// Bytes that clips may take there.

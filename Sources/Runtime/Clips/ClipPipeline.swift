@@ -265,7 +265,8 @@ private struct ClipPipeline {
     let (own, isCancelled) = (progress, isCancelled)
     let isAhead = isAhead
     let (clip, views) = try encode(
-      clips[index], &vision, range, turns: { [context] in isAhead && flight?.isAwaited != true && context.isAnswering ? Self.turnsOfOthers : 1 },
+      clips[index], &vision, range,
+      turns: { [context] in isAhead && flight?.isAwaited != true && context.isAnswering ? Self.turnsOfOthers : 1 },
       progress: {
         own($0)
         flight?.report($0)

@@ -39,6 +39,8 @@
         "Requests may name files of this directory, as file:///PATH. May be repeated. Default: none.", valueName: "directory"),
       completion: .directory)
     var media: [String] = []
+    @Flag(help: "Requests may name http: and https: addresses, which are fetched; never those of this machine or of private networks.")
+    var fetch = false
     @Option(
       help: ArgumentHelp("Keep what clips become in this directory. Default: in memory, until the end.", valueName: "directory"),
       completion: .directory)
@@ -101,6 +103,7 @@
       if let name { options.name = name }
       if let key = apiKey ?? ProcessInfo.processInfo.environment["SLOWFAST_API_KEY"], !key.isEmpty { options.apiKey = key }
       if !media.isEmpty { options.media = media }
+      if fetch { options.fetch = .publicAddresses }
       if let cache { options.cache = cache }
       if let cacheSize { options.cacheSize = cacheSize.bytes }
       if let parallel { options.parallel = parallel }
