@@ -5,7 +5,7 @@
 
 Questions about the same clip go together; a block of them is one run of `slowfast batch` on some machine, one at a time there, and what comes back is in
 ANSWERS.jsonl.partial before the next one is looked at. What was stopped goes on there. A machine that is lost costs the blocks that it had begun. Paths are
-the same on all machines, or addresses that fsspec reads (s3://…, gs://…, memory and all), of the program, the model and clips. Exit status: as batch's.
+the same on all machines, or addresses that fsspec reads (s3://…, gs://…), of the program, the model and clips. Exit status: as batch's.
 """
 import argparse
 import ctypes
@@ -130,7 +130,7 @@ def blocks(lines, missing, size):
 
 
 class Journal:
-    """Answers by the numbers of their lines, on the disk as they come."""
+    """Answers by the numbers of their lines, on the disk as they come: those of a block in one line, with tabs between, whole or not there."""
 
     def __init__(self, path, identity, force):
         self.answers = {}
@@ -140,13 +140,16 @@ class Journal:
             kept = kept[:kept.rfind(b"\n") + 1].splitlines()
             if kept and json.loads(kept[0]) != identity:
                 sys.exit(f"error: {path} has answers to something else; --force forgets them")
-            self.answers = {json.loads(line)["line"]: line for line in kept[1:]}
+            self.answers = {json.loads(answer)["line"]: answer for block in kept[1:] for answer in block.split(b"\t")}
         self.file = open(path + ".new", "wb")
-        self.write([json.dumps(identity).encode(), *self.answers.values()])
+        self.write([json.dumps(identity).encode()])
+        for answer in self.answers.values():
+            self.file.write(answer + b"\n")
+        self.file.flush()
         os.rename(path + ".new", path)
 
-    def write(self, lines):
-        self.file.write(b"".join(line + b"\n" for line in lines))
+    def write(self, answers):
+        self.file.write(b"\t".join(answers) + b"\n")
         self.file.flush()
         os.fsync(self.file.fileno())
 
@@ -154,7 +157,8 @@ class Journal:
         # What was lost on its way may have been made again.
         fresh = {number: answer for number, answer in ((json.loads(answer)["line"], answer) for answer in answers) if number not in self.answers}
         self.answers.update(fresh)
-        self.write(fresh.values())
+        if fresh:
+            self.write(fresh.values())
 
 
 def main():
@@ -181,14 +185,14 @@ def main():
     identity = {"questions": hashlib.sha256(whole).hexdigest(), "model": options.model, "options": rest}
     journal = Journal(options.output + ".partial", identity, options.force)
 
-    import ray
+    import ray.data
 
-    ray.init(address=options.address or os.environ.get("RAY_ADDRESS"), log_to_driver=False, logging_level="ERROR")
+    ray.init(address=options.address, log_to_driver=False, logging_level="ERROR")
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.max_errored_blocks = -1  # what is missing is asked for again
     machines = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
-    cpus = options.cpus or min(count for count in machines if count)
+    cpus = options.cpus or min((count for count in machines if count), default=1)
     now = max(1, sum(int(count // cpus) for count in machines))
     most = options.machines or now
     start, before = time.monotonic(), len(journal.answers)
