@@ -24,8 +24,8 @@
       case failed(String)
     }
 
-    /// Gets what is at an address, piece by piece. Each connection, also of a redirection, is looked at when it is made, so that no name can
-    /// stand for two places; redirections from `https:` lead to `https:`.
+    /// Gets what is at an address, piece by piece. Each connection, also of a redirection, is looked at when it is made, so that no name
+    /// can stand for two places; redirections from `https:` lead to `https:`.
     static func fetch(
       _ address: String, _ rule: FetchRule, limit: Int, seconds: Int, take: (UnsafeRawBufferPointer) -> Bool
     ) -> Ending {
