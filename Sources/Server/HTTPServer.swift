@@ -56,7 +56,8 @@
         options.rules.isEmpty
         ? [] : [.init(service: RuleWatch(answering: answering, rules: options.rules, logger: logger))]
       var configuration = ServiceGroupConfiguration(
-        services: [.init(service: application), .init(service: deadline)] + rules, gracefulShutdownSignals: signals, logger: quiet)
+        // Ended from the last to the first: the deadline begins at once, whoever takes long.
+        services: rules + [.init(service: application), .init(service: deadline)], gracefulShutdownSignals: signals, logger: quiet)
       configuration.maximumGracefulShutdownDuration = .seconds(options.grace)
       // Who presses Ctrl-C waits for nothing.
       configuration.cancellationSignals = interrupts

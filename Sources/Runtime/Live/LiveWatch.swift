@@ -144,6 +144,8 @@ private final class LiveCore: @unchecked Sendable {
   private var frames: LiveFrames
   private var known = LiveStatus()
   private var isStopped = false
+  /// The problem that is told is the tower's, and is over when it has seen a frame.
+  private var hasTowerFailed = false
   /// The newest that was read ahead, and the seconds that took.
   private var readAhead: (window: LiveWindow, seconds: Double)?
   private var listeners: [Int: AsyncStream<LiveWindow>.Continuation] = [:]
@@ -275,7 +277,10 @@ private final class LiveCore: @unchecked Sendable {
       } catch {
         if error.kind == .cancelled { return }
         // The model's file was changed, or there is no memory: the next frame may do better.
-        monitor.withLock { known.problem = error.description }
+        monitor.withLock {
+          known.problem = error.description
+          hasTowerFailed = true
+        }
         usleep(1_000_000)
       }
     }
@@ -296,6 +301,8 @@ private final class LiveCore: @unchecked Sendable {
     monitor.withLock {
       let before = frames.newest?.number ?? 0
       frames.insert(frame)
+      if hasTowerFailed, known.state == .live { known.problem = nil }
+      hasTowerFailed = false
       guard let window = frames.newest else { return }
       if window.number > before { for listener in listeners.values { listener.yield(window) } }
       monitor.wakeAll()
