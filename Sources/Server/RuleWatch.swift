@@ -77,7 +77,7 @@
     }
   }
 
-  /// Tells one receiver the events of a rule, one after the other: what cannot be told now is tried again for some minutes, and so many wait
+  /// Tells one receiver the events of a rule, one after the other: what cannot be told is tried again for some minutes, and so many wait
   /// at most. Each has its own, so that none waits for another.
   private final class Delivery: Sendable {
     private let name: String

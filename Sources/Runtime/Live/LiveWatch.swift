@@ -95,7 +95,7 @@ public final class LiveWatch: Sendable {
   /// How the source is doing.
   public var status: LiveStatus { core.status }
 
-  /// The newest frames, to be asked about: those of which the prompt was read ahead where that is sooner than reading it for newer ones. nil
+  /// The newest frames to be asked about: those of which the prompt was read ahead where that is sooner than reading it for newer ones. nil
   /// until there is one.
   public var window: LiveWindow? { core.window }
 
