@@ -19,6 +19,7 @@
     /// A server that has a model and listens to nobody yet; no weight is read.
     public init(_ model: VideoLanguageModel, _ options: ServerOptions) throws(SlowFastError) {
       self.options = options
+      for rule in options.rules { try rule.check(model) }
       answering = try Answering(model, options)
       var logger = Logger(label: "slowfast") { StreamLogHandler.standardError(label: $0) }
       logger.logLevel = .info
@@ -56,7 +57,8 @@
         options.rules.isEmpty
         ? [] : [.init(service: RuleWatch(answering: answering, rules: options.rules, logger: logger))]
       var configuration = ServiceGroupConfiguration(
-        services: [.init(service: application), .init(service: deadline)] + rules, gracefulShutdownSignals: signals, logger: quiet)
+        // Ended from the last to the first: the deadline begins at once, whoever takes long.
+        services: rules + [.init(service: application), .init(service: deadline)], gracefulShutdownSignals: signals, logger: quiet)
       configuration.maximumGracefulShutdownDuration = .seconds(options.grace)
       // Who presses Ctrl-C waits for nothing.
       configuration.cancellationSignals = interrupts

@@ -98,7 +98,11 @@ public struct RuleState: Sendable {
           return text
         }
         switch key {
-        case "name": name = try text()
+        case "name":
+          name = try text()
+          guard name.unicodeScalars.allSatisfy({ $0.properties.generalCategory != .control }) else {
+            throw wrong(value, "name has a control character, expected a line of text")
+          }
         case "question": question = try text()
         case "choices": choices = try texts(value, key)
         case "stream", "streams":

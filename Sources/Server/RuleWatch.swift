@@ -15,10 +15,15 @@
       await withGracefulShutdownHandler {
         await withTaskGroup(of: Void.self) { group in
           for rule in rules {
-            let delivery = Delivery(rule, logger)
-            group.addTask { await delivery.run() }
-            for stream in answering.streams.all where rule.streams.isEmpty || rule.streams.contains(stream.name) {
-              group.addTask { await follow(stream, rule, delivery) }
+            let deliveries = Delivery.all(of: rule, logger)
+            for delivery in deliveries { group.addTask { await delivery.run() } }
+            group.addTask {
+              await withTaskGroup(of: Void.self) { followers in
+                for stream in answering.streams.all where rule.streams.isEmpty || rule.streams.contains(stream.name) {
+                  followers.addTask { await follow(stream, rule, deliveries) }
+                }
+              }
+              for delivery in deliveries { delivery.end() }
             }
           }
           // What ends the streams ends those that follow them.
@@ -28,17 +33,18 @@
       }
     }
 
-    private func follow(_ stream: Streams.Stream, _ rule: Rule, _ delivery: Delivery) async {
-      defer { delivery.end() }
+    private func follow(_ stream: Streams.Stream, _ rule: Rule, _ deliveries: [Delivery]) async {
       var state = RuleState(rule)
       for await window in stream.watch.windows() {
         do {
           guard let answer = try await answering.answer(rule, about: window) else { continue }
-          if state.isEvent(answer.text, at: window.time) { delivery.add(Self.event(answer, rule, stream.name, window)) }
+          guard state.isEvent(answer.text, at: ProcessInfo.processInfo.systemUptime - window.age) else { continue }
+          let event = Self.event(answer, rule, stream.name, window)
+          for delivery in deliveries { delivery.add(event) }
         } catch is CancellationError { return } catch {
           logger.warning("rule \(rule.name): \(stream.name): \(error)")
           // The next window may do better, but not at once.
-          try? await Task.sleep(for: .seconds(5))
+          try? await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(5)) }
         }
       }
     }
@@ -51,6 +57,15 @@
         "question": .string(rule.question), "answer": .string(answer.text), "probabilities": .object(probabilities),
         "frames": .integer(window.frames.count),
       ]
+    }
+  }
+
+  extension Rule {
+    /// Throws where the answer could never be one of its choices.
+    func check(_ model: VideoLanguageModel) throws(SlowFastError) {
+      var options = model.generationDefaults
+      options.form = .choices(choices)
+      try options.validate()
     }
   }
 
@@ -71,57 +86,88 @@
     }
   }
 
-  /// Tells the events of a rule, one after the other: what cannot be told now is tried again for some minutes, and so many wait at most.
+  /// Tells one receiver the events of a rule, one after the other: what cannot be told is tried again for some minutes, and so many wait
+  /// at most. Each has its own, so that none waits for another.
   private final class Delivery: Sendable {
-    private let rule: Rule
+    private let name: String
     private let logger: Logger
+    private let send: @Sendable (JSON) throws(Web.Failure) -> Void
     private let events: AsyncStream<JSON>
     private let feed: AsyncStream<JSON>.Continuation
 
     /// Events that wait; of more the oldest are lost, which is logged.
     private static let room = 100
+    /// Seconds in which events are still told when the server ends.
+    private static let grace = 10.0
 
-    init(_ rule: Rule, _ logger: Logger) {
-      (self.rule, self.logger) = (rule, logger)
+    private init(_ name: String, _ logger: Logger, _ send: @escaping @Sendable (JSON) throws(Web.Failure) -> Void) {
+      (self.name, self.logger, self.send) = (name, logger, send)
       (events, feed) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(Self.room))
     }
 
+    /// One for each that a rule tells.
+    static func all(of rule: Rule, _ logger: Logger) -> [Delivery] {
+      var all: [Delivery] = []
+      if let file = rule.file {
+        all.append(Delivery("rule \(rule.name): file", logger) { event throws(Web.Failure) in try append(event, to: file) })
+      }
+      if let webhook = rule.webhook {
+        all.append(
+          Delivery("rule \(rule.name): webhook", logger) { event throws(Web.Failure) in
+            try Web.post(event.text, to: webhook, seconds: 10)
+          })
+      }
+      return all
+    }
+
     func add(_ event: JSON) {
-      if case .dropped = feed.yield(event) { logger.error("rule \(rule.name): \(Self.room) events wait, the oldest is lost") }
+      if case .dropped = feed.yield(event) { logger.error("\(name): \(Self.room) events wait, the oldest is lost") }
     }
 
     func end() { feed.finish() }
 
     func run() async {
+      var (isGivenUp, lost) = (false, 0)
+      var last: ContinuousClock.Instant?
       for await event in events {
-        if let file = rule.file { await tell("file") { () throws(Web.Failure) in try Self.append(event, to: file) } }
-        if let webhook = rule.webhook {
-          await tell("webhook") { () throws(Web.Failure) in try Web.post(event.text, to: webhook, seconds: 10) }
+        if Task.isShuttingDownGracefully {
+          let end = last ?? .now + .seconds(Self.grace)
+          last = end
+          if isGivenUp || .now > end {
+            lost += 1
+            continue
+          }
         }
+        // Who did not take one at the end is not asked again: the server would wait for each.
+        isGivenUp = await !tell(event)
       }
+      if lost > 0 { logger.error("\(name): the server ends, \(lost) more are lost") }
     }
 
-    /// Tries again after 1, 2, 4 … seconds, ten times in all: a quarter of an hour.
-    private func tell(_ what: String, _ body: @escaping @Sendable () throws(Web.Failure) -> Void) async {
+    /// Tries again after 1, 2, 4 … seconds, ten times in all: a quarter of an hour. Whether it was told.
+    private func tell(_ event: JSON) async -> Bool {
       var pause = 1
       for attempt in 1... {
         let result = await withCheckedContinuation { continuation in
-          DispatchQueue.global().async { continuation.resume(returning: Result { () throws(Web.Failure) in try body() }) }
+          DispatchQueue.global().async { continuation.resume(returning: Result { () throws(Web.Failure) in try self.send(event) }) }
         }
-        guard case .failure(let error) = result else { return }
+        guard case .failure(let error) = result else { return true }
         guard error.isTransient, attempt < 10, !Task.isShuttingDownGracefully else {
-          return logger.error("rule \(rule.name): \(what): \(error), the event is lost")
+          logger.error("\(name): \(error), the event is lost")
+          return false
         }
-        logger.warning("rule \(rule.name): \(what): \(error), tried again in \(pause) s")
+        logger.warning("\(name): \(error), tried again in \(pause) s")
         // At the end it is tried once more.
         let wait = pause
         try? await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(wait)) }
         pause *= 2
       }
+      return false
     }
 
     private static func append(_ event: JSON, to path: String) throws(Web.Failure) {
-      let descriptor = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0o644)
+      // A pipe that nobody reads is not waited for.
+      let descriptor = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0o644)
       guard descriptor >= 0 else { throw Web.Failure(description: String(cString: strerror(errno)), isTransient: true) }
       defer { close(descriptor) }
       // In one piece, so that lines of several writers stay whole.

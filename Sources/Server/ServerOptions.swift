@@ -2,7 +2,7 @@ import SlowFast
 
 /// A camera or a stream under the name that requests have for it.
 public struct NamedSource: Sendable, Equatable {
-  /// Letters, digits, `-`, `_` and `.`.
+  /// Letters, digits, `-`, `_` and `.`, a letter or a digit first.
   public let name: String
   /// What is watched.
   public let source: LiveSource
@@ -13,6 +13,7 @@ public struct NamedSource: Sendable, Equatable {
   /// Whether it can be named in a request.
   public static func isName(_ text: String) -> Bool {
     let scalars = text.unicodeScalars
+    guard let first = scalars.first, first.properties.isAlphabetic || ("0"..."9").contains(first) else { return false }
     return (1...64).contains(scalars.count)
       && scalars.allSatisfy { $0.isASCII && ($0.properties.isAlphabetic || ("0"..."9").contains($0) || "-_.".unicodeScalars.contains($0)) }
   }

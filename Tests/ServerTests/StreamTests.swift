@@ -142,6 +142,15 @@
       #expect { try Rule.read(yaml: yaml, streams: ["door"]) } throws: { "\($0)".contains(words) && !"\($0)".contains("\n") }
     }
 
+    /// What could never be answered is told at once.
+    @Test(arguments: [["a", "a"], ["a", ""]]) func choicesThatAreNone(_ choices: [String]) throws {
+      var options = ServerOptions()
+      options.streams = [try NamedSource(name: "door", address: Self.clip)]
+      options.rules = [Rule(name: "r", question: "?", choices: choices)]
+      #expect(throws: SlowFastError.self) { try HTTPServer(try VideoLanguageModel(path: Repository.checkpoint), options) }
+      #expect(NamedSource.isName("door-1") && !NamedSource.isName("..") && !NamedSource.isName("") && !NamedSource.isName("a/b"))
+    }
+
     /// Events come to a file, a whole line each.
     @Test func eventsAreWritten() async throws {
       let directory = try TemporaryDirectory()

@@ -104,6 +104,27 @@ import Video
     #expect(found.levels.count == 11 && zip(found.levels, (0..<11).map { $0 * 10 }).allSatisfy { abs($0 - $1) <= 1 }, "\(found.levels)")
   }
 
+  /// A recording that is begun anew under its name is another connection.
+  @Test func aFileThatIsReplaced() throws {
+    let directory = try TemporaryDirectory()
+    let bytes = try [UInt8](Data(contentsOf: URL(fileURLWithPath: Self.clip)))
+    let path = try directory.write("replaced.ts", bytes)
+    let found = Found()
+    let source = try LiveSource(path)
+    let end = Date() + 20
+    try LiveReader(source, every: 1).run(
+      isStopped: { Date() > end }, onOpen: {},
+      onFrame: { frame in
+        found.add(frame)
+        // By the time that its last frames are read there is another one.
+        if found.count == 11 {
+          _ = try? directory.write("new.ts", bytes)
+          rename(directory.file("new.ts"), path)
+        }
+      })
+    #expect(found.count >= 11 && Date() < end)
+  }
+
   /// What is lost in the middle costs frames, and no more.
   @Test func damageInTheMiddle() throws {
     let directory = try TemporaryDirectory()

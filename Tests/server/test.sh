@@ -1,18 +1,28 @@
 #!/usr/bin/env bash
-# The server under requests that break off, and with real clients: test.sh SLOWFAST. Installs what they are where that can be done; where not,
-# it says so and passes.
+# The server under requests that break off, with real senders of streams, and with real clients: test.sh SLOWFAST. Installs what they are
+# where that can be done; where not, it says so and passes.
 set -euo pipefail
 program=$(realpath "$1")
 cd "$(dirname "$0")/../.."
 benchmarks/server_stress.py "$program" --requests 200
 venv=.build/server-venv
 packages=(openai litellm schemathesis playwright jsonschema pyyaml)
-skip() {
-  echo "left out: the server's tests with real clients: $1" >&2
+senders=(ffmpeg gir1.2-gst-rtsp-server-1.0 python3-gi gstreamer1.0-plugins-good gstreamer1.0-plugins-bad)
+without=
+if ! packaging/require.sh packages chromium; then
+  without="chromium cannot be installed"
+elif ! "$venv/bin/python3" -c 'import openai, litellm, schemathesis, playwright, jsonschema, yaml' 2>/dev/null; then
+  python3 -m venv --clear "$venv" && "$venv/bin/pip" install -q "${packages[@]}" || without="pip cannot install ${packages[*]}"
+fi
+python=python3
+[ -n "$without" ] || python=$venv/bin/python3
+if packaging/require.sh packages "${senders[@]}" || command -v ffmpeg >/dev/null; then
+  "$python" Tests/server/streams.py "$program" ${SERVER_PICTURES:+"$SERVER_PICTURES"}
+else
+  echo "left out: streams of real senders: ${senders[*]} cannot be installed" >&2
+fi
+if [ -n "$without" ]; then
+  echo "left out: the server's tests with real clients: $without" >&2
   exit 0
-}
-packaging/require.sh packages chromium || skip "chromium cannot be installed"
-"$venv/bin/python3" -c 'import openai, litellm, schemathesis, playwright, jsonschema, yaml' 2>/dev/null || {
-  python3 -m venv --clear "$venv" && "$venv/bin/pip" install -q "${packages[@]}" || skip "pip cannot install ${packages[*]}"
-}
-exec "$venv/bin/python3" Tests/server/clients.py "$program" ${SERVER_PICTURES:+"$SERVER_PICTURES"}
+fi
+exec "$python" Tests/server/clients.py "$program" ${SERVER_PICTURES:+"$SERVER_PICTURES"}

@@ -144,7 +144,9 @@ private final class LiveCore: @unchecked Sendable {
   private var frames: LiveFrames
   private var known = LiveStatus()
   private var isStopped = false
-  /// What a frame takes in the tower, in seconds; nil before the first.
+  /// The problem that is told is the tower's, and is over when it has seen a frame.
+  private var hasTowerFailed = false
+  /// What a frame takes in the tower, in seconds; nil before the second.
   private var towerSeconds: Double?
   /// The newest that was read ahead, and the seconds that took.
   private var readAhead: (window: LiveWindow, seconds: Double)?
@@ -266,21 +268,26 @@ private final class LiveCore: @unchecked Sendable {
   // MARK: The tower
 
   private func encode() {
+    var isFirst = true
     while let frame = nextFrame() {
       let start = monotonicSeconds()
       do throws(SlowFastError) {
         // What is kept of one of several frames may be other than of one alone, which counts as a picture.
         let window = LiveWindow(frames: Array(repeating: frame, count: min(2, windowSize)))
-        _ = try context.watch(
+        let watched = try context.watch(
           [SampledClip(.live(window), context.model.defaultSampling)], PromptOpening(), isAhead: true,
           progress: { _ in }, isCancelled: { self.hasStopped }, observer: nil)
-        // The weights are read with the first.
-        if frame.number > 1 { note(towerSeconds: monotonicSeconds() - start) }
+        // The weights are read with the first, and a picture that is as before takes nothing.
+        if !isFirst, watched.statistics.encodedFrames > 0 { note(towerSeconds: monotonicSeconds() - start) }
+        isFirst = false
         publish(frame)
       } catch {
         if error.kind == .cancelled { return }
         // The model's file was changed, or there is no memory: the next frame may do better.
-        monitor.withLock { known.problem = error.description }
+        monitor.withLock {
+          known.problem = error.description
+          hasTowerFailed = true
+        }
         usleep(1_000_000)
       }
     }
@@ -289,8 +296,10 @@ private final class LiveCore: @unchecked Sendable {
   /// The least counts, which nothing else has slowed down.
   private func note(towerSeconds seconds: Double) { monitor.withLock { towerSeconds = min(towerSeconds ?? .infinity, seconds) } }
 
-  /// The part of the time that the tower does not take; nil where it is not known yet.
-  private var idleShare: Double? { monitor.withLock { towerSeconds.map { 1 - $0 / reader.every } } }
+  /// The part of the time that the tower does not take; nil where it is not known yet. Pictures that are all the same leave all of it.
+  private var idleShare: Double? {
+    monitor.withLock { towerSeconds.map { 1 - $0 / reader.every } ?? (frames.changes > 1 ? 1 : nil) }
+  }
 
   /// nil when it is over.
   private func nextFrame() -> LiveWindow.Frame? {
@@ -307,6 +316,8 @@ private final class LiveCore: @unchecked Sendable {
     monitor.withLock {
       let before = frames.newest?.number ?? 0
       frames.insert(frame)
+      if hasTowerFailed, known.state == .live { known.problem = nil }
+      hasTowerFailed = false
       guard let window = frames.newest else { return }
       if window.number > before { for listener in listeners.values { listener.yield(window) } }
       monitor.wakeAll()

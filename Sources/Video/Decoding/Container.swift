@@ -373,12 +373,22 @@ final class FileInput: ContainerInput {
         if got > 0 { return Int32(got) }
         guard let patience, monotonicSeconds() - start < patience else { return lav_error_end }
         if cancelled() { return lav_error_exit }
+        if isReplaced { return lav_error_end }
         usleep(50_000)
       }
     } catch {
       readError = error.code
       return lav_error_of_errno(error.code)
     }
+  }
+
+  /// Whether another file has its name now, or it was cut before the place that was read.
+  private var isReplaced: Bool {
+    var (named, opened) = (stat(), stat())
+    guard fstat(descriptor, &opened) == 0 else { return false }
+    // A name that leads nowhere is not looked at: whoever writes it may still do.
+    if stat(path, &named) == 0, named.st_ino != opened.st_ino || named.st_dev != opened.st_dev { return true }
+    return Int64(opened.st_size) < offset
   }
 
   /// Whether it is an MP4 or MOV file without `moov`, as its boxes at the top level say: a length of 32 bits, or 1 and one of 64 behind the
