@@ -70,7 +70,7 @@ public struct MemoryPlan: Sendable, Codable, Equatable {
 
 extension MemoryPlan {
   /// What measured runs use beside the accounted parts: the program itself, libraries and a tokenizer of Qwen2's size.
-  private static let programBytes = 48 << 20
+  private static let programBytes = 52 << 20
 
   /// `clips` are the frames of each clip, `decoding` what their decoders take where it is known; `textTokens` are the prompt's without the
   /// visual ones.
