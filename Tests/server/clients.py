@@ -91,7 +91,7 @@ def openai_clients(server):
     check("digit 7 flashes" in text and usage.completion_tokens > 5, text, usage)
 
     for messages, kind, part in [
-            ([clip_message(QUESTION, "https://example.org/a.mp4")], openai.BadRequestError, "messages[0].content[0].video_url.url"),
+            ([clip_message(QUESTION, "https://example.org/a.mp4")], openai.BadRequestError, "messages[0].content[0].video_url"),
             ([clip_message(QUESTION, "data:video/mp4;base64,AAAAAAAA")], openai.UnprocessableEntityError, "messages[0].content[0].video_url"),
             ([clip_message(QUESTION, "file:///nowhere")], openai.NotFoundError, "messages[0].content[0].video_url")]:
         try:

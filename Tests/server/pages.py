@@ -86,7 +86,7 @@ def home_page(server):
 PRINTED = [
     r"", r"2 \d+ \{.*'prefill': .*\}\n", r"7\n", r"(?s)(\[.*\]\n)*A small red cross .*The digit 7 flashes\.\n\d+ tokens\n",
     r"-?\d+ (True|False)\n", r"(yes|no)\n((yes|no) [01]\.\d+\n){2}",
-    r"messages\[0\]\.content\[0\]\.video_url\.url This server fetches nothing: .*\n",
+    r"messages\[0\]\.content\[0\]\.video_url This server fetches nothing: .*\n",
     r"2 \(stop token\)\n7 \(stop token\)\n", r"\{'(yes|no)': [01]\.\d+, '(yes|no)': [01]\.\d+\}\n", r"0 2\n1 7\n"]
 
 
@@ -127,9 +127,14 @@ def packaged_configuration(program, serving):
         def write(text):
             text = text.replace("/var/cache/slowfast", os.path.join(scratch, "cache")).replace("/srv/clips, /srv/cameras", scratch)
             text = text.replace("/var/lib/slowfast/model.sfq", os.path.join(ROOT, "benchmarks/demo/checkpoint")).replace(": 8080", ": 0")
+            # No camera is there, nor the rules beside the configuration.
+            text = text.replace("rtsp://192.168.1.20", "rtsp://127.0.0.1:1").replace("/etc/slowfast/rules.yaml", rules)
             with open(path, "w") as file:
                 file.write(text)
 
+        rules = os.path.join(scratch, "rules.yaml")
+        with open(rules, "w") as file:
+            file.write("{question: Is anybody there?, choices: [yes, no], file: " + os.path.join(scratch, "events.jsonl") + "}\n")
         write(text)
         outcome = subprocess.run([program, "serve", "--config", path], capture_output=True, text=True, timeout=60)
         check(outcome.returncode == 1 and "serve.yaml: names no model" in outcome.stderr, outcome)
