@@ -95,8 +95,8 @@ public final class LiveWatch: Sendable {
   /// How the source is doing.
   public var status: LiveStatus { core.status }
 
-  /// The newest frames, to be asked about: those of which the prompt was read ahead where that is sooner than reading it for newer ones.
-  /// nil until there is one.
+  /// The newest frames, to be asked about: those of which the prompt was read ahead, unless newer ones are newer by twice the time that
+  /// reading takes. nil until there is one.
   public var window: LiveWindow? { core.window }
 
   /// Windows as they come, each with a newer frame than the one before; who is busy misses those in between. Ends with the watch.
@@ -197,8 +197,8 @@ private final class LiveCore: @unchecked Sendable {
       guard let newest = frames.newest, let ahead = readAhead, ahead.window.frames.count == newest.frames.count else {
         return frames.newest
       }
-      // While the prompt about newer frames is read, these grow as old.
-      return newest.newestArrival - ahead.window.newestArrival <= ahead.seconds ? ahead.window : newest
+      // While the prompt about newer frames is read, these grow as old; an answer at once is worth as much again.
+      return newest.newestArrival - ahead.window.newestArrival <= 2 * ahead.seconds ? ahead.window : newest
     }
   }
 
