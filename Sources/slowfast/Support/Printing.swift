@@ -281,13 +281,14 @@ extension SlowFastError {
   /// By the names that options have in the library.
   private static let flags = [
     "cacheBits": "--cache-bits", "calibration": "--calibrate", "choices": "--choices", "clipCache.limit": "--cache-size",
-    "contexts": "--contexts",
+    "contexts": "--contexts", "every": "--every",
     "fastFrames": "--fast-frames",
     "frames": "--frames", "frequencyPenalty": "--frequency-penalty", "generatedTokens": "--tokens", "keep": "--keep",
     "maximumTokens": "--max-tokens", "minP": "--min-p", "partBits": "--parts", "presencePenalty": "--presence-penalty",
     "prompts": "--prompts", "repeats": "--repeat", "repetitionPenalty": "--repetition-penalty", "reuseStatic": "--reuse-static",
     "sampling": "--fps", "stopTexts": "--stop", "temperature": "--temperature", "threads": "--threads", "together": "--together",
     "topK": "--top-k", "topLogProbabilities": "--logprobs", "topP": "--top-p", "variants": "--variants",
+    "window": "--window",
   ]
 }
 
