@@ -5,7 +5,11 @@
 
 Sends a 720p clip of 25 frames a second by MPEG-TS over TCP (ffmpeg, encoded before, so that sending takes next to nothing), asks a question with
 choices every five seconds, and prints the median and the greatest of: the age of the newest window, the seconds to the first token, and the age of the newest frame at
-that moment."""
+that moment.
+
+    benchmarks/streams.py SLOWFAST MODEL --day [--window 64]
+
+Sends a day of a camera, a frame a second, as fast as it is taken, and prints the server's memory on the way."""
 import argparse
 import json
 import os
@@ -45,6 +49,22 @@ def ask(base):
     return first, age - (time.time() - start - first)
 
 
+def day(server, base, port):
+    """86,400 frames of a second each, of which every other one is taken."""
+    sender = subprocess.Popen(["ffmpeg", "-v", "quiet", "-f", "lavfi", "-i", "testsrc2=size=128x128:rate=1,noise=alls=40:allf=t", "-t", "86400",
+                               "-c:v", "mpeg2video", "-g", "10", "-f", "mpegts", f"tcp://127.0.0.1:{port}"])
+    try:
+        while sender.poll() is None:
+            time.sleep(10)
+            with open(f"/proc/{server.pid}/status") as status:
+                resident = next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+            with urllib.request.urlopen(base + "/v1/streams/camera") as response:
+                state = json.load(response)
+            print(f"{state['frames']} frames taken, {state['dropped']} left out: {resident / 1000:.0f} MB in memory", flush=True)
+    finally:
+        sender.kill()
+
+
 def told(name, values):
     return f"{name}: {statistics.median(values):.2f} s, at most {max(values):.2f}"
 
@@ -57,6 +77,7 @@ def main():
     parser.add_argument("--window", type=int, default=16)
     parser.add_argument("--warm-up", type=float, default=30)
     parser.add_argument("--questions", type=int, default=8)
+    parser.add_argument("--day", action="store_true")
     options = parser.parse_args()
     http, tcp = free_port(), free_port()
     base = f"http://127.0.0.1:{http}"
@@ -73,6 +94,8 @@ def main():
                     break
             threading.Thread(target=server.stderr.read, daemon=True).start()
             time.sleep(0.5)
+            if options.day:
+                return day(server, base, tcp)
             sender = subprocess.Popen(["ffmpeg", "-v", "quiet", "-re", "-stream_loop", "-1", "-i", clip, "-c", "copy", "-f", "mpegts",
                                        f"tcp://127.0.0.1:{tcp}"])
             time.sleep(options.warm_up)
