@@ -29,7 +29,7 @@ package final class SingleFlight<Key: Hashable & Sendable, Progress: Sendable>: 
   package var waiting: Int { flights.withLock { $0.values.reduce(0) { $0 + $1.waiters } } }
 
   /// What `lookup` has; else what `make` makes, of which only one at a time is under way for a key. Who waits looks again when it is over,
-  /// and does the work himself if nothing is there: after a failure, or where nothing is kept. `pause` sleeps for some milliseconds and
+  /// and does the work himself if nothing is there: after a failure, or where nothing is kept. Who does it has looked twice. `pause` sleeps for some milliseconds and
   /// throws to leave off; it is called again and again while waiting, with the news.
   package func run<T, Failure: Error>(
     _ key: Key, lookup: () throws(Failure) -> T?, pause: (Progress?) throws(Failure) -> Void, make: (Flight) throws(Failure) -> T
@@ -50,6 +50,8 @@ package final class SingleFlight<Key: Hashable & Sendable, Progress: Sendable>: 
           flights.withLock { $0[key] = nil }
           mine.end()
         }
+        // One that ended since the first look may have left it.
+        if let found = try lookup() { return found }
         return try make(mine)
       }
       defer { flight.wait(-1) }

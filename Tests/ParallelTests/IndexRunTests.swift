@@ -16,7 +16,7 @@ import Testing
   }
 
   /// Loops of both kinds in turn, of lengths that leave some workers without a run of their own.
-  @Test(.timeLimit(.minutes(2)), arguments: [2, 3, 8])
+  @Test(.timeLimit(.minutes(10)), arguments: [2, 3, 8])
   func manyShortLoops(_ threads: Int) {
     let pool = ThreadPool(threadCount: threads)
     for loop in 0..<20_000 {
@@ -39,7 +39,7 @@ import Testing
   }
 
   /// A worker that stays in its first call gets no other: the rest goes to those who have time.
-  @Test(.timeLimit(.minutes(1))) func aSlowThreadsRunIsTakenOver() {
+  @Test(.timeLimit(.minutes(10))) func aSlowThreadsRunIsTakenOver() {
     let pool = ThreadPool(threadCount: 2)
     let done = Atomic<Int>(0)
     let slow = Atomic<Int>(-1)

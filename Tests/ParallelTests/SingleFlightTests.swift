@@ -42,6 +42,18 @@ import Testing
     #expect(results.withLock { $0 } == Array(repeating: 7, count: 6) && made.withLock { $0 } == 1)
   }
 
+  /// What is there by the time that the work is to begin is not made again.
+  @Test func madeBetweenLooks() {
+    var looks = 0
+    let found = SingleFlight<Int, Int>().run(
+      1,
+      lookup: {
+        looks += 1
+        return looks == 2 ? 7 : nil
+      }, pause: { _ in }, make: { _ in 8 })
+    #expect(found == 7 && looks == 2)
+  }
+
   /// After a failure one of those that waited does the work; who leaves off waits no longer; other keys are not in the way.
   @Test func failures() {
     let flights = SingleFlight<Int, Int>()

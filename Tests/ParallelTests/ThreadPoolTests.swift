@@ -29,7 +29,7 @@ import Testing
   }
 
   /// Tens of thousands of loops of a few indices: what a lost wake-up or a thread that stays in a loop too long would hang or break.
-  @Test(.timeLimit(.minutes(2)), arguments: [2, 3, 8])
+  @Test(.timeLimit(.minutes(10)), arguments: [2, 3, 8])
   func manyShortLoops(_ threads: Int) {
     let pool = ThreadPool(threadCount: threads)
     for loop in 0..<20_000 {
@@ -41,7 +41,7 @@ import Testing
   }
 
   /// Pauses between loops, so that threads go to sleep and must be woken.
-  @Test(.timeLimit(.minutes(1)), arguments: [2, 5])
+  @Test(.timeLimit(.minutes(10)), arguments: [2, 5])
   func wakesSleepers(_ threads: Int) {
     let pool = ThreadPool(threadCount: threads)
     for loop in 0..<100 {
@@ -53,7 +53,7 @@ import Testing
   }
 
   /// With work that waits for the others, all workers must take part; each has its own number.
-  @Test(.timeLimit(.minutes(1))) func allWorkersTakePart() {
+  @Test(.timeLimit(.minutes(10))) func allWorkersTakePart() {
     let threads = 4
     let pool = ThreadPool(threadCount: threads)
     let workers = Counters(threads)
@@ -94,7 +94,7 @@ import Testing
   }
 
   /// A loop of a smaller pool inside a larger one's: its workers are numbered for itself.
-  @Test(.timeLimit(.minutes(1))) func poolsMayBeNested() {
+  @Test(.timeLimit(.minutes(10))) func poolsMayBeNested() {
     let large = ThreadPool(threadCount: 4)
     let small = ThreadPool(threadCount: 2)
     let sum = Atomic<Int>(0)
@@ -108,7 +108,7 @@ import Testing
     #expect(sum.load(ordering: .relaxed) == 50 * 6)
   }
 
-  @Test(.timeLimit(.minutes(1))) func severalThreadsShareAPool() async {
+  @Test(.timeLimit(.minutes(10))) func severalThreadsShareAPool() async {
     let pool = ThreadPool(threadCount: 3)
     let sum = Counters(1)
     await withTaskGroup(of: Void.self) { group in

@@ -83,7 +83,7 @@ struct VectorTests {
     static let isPresent = FileManager.default.fileExists(atPath: directory.appendingPathComponent("vectors.json").path)
   }
 
-  @Test("300 000 letters without a space, in less than quadratic time", .timeLimit(.minutes(1)))
+  @Test("300 000 letters without a space, in less than quadratic time", .timeLimit(.minutes(10)))
   func withoutSpaces() throws {
     let tokenizer = try Fixture.tokenizer("qwen2")
     var random = SeededNumbers(1)

@@ -292,13 +292,11 @@ package final class Conversation {
     let generator = try readyGenerator(capacity: room, progress: progress)
     try generator.reserve(room)
     let key = CacheKey.prefix(text: context.openingIDs(places, opening), clips: keys, cacheType: context.cacheType)
-    var isFirstLook = true
     let read = try context.readings.run(key.text) { () throws(SlowFastError) -> Int? in
       // What is not there when the clips are watched may be there when another conversation has read it.
-      if !isFirstLook, keptPrefix == nil, case .found(let entry) = store.lookup(key, pool: context.pool) {
+      if keptPrefix == nil, case .found(let entry) = store.lookup(key, pool: context.pool) {
         keptPrefix = CachedPrefix(entry, config: config, type: context.cacheType).flatMap { $0.tokens == count ? $0 : nil }
       }
-      isFirstLook = false
       guard let keptPrefix else { return nil }
       generator.restore(keptPrefix)
       statistics.cachedPromptTokens = count
