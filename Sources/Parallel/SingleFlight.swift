@@ -18,40 +18,51 @@ package final class SingleFlight<Key: Hashable & Sendable, Progress: Sendable>: 
     fileprivate var view: (progress: Progress?, isOver: Bool) { state.withLock { ($0.progress, $0.isOver) } }
   }
 
-  private let flights = Mutex<[Key: Flight]>([:])
+  private struct Traffic {
+    var flights: [Key: Flight] = [:]
+    /// How many are over.
+    var ended = 0
+  }
+
+  private let traffic = Mutex(Traffic())
 
   package init() {}
 
   /// Those that are under way.
-  package var count: Int { flights.withLock { $0.count } }
+  package var count: Int { traffic.withLock { $0.flights.count } }
 
   /// Threads that wait now.
-  package var waiting: Int { flights.withLock { $0.values.reduce(0) { $0 + $1.waiters } } }
+  package var waiting: Int { traffic.withLock { $0.flights.values.reduce(0) { $0 + $1.waiters } } }
 
   /// What `lookup` has; else what `make` makes, of which only one at a time is under way for a key. Who waits looks again when it is over,
-  /// and does the work himself if nothing is there: after a failure, or where nothing is kept. Who does it has looked twice. `pause` sleeps for some milliseconds and
+  /// and does the work himself if nothing is there: after a failure, or where nothing is kept. `pause` sleeps for some milliseconds and
   /// throws to leave off; it is called again and again while waiting, with the news.
   package func run<T, Failure: Error>(
     _ key: Key, lookup: () throws(Failure) -> T?, pause: (Progress?) throws(Failure) -> Void, make: (Flight) throws(Failure) -> T
   ) throws(Failure) -> T {
     while true {
+      let ended = traffic.withLock { $0.ended }
       if let found = try lookup() { return found }
       let mine = Flight()
-      let flight = flights.withLock { flights in
-        if let flight = flights[key] {
+      let flight: Flight? = traffic.withLock { traffic in
+        if let flight = traffic.flights[key] {
           flight.wait(1)
           return flight
         }
-        flights[key] = mine
+        // One that ended since the look may have left it.
+        guard traffic.ended == ended else { return nil }
+        traffic.flights[key] = mine
         return mine
       }
+      guard let flight else { continue }
       if flight === mine {
         defer {
-          flights.withLock { $0[key] = nil }
+          traffic.withLock {
+            $0.flights[key] = nil
+            $0.ended += 1
+          }
           mine.end()
         }
-        // One that ended since the first look may have left it.
-        if let found = try lookup() { return found }
         return try make(mine)
       }
       defer { flight.wait(-1) }
