@@ -91,6 +91,14 @@ LANES float_lanes lanes_power_of_two(float_lanes shifted) {
   return (float_lanes)(((__typeof__(shifted < shifted))shifted << 23) + 0x3f800000);
 }
 
+// The low bytes of four vectors, each plus 128, side by side in every lane, the first lowest.
+LANES void lanes_store_codes(void *to, float_lanes a, float_lanes b, float_lanes c, float_lanes d) {
+  typedef uint32_t bits __attribute__((ext_vector_type(FLOAT_LANES)));
+  bits x = ((bits)a & 255) | ((bits)b & 255) << 8 | ((bits)c & 255) << 16 | (bits)d << 24;
+  x ^= 0x80808080;
+  __builtin_memcpy(to, &x, sizeof x);
+}
+
 // MARK: 16-bit formats
 
 LANES float_lanes lanes_load_bfloat(const void *from) {

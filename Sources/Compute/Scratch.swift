@@ -62,13 +62,16 @@ package struct ScratchMeasures: Sendable {
   package var headDimension: Int
   /// Positions in a row of the widest map of a depthwise convolution; 0 where there is none.
   package var mapWidth: Int
+  /// Tokens of an encoder, each of which sees all; 0 where there is none.
+  package var encoderTokens: Int
 
-  package init(widestInput: Int, heads: Int, keyHeads: Int, headDimension: Int, mapWidth: Int) {
+  package init(widestInput: Int, heads: Int, keyHeads: Int, headDimension: Int, mapWidth: Int, encoderTokens: Int = 0) {
     self.widestInput = widestInput
     self.heads = heads
     self.keyHeads = keyHeads
     self.headDimension = headDimension
     self.mapWidth = mapWidth
+    self.encoderTokens = encoderTokens
   }
 }
 
@@ -99,7 +102,11 @@ extension Engine {
     let tile =
       2 * rows * (width + AttentionTile.chunk * 4)
       + max(digits.byteCount, KeyValueCache.block * max(measures.headDimension, AttentionTile.chunk) * 4)
-    // Attention without a cache takes less than state and tile.
+    // Without a cache, as int8; of floats it takes less than state and tile.
+    let coded = CodedEntries(count: measures.encoderTokens, dimension: measures.headDimension, heads: measures.keyHeads)
+    let encoder =
+      measures.encoderTokens == 0
+      ? (shared: 0, worker: 0) : (shared: coded.byteCount, worker: CodedAttentionLayout(coded, kernels).byteCount)
     let partials = 2 * AttentionTile.fewestTasks * state
 
     // Of narrower maps a task may take more rows, but not more positions.
@@ -107,7 +114,7 @@ extension Engine {
     let convolution =
       (depthwiseScratchCount(rows: 0, width: measures.mapWidth) + rowsOfOne * depthwiseBlockChannels) * MemoryLayout<Float>.stride
     // Parts begin at pages, and their arrays at cache lines.
-    let worker = max(linear, state + tile, convolution, normScratchBytes(columns: measures.widestInput)) + 8192
-    return max(quantized, partials) + 2 * inner + threads * worker
+    let worker = max(linear, state + tile, encoder.worker, convolution, normScratchBytes(columns: measures.widestInput)) + 8192
+    return max(quantized, partials, encoder.shared) + 2 * inner + threads * worker
   }
 }

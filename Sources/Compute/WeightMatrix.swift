@@ -34,6 +34,9 @@ package struct WeightMatrix: @unchecked Sendable {
     if case .quantized(let layout, _) = storage, input != .exact { layout.scheme.group } else { nil }
   }
 
+  /// Whether it is multiplied as int8, with its input rounded to it.
+  package var takesCodes: Bool { inputGroup != nil }
+
   /// Where its values or codes begin: no two weights that are in memory at a time begin at the same place.
   package var identity: UnsafeRawPointer? {
     switch storage {

@@ -219,7 +219,7 @@ package enum Activation: Sendable, CaseIterable {
   case quickGelu
 }
 
-/// What attention over keys and values in 8 bits needs around the products of codes: floats to codes, and floats as two digits.
+/// What attention needs around products of 8-bit codes: floats to codes, and floats as two digits.
 ///
 /// A row of floats becomes two rows of int8: what `QuantizedKernels.quantizeRows` makes of it, and what it makes of the rest that this
 /// leaves. Products with both, added up, are as exact as if the row had some 15 bits.
@@ -232,6 +232,16 @@ package struct CodeKernels: Sendable {
 
   /// `x = scale · (codes − 128)`.
   package var fromCodes: @Sendable (_ codes: UnsafePointer<UInt8>, _ count: Int, _ scale: Float, _ x: UnsafeMutablePointer<Float>) -> Void
+
+  /// The greatest magnitudes of the 32 columns of `x` `[count][32]`; not finite where a value of a column is not.
+  package var greatestMagnitudes: @Sendable (_ x: UnsafePointer<Float>, _ count: Int, _ greatest: UnsafeMutablePointer<Float>) -> Void
+
+  /// A group of a panel, whose rows are the columns of `x` `[count][32]`: `codes` `[padded / 4][32 rows][4]`, of `toCodes` with each row's
+  /// inverse, and 128 from `count` on. `padded` is a multiple of 4.
+  package var toCodesOfRows:
+    @Sendable (
+      _ x: UnsafePointer<Float>, _ count: Int, _ padded: Int, _ inverses: UnsafePointer<Float>, _ codes: UnsafeMutableRawPointer
+    ) -> Void
 
   /// `x *= factors`, where there are any, and `rest = x −` what `quantizeRows` makes of `x` as one group.
   package var takeDigit:
@@ -247,12 +257,16 @@ package struct CodeKernels: Sendable {
     greatestMagnitude: @escaping @Sendable (UnsafePointer<Float>, Int) -> Float,
     toCodes: @escaping @Sendable (UnsafePointer<Float>, Int, Float, UnsafeMutablePointer<UInt8>) -> Void,
     fromCodes: @escaping @Sendable (UnsafePointer<UInt8>, Int, Float, UnsafeMutablePointer<Float>) -> Void,
+    greatestMagnitudes: @escaping @Sendable (UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>) -> Void,
+    toCodesOfRows: @escaping @Sendable (UnsafePointer<Float>, Int, Int, UnsafePointer<Float>, UnsafeMutableRawPointer) -> Void,
     takeDigit: @escaping @Sendable (UnsafeMutablePointer<Float>, UnsafePointer<Float>?, Int, UnsafeMutablePointer<Float>) -> Void,
     addDigits: @escaping @Sendable (Int, UnsafePointer<Float>, UnsafeMutablePointer<Float>, Int, Bool) -> Void
   ) {
     self.greatestMagnitude = greatestMagnitude
     self.toCodes = toCodes
     self.fromCodes = fromCodes
+    self.greatestMagnitudes = greatestMagnitudes
+    self.toCodesOfRows = toCodesOfRows
     self.takeDigit = takeDigit
     self.addDigits = addDigits
   }

@@ -32,6 +32,36 @@ import Testing
     }
   }
 
+  /// A panel's rows from the columns of `[count][32]`.
+  @Test(arguments: kernelNames)
+  func codesOfRows(_ name: String) throws {
+    let codes = try kernels(name).float.codes
+    var numbers = SeededNumbers(3)
+    for (count, padded) in [(1, 4), (2, 32), (3, 4), (4, 4), (5, 32), (71, 96), (128, 128)] {
+      let x = numbers.floats(32 * count, in: -3...3)
+      let columns = (0..<32).map { column in (0..<count).map { x[32 * $0 + column] } }
+      var greatest = [Float](repeating: 7, count: 33)
+      codes.greatestMagnitudes(x, count, &greatest)
+      #expect(greatest == columns.map { $0.reduce(0) { max($0, abs($1)) } } + [7])
+      var stored = [UInt8](repeating: 7, count: 32 * padded + 1)
+      let inverses = greatest[..<32].map { 127 / $0 }
+      codes.toCodesOfRows(x, count, padded, inverses, &stored)
+      for (row, column) in columns.enumerated() {
+        var expected = [UInt8](repeating: 128, count: padded)
+        codes.toCodes(column, count, inverses[row], &expected)
+        #expect((0..<padded).map { stored[$0 / 4 * 128 + 4 * row + $0 % 4] } == expected)
+      }
+      #expect(stored[32 * padded] == 7)
+    }
+    for odd in [Float.nan, .infinity, -.infinity] {
+      var x = [Float](repeating: 2, count: 96)
+      x[32 + 5] = odd
+      var greatest = [Float](repeating: 7, count: 32)
+      codes.greatestMagnitudes(x, 3, &greatest)
+      for column in 0..<32 { #expect(greatest[column].isFinite == (column != 5)) }
+    }
+  }
+
   /// What a digit leaves is what quantizing leaves, to be quantized in turn.
   @Test(arguments: kernelNames)
   func takesDigits(_ name: String) throws {

@@ -8,7 +8,7 @@ import Testing
 @Suite struct ScratchTests {
   @Test(arguments: kernelNames, [1, 3]) func staysWithinItsBound(_ kernels: String, _ threads: Int) throws {
     let engine = try engine(kernels, threads: threads)
-    let measures = ScratchMeasures(widestInput: 1500, heads: 14, keyHeads: 2, headDimension: 40, mapWidth: 60)
+    let measures = ScratchMeasures(widestInput: 1500, heads: 14, keyHeads: 2, headDimension: 40, mapWidth: 60, encoderTokens: 3000)
     let bound = Engine.scratchBytes(measures, kernels: engine.kernels, threads: threads)
     #expect(engine.scratchBytes == 0)
     var numbers = SeededNumbers(1)
@@ -45,6 +45,10 @@ import Testing
         let queries = try Matrix(rows: tokens, columns: 14 * 40)
         try engine.attention(queries, heads: 14, over: cache, causalOffset: nil, to: Matrix(rows: tokens, columns: 14 * 40))
       }
+    }
+    for (tokens, entries) in [(1, 3000), (3000, 3000), (400, 1)] {
+      let (queries, keys) = try (Matrix(rows: tokens, columns: 14 * 40), Matrix(rows: entries, columns: 80))
+      for asCodes in [false, true] { try engine.attention(queries, heads: 14, keys: keys, values: keys, asCodes: asCodes, to: queries) }
     }
     for (height, width) in [(20, 60), (140, 41), (300, 5)] {
       let map = try Matrix(rows: height * width, columns: 24)

@@ -54,6 +54,9 @@ struct VisionLayer {
         ])
     }
     let attend = { () throws(ComputeError) in try engine.attention(queries, heads: heads, keys: keys, values: values, to: attended) }
+    let attendAsCodes = { () throws(ComputeError) in
+      try engine.attention(queries, heads: heads, keys: keys, values: values, asCodes: true, to: attended)
+    }
     let attendOverCache = { () throws(ComputeError) in
       cache.count = 0
       cache.append(keys: keys, values: values, interleaved: false, using: engine)
@@ -73,7 +76,8 @@ struct VisionLayer {
     return try [
       Part(name: "patches", seconds: time(embed), products: (tokens * width * 3 * patch * patch, true)),
       Part(name: "LayerNorm, q, k, v", seconds: time(project), products: (3 * projections, false)),
-      Part(name: "attention", seconds: time(attend), products: (attention, true)),
+      Part(name: "attention, floats", seconds: time(attend), products: (attention, true)),
+      Part(name: "attention, int8", seconds: time(attendAsCodes), products: (attention, false)),
       Part(name: "attention over a cache", seconds: time(attendOverCache), products: (attention, true)),
       Part(name: "out", seconds: time(join), products: (projections, false)),
     ]
@@ -86,7 +90,7 @@ struct VisionLayer {
           name: "a layer with geluTanh",
           seconds: time { () throws(ComputeError) in
             try project()
-            try attend()
+            try attendAsCodes()
             try join()
             try perceptron(.geluTanh)
           }, products: nil)

@@ -136,6 +136,45 @@ func toCodes(_ x: UnsafePointer<Float>, _ count: Int, _ inverse: Float, _ codes:
   for i in 0..<count { codes[i] = UInt8(truncatingIfNeeded: (x[i] * inverse + 0x1.8p23).bitPattern &+ 128) }
 }
 
+func greatestMagnitudes(_ x: UnsafePointer<Float>, _ count: Int, _ greatest: UnsafeMutablePointer<Float>) {
+  let zero = Lanes(repeating: 0)
+  eachVector(32) { column, _ in
+    var now = zero
+    // What is not finite makes this one not a number.
+    var check = zero
+    for row in 0..<count {
+      let value = load(x + 32 * row + column)
+      now = lanes_max(lanes_magnitude(value), now)
+      check = multiplyAdd(value, zero, check)
+    }
+    store(now + lanes_magnitude(check), greatest + column)
+  }
+}
+
+func toCodesOfRows(
+  _ x: UnsafePointer<Float>, _ count: Int, _ padded: Int, _ inverses: UnsafePointer<Float>, _ codes: UnsafeMutableRawPointer
+) {
+  let (zero, shift) = (Lanes(repeating: 0), Lanes(repeating: 0x1.8p23))
+  eachVector(32) { column, _ in
+    let inverse = load(inverses + column)
+    var row = 0
+    while row < padded {
+      let at = x + 32 * row + column
+      let known = count - row
+      let to = codes + (32 * row + 4 * column)
+      if known >= 4 {
+        lanes_store_codes(
+          to, load(at) * inverse + shift, load(at + 32) * inverse + shift, load(at + 64) * inverse + shift, load(at + 96) * inverse + shift)
+      } else {
+        lanes_store_codes(
+          to, known > 0 ? load(at) * inverse + shift : zero, known > 1 ? load(at + 32) * inverse + shift : zero,
+          known > 2 ? load(at + 64) * inverse + shift : zero, zero)
+      }
+      row += 4
+    }
+  }
+}
+
 func fromCodes(_ codes: UnsafePointer<UInt8>, _ count: Int, _ scale: Float, _ x: UnsafeMutablePointer<Float>) {
   for i in 0..<count { x[i] = scale * Float(Int32(codes[i]) &- 128) }
 }

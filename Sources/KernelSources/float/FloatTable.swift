@@ -24,6 +24,7 @@ package let floatKernels = FloatKernels(
   finishTile: { finishTile($0, $1, $2, $3, $4, $5, $6, $7) },
   codes: CodeKernels(
     greatestMagnitude: { greatestMagnitude($0, $1) }, toCodes: { toCodes($0, $1, $2, $3) }, fromCodes: { fromCodes($0, $1, $2, $3) },
+    greatestMagnitudes: { greatestMagnitudes($0, $1, $2) }, toCodesOfRows: { toCodesOfRows($0, $1, $2, $3, $4) },
     takeDigit: { takeDigit($0, $1, $2, $3) }, addDigits: { addDigits($0, $1, $2, $3, $4) }))
 
 func finishTile(

@@ -142,7 +142,9 @@ package struct VisionTransformer: Sendable {
       }
       let (q, k, v) = (part(0), part(1), part(2))
       try engine.linear(x, norm: norm1.rows, [query.product(to: q), key.product(to: k), value.product(to: v)])
-      try engine.attention(q, heads: measures.vision.headCount, keys: k, values: v, to: q)
+      // No more exact than the products that its operands are from.
+      let asCodes = [query, key, value].allSatisfy(\.weight.takesCodes)
+      try engine.attention(q, heads: measures.vision.headCount, keys: k, values: v, asCodes: asCodes, to: q)
       try engine.linear(q, [output.product(.addTo(scale: nil), to: x)])
       try engine.perceptron(
         x, norm: norm2.rows, .activated(fc1.weight, bias: fc1.bias, by: activation), fc2.product(.addTo(scale: nil), to: x))
@@ -234,7 +236,7 @@ extension VisionTransformerTower {
     let heads = measures.vision.headCount
     return ScratchMeasures(
       widestInput: max(measures.inner, measures.width, 3 * measures.patch * measures.patch), heads: heads, keyHeads: heads,
-      headDimension: measures.width / heads, mapWidth: 0)
+      headDimension: measures.width / heads, mapWidth: 0, encoderTokens: tokens)
   }
 
   package func embed(_ pixels: Matrix, in workspace: TowerWorkspace, on engine: Engine) throws(ComputeError) -> Matrix {
