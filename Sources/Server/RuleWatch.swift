@@ -38,11 +38,14 @@
       for await window in stream.watch.windows() {
         do {
           guard let answer = try await answering.answer(rule, about: window) else { continue }
-          guard state.isEvent(answer.text, at: ProcessInfo.processInfo.systemUptime - window.age) else { continue }
           let event = Self.event(answer, rule, stream.name, window)
+          stream.answers.note(event, of: rule.name)
+          guard state.isEvent(answer.text, at: ProcessInfo.processInfo.systemUptime - window.age) else { continue }
           for delivery in deliveries { delivery.add(event) }
         } catch is CancellationError { return } catch {
           logger.warning("rule \(rule.name): \(stream.name): \(error)")
+          let problem: JSON = ["rule": .string(rule.name), "question": .string(rule.question), "problem": .string("\(error)")]
+          stream.answers.note(problem, of: rule.name)
           // The next window may do better, but not at once.
           try? await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(5)) }
         }

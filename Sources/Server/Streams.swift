@@ -1,12 +1,34 @@
 import Foundation
 import SlowFast
+import Synchronization
 
 /// The sources that an operator has named to be watched, by their names.
 final class Streams: Sendable {
   struct Stream: Sendable {
     var name: String
     var watch: LiveWatch
+    let answers = RuleAnswers()
   }
+
+  /// What rules found in a stream's newest windows.
+  final class RuleAnswers: Sendable {
+    private let newest = Mutex<[(rule: String, answer: JSON)]>([])
+
+    /// In place of what the rule found before.
+    func note(_ answer: JSON, of rule: String) {
+      newest.withLock { newest in
+        if let index = newest.firstIndex(where: { $0.rule == rule }) {
+          newest[index].answer = answer
+        } else {
+          newest.append((rule, answer))
+        }
+      }
+    }
+
+    /// By the rules' names.
+    var all: [JSON] { newest.withLock { $0.sorted { $0.rule < $1.rule }.map(\.answer) } }
+  }
+
   /// In the order in which they were named.
   let all: [Stream]
 
@@ -44,7 +66,7 @@ extension Streams.Stream {
       "name": .string(name), "object": "stream", "state": .string(status.state.rawValue),
       "problem": status.problem.map(JSON.string) ?? .null, "connections": .integer(status.connections),
       "frames": .integer(status.frames), "dropped": .integer(status.dropped), "age": status.age.map(Self.rounded) ?? .null,
-      "window": window.map(Self.json) ?? .null,
+      "window": window.map(Self.json) ?? .null, "rules": .array(answers.all),
     ]
   }
 

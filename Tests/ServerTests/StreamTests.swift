@@ -156,10 +156,10 @@
       let directory = try TemporaryDirectory()
       var rule = Rule(name: "shapes", question: "How many shapes are there?", choices: ["1", "2", "3", "4"])
       (rule.when, rule.file) = (rule.choices, directory.file("events.jsonl"))
-      let rules = [rule]
+      let (rules, choices) = ([rule], rule.choices)
       let server = try await server { $0.rules = rules }
       var lines: [Substring] = []
-      for _ in 0..<500 where lines.isEmpty {
+      for _ in 0..<15_000 where lines.isEmpty {
         try await Task.sleep(for: .milliseconds(20))
         lines = ((try? String(contentsOfFile: directory.file("events.jsonl"), encoding: .utf8)) ?? "").split(separator: "\n")
       }
@@ -170,6 +170,10 @@
           && rule.choices.contains(event["answer"] as? String ?? ""))
       let sum = (event["probabilities"] as? [String: Double])?.values.reduce(0, +) ?? 0
       #expect(abs(sum - 1) < 1e-4 && (event["time"] as? String)?.wholeMatch(of: /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/) != nil)
+      // And it is told to who asks for it.
+      let stream = try await server.send("GET", "/v1/streams/door").json()
+      let newest = try #require((stream["rules"] as? [[String: Any]])?.first)
+      #expect(newest["rule"] as? String == "shapes" && choices.contains(newest["answer"] as? String ?? ""), "\(stream)")
       withExtendedLifetime(server) {}
     }
   }

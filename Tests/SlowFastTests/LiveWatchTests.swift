@@ -66,7 +66,7 @@ import Video
     let watch = try watch(runner, ahead: true)
     _ = try await lastWindow(watch)
     var found = RunStatistics()
-    for _ in 0..<200 where found.cachedPromptTokens == 0 {
+    for _ in 0..<15_000 where found.cachedPromptTokens == 0 {
       try await Task.sleep(for: .milliseconds(20))
       let window = try #require(watch.window)
       found = try await ask(runner.conversation(about: [.live(window)])).1
@@ -112,7 +112,7 @@ import Video
   @Test func nothingToSee() async throws {
     let runner = try ModelRunner(try VideoLanguageModel(path: Golden.path("clip")))
     let watch = try runner.watch(try LiveSource("rtsp://me:secret@127.0.0.1:1/none"))
-    for _ in 0..<200 where watch.status.problem == nil { try await Task.sleep(for: .milliseconds(20)) }
+    for _ in 0..<15_000 where watch.status.problem == nil { try await Task.sleep(for: .milliseconds(20)) }
     #expect(watch.status.problem == "cannot be read: Connection refused" && watch.status.state == .waiting)
     #expect(watch.window == nil && watch.status.age == nil && watch.status.connections == 0)
   }

@@ -456,6 +456,8 @@ def page(server, pictures):
         expect(section).to_be_visible(timeout=10000)
         expect(section).to_contain_text("nothing shown yet", timeout=10000)
         expect(section).to_contain_text(re.compile(r"newest frame \d+\.\d s old"), timeout=10000)
+        # What rules find.
+        expect(section).to_contain_text(re.compile(re.escape(QUESTION) + r" [a-z]+ \(\d+ %, "), timeout=10000)
         # One is chosen: its newest frames, again and again.
         view.get_by_role("button", name="tcp", exact=True).click()
         expect(view.get_by_role("button", name="tcp", exact=True)).to_have_attribute("aria-pressed", "true")
