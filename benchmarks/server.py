@@ -2,12 +2,13 @@
 """How long several clients at once wait for the first token of an answer, and how many tokens a second they get together.
 
     benchmarks/server.py SLOWFAST MODEL --clip CLIP… [--clients 1,2,4,8] [--tokens 32] [--frames N] [--forbid ID,…]
+    benchmarks/server.py SLOWFAST MODEL --upload --clip CLIP [--tokens 32]
     benchmarks/server.py --base http://127.0.0.1:8080/v1 --pictures --clip CLIP…       # a server that runs already, such as llama.cpp's
 
 Streams over plain HTTP, nothing installed. Each client asks questions of its own about a clip whose features the server has, all about the
 same one, then each about another (copies of the clips that are given, changed in a byte that no decoder reads, where there are too few), and
 then about clips that the server has not seen. Tokens of --forbid, such as the end's, are
-not chosen, so that answers are of one length. With --pictures a clip is sent as that many JPEGs, which FFmpeg makes of it. Prints a table.
+not chosen, so that answers are of one length. With --upload the first clip is uploaded and, when it is encoded, asked about five times, one question after the other. With --pictures a clip is sent as that many JPEGs, which FFmpeg makes of it. Prints a table.
 """
 import argparse
 import base64
@@ -128,6 +129,34 @@ def measure(asker, arguments):
             print(f"{kind:10} {count:7} {first:14.2f} {speed:9.1f} {tokens:7.0f}", flush=True)
 
 
+QUESTIONS = ["What happens in this video?", "How many people are there?", "What colour is the largest thing?", "Does anything move, and where to?", "How does it end?"]
+
+
+def upload(base, arguments):
+    """Seconds until an uploaded clip is encoded, and to the first token of each of five questions about it."""
+    import urllib.request
+    data = open(arguments.clip[0], "rb").read()
+    body = b'--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nvision\r\n'
+    body += b'--b\r\nContent-Disposition: form-data; name="file"; filename="clip.mp4"\r\n\r\n' + data + b"\r\n--b--\r\n"
+    start = time.monotonic()
+    request = urllib.request.Request(base + "/files", body, {"Content-Type": "multipart/form-data; boundary=b"})
+    file = json.load(urllib.request.urlopen(request))
+    print(f"uploaded after {time.monotonic() - start:.2f} s", flush=True)
+    while file["status"] == "uploaded":
+        time.sleep(0.2)
+        file = json.load(urllib.request.urlopen(base + "/files/" + file["id"]))
+    if file["status"] != "processed":
+        raise SystemExit(f"not encoded: {file}")
+    print(f"encoded after {time.monotonic() - start:.1f} s", flush=True)
+    for question in QUESTIONS:
+        object = {
+            "max_tokens": arguments.tokens, "temperature": 0, "stream": True, "stream_options": {"include_usage": True},
+            "logit_bias": {token: -100 for token in arguments.forbid.split(",") if token},
+            "messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": file["id"]}}, {"type": "text", "text": question}]}]}
+        first, end, tokens = stream(base, object)
+        print(f"first token after {first:6.2f} s, then {(tokens - 1) / max(1e-9, end - first):5.1f} tokens/s: {question}", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("program", nargs="?")
@@ -140,8 +169,12 @@ def main():
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--forbid", default="")
     parser.add_argument("--pictures", action="store_true")
+    parser.add_argument("--upload", action="store_true")
     arguments = parser.parse_args()
     print("load before:", " ".join(f"{load:.2f}" for load in os.getloadavg()))
+    if arguments.base and arguments.upload:
+        upload(arguments.base, arguments)
+        return
     if arguments.base:
         measure(Asker(arguments.base, arguments), arguments)
         return
@@ -156,7 +189,10 @@ def main():
         if not found:
             sys.exit("the server does not listen")
         threading.Thread(target=lambda: [None for _ in server.stderr], daemon=True).start()
-        measure(Asker(found.group(), arguments), arguments)
+        if arguments.upload:
+            upload(found.group(), arguments)
+        else:
+            measure(Asker(found.group(), arguments), arguments)
         status = dict(line.split(":", 1) for line in open(f"/proc/{server.pid}/status"))
         print(f"peak memory: {int(status['VmHWM'].split()[0]) / 1024:.0f} MiB")
     finally:
