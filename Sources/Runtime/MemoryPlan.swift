@@ -116,7 +116,9 @@ extension MemoryPlan {
     let chunk = min(DecoderPasses.chunk, promptTokens)
     decoderWeightBytes = source.residentBytes(schema.decoderNames) + source.embeddingBytes
     decoderBufferBytes =
-      (DecoderWorkspace.floats(config: config, tokens: chunk + 1) + (chunk + 2) * config.hiddenSize + 2 * config.vocabularySize) * float
+      (DecoderWorkspace.floats(config: config, tokens: chunk + 1) + (chunk + 2) * config.hiddenSize + (2 + Drafts.most)
+        * config.vocabularySize)
+      * float
       // The engine's memory grows to its largest use, and stays.
       + max(scratch(decoder.scratch), towerScratch)
       + (promptTokens + maximumAnswerTokens) * 4 * config.headDimension

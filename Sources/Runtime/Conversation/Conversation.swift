@@ -22,6 +22,7 @@ package final class Conversation {
   private var model: VideoLanguageModel { context.model }
   private var generator: Generator?
   private var standing = Standing()
+  private var drafts = Drafts()
   /// Tokens up to the last clip that every conversation begins with and that are in the decoder's cache only.
   private var prefixTokens = 0
 
@@ -62,6 +63,7 @@ package final class Conversation {
     // Statistics are the last question's.
     (statistics.times.prefill, statistics.times.generate) = (0, 0)
     statistics.cachedPromptTokens = 0
+    let checkedBefore = drafts.checked
     let read = try settlePrefix(question, options: options, progress: progress, isCancelled: isCancelled)
     // With `prompt` attention the published code would read the whole conversation anew, earlier answers as text that reads the slow
     // tokens: so the answer goes out of the cache and into the prompt. With `all` the cache already holds what that would compute.
@@ -78,6 +80,11 @@ package final class Conversation {
     generator.isCancelled = isCancelled
     defer { generator.isCancelled = { false } }
 
+    if options.draftTokens > 0 {
+      for piece in prompt.pieces {
+        if case .text(let ids) = piece { ids.forEach { drafts.add($0) } } else { drafts.addGap() }
+      }
+    }
     statistics.promptTokens = prompt.tokenCount + read
     progress(.prefilling(token: 0, of: prompt.tokenCount))
     let first = try statistics.times.measure(\.prefill) { () throws(SlowFastError) in
@@ -99,6 +106,8 @@ package final class Conversation {
     standing.settled = total
     standing.answer = answer.tokens
     statistics.generatedTokens = generatedTokens
+    statistics.guessedTokens = drafts.checked.all - checkedBefore.all
+    statistics.rightGuesses = drafts.checked.right - checkedBefore.right
     return answer
   }
 
@@ -166,6 +175,7 @@ package final class Conversation {
       let run = [token] + sampler.forced(atMost: room - answer.tokens.count - 1)
       for token in run {
         answer.tokens.append(token)
+        drafts.add(token)
         if !tell(text.append(token)) {
           answer.endReason = .stoppedByCaller
           return nil
@@ -180,19 +190,37 @@ package final class Conversation {
       }
       return answer.tokens.count < room ? run : nil
     }
+    func guess(after run: [Int32]?) -> [Int32] {
+      guard let run, !generator.isAmongOthers else { return [] }
+      return drafts.guess(
+        atMost: min(options.draftTokens, room - answer.tokens.count - 1, generator.capacity - generator.position - run.count))
+    }
     var run = room > 0 ? try next(first) : nil
+    var guessed = guess(after: run)
     while let tokens = run {
       run = nil
-      if tokens.count > 1 {
-        // Without a choice between them they are read in one pass.
-        run = try next(generator.step(tokens))
-      } else {
+      if tokens.count + guessed.count == 1 {
+        var start = monotonicSeconds()
         try generator.generate(after: tokens[0]) { (logits) throws(SlowFastError) in
+          drafts.note(single: monotonicSeconds() - start)
           let found = try next(logits)
-          if let found, found.count == 1 { return found[0] }
+          start = monotonicSeconds()
+          guessed = guess(after: found)
+          if let found, found.count == 1, guessed.isEmpty { return found[0] }
           run = found
           return nil
         }
+      } else if tokens.count + guessed.count <= DecoderPasses.chunk {
+        // Those without a choice between them, and those that are guessed, are read in one pass.
+        let (start, before) = (monotonicSeconds(), generator.position + tokens.count)
+        run = try generator.verify(tokens + guessed, sure: tokens.count, next)
+        if !guessed.isEmpty {
+          drafts.note(guessed: guessed.count, right: generator.position - before, seconds: monotonicSeconds() - start)
+        }
+        guessed = guess(after: run)
+      } else {
+        run = try next(generator.step(tokens))
+        guessed = guess(after: run)
       }
     }
     let generatedTokens = answer.tokens.count

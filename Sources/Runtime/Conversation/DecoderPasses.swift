@@ -38,6 +38,9 @@ package final class DecoderPasses: @unchecked Sendable {
   private var answerCounts = Counts()
   private var promptCounts = Counts()
 
+  /// Conversations that make tokens now.
+  var conversations: Int { answers.count }
+
   /// Rows that go through the layers together: enough to use each weight often, few enough to bound memory.
   package static let chunk = 512
   /// Conversations that share a pass at most.

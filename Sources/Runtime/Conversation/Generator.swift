@@ -106,6 +106,39 @@ package final class Generator {
     }
   }
 
+  /// Adds tokens of an answer in one pass, to the bit as one by one: the first `sure` are chosen, the others guessed. `choose` gets the
+  /// logits after the last that is sure, and goes on after those of its tokens that were guessed; what follows the last of these is
+  /// returned, nil where `choose` ended it. The cache then has the tokens that are right. When it throws, it holds what it held before.
+  package func verify(
+    _ tokens: [Int32], sure: Int, _ choose: (UnsafeBufferPointer<Float>) throws(SlowFastError) -> [Int32]?
+  ) throws(SlowFastError) -> [Int32]? {
+    precondition((1...tokens.count).contains(sure) && tokens.count <= DecoderPasses.chunk)
+    var failure: SlowFastError?
+    var next: [Int32]?
+    // Rows that are right, and the row whose logits are looked at.
+    var (right, row, awaited) = (sure, sure - 1, sure - 1)
+    let before = position
+    try keepingNothingOfFailure { () throws(SlowFastError) in
+      try read(
+        tokens.count, isAnswer: true, crossRanges: slowAttention == .all && caches.hasSlow ? [0..<tokens.count] : [],
+        progress: { _ in }, logitsOf: sure - 1..<tokens.count,
+        take: { logits in
+          defer { row += 1 }
+          guard row == awaited, failure == nil else { return }
+          do throws(SlowFastError) { next = try choose(chosenFrom(logits.baseAddress)) } catch { failure = error }
+          right = row + 1
+          if let next, tokens[right...].starts(with: next) { awaited = row + next.count }
+        }
+      ) { (rows) throws(SlowFastError) in try passes.embedding.gather(tokens, to: rows, on: passes.engine) }
+      if let failure { throw failure }
+    }
+    caches.truncate(to: before + right)
+    return next
+  }
+
+  /// Whether other conversations make tokens now, with which it would share passes.
+  package var isAmongOthers: Bool { passes.conversations > 1 }
+
   /// Adds tokens of an answer that is given, not chosen, and calls `body` with the logits after each.
   package func force(_ tokens: [Int32], body: (UnsafeBufferPointer<Float>) -> Void) throws(SlowFastError) {
     try keepingNothingOfFailure { () throws(SlowFastError) in

@@ -35,6 +35,9 @@ public struct GenerationOptions: Sendable, Equatable {
   public var topLogProbabilities: Int?
   /// What the answer may be.
   public var form = AnswerForm.text
+  /// Tokens at most that are guessed from what was said before, and checked in one pass: the same answer, sooner where it repeats what
+  /// is there. Guesses that do not pay are left off by themselves. 0: none.
+  public var draftTokens = Drafts.most
 
   /// Greedy, 256 tokens at most. A model's own defaults are `VideoLanguageModel.generationDefaults`.
   public init() {}
@@ -76,6 +79,7 @@ public struct GenerationOptions: Sendable, Equatable {
     if let count = topLogProbabilities {
       try check((0...Self.topLimit).contains(count), "topLogProbabilities", count, "0 to \(Self.topLimit)")
     }
+    try check((0...Drafts.most).contains(draftTokens), "draftTokens", draftTokens, "0 to \(Drafts.most)")
     try check(stopTexts.count <= Self.stopLimit, "stopTexts", counted(stopTexts.count, "text"), "at most \(Self.stopLimit)")
     let longest = stopTexts.map(\.utf8.count).max() ?? 1
     try check(longest <= Self.stopLength, "stopTexts", counted(longest, "byte"), "at most \(Self.stopLength) each")

@@ -261,6 +261,11 @@ struct GenerationArguments: ParsableArguments {
   var choices: CommaList<String>?
   @Option(help: "Makes a drawn answer repeatable. Default: another one each time.")
   var seed: UInt64?
+  @Option(
+    help: ArgumentHelp(
+      "Tokens at most that are guessed from what was said before and checked in one pass: the same answer, sooner where it repeats.",
+      valueName: "0-\(GenerationOptions().draftTokens)"))
+  var draftTokens = GenerationOptions().draftTokens
   @Flag(help: "The likeliest token always, no penalty: the same as --temperature 0 --repetition-penalty 1.")
   var greedy = false
 
@@ -286,6 +291,7 @@ struct GenerationArguments: ParsableArguments {
     if let minP { options.minP = minP }
     if let presencePenalty { options.presencePenalty = presencePenalty }
     if let frequencyPenalty { options.frequencyPenalty = frequencyPenalty }
+    options.draftTokens = draftTokens
     options.stopTexts = stop
     options.topLogProbabilities = logprobs
     if let choices { options.form = .choices(choices.values) }

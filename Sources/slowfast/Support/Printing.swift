@@ -59,6 +59,8 @@ enum Printing {
       statistics.encodedFrames > 0 ? "\(fixed(seconds / Double(statistics.encodedFrames) * 1000, 1)) ms a frame" : nil
     }
     func speed(_ rate: Double) -> String? { rate > 0 ? "\(fixed(rate, 1)) tokens/s" : nil }
+    let guessed = statistics.guessedTokens
+    let guesses = guessed > 0 ? "\(statistics.rightGuesses) of \(counted(guessed, "guessed token")) right" : nil
     var sources = ["\(statistics.encodedFrames) through the tower"]
     if statistics.reusedFrames > 0 { sources.append("\(statistics.reusedFrames) hardly differed and took over features") }
     if statistics.cachedFrames > 0 { sources.append("\(statistics.cachedFrames) from the clip cache") }
@@ -82,7 +84,7 @@ enum Printing {
       row("load decoder", times.loadDecoder),
       row("cross keys and values", times.crossKeyValues),
       row("prefill", times.prefill, speed(statistics.prefillTokensPerSecond)),
-      row("generate", times.generate, speed(statistics.generationTokensPerSecond)),
+      row("generate", times.generate, [speed(statistics.generationTokensPerSecond), guesses].compactMap { $0 }.joined(separator: ", ")),
     ]
     if let peak = RunStatistics.peakResidentBytes { lines.append("  peak memory           \(formatBytes(peak))") }
     return lines.joined(separator: "\n")
@@ -281,7 +283,7 @@ extension SlowFastError {
   /// By the names that options have in the library.
   private static let flags = [
     "cacheBits": "--cache-bits", "calibration": "--calibrate", "choices": "--choices", "clipCache.limit": "--cache-size",
-    "contexts": "--contexts", "every": "--every",
+    "contexts": "--contexts", "draftTokens": "--draft-tokens", "every": "--every",
     "fastFrames": "--fast-frames",
     "frames": "--frames", "frequencyPenalty": "--frequency-penalty", "generatedTokens": "--tokens", "keep": "--keep",
     "maximumTokens": "--max-tokens", "minP": "--min-p", "partBits": "--parts", "presencePenalty": "--presence-penalty",
