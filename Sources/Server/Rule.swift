@@ -124,8 +124,9 @@ public struct RuleState: Sendable {
           pause = seconds
         case "webhook":
           webhook = try text()
-          guard let scheme = webhook?.prefix(while: { $0 != ":" }), ["http", "https"].contains(scheme) else {
-            throw wrong(value, "webhook is no address that begins with http:// or https://")
+          let parts = webhook.flatMap { URLComponents(string: $0) }
+          guard let scheme = parts?.scheme, ["http", "https"].contains(scheme), parts?.host?.isEmpty == false else {
+            throw wrong(value, "webhook is no address, expected one as http://host/path or https://host/path")
           }
         case "file": file = try text()
         default: throw wrong(value, "\(key) is nothing that a rule has")

@@ -171,7 +171,11 @@
     private static func append(_ event: JSON, to path: String) throws(Web.Failure) {
       // A pipe that nobody reads is not waited for.
       let descriptor = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0o644)
-      guard descriptor >= 0 else { throw Web.Failure(description: String(cString: strerror(errno)), isTransient: true) }
+      guard descriptor >= 0 else {
+        let code = errno
+        // A folder stays one.
+        throw Web.Failure(description: String(cString: strerror(code)), isTransient: code != EISDIR)
+      }
       defer { close(descriptor) }
       // In one piece, so that lines of several writers stay whole.
       let line = Array((event.text + "\n").utf8)

@@ -134,7 +134,7 @@
       ("- {question: A, choices: [a, b]}", "tells nobody"),
       ("- {question: A, choices: [a, b], file: f, when: c}", "one of its choices: a, b"),
       ("- {question: A, choices: [a, b], file: f, stream: x}", "stream is x, expected door"),
-      ("- {question: A, choices: [a, b], webhook: 'ftp://x'}", "http://"),
+      ("- {question: A, choices: [a, b], webhook: 'ftp://x'}", "http://"), ("- {question: A, choices: [a, b], webhook: 'http://'}", "host"),
       ("- {question: A, choices: [a, b], file: f, holds: 0}", "holds is 0"),
       ("- {question: A, choices: [a, b], file: f, sound: on}", "sound is nothing"),
       ("- {question: A, choices: [[a], b], file: f}", "expected a text or a list"), ("- {question: [", "line"),

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """ray_batch.py on a cluster of two machines of its own, one of which is killed in the middle: check.py SLOWFAST, run by a Python that has ray."""
+import glob
 import json
 import os
 import signal
@@ -43,7 +44,13 @@ def wait(condition, seconds, what, log):
         time.sleep(0.05)
 
 
+def folders():
+    """What is fetched to on this machine."""
+    return set(glob.glob(os.path.join(tempfile.gettempdir(), "slowfast-ray-*")))
+
+
 def main():
+    before_all = folders()
     program = os.path.realpath(sys.argv[1])
     with tempfile.TemporaryDirectory() as work:
         os.environ["RAY_TMPDIR"] = work
@@ -128,6 +135,8 @@ def main():
         check(running.wait(180) == 1 and "--max-tokens" in open(path("log")).read(), open(path("log")).read()[-3000:])
         print(f"[ray] addresses, and options that are wrong, {time.monotonic() - start:.0f} s", flush=True)
         cluster.shutdown()
+        # Of what was fetched nothing is left, also where a machine was killed.
+        wait(lambda: not folders() - before_all, 60, "the end of its folders", path("log"))
 
 
 if __name__ == "__main__":

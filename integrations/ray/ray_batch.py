@@ -48,6 +48,14 @@ def clips(text):
         return ()
 
 
+def removed_with_this_process(folder):
+    """The folder goes when this process ends, however it does: a shell of its own waits for that."""
+    end, self = os.pipe()
+    subprocess.run(["sh", "-c", 'exec 3<&0; (read -r _ <&3; sleep 1; rm -rf "$1") >/dev/null 2>&1 &', "sh", folder], stdin=end, start_new_session=True)
+    os.close(end)
+    return self
+
+
 def die_with_parent():
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
@@ -57,6 +65,7 @@ class Asker:
 
     def __init__(self, program, model, beside, options):
         self.folder = tempfile.mkdtemp(prefix="slowfast-ray-")
+        self.end = removed_with_this_process(self.folder)
         self.program = fetched(program, self.folder, "slowfast")
         self.model = fetched(model, self.folder, "model.sfq")
         self.beside, self.options = beside, options
