@@ -23,7 +23,8 @@ import xxhash
 import zstandard
 
 MAGIC = b"\x89SFQ\r\n\x1a\n"
-MAJOR, MINOR = 1, 0
+MAJOR, MINOR = 1, 1
+HAS_3_BITS = 1  # flag: a tensor has codes of 3 bits
 ELEMENT_LIMIT = 1 << 42
 FLOATS = {0: ("float32", 4), 1: ("float16", 2), 2: ("bfloat16", 2)}
 SYMMETRIC, ASYMMETRIC = 3, 4
@@ -150,7 +151,8 @@ class File:
         file_length = cursor.number(8, "file length")
         reserved = cursor.number(8, "reserved")
         require(checksum(data[:56]) == cursor.number(8, "prelude checksum"), "prelude-checksum", "bytes 0 to 56 are damaged")
-        require(flags & 0xFFFF == 0, "required-flag", f"flags {flags:#x}")
+        require(flags & 0xFFFF & ~HAS_3_BITS == 0, "required-flag", f"flags {flags:#x}")
+        self.flags = flags
         self.newer = self.minor > MINOR
         require(reserved == 0 or self.newer, "reserved", "byte 48")
         require(file_length == len(data), "file-length", f"{len(data)} bytes instead of {file_length}")
@@ -251,7 +253,8 @@ class File:
         require(tensor.rows * tensor.columns <= ELEMENT_LIMIT, "element-limit", repr(tensor.name))
         if tensor.encoding in FLOATS:
             return [tensor.rows * tensor.columns * FLOATS[tensor.encoding][1]]
-        require(tensor.bits in (4, 8), "bits", f"{tensor.name!r}: {tensor.bits}")
+        allowed = (3, 4, 8) if self.flags & HAS_3_BITS else (4, 8)
+        require(tensor.bits in allowed, "bits", f"{tensor.name!r}: {tensor.bits}")
         require(32 <= tensor.group <= 65536 and tensor.group % 32 == 0, "group", f"{tensor.name!r}: {tensor.group}")
         rows, columns = up(tensor.rows, 32), up(tensor.columns, tensor.group)
         require(rows * columns <= ELEMENT_LIMIT, "element-limit", repr(tensor.name))
@@ -366,11 +369,16 @@ def dequantize(tensor, planes):
     """Codes [panels][groups][blocks][32][4], scales and minima [panels][groups][32], to rows × columns of float32."""
     panels, groups = up(tensor.rows, 32) // 32, up(tensor.columns, tensor.group) // tensor.group
     codes = np.frombuffer(planes[0], np.uint8)
+    if tensor.bits == 3:
+        # [panel][group][block of 32 inputs][row][four][byte] of three parts
+        a, b, c = np.moveaxis(codes.reshape(panels, groups, tensor.group // 32, 3, 32, 4), 3, 0)
+        fours = [a & 7, a >> 3 & 7, b & 7, b >> 3 & 7, c & 7, c >> 3 & 7, a >> 6 | c >> 4 & 4, b >> 6 | c >> 5 & 4]
+        codes = np.stack(fours, axis=4)
     if tensor.bits == 4:
         bytes_ = codes.reshape(panels, groups, tensor.group // 8, 32, 4)
         codes = np.stack([bytes_ & 15, bytes_ >> 4], axis=4)  # [panel][group][block][row][half][byte]
     # To [panel][row][group][input in group].
-    codes = codes.reshape(panels, groups, -1, 32, 8 if tensor.bits == 4 else 4).transpose(0, 3, 1, 2, 4)
+    codes = codes.reshape(panels, groups, -1, 32, {3: 32, 4: 8, 8: 4}[tensor.bits]).transpose(0, 3, 1, 2, 4)
     codes = codes.reshape(panels, 32, groups, tensor.group).astype(np.float32)
 
     def per_group(plane):

@@ -143,6 +143,14 @@ def floats(shape, kind):
     return high.tobytes(), (high.astype(np.uint32) << 16).view(np.float32)
 
 
+def place_3_bits(plane, block, row, column, code):
+    """One bit after the other, so that this is no copy of what a reader does."""
+    four = column // 4
+    places = [[(four // 2, 3 * (four % 2) + bit) for bit in range(3)], [(four - 6, 6), (four - 6, 7), (2, four)]]
+    for bit, (part, shift) in enumerate(places[four >= 6]):
+        plane[((block * 3 + part) * 32 + row) * 4 + column % 4] |= (code >> bit & 1) << shift
+
+
 def quantized(rows, columns, bits, group, symmetric):
     """Planes and the values that they stand for, code by code in plain loops."""
     panels, groups = up(rows, 32) // 32, up(columns, group) // group
@@ -162,8 +170,11 @@ def quantized(rows, columns, bits, group, symmetric):
             code = int(codes[row, column]) if inside else filler
             p, i, g, c = row // 32, row % 32, column // group, column % group
             block, j = c // per_block, c % 4
-            at = (((p * groups + g) * (group // per_block) + block) * 32 + i) * 4 + j
-            code_plane[at] |= code << (4 if bits == 4 and c % 8 >= 4 else 0)
+            if bits == 3:
+                place_3_bits(code_plane, (p * groups + g) * (group // 32) + c // 32, i, c % 32, code)
+            else:
+                at = (((p * groups + g) * (group // per_block) + block) * 32 + i) * 4 + j
+                code_plane[at] |= code << (4 if bits == 4 and c % 8 >= 4 else 0)
             if inside:
                 scale, minimum = np.float32(scales[row, g]), np.float32(minima[row, g])
                 values[row, column] = scale * np.float32(code - zero) if symmetric else scale * np.float32(code) + minimum
@@ -296,6 +307,16 @@ def write_good():
         [(newer, values)], [dict(CONFIG, extra=b"8 bytes!", reserved=3)],
         minor=7, flags=0xABCD0000, after_records=b"something new", prelude_reserved=5, table_reserved=6,
     )
+    good(
+        "quantized3.sfq", "3 bits, of version 1.1: symmetric and asymmetric, rows and columns padded, beside 4 bits",
+        [
+            quantized_tensor("symmetric", (40, 64), 3, 32, True),
+            quantized_tensor("asymmetric", (33, 70), 3, 64, False),
+            quantized_tensor("long", (5, 4, 32), 3, 128, True),
+            quantized_tensor("four", (5, 32), 4, 32, True),
+        ],
+        minor=1, flags=1,
+    )
 
 
 def write_bad():
@@ -308,7 +329,7 @@ def write_bad():
     bad("mangled", "the eighth bit cut off", bytes([whole[0] & 127]) + whole[1:], "-7bit")
     bad("major-version", "major version 2", build([small()], major=2))
     bad("prelude-checksum", "one bit of the prelude flipped", whole[:20] + bytes([whole[20] ^ 1]) + whole[21:])
-    bad("required-flag", "a feature that no reader of version 1.0 knows", build([small()], flags=1))
+    bad("required-flag", "a feature that no reader of version 1.1 knows", build([small()], flags=2, minor=1))
     bad("required-flag", "the same in a newer minor version", build([small()], flags=0x8000, minor=3), "-newer")
     bad("reserved", "a reserved field of the prelude", build([small()], prelude_reserved=1), "-prelude")
     bad("file-length", "the last byte is missing", whole[:-1], "-truncated")
@@ -344,7 +365,8 @@ def write_bad():
     bad("duplicate-name", "two tensors of one name", build([small(), small()]), "-tensor")
     bad("duplicate-name", "two sections of one name", build([], [CONFIG, CONFIG]), "-section")
     bad("encoding", "encoding 200", build([small(encoding_code=200)]))
-    bad("bits", "3 bits", build([small_quantized(bits=3)]))
+    bad("bits", "2 bits", build([small_quantized(bits=2)]))
+    bad("bits", "3 bits without the flag that says so", build([small_quantized(bits=3, planes=[b"\x24" * 384, bytes(64)])]), "-unflagged")
     bad("bits", "bits of a float", build([small(bits=4)]), "-float")
     bad("group", "a group of 48", build([small_quantized(group=48)]))
     bad("group", "a group of 0", build([small_quantized(group=0)]), "-zero")

@@ -33,7 +33,18 @@ NEON void neon_prefetch(const void *p) { __builtin_prefetch(p); }
 // The low and the high halves of 16 bytes of 4-bit codes, 0 … 15.
 NEON neon_int8 neon_low_codes(neon_int8 packed) { return (neon_int8)vandq_u8((uint8x16_t)packed, vdupq_n_u8(15)); }
 NEON neon_int8 neon_high_codes(neon_int8 packed) { return (neon_int8)vshrq_n_u8((uint8x16_t)packed, 4); }
-// Less the zero point of 4-bit codes.
+// Of the three parts of 3-bit codes: the fours in bits 0–2 and in bits 3–5 of one, and those that two parts share.
+NEON neon_int8 neon_low_codes3(neon_int8 part) { return (neon_int8)vandq_u8((uint8x16_t)part, vdupq_n_u8(7)); }
+NEON neon_int8 neon_high_codes3(neon_int8 part) { return (neon_int8)vandq_u8(vshrq_n_u8((uint8x16_t)part, 3), vdupq_n_u8(7)); }
+NEON neon_int8 neon_seventh_codes(neon_int8 first, neon_int8 third) {
+  uint8x16_t high = vshrq_n_u8(vshlq_n_u8((uint8x16_t)third, 1), 7);
+  return (neon_int8)vsliq_n_u8(vshrq_n_u8((uint8x16_t)first, 6), high, 2);
+}
+NEON neon_int8 neon_eighth_codes(neon_int8 second, neon_int8 third) {
+  return (neon_int8)vsliq_n_u8(vshrq_n_u8((uint8x16_t)second, 6), vshrq_n_u8((uint8x16_t)third, 7), 2);
+}
+// Less the zero point of 3-bit codes, and of 4-bit codes.
+NEON neon_int8 neon_less_4(neon_int8 codes) { return (neon_int8)vsubq_s8((int8x16_t)codes, vdupq_n_s8(4)); }
 NEON neon_int8 neon_less_8(neon_int8 codes) { return (neon_int8)vsubq_s8((int8x16_t)codes, vdupq_n_s8(8)); }
 // 8-bit codes less their zero point: 0 … 255 becomes −128 … 127.
 NEON neon_int8 neon_less_128(neon_int8 codes) { return (neon_int8)veorq_u8((uint8x16_t)codes, vdupq_n_u8(0x80)); }

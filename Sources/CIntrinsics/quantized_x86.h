@@ -40,6 +40,7 @@ AVX2 __m256i avx2_average8(__m256i a, __m256i b) { return _mm256_avg_epu8(a, b);
 AVX2 __m256i avx2_max32(__m256i a, __m256i b) { return _mm256_max_epi32(a, b); }
 AVX2 __m256i avx2_and(__m256i a, __m256i b) { return _mm256_and_si256(a, b); }
 AVX2 __m256i avx2_shift3(__m256i a) { return _mm256_srli_epi16(a, 3); }
+AVX2 __m256i avx2_halve16(__m256i a) { return _mm256_srai_epi16(a, 1); }
 AVX2 __m256i avx2_shift4(__m256i a) { return _mm256_srli_epi16(a, 4); }
 
 AVX2 __m256 avx2_to_float(__m256i a) { return _mm256_cvtepi32_ps(a); }
@@ -94,6 +95,18 @@ AVX2 int32_t avx2_offset_word(__m256i x) {
   return _mm_cvtsi128_si32(_mm_sub_epi16(_mm_setzero_si128(), _mm_slli_epi16(y, 3)));
 }
 
+AVX2 __m256i avx2_divide8(__m256i a) { return _mm256_srai_epi32(a, 3); }
+AVX2 __m256i avx2_halve(__m256i a) { return _mm256_srai_epi32(a, 1); }
+// The seventh and the eighth four of 3-bit codes: two bits of the first or second part, and one of the third.
+AVX2 __m256i avx2_seventh_codes(__m256i first, __m256i third) {
+  __m256i low = _mm256_and_si256(_mm256_srli_epi16(first, 6), _mm256_set1_epi8(3));
+  return _mm256_or_si256(low, _mm256_and_si256(_mm256_srli_epi16(third, 4), _mm256_set1_epi8(4)));
+}
+AVX2 __m256i avx2_eighth_codes(__m256i second, __m256i third) {
+  __m256i low = _mm256_and_si256(_mm256_srli_epi16(second, 6), _mm256_set1_epi8(3));
+  return _mm256_or_si256(low, _mm256_and_si256(_mm256_srli_epi16(third, 5), _mm256_set1_epi8(4)));
+}
+
 // The same value, which the compiler cannot see through: what is computed from it is computed each time.
 AVX2 __m256i avx2_opaque(__m256i x) {
   __asm__ volatile("" : "+x"(x));
@@ -144,6 +157,18 @@ AVX512 __m512i avx512_add32(__m512i a, __m512i b) { return _mm512_add_epi32(a, b
 AVX512 __m512i avx512_max32(__m512i a, __m512i b) { return _mm512_max_epi32(a, b); }
 AVX512 __m512i avx512_and(__m512i a, __m512i b) { return _mm512_and_si512(a, b); }
 AVX512 __m512i avx512_shift4(__m512i a) { return _mm512_srli_epi16(a, 4); }
+AVX512 __m512i avx512_shift3(__m512i a) { return _mm512_srli_epi16(a, 3); }
+AVX512 __m512i avx512_divide8(__m512i a) { return _mm512_srai_epi32(a, 3); }
+AVX512 __m512i avx512_halve(__m512i a) { return _mm512_srai_epi32(a, 1); }
+// The seventh and the eighth four of 3-bit codes: two bits of the first or second part, and one of the third.
+AVX512 __m512i avx512_seventh_codes(__m512i first, __m512i third) {
+  __m512i low = _mm512_and_si512(_mm512_srli_epi16(first, 6), _mm512_set1_epi8(3));
+  return _mm512_or_si512(low, _mm512_and_si512(_mm512_srli_epi16(third, 4), _mm512_set1_epi8(4)));
+}
+AVX512 __m512i avx512_eighth_codes(__m512i second, __m512i third) {
+  __m512i low = _mm512_and_si512(_mm512_srli_epi16(second, 6), _mm512_set1_epi8(3));
+  return _mm512_or_si512(low, _mm512_and_si512(_mm512_srli_epi16(third, 5), _mm512_set1_epi8(4)));
+}
 AVX512 __m512i avx512_divide16(__m512i a) { return _mm512_srai_epi32(a, 4); }
 AVX512 __m512i avx512_times16(__m512i a) { return _mm512_slli_epi32(a, 4); }
 

@@ -6,8 +6,8 @@ import Tensors
 
 /// How a checkpoint is to be stored.
 public struct ConversionOptions: Sendable, Equatable {
-  /// Of the matrices: 4 or 8 (quantized), 16 (as stored, or bfloat16 where the checkpoint has float32), 32 (float32). Beside 4, tower and
-  /// projector have 8 unless a keep rule says otherwise.
+  /// Of the matrices: 3, 4 or 8 (quantized), 16 (as stored, or bfloat16 where the checkpoint has float32), 32 (float32). Beside 3 and 4,
+  /// tower and projector have 8 unless a keep rule says otherwise.
   public var bits: Int
   /// How codes and scales of quantized matrices are chosen. `gptq` needs calibration.
   public var method: QuantizationMethod
@@ -38,7 +38,7 @@ public struct ConversionOptions: Sendable, Equatable {
   /// Name and version of the program, for the model file's provenance.
   public var program: String
 
-  /// Defaults for 4, 8, 16 or 32 bits.
+  /// Defaults for 3, 4, 8, 16 or 32 bits.
   public init(
     bits: Int = 4, method: QuantizationMethod = .search, group: Int? = nil, isAsymmetric: Bool = false, keep: [KeepRule] = [],
     compression: ChunkCompression = .standard,
@@ -76,7 +76,7 @@ public struct ConversionOptions: Sendable, Equatable {
 public struct KeepRule: Sendable, Equatable {
   /// A tensor's name in which `*` stands for any text and `?` for any character, or the name of a part: `tower`, `mlp`, …
   public var pattern: String
-  /// 4, 8, 16 or 32.
+  /// 3, 4, 8, 16 or 32.
   public var bits: Int
 
   /// Tensors whose name, or part, matches the pattern get these bits.

@@ -9,6 +9,7 @@ extension QuantizedKernels {
     bits: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
   ) {
     switch bits {
+    case 3: multiply3(panel, rows, output, scratch)
     case 4: multiply4(panel, rows, output, scratch)
     case 8: multiply8(panel, rows, output, scratch)
     default: multiplyDecoded(bits: bits, panel, rows, output, scratch)
@@ -17,7 +18,7 @@ extension QuantizedKernels {
 
   /// Bytes of scratch that `multiply` needs for panels of so many inputs, padding included.
   package func scratchBytes(bits: Int, columns: Int) -> Int {
-    bits == 4 || bits == 8 ? scratchBytes : decodedScratchBytes(columns: columns)
+    bits == 3 || bits == 4 || bits == 8 ? scratchBytes : decodedScratchBytes(columns: columns)
   }
 
   /// `multiply` by way of 8-bit codes, for any width.
@@ -48,6 +49,18 @@ func decodeCodes(bits: Int, _ codes: UnsafeRawPointer, _ inputs: Int, adding zer
   let from = codes.assumingMemoryBound(to: UInt8.self)
   let to = to.assumingMemoryBound(to: UInt8.self)
   switch bits {
+  case 3:
+    for block in 0..<inputs / 32 {
+      for index in 0..<4 * panelRows {
+        let place = from + 12 * panelRows * block + index
+        let parts = (place[0], place[4 * panelRows], place[8 * panelRows])
+        let codes: [8 of UInt8] = [
+          parts.0 & 7, parts.0 >> 3 & 7, parts.1 & 7, parts.1 >> 3 & 7, parts.2 & 7, parts.2 >> 3 & 7, parts.0 >> 6 | parts.2 >> 4 & 4,
+          parts.1 >> 6 | parts.2 >> 5 & 4,
+        ]
+        for four in 0..<8 { to[4 * panelRows * (8 * block + four) + index] = codes[four] &+ zero }
+      }
+    }
   case 4:
     for block in 0..<inputs / 8 {
       for index in 0..<4 * panelRows {

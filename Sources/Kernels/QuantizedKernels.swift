@@ -7,13 +7,19 @@ import Tensors
 /// 127), where ARM's tables take them for a float's last bits.
 @inlinable package var largestGroup: Int { 256 }
 
+/// The code that stands for 0 where codes have no minima.
+@inlinable @inline(__always)
+package func zeroPoint(bits: Int) -> Float { Float(1 << (bits - 1)) }
+
 /// 32 output rows of a quantized weight matrix, all inputs, as the file stores them.
 ///
-/// `weight[r][k] = scale[g][r] · (code[r][k] − zero)` with `g = k / group`, `zero` = 8 for 4 bits and 128 for 8 bits; with minima:
+/// `weight[r][k] = scale[g][r] · (code[r][k] − zero)` with `g = k / group`, `zero` = 4 for 3 bits, 8 for 4 and 128 for 8; with minima:
 /// `scale[g][r] · code[r][k] + minimum[g][r]`.
 @usableFromInline package struct QuantizedPanel {
   /// 4 bits: `[groups][group / 8][32 rows][4 bytes]`: byte j of a row's four holds input `8·block + j` in its low half and
-  /// `8·block + 4 + j` in its high half. 8 bits: `[groups][group / 4][32 rows][4 bytes]`, unsigned.
+  /// `8·block + 4 + j` in its high half. 8 bits: `[groups][group / 4][32 rows][4 bytes]`, unsigned. 3 bits: `[groups][group / 32][3 parts]
+  /// [32 rows][4 bytes]`; with `fₙ` the n-th four of 32 inputs, a byte of the parts is `f₀ | f₁ << 3 | (f₆ & 3) << 6`,
+  /// `f₂ | f₃ << 3 | (f₇ & 3) << 6` and `f₄ | f₅ << 3 | (f₆ >> 2) << 6 | (f₇ >> 2) << 7`.
   @usableFromInline package var codes: UnsafeRawPointer
   /// float16 bits, `[groups][32]`.
   @usableFromInline package var scales: UnsafePointer<UInt16>
@@ -59,7 +65,8 @@ package struct QuantizedKernels: Sendable {
   /// `rows` are what this table's `quantizeRows` wrote, in the panel's groups.
   /// `scratch` has `scratchBytes` bytes, 64-byte aligned.
   package var multiply4: Multiply
-  /// The same for 8-bit codes.
+  /// The same for 3-bit and for 8-bit codes.
+  package var multiply3: Multiply
   package var multiply8: Multiply
 
   package typealias Multiply =
@@ -78,11 +85,12 @@ package struct QuantizedKernels: Sendable {
   package var multiplyInRegisters: @Sendable (_ iterations: Int) -> Int
 
   package init(
-    quantizeRows: @escaping QuantizeRows, multiply4: @escaping Multiply, multiply8: @escaping Multiply, scratchBytes: Int,
-    interleave: Int = 4,
+    quantizeRows: @escaping QuantizeRows, multiply3: @escaping Multiply, multiply4: @escaping Multiply, multiply8: @escaping Multiply,
+    scratchBytes: Int, interleave: Int = 4,
     multiplyInRegisters: @escaping @Sendable (Int) -> Int
   ) {
     self.quantizeRows = quantizeRows
+    self.multiply3 = multiply3
     self.multiply4 = multiply4
     self.multiply8 = multiply8
     self.scratchBytes = scratchBytes

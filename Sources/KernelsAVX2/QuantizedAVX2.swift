@@ -3,14 +3,15 @@ import Kernels
 
 /// Quantized products with AVX2 alone: `maddubs` multiplies unsigned by signed bytes and adds pairs into int16.
 ///
-/// Codes are split into digits of four bits: a 4-bit code is one, an 8-bit code two (see `unpack8`). With the zero point taken off, a
+/// Codes are split into digits of four bits: a 3- or 4-bit code is one, an 8-bit code two (see `unpack8`). With the zero point taken off, a
 /// digit is at most 8 in magnitude, so 64 inputs, that is 32 products in each int16, come to 32 · 8 · 127 = 32512 at most and fit. The zero
-/// point is taken off by starting each accumulator at −8 · Σ values; sums on the way may wrap, the last one is right. That is
+/// point is taken off by starting each accumulator at −8 · Σ values (3 bits: half of that); sums on the way may wrap, the last one is right. That is
 /// two instructions (multiply, add) per 32 products, and the widening to int32 only once in 64 inputs.
 ///
 /// Limit: the multiply-and-add loop alone, in registers. An 8-bit code costs twice a 4-bit one.
 package let quantizedKernelsAVX2 = QuantizedKernels(
-  quantizeRows: quantizeRows, multiply4: { multiply(bits: 4, $0, $1, $2, $3) }, multiply8: { multiply(bits: 8, $0, $1, $2, $3) },
+  quantizeRows: quantizeRows, multiply3: { multiply(bits: 3, $0, $1, $2, $3) }, multiply4: { multiply(bits: 4, $0, $1, $2, $3) },
+  multiply8: { multiply(bits: 8, $0, $1, $2, $3) },
   scratchBytes: unpackedBytes + 1024, multiplyInRegisters: multiplyInRegisters)
 
 /// Unpacked codes of a block of inputs, at a byte a digit.
@@ -32,7 +33,11 @@ private func multiply(
     bits: bits, panel, rows, output, offsetsPerGroup: offsetsPerGroup(panel.group), scratch: scratch + unpackedBytes
   ) { first, groups in
     let codes = panel.codes + first * panel.group * panelRows * bits / 8
-    if bits == 4 { unpack4(codes, groups * panel.group, scratch) } else { unpack8(codes, groups * panel.group, scratch) }
+    switch bits {
+    case 3: unpack3(codes, groups * panel.group, scratch)
+    case 4: unpack4(codes, groups * panel.group, scratch)
+    default: unpack8(codes, groups * panel.group, scratch)
+    }
     return UnsafeRawPointer(scratch)
   } multiply: { tile in
     multiplyTile(bits: bits, tile)
@@ -111,6 +116,13 @@ func widen(_ low: __m256i) -> __m256i { avx2_multiply_pairs16(low, avx2_fill16(1
 @inline(__always)
 func widen(high: __m256i, low: __m256i) -> __m256i { avx2_add32(avx2_multiply_pairs16(high, avx2_fill16(16)), widen(low)) }
 
+/// What the two int16 of each lane start from: −zero · Σ values, of which −8 · Σ values is stored.
+@inline(__always)
+private func start(_ offset: UnsafePointer<Int32>, bits: Int) -> __m256i {
+  let start = avx2_broadcast(offset)
+  return bits == 3 ? avx2_halve16(start) : start
+}
+
 // MARK: few tokens
 
 let fewTokens = 4
@@ -121,10 +133,10 @@ let fewTokens = 4
 func multiplyPackedCodes(
   bits: Int, _ tokens: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>
 ) {
-  let digitCount = bits == 4 ? 1 : 2
+  let digitCount = bits == 8 ? 2 : 1
   let vectors = tokens * digitCount > 4 ? 1 : tokens * digitCount > 2 ? 2 : 4
-  // Inputs of one 128-byte block of the panel's 32 rows.
-  let inputs = bits == 4 ? 8 : 4
+  // Inputs of one 128-byte block of the panel's 32 rows; of 3-bit codes of three.
+  let inputs = bits == 3 ? 32 : bits == 4 ? 8 : 4
   var sums = zeros8()
   var wide = zeros8()
   for part in 0..<4 / vectors {
@@ -138,22 +150,27 @@ func multiplyPackedCodes(
         let some = smaller(lanes16Inputs, rest)
         rest -= some
         for token in 0..<tokens {
-          let offset = avx2_broadcast(offsets + token)
+          let offset = start(offsets + token, bits: bits)
           for index in 0..<vectors * digitCount { sums[unchecked: token * vectors * digitCount + index] = offset }
         }
         offsets += tokens
         for _ in 0..<some / inputs {
           for vector in 0..<vectors {
+            if bits == 3 {
+              let parts = Parts3(codes + 32 * vector)
+              multiplyFours(parts.low(parts.a), parts.high(parts.a), tokens, values, &sums, vector, vectors)
+              multiplyFours(parts.low(parts.b), parts.high(parts.b), tokens, values + 8 * tokens, &sums, vector, vectors)
+              multiplyFours(parts.low(parts.c), parts.high(parts.c), tokens, values + 16 * tokens, &sums, vector, vectors)
+              multiplyFours(
+                avx2_seventh_codes(parts.a, parts.c), avx2_eighth_codes(parts.b, parts.c), tokens, values + 24 * tokens, &sums, vector,
+                vectors)
+              continue
+            }
             let packed = avx2_load(codes + 32 * vector)
             if bits == 4 {
               let low = avx2_and(packed, avx2_fill8(15))
               let high = avx2_and(avx2_shift4(packed), avx2_fill8(15))
-              for token in 0..<tokens {
-                let first = avx2_multiply_pairs8(low, avx2_broadcast(values + 4 * token))
-                let second = avx2_multiply_pairs8(high, avx2_broadcast(values + 4 * tokens + 4 * token))
-                let index = token * vectors + vector
-                sums[unchecked: index] = avx2_add16(avx2_add16(first, second), sums[unchecked: index])
-              }
+              multiplyFours(low, high, tokens, values, &sums, vector, vectors)
             } else {
               let (high, low) = digits(packed)
               for token in 0..<tokens {
@@ -164,11 +181,11 @@ func multiplyPackedCodes(
               }
             }
           }
-          codes += 128
+          codes += bits == 3 ? 384 : 128
           values += inputs * tokens
         }
         for index in 0..<vectors * tokens {
-          let sum = bits == 4 ? widen(sums[unchecked: index]) : widen(high: sums[unchecked: 2 * index], low: sums[unchecked: 2 * index + 1])
+          let sum = bits == 8 ? widen(high: sums[unchecked: 2 * index], low: sums[unchecked: 2 * index + 1]) : widen(sums[unchecked: index])
           wide[unchecked: index] = isFirst ? sum : avx2_add32(wide[unchecked: index], sum)
         }
         isFirst = false
@@ -195,6 +212,21 @@ func multiplyPackedCodes(
   }
 }
 
+/// Four and four inputs of eight rows by each token's values, of codes of one digit; the tokens' sums are `step` apart, the first at
+/// `index`.
+@inline(__always)
+private func multiplyFours(
+  _ left: __m256i, _ right: __m256i, _ tokens: Int, _ values: UnsafeRawPointer, _ sums: inout InlineArray<8, Integers>, _ index: Int,
+  _ step: Int
+) {
+  for token in 0..<tokens {
+    let first = avx2_multiply_pairs8(left, avx2_broadcast(values + 4 * token))
+    let second = avx2_multiply_pairs8(right, avx2_broadcast(values + 4 * tokens + 4 * token))
+    let place = index + token * step
+    sums[unchecked: place] = avx2_add16(avx2_add16(first, second), sums[unchecked: place])
+  }
+}
+
 // MARK: many tokens
 
 // 12 accumulators of 16 int16, two vectors of codes, one of values and a product: all 16 registers.
@@ -203,22 +235,21 @@ func multiplyPackedCodes(
 /// for each 8 rows it took 3 % longer.
 @inline(__always)
 func multiplyTokens(bits: Int, _ tokens: Int, _ tile: QuantizedTile, _ first: Int) {
-  let digits = bits / 4
   if tile.group > lanes16Inputs {
-    multiplyTokens(digits, tokens, isLong: true, tile, first)
+    multiplyTokens(bits, tokens, isLong: true, tile, first)
   } else {
-    multiplyTokens(digits, tokens, isLong: false, tile, first)
+    multiplyTokens(bits, tokens, isLong: false, tile, first)
   }
 }
 
 /// `isLong` (a constant) says that a group is longer than what an int16 accumulator takes.
 @inline(__always)
-private func multiplyTokens(_ digits: Int, _ tokens: Int, isLong: Bool, _ tile: QuantizedTile, _ first: Int) {
+private func multiplyTokens(_ bits: Int, _ tokens: Int, isLong: Bool, _ tile: QuantizedTile, _ first: Int) {
   var weights = tile.weights
-  let rows = digits == 1 ? 16 : 8
+  let rows = bits == 8 ? 8 : 16
   for part in 0..<panelRows / rows {
     var place = TilePlace(weights, tile, first)
-    multiplyRows(digits, tokens, isLong: isLong, tile, first, part * rows, &place)
+    multiplyRows(bits, tokens, isLong: isLong, tile, first, part * rows, &place)
     weights = place.weights
   }
 }
@@ -226,8 +257,9 @@ private func multiplyTokens(_ digits: Int, _ tokens: Int, isLong: Bool, _ tile: 
 /// The rows from `row` on.
 @inline(__always)
 private func multiplyRows(
-  _ digits: Int, _ tokens: Int, isLong: Bool, _ tile: QuantizedTile, _ first: Int, _ row: Int, _ place: inout TilePlace
+  _ bits: Int, _ tokens: Int, isLong: Bool, _ tile: QuantizedTile, _ first: Int, _ row: Int, _ place: inout TilePlace
 ) {
+  let digits = bits == 8 ? 2 : 1
   let vectors = digits == 1 ? 2 : 1
   let output = tile.output + first * panelRows + row
   var row = row
@@ -235,17 +267,17 @@ private func multiplyRows(
     var sums = zeros12()
     if isLong {
       // Sums of the earlier stretches wait in memory: they are needed once in 64 inputs, and registers are all taken.
-      accumulate(tokens, lanes16Inputs, &place, &sums)
+      accumulate(bits, tokens, lanes16Inputs, &place, &sums)
       for index in 0..<vectors * tokens { avx2_store(tile.scratch + 32 * index, widen(digits, index, sums)) }
       for _ in 2..<offsetsPerGroup(tile.group) {
-        accumulate(tokens, lanes16Inputs, &place, &sums)
+        accumulate(bits, tokens, lanes16Inputs, &place, &sums)
         for index in 0..<vectors * tokens {
           let waiting = tile.scratch + 32 * index
           avx2_store(waiting, avx2_add32(avx2_load(waiting), widen(digits, index, sums)))
         }
       }
     }
-    accumulate(tokens, isLong ? (tile.group - 1) % lanes16Inputs + 1 : tile.group, &place, &sums)
+    accumulate(bits, tokens, isLong ? (tile.group - 1) % lanes16Inputs + 1 : tile.group, &place, &sums)
 
     forget_memory()
     let scales = tile.scales + group * tile.width + first
@@ -260,8 +292,8 @@ private func multiplyRows(
     }
     if let halves = tile.minima {
       let tokenSums = tile.sums + group * tile.width + first
-      let left = minima(halves + row, left, bits: 4 * digits)
-      let right = minima(halves + row + 8 * (vectors - 1), right, bits: 4 * digits)
+      let left = minima(halves + row, left, bits: bits)
+      let right = minima(halves + row + 8 * (vectors - 1), right, bits: bits)
       for token in 0..<tokens {
         let place = output + token * panelRows
         add(left, tokenSums + token, to: place)
@@ -291,9 +323,9 @@ private struct TilePlace {
 
 /// The sums over the next `inputs` inputs, a multiple of 32: two vectors for each token.
 @inline(__always)
-private func accumulate(_ tokens: Int, _ inputs: Int, _ place: inout TilePlace, _ sums: inout InlineArray<12, __m256i>) {
+private func accumulate(_ bits: Int, _ tokens: Int, _ inputs: Int, _ place: inout TilePlace, _ sums: inout InlineArray<12, __m256i>) {
   for token in 0..<tokens {
-    sums[unchecked: 2 * token] = avx2_broadcast(place.offsets + token)
+    sums[unchecked: 2 * token] = start(place.offsets + token, bits: bits)
     sums[unchecked: 2 * token + 1] = sums[unchecked: 2 * token]
   }
   let end = place.weights + inputs * 16

@@ -12,7 +12,8 @@ import Kernels
 /// Limit: `vpdpbusd` alone, in registers; groups of 128 cost at least 6 % on top, of 64 13 %, of 32 25 %, for the two float instructions
 /// share its ports.
 package let quantizedKernelsAVX512 = QuantizedKernels(
-  quantizeRows: quantizeRows, multiply4: { multiply(bits: 4, $0, $1, $2, $3) }, multiply8: { multiply(bits: 8, $0, $1, $2, $3) },
+  quantizeRows: quantizeRows, multiply3: { multiply(bits: 3, $0, $1, $2, $3) }, multiply4: { multiply(bits: 4, $0, $1, $2, $3) },
+  multiply8: { multiply(bits: 8, $0, $1, $2, $3) },
   scratchBytes: 0, multiplyInRegisters: multiplyInRegisters)
 
 @inline(__always)
@@ -82,14 +83,18 @@ func add(_ minima: __m512, _ factor: UnsafePointer<Float>, to result: __m512) ->
 /// A group's minima, plus what taking the zero point off the codes takes away.
 @inline(__always)
 func minima(_ minima: UnsafePointer<UInt16>, _ scales: __m512, bits: Int) -> __m512 {
-  avx512_multiply_add(avx512_fill_float(bits == 4 ? 8 : 128), scales, avx512_load_halves(minima))
+  avx512_multiply_add(avx512_fill_float(zeroPoint(bits: bits)), scales, avx512_load_halves(minima))
 }
 
 /// What a sum starts from: −zero · Σ values, of which −8 · Σ values is stored.
 @inline(__always)
 func start(_ offset: UnsafePointer<Int32>, bits: Int) -> __m512i {
   let start = avx512_broadcast(offset)
-  return bits == 4 ? start : avx512_times16(start)
+  switch bits {
+  case 3: return avx512_halve(start)
+  case 4: return start
+  default: return avx512_times16(start)
+  }
 }
 
 // MARK: what the rounding of activations in `x86-vnni` works with
@@ -165,7 +170,7 @@ private func store(_ integers: __m512i, _ to: UnsafeMutableRawPointer, _ width: 
 let fewTokens = 8
 
 /// All 32 rows by `tokens` (a constant) tokens straight from the packed codes, in steps of 128 bytes of 4-bit or 256 of 8-bit codes: eight
-/// inputs.
+/// inputs; of 3-bit codes in steps of 384 bytes: 32 inputs.
 @inline(__always)
 func multiplyPackedCodes(
   bits: Int, _ tokens: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>
@@ -175,7 +180,7 @@ func multiplyPackedCodes(
 
 /// The first four and the last four of eight inputs are added up apart, so that a sum waits for its predecessor less often. The upper
 /// halves of 4-bit codes stay where they are, so that their sums come out 16 times too large, which costs one shift a group in place of
-/// one a vector.
+/// one a vector; of 3-bit codes half of the fours stay where they are, 8 times too large.
 @inline(__always)
 private func multiplyOneToken(bits: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
   let zero = avx512_fill_float(0)
@@ -186,7 +191,14 @@ private func multiplyOneToken(bits: Int, _ panel: QuantizedPanel, _ rows: Quanti
     let offset = start(rows.offsets + group, bits: bits)
     var first: InlineArray<2, __m512i> = [offset, offset]
     var last: InlineArray<2, __m512i> = [zeroIntegers(), zeroIntegers()]
-    for _ in 0..<panel.group / 8 {
+    for _ in 0..<(bits == 3 ? panel.group / 32 : 0) {
+      for vector in 0..<2 {
+        multiplyBlock3(codes + 64 * vector, values, &first[unchecked: vector], &last[unchecked: vector])
+      }
+      codes += 384
+      values += 32
+    }
+    for _ in 0..<(bits == 3 ? 0 : panel.group / 8) {
       for vector in 0..<2 {
         let packed = avx512_load(codes + 64 * vector)
         let left = bits == 4 ? lowerHalves(packed) : packed
@@ -202,7 +214,7 @@ private func multiplyOneToken(bits: Int, _ panel: QuantizedPanel, _ rows: Quanti
       let row = group * panelRows + 16 * vector
       let scales = avx512_load_halves(panel.scales + row)
       let rest = last[unchecked: vector]
-      let sum = avx512_add32(first[unchecked: vector], bits == 4 ? avx512_divide16(rest) : rest)
+      let sum = avx512_add32(first[unchecked: vector], bits == 3 ? avx512_divide8(rest) : bits == 4 ? avx512_divide16(rest) : rest)
       results[unchecked: vector] = add(sum, scales, rows.scales + group, to: results[unchecked: vector])
       if let halves = panel.minima {
         let minima = minima(halves + row, scales, bits: bits)
@@ -211,6 +223,22 @@ private func multiplyOneToken(bits: Int, _ panel: QuantizedPanel, _ rows: Quanti
     }
   }
   for vector in 0..<2 { avx512_store_floats(output + 16 * vector, results[unchecked: vector]) }
+}
+
+/// One token's 32 inputs in 3-bit codes of sixteen rows: half of the fours to `first`, the others, 8 times, to `last`.
+@inline(__always)
+private func multiplyBlock3(_ codes: UnsafeRawPointer, _ values: UnsafeRawPointer, _ first: inout __m512i, _ last: inout __m512i) {
+  let a = avx512_load(codes)
+  let b = avx512_load(codes + 128)
+  let c = avx512_load(codes + 256)
+  first = avx512_dot(first, lowCodes3(a), avx512_broadcast(values))
+  last = avx512_dot(last, avx512_and(a, avx512_fill8(0x38)), avx512_broadcast(values + 4))
+  first = avx512_dot(first, lowCodes3(b), avx512_broadcast(values + 8))
+  last = avx512_dot(last, avx512_and(b, avx512_fill8(0x38)), avx512_broadcast(values + 12))
+  first = avx512_dot(first, lowCodes3(c), avx512_broadcast(values + 16))
+  last = avx512_dot(last, avx512_and(c, avx512_fill8(0x38)), avx512_broadcast(values + 20))
+  first = avx512_dot(first, avx512_seventh_codes(a, c), avx512_broadcast(values + 24))
+  first = avx512_dot(first, avx512_eighth_codes(b, c), avx512_broadcast(values + 28))
 }
 
 /// A sum each for token and vector, enough of them to wait for none; results are in memory, which a group comes back to once. There is
@@ -228,7 +256,13 @@ private func multiplySome(
       sums[unchecked: 2 * token] = start(rows.offsets + group * tokens + token, bits: bits)
       sums[unchecked: 2 * token + 1] = sums[unchecked: 2 * token]
     }
-    for _ in 0..<panel.group / 8 {
+    for _ in 0..<(bits == 3 ? panel.group / 32 : 0) {
+      prefetch(codes + 8192, 384)
+      multiplyFours3(codes, tokens, values, 4 * tokens, &sums)
+      codes += 384
+      values += 32 * tokens
+    }
+    for _ in 0..<(bits == 3 ? 0 : panel.group / 8) {
       prefetch(codes + 8192, 32 * bits)
       let upper = avx512_load(codes)
       let lower = avx512_load(codes + 64)
@@ -288,7 +322,12 @@ func multiplyTokens(bits: Int, _ tokens: Int, _ tile: QuantizedTile, _ first: In
       sums[unchecked: 2 * token] = start(offsets + token, bits: bits)
       sums[unchecked: 2 * token + 1] = sums[unchecked: 2 * token]
     }
-    for _ in 0..<tile.group / 8 {
+    for _ in 0..<(bits == 3 ? tile.group / 32 : 0) {
+      multiplyFours3(weights, tokens, values, 4 * width, &sums)
+      weights += 384
+      values += 32 * width
+    }
+    for _ in 0..<(bits == 3 ? 0 : tile.group / 8) {
       // 4-bit codes of eight inputs are in one pair of vectors, the first four in the lower halves of the bytes.
       let upper = avx512_load(weights)
       let lower = avx512_load(weights + 64)
@@ -338,6 +377,32 @@ private func multiplyFour<let count: Int>(
     sums[unchecked: 2 * token + 1] = avx512_dot(sums[unchecked: 2 * token + 1], lower, four)
   }
 }
+
+/// 32 inputs in 3-bit codes by each token's values, of which four are `step` bytes from the next. What is loaded twice is so on purpose:
+/// sums and results have nearly all registers.
+@inline(__always)
+private func multiplyFours3<let count: Int>(
+  _ codes: UnsafeRawPointer, _ tokens: Int, _ values: UnsafeRawPointer, _ step: Int, _ sums: inout InlineArray<count, __m512i>
+) {
+  for part in 0..<3 {
+    let (upper, lower) = (codes + 128 * part, codes + 128 * part + 64)
+    let from = values + 2 * part * step
+    multiplyFour(lowCodes3(avx512_load(upper)), lowCodes3(avx512_load(lower)), tokens, from, &sums)
+    multiplyFour(highCodes3(avx512_load(upper)), highCodes3(avx512_load(lower)), tokens, from + step, &sums)
+    forget_memory()
+  }
+  let (upper, lower) = (avx512_load(codes + 256), avx512_load(codes + 320))
+  multiplyFour(
+    avx512_seventh_codes(avx512_load(codes), upper), avx512_seventh_codes(avx512_load(codes + 64), lower), tokens, values + 6 * step, &sums)
+  multiplyFour(
+    avx512_eighth_codes(avx512_load(codes + 128), upper), avx512_eighth_codes(avx512_load(codes + 192), lower), tokens, values + 7 * step,
+    &sums)
+}
+
+@inline(__always)
+private func lowCodes3(_ bytes: __m512i) -> __m512i { avx512_and(bytes, avx512_fill8(7)) }
+@inline(__always)
+private func highCodes3(_ bytes: __m512i) -> __m512i { lowCodes3(avx512_shift3(bytes)) }
 
 @inline(__always)
 private func lowerHalves(_ bytes: __m512i) -> __m512i { avx512_and(bytes, avx512_fill8(15)) }

@@ -10,14 +10,21 @@ import KernelsNEON
 ///
 /// Limit: `sdot` alone, 16 products each.
 package let quantizedKernelsDotProd = QuantizedKernels(
-  quantizeRows: quantizedKernelsNEON.quantizeRows, multiply4: { multiply(bits: 4, $0, $1, $2, $3) },
+  quantizeRows: quantizedKernelsNEON.quantizeRows, multiply3: { multiply(bits: 3, $0, $1, $2, $3) },
+  multiply4: { multiply(bits: 4, $0, $1, $2, $3) },
   multiply8: { multiply(bits: 8, $0, $1, $2, $3) }, scratchBytes: blockInputs * panelRows, multiplyInRegisters: multiplyInRegisters)
 
 @inline(__always)
 private func multiply(
   bits: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
 ) {
-  if rows.count == 1 { return bits == 4 ? multiplyOneToken4(panel, rows, output) : multiplyOneToken8(panel, rows, output) }
+  if rows.count == 1 {
+    switch bits {
+    case 3: return multiplyOneToken3(panel, rows, output)
+    case 4: return multiplyOneToken4(panel, rows, output)
+    default: return multiplyOneToken8(panel, rows, output)
+    }
+  }
   multiplyUnpacked(bits: bits, panel, rows, output, scratch) {
     storeFours($0, $1, $2, $3, $4)
   } multiply: { tile in
@@ -57,6 +64,39 @@ func multiplyOneToken4(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output:
       values += 16
     }
     addGroup(bits: 4, sums, panel, rows, group, output)
+  }
+}
+
+/// 3-bit codes stay unsigned as well; the accumulators start at −4 · Σ values.
+@inline(never)
+func multiplyOneToken3(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  clear(output, 1)
+  var sums = zeros24()
+  var codes = panel.codes
+  var values = UnsafeRawPointer(rows.values)
+  for group in 0..<panel.groups {
+    let offset = neon_fill(rows.offsets[group] >> 1)
+    for index in 0..<8 { sums[unchecked: index] = offset }
+    for _ in 0..<panel.group / 32 {
+      for line in 0..<6 { neon_prefetch(codes + prefetchDistance + 64 * line) }
+      let first = neon_load(values)
+      let last = neon_load(values + 16)
+      for vector in 0..<8 {
+        let parts = Parts3(codes + 16 * vector)
+        var sum = sums[unchecked: vector]
+        sum = neon_dot(sum, parts.four(0), neon_lane(first, 0))
+        sum = neon_dot(sum, parts.four(1), neon_lane(first, 1))
+        sum = neon_dot(sum, parts.four(2), neon_lane(first, 2))
+        sum = neon_dot(sum, parts.four(3), neon_lane(first, 3))
+        sum = neon_dot(sum, parts.four(4), neon_lane(last, 0))
+        sum = neon_dot(sum, parts.four(5), neon_lane(last, 1))
+        sum = neon_dot(sum, parts.four(6), neon_lane(last, 2))
+        sums[unchecked: vector] = neon_dot(sum, parts.four(7), neon_lane(last, 3))
+      }
+      codes += 384
+      values += 32
+    }
+    addGroup(bits: 3, sums, panel, rows, group, output)
   }
 }
 
@@ -138,8 +178,8 @@ func multiplyTokens(_ tokens: Int, _ tile: QuantizedTile, _ first: Int, _ quarte
         results[unchecked: index + 1], neon_multiple(lower, scale), neon_sums(sums[unchecked: index + 1]))
     }
     if let minima = tile.minima {
-      let upper = neon_minima(minima + row, upper, bits == 4 ? 8 : 128)
-      let lower = neon_minima(minima + row + 4, lower, bits == 4 ? 8 : 128)
+      let upper = neon_minima(minima + row, upper, zeroPoint(bits: bits))
+      let lower = neon_minima(minima + row + 4, lower, zeroPoint(bits: bits))
       for token in 0..<tokens {
         let sum = tile.sums[place + token]
         results[unchecked: 2 * token] = neon_add_multiple(results[unchecked: 2 * token], upper, sum)

@@ -14,7 +14,8 @@ import KernelsNEON
 ///
 /// Limit: `smmla` alone, 32 products each.
 package let quantizedKernelsI8MM = QuantizedKernels(
-  quantizeRows: quantizeRowsInEights, multiply4: { multiply(bits: 4, $0, $1, $2, $3) }, multiply8: { multiply(bits: 8, $0, $1, $2, $3) },
+  quantizeRows: quantizeRowsInEights, multiply3: { multiply(bits: 3, $0, $1, $2, $3) }, multiply4: { multiply(bits: 4, $0, $1, $2, $3) },
+  multiply8: { multiply(bits: 8, $0, $1, $2, $3) },
   scratchBytes: blockInputs * panelRows, interleave: 8, multiplyInRegisters: multiplyInRegisters)
 
 @inline(__always)
@@ -22,8 +23,11 @@ private func multiply(
   bits: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
 ) {
   if rows.count == 1 {
-    let single = bits == 4 ? quantizedKernelsDotProd.multiply4 : quantizedKernelsDotProd.multiply8
-    return single(panel, rows, output, scratch)
+    switch bits {
+    case 3: return quantizedKernelsDotProd.multiply3(panel, rows, output, scratch)
+    case 4: return quantizedKernelsDotProd.multiply4(panel, rows, output, scratch)
+    default: return quantizedKernelsDotProd.multiply8(panel, rows, output, scratch)
+    }
   }
   multiplyUnpacked(bits: bits, panel, rows, output, scratch) {
     storePairs($0, $1, $2, $3, $4)
@@ -98,7 +102,7 @@ func multiplyTokens(_ tokens: Int, _ tile: QuantizedTile, _ first: Int, _ quarte
     if let minima = tile.minima {
       for rows in 0..<4 {
         let scales = neon_load_halves(tile.weightScales + row + 4 * (rows / 2))
-        let minima = rowPairTwice(neon_minima(minima + row + 4 * (rows / 2), scales, bits == 4 ? 8 : 128), rows)
+        let minima = rowPairTwice(neon_minima(minima + row + 4 * (rows / 2), scales, zeroPoint(bits: bits)), rows)
         for pair in 0..<pairs {
           let factors = tokenPairTwice(tile.sums + place, pair, tokens)
           results[unchecked: 4 * pair + rows] = neon_add_product(results[unchecked: 4 * pair + rows], minima, factors)

@@ -9,14 +9,21 @@ import Kernels
 ///
 /// Many tokens: 8 rows by 4 tokens, with 8-bit codes by 2. Limit: `smlal` alone, 8 products each.
 package let quantizedKernelsNEON = QuantizedKernels(
-  quantizeRows: quantizeRows, multiply4: { multiply(bits: 4, $0, $1, $2, $3) }, multiply8: { multiply(bits: 8, $0, $1, $2, $3) },
+  quantizeRows: quantizeRows, multiply3: { multiply(bits: 3, $0, $1, $2, $3) }, multiply4: { multiply(bits: 4, $0, $1, $2, $3) },
+  multiply8: { multiply(bits: 8, $0, $1, $2, $3) },
   scratchBytes: blockInputs * panelRows, multiplyInRegisters: multiplyInRegisters)
 
 @inline(__always)
 private func multiply(
   bits: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
 ) {
-  if rows.count == 1 { return bits == 4 ? multiplyOneToken4(panel, rows, output) : multiplyOneToken8(panel, rows, output) }
+  if rows.count == 1 {
+    switch bits {
+    case 3: return multiplyOneToken3(panel, rows, output)
+    case 4: return multiplyOneToken4(panel, rows, output)
+    default: return multiplyOneToken8(panel, rows, output)
+    }
+  }
   multiplyUnpacked(bits: bits, panel, rows, output, scratch) {
     storeFours($0, $1, $2, $3, $4)
   } multiply: { tile in
@@ -231,6 +238,59 @@ func multiplyOneToken4(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output:
   }
 }
 
+/// Inputs that an int16 takes of unsigned 3-bit codes, at most 7 · 127 each.
+private let unsignedInputsOfInt16In3Bits = 128
+
+/// The same for 3-bit codes. The parts are loaded twice: accumulators and the values of four fours have most registers.
+@inline(never)
+func multiplyOneToken3(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  clear(output, 1)
+  var sums = zeros16x16()
+  var wide = zeros24()
+  var codes = panel.codes
+  var values = UnsafeRawPointer(rows.values)
+  for group in 0..<panel.groups {
+    let offset = neon_fill(rows.offsets[group] >> 1)
+    for index in 0..<8 { wide[unchecked: index] = offset }
+    var rest = panel.group
+    while rest > 0 {
+      let some = smaller(unsignedInputsOfInt16In3Bits, rest)
+      rest -= some
+      for index in 0..<16 { sums[unchecked: index] = neon_int16() }
+      for _ in 0..<some / 32 {
+        for line in 0..<6 { neon_prefetch(codes + prefetchDistance + 64 * line) }
+        for half in 0..<2 {
+          let from = values + 16 * half
+          let four = (neon_broadcast(from), neon_broadcast(from + 4), neon_broadcast(from + 8), neon_broadcast(from + 12))
+          for vector in 0..<8 {
+            let parts = Parts3(codes + 16 * vector)
+            multiplyFour(half == 0 ? parts.four(0) : parts.four(4), four.0, &sums, vector)
+            multiplyFour(half == 0 ? parts.four(1) : parts.four(5), four.1, &sums, vector)
+            multiplyFour(half == 0 ? parts.four(2) : parts.four(6), four.2, &sums, vector)
+            multiplyFour(half == 0 ? parts.four(3) : parts.four(7), four.3, &sums, vector)
+          }
+          forget_memory()
+        }
+        codes += 384
+        values += 32
+      }
+      for index in 0..<8 {
+        let left = neon_add_pairs(neon_int32(), sums[unchecked: 2 * index])
+        let right = neon_add_pairs(neon_int32(), sums[unchecked: 2 * index + 1])
+        wide[unchecked: index] = neon_add(wide[unchecked: index], neon_join_pairs(left, right))
+      }
+    }
+    addGroup(bits: 3, wide, panel, rows, group, output)
+  }
+}
+
+/// Four inputs of four rows by one token's values, to the accumulators of the `vector`-th four rows.
+@inline(__always)
+private func multiplyFour(_ codes: neon_int8, _ four: neon_int8, _ sums: inout InlineArray<16, neon_int16>, _ vector: Int) {
+  sums[unchecked: 2 * vector] = neon_add_products_low(sums[unchecked: 2 * vector], codes, four)
+  sums[unchecked: 2 * vector + 1] = neon_add_products_high(sums[unchecked: 2 * vector + 1], codes, four)
+}
+
 /// The same for 8-bit codes: two accumulators of int32 for each four rows.
 @inline(never)
 func multiplyOneToken8(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
@@ -265,7 +325,7 @@ func multiplyOneToken8(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output:
 
 // MARK: many tokens
 
-// Many tokens: four at a time with 4-bit codes, two with 8-bit codes. One function for each number of tokens: the compiler then knows it,
+// Many tokens: four at a time with 3- and 4-bit codes, two with 8-bit codes. One function for each number of tokens: the compiler then knows it,
 // and accumulators stay in registers.
 
 @inline(__always)
@@ -279,10 +339,10 @@ func multiplyTile(_ tile: QuantizedTile, bits: Int) {
         first += 2
       } else {
         switch rest {
-        case 1: TileTokens4<1>.multiply(tile, first, quarter)
-        case 2: TileTokens4<2>.multiply(tile, first, quarter)
-        case 3: TileTokens4<3>.multiply(tile, first, quarter)
-        default: TileTokens4<4>.multiply(tile, first, quarter)
+        case 1: TileTokens4<1>.multiply(tile, first, quarter, bits)
+        case 2: TileTokens4<2>.multiply(tile, first, quarter, bits)
+        case 3: TileTokens4<3>.multiply(tile, first, quarter, bits)
+        default: TileTokens4<4>.multiply(tile, first, quarter, bits)
         }
         first += 4
       }
@@ -290,9 +350,12 @@ func multiplyTile(_ tile: QuantizedTile, bits: Int) {
   }
 }
 
+/// Codes of 3 or 4 bits, as bytes.
 private enum TileTokens4<let tokens: Int> {
   @inline(never)
-  static func multiply(_ tile: QuantizedTile, _ first: Int, _ quarter: Int) { multiplyTokens4(tokens, tile, first, quarter) }
+  static func multiply(_ tile: QuantizedTile, _ first: Int, _ quarter: Int, _ bits: Int) {
+    multiplyTokens4(tokens, tile, first, quarter, bits)
+  }
 }
 
 private enum TileTokens8<let tokens: Int> {
@@ -305,7 +368,7 @@ private let inputsOfInt16 = 128
 
 /// 8 rows by `tokens` (a constant) tokens: four accumulators of int16 a token, one for each two rows.
 @inline(__always)
-private func multiplyTokens4(_ tokens: Int, _ tile: QuantizedTile, _ first: Int, _ quarter: Int) {
+private func multiplyTokens4(_ tokens: Int, _ tile: QuantizedTile, _ first: Int, _ quarter: Int, _ bits: Int) {
   var sums = zeros16x16()
   var wide = zeros24()
   var weights = tile.weights + quarter * (tile.groups * tile.group * 8)
@@ -339,7 +402,7 @@ private func multiplyTokens4(_ tokens: Int, _ tile: QuantizedTile, _ first: Int,
         wide[unchecked: index] = neon_add(wide[unchecked: index], neon_join_pairs(left, right))
       }
     }
-    addGroup(bits: 4, tokens, wide, tile, group, first, quarter)
+    addGroup(bits: bits, tokens, wide, tile, group, first, quarter)
   }
 }
 
@@ -391,8 +454,8 @@ private func addGroup(
   for token in 0..<tokens { neon_add_scaled(output + token * panelRows, sums[unchecked: 2 * token], upper, scales[token]) }
   for token in 0..<tokens { neon_add_scaled(output + token * panelRows + 4, sums[unchecked: 2 * token + 1], lower, scales[token]) }
   if let halves = tile.minima {
-    let upper = neon_minima(halves + row, upper, bits == 4 ? 8 : 128)
-    let lower = neon_minima(halves + row + 4, lower, bits == 4 ? 8 : 128)
+    let upper = neon_minima(halves + row, upper, zeroPoint(bits: bits))
+    let lower = neon_minima(halves + row + 4, lower, zeroPoint(bits: bits))
     let sums = tile.sums + group * tile.width + first
     for token in 0..<tokens {
       neon_add_minima(output + token * panelRows, upper, sums[token])

@@ -4,7 +4,8 @@ import Kernels
 /// Quantized products with nothing beyond the baseline of the architecture (SSE2 on x86, NEON on ARM): codes and values widened to int16,
 /// the zero point taken off the codes, and sums of two products added into int32.
 package let quantizedKernelsPortable = QuantizedKernels(
-  quantizeRows: quantizeRows, multiply4: { multiply(bits: 4, $0, $1, $2, $3) }, multiply8: { multiply(bits: 8, $0, $1, $2, $3) },
+  quantizeRows: quantizeRows, multiply3: { multiply(bits: 3, $0, $1, $2, $3) }, multiply4: { multiply(bits: 4, $0, $1, $2, $3) },
+  multiply8: { multiply(bits: 8, $0, $1, $2, $3) },
   scratchBytes: blockInputs * panelRows * 2 + blockInputs * tileTokens * 2 + (blockInputs / 32) * panelRows * 8,
   multiplyInRegisters: multiplyInRegisters)
 
@@ -19,12 +20,16 @@ private func multiply(
   multiplyInBlocks(bits: bits, panel, rows, output, scratch: scratch) { first, groups in
     let inputs = groups * panel.group
     let codes = (panel.codes + first * panel.group * panelRows * bits / 8).assumingMemoryBound(to: UInt8.self)
-    if bits == 4 { unpack4(codes, inputs, weights) } else { unpack8(codes, inputs, weights) }
+    switch bits {
+    case 3: unpack3(codes, inputs, weights)
+    case 4: unpack4(codes, inputs, weights)
+    default: unpack8(codes, inputs, weights)
+    }
     for index in 0..<groups * panelRows {
       scales[index] = halfToFloat(panel.scales[first * panelRows + index])
     }
     if let halves = panel.minima {
-      let zero: Float = bits == 4 ? 8 : 128
+      let zero = zeroPoint(bits: bits)
       for index in 0..<groups * panelRows {
         // Exact before the one rounding at the end: both factors have few digits.
         minima[index] = Float(Double(zero) * Double(scales[index]) + Double(halfToFloat(halves[first * panelRows + index])))
@@ -116,6 +121,26 @@ private func unpack4(_ codes: UnsafePointer<UInt8>, _ inputs: Int, _ to: UnsafeM
           place[64 * (pair + 2) + 2 * row + index] = Int16(code >> 4) &- 8
         }
       }
+    }
+  }
+}
+
+@inline(__always)
+private func unpack3(_ codes: UnsafePointer<UInt8>, _ inputs: Int, _ to: UnsafeMutablePointer<Int16>) {
+  for block in 0..<inputs / 32 {
+    for byte in 0..<4 * panelRows {
+      let from = codes + block * 384 + byte
+      let (a, b, c) = (from[0], from[128], from[256])
+      // Byte j of a row's four: of pair j / 2 the j mod 2-th.
+      let place = to + block * 1024 + (byte & 2) * 32 + (byte >> 2) * 2 + (byte & 1)
+      place[0] = Int16(a & 7) &- 4
+      place[128] = Int16(a >> 3 & 7) &- 4
+      place[256] = Int16(b & 7) &- 4
+      place[384] = Int16(b >> 3 & 7) &- 4
+      place[512] = Int16(c & 7) &- 4
+      place[640] = Int16(c >> 3 & 7) &- 4
+      place[768] = Int16(a >> 6 | c >> 4 & 4) &- 4
+      place[896] = Int16(b >> 6 | c >> 5 & 4) &- 4
     }
   }
 }

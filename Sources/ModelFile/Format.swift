@@ -7,9 +7,13 @@ enum Format {
   /// A byte above 127, the name, both line ends and the end-of-file mark of old systems: any text-mode copy changes it.
   static let magic: [UInt8] = [0x89, 0x53, 0x46, 0x51, 0x0D, 0x0A, 0x1A, 0x0A]
   static let major: UInt16 = 1
-  static let minor: UInt16 = 0
-  /// Bits of the prelude's flags that a reader may not ignore. Version 1.0 defines none of them.
+  /// The newest that is read. A file has the least that it needs: 1 where codes of 3 bits are in it, else 0.
+  static let minor: UInt16 = 1
+  /// Bits of the prelude's flags that a reader must know, and those that this one does.
   static let requiredFlags: UInt32 = 0xFFFF
+  static let knownFlags: UInt32 = hasCodesOf3Bits
+  /// A tensor has codes of 3 bits, which came with version 1.1.
+  static let hasCodesOf3Bits: UInt32 = 1
 
   static let preludeLength = 64
   static let tableHeaderLength = 16
@@ -77,13 +81,21 @@ func aligned(_ value: Int, to alignment: Int) -> Int { (value + alignment - 1) &
 /// The first 64 bytes of a file: that it is one, of which version, and where its table is.
 struct Prelude: Equatable {
   var major = Format.major
-  var minor = Format.minor
+  var minor: UInt16 = 0
   var flags: UInt32 = 0
   var tableOffset: Int
   var tableLength: Int
   var tableChecksum: UInt64
 
   var fileLength: Int { tableOffset + tableLength }
+
+  /// Of a file with these tensors, whose table is at `tableOffset`.
+  init(_ tensors: [StoredTensor], tableOffset: Int, table bytes: [UInt8]) {
+    if tensors.contains(where: { $0.descriptor.encoding.bits == 3 }) { (minor, flags) = (1, Format.hasCodesOf3Bits) }
+    self.tableOffset = tableOffset
+    tableLength = bytes.count
+    tableChecksum = checksum(bytes)
+  }
 
   /// A newer minor version may have put something where this one has zeros.
   var isNewer: Bool { minor > Format.minor }
@@ -133,7 +145,7 @@ extension Prelude {
     let expected = try reader.integer(UInt64.self)
     let computed = checksum(start[..<(Format.preludeLength - 8)])
     guard computed == expected else { throw .preludeChecksum(path: path, expected: expected, found: computed) }
-    guard flags & Format.requiredFlags == 0 else { throw .unknownFlags(path: path, flags: flags) }
+    guard flags & Format.requiredFlags & ~Format.knownFlags == 0 else { throw .unknownFlags(path: path, flags: flags) }
     guard reserved == 0 || minor > Format.minor else { throw .reservedNotZero(path: path, offset: 48, found: reserved) }
     guard fileLength == UInt64(found) else { throw .fileLength(path: path, expected: fileLength, found: found) }
     // The table is the last thing in the file; what is left between the prelude and it is the chunks' room.

@@ -34,7 +34,7 @@ package final class ModelFileReader: Sendable {
     let bytes = try file.read(prelude.tableLength, at: prelude.tableOffset)
     let found = checksum(bytes)
     guard found == prelude.tableChecksum else { throw .tableChecksum(path: path, expected: prelude.tableChecksum, found: found) }
-    let table = try TableParser.parse(bytes, at: prelude.tableOffset, isNewer: prelude.isNewer, path: path)
+    let table = try TableParser.parse(bytes, at: prelude.tableOffset, isNewer: prelude.isNewer, flags: prelude.flags, path: path)
     version = (Int(prelude.major), Int(prelude.minor))
     byteCount = prelude.fileLength
     tableOffset = prelude.tableOffset

@@ -143,7 +143,7 @@ package final class ModelFileWriter {
     guard bytes.count <= Format.maximumTableLength else {
       throw .tooManyTensors(path: path, found: table.tensors.count, limit: Format.maximumTensors)
     }
-    let prelude = Prelude(tableOffset: aligned(end, to: Format.alignment), tableLength: bytes.count, tableChecksum: checksum(bytes))
+    let prelude = Prelude(table.tensors, tableOffset: aligned(end, to: Format.alignment), table: bytes)
     try partial.file.write(bytes, at: prelude.tableOffset)
     try partial.file.truncate(to: prelude.fileLength)
     try partial.file.write(prelude.bytes, at: 0)

@@ -111,20 +111,23 @@ struct TableParser {
   private let path: String
   /// Zeros of this version may be something else in a newer minor one, and records may go on after what is known.
   private let isNewer: Bool
+  /// Of the prelude: features that the file says it has.
+  private let flags: UInt32
   private let chunkSize: Int
   /// Where stored bytes may be.
   private var room: Range<Int>
   private var chunkCount = 0
 
-  init(path: String, chunkSize: Int, room: Range<Int>, isNewer: Bool = false) {
+  init(path: String, chunkSize: Int, room: Range<Int>, isNewer: Bool = false, flags: UInt32 = Format.knownFlags) {
     self.path = path
     self.chunkSize = chunkSize
     self.room = room
     self.isNewer = isNewer
+    self.flags = flags
   }
 
   /// The whole table, which begins at `offset` of the file.
-  static func parse(_ bytes: [UInt8], at offset: Int, isNewer: Bool, path: String) throws(ModelFileError) -> Table {
+  static func parse(_ bytes: [UInt8], at offset: Int, isNewer: Bool, flags: UInt32, path: String) throws(ModelFileError) -> Table {
     var reader = FileBytes(bytes[...], at: offset, path: path)
     let chunkSize = Int(try reader.integer(UInt32.self))
     let tensorCount = Int(try reader.integer(UInt32.self))
@@ -138,7 +141,7 @@ struct TableParser {
     guard sectionCount <= Format.maximumSections else {
       throw .tooManySections(path: path, found: sectionCount, limit: Format.maximumSections)
     }
-    var parser = TableParser(path: path, chunkSize: chunkSize, room: Format.preludeLength..<offset, isNewer: isNewer)
+    var parser = TableParser(path: path, chunkSize: chunkSize, room: Format.preludeLength..<offset, isNewer: isNewer, flags: flags)
     try parser.requireZero(UInt64(reserved), at: reservedOffset)
 
     var table = Table(chunkSize: chunkSize)
@@ -283,6 +286,7 @@ struct TableParser {
       guard group == 0 else { throw .invalidGroup(path: path, tensor: tensor, group: group) }
       return known == .float32 ? .float32 : known == .float16 ? .float16 : .bfloat16
     case .symmetric, .asymmetric:
+      guard bits != 3 || flags & Format.hasCodesOf3Bits != 0 else { throw .unsupportedBits(path: path, tensor: tensor, bits: bits) }
       return .quantized(bits: bits, group: group, symmetric: known == .symmetric)
     }
   }

@@ -28,6 +28,11 @@ package enum TensorEncoding: Hashable, Sendable, CustomStringConvertible {
     if case .float(let type) = self { type.size } else { nil }
   }
 
+  /// Of a code; nil where values are stored one by one.
+  package var bits: Int? {
+    if case .quantized(let scheme) = self { scheme.bits } else { nil }
+  }
+
   package var description: String {
     switch self {
     case .float(let type): type.description

@@ -10,7 +10,7 @@ package struct QuantizedScheme: Hashable, Sendable {
 
   /// A width that is added here needs its cases in `QuantizedLayout.decode` and `pack` and in `decodeCodes` of `Kernels`, and no kernel of
   /// its own to be right: without one its codes are decoded to bytes and multiplied by the kernels for 8 bits.
-  package static let bitChoices = [4, 8]
+  package static let bitChoices = [3, 4, 8]
   /// What matrices are quantized with; files and kernels take others too.
   package static let groupChoices = [32, 64, 128]
   package static let groupUnit = 32
@@ -38,7 +38,10 @@ extension QuantizedScheme: CustomStringConvertible {
 /// and the columns to the group.
 ///
 /// - codes `[panels][groups][group / block][32 rows][4 bytes]`. Of 4 bits a block is eight inputs, byte j of a row's four holding input j
-///   in its low half and input 4 + j in its high half; of 8 bits it is four inputs.
+///   in its low half and input 4 + j in its high half; of 8 bits it is four inputs. Of 3 bits it is 32 inputs, eight fours, in three such
+///   parts after each other, `[panels][groups][group / 32][3 parts][32 rows][4 bytes]`: fours 0 to 5 are in bits 0–2 and 3–5 of the parts'
+///   bytes, two in each; bits 6–7 of the first part are the low bits of four 6, those of the second part the low bits of four 7, and bits 6
+///   and 7 of the third part are the highest bits of fours 6 and 7. So six of eight codes take a mask, or a shift and a mask.
 /// - scales, and minima where codes are not symmetric, `[panels][groups][32 rows]` float16 bits.
 ///
 /// Rows beyond the matrix have scale and minimum 0 and the code of padding; columns beyond it have the code of padding.
@@ -126,6 +129,12 @@ extension QuantizedLayout {
       let minimum = here.minima.map { Float(Float16(bitPattern: $0[place])) } ?? -0.0
       let target = output - range.lowerBound
       switch scheme.bits {
+      case 3:
+        for k in first..<end {
+          let place = (k >> 5) &* 384 &+ (k & 3)
+          let code = Self.code3(codes + place, four: k >> 2 & 7)
+          target[k] = scale * (Float(code) - zero) + minimum
+        }
       case 4:
         for k in first..<end {
           let byte = codes.load(fromByteOffset: (k >> 3) &* 128 &+ (k & 3), as: UInt8.self)
@@ -140,11 +149,35 @@ extension QuantizedLayout {
     }
   }
 
+  /// A 3-bit code: the first part's byte is at `first`, the others' are 128 and 256 further.
+  @inline(__always)
+  private static func code3(_ first: UnsafeRawPointer, four: Int) -> UInt8 {
+    func part(_ index: Int) -> UInt8 { first.load(fromByteOffset: 128 &* index, as: UInt8.self) }
+    if four < 6 { return (part(four >> 1) >> UInt8(3 &* (four & 1))) & 7 }
+    let highest: UInt8 = (part(2) >> UInt8(four)) & 1
+    return (part(four &- 6) >> 6) | (highest << 2)
+  }
+
   /// Puts a row's codes of one group, a byte each, to their places. `codes`: where the group's codes begin in the panel.
   package func pack(_ bytes: UnsafePointer<UInt8>, lane: Int, to codes: UnsafeMutableRawPointer) {
     let words = UnsafeRawPointer(bytes)
     let target = codes + 4 * lane
     switch scheme.bits {
+    case 3:
+      for block in 0..<scheme.group / 32 {
+        func four(_ index: Int) -> UInt32 { words.loadUnaligned(fromByteOffset: 32 * block + 4 * index, as: UInt32.self) }
+        let ones: UInt32 = 0x0101_0101
+        let (last, next) = (four(6), four(7))
+        let place = target + 384 * block
+        let (low, high) = (3 &* ones, 4 &* ones)
+        func store(_ part: Int, _ rest: UInt32) {
+          let pair: UInt32 = four(2 &* part) | (four(2 &* part &+ 1) << 3)
+          (place + 128 &* part).storeBytes(of: pair | rest, as: UInt32.self)
+        }
+        store(0, (last & low) << 6)
+        store(1, (next & low) << 6)
+        store(2, ((last & high) << 4) | ((next & high) << 5))
+      }
     case 4:
       for word in 0..<scheme.group / 8 {
         let low = words.loadUnaligned(fromByteOffset: 8 * word, as: UInt32.self)

@@ -183,7 +183,7 @@ import Testing
     ("run M -q hi --repetition-penalty 0", "--repetition-penalty is 0.0, expected more than 0"),
     (
       "convert M none.sfq --keep a",
-      "--keep is a, expected PATTERN=4, 8, 16 or 32 of a part (embedding, head, attention, cross, mlp, projector, tower) or a pattern of "
+      "--keep is a, expected PATTERN=3, 4, 8, 16 or 32 of a part (embedding, head, attention, cross, mlp, projector, tower) or a pattern of "
         + "tensor names"
     ),
     (
@@ -193,7 +193,7 @@ import Testing
     ("compare M --data D -o R --variants 4,4", "--variants is 4 twice, expected each variant once"),
     ("compare M --data D -o R --variants 4:calibrated", "--variants is 4:calibrated, expected --calibrate beside it"),
     ("compare M --data D -o R --parts none", "--variants is nothing, expected a variant, a model file or --parts"),
-    ("compare M --data D -o R --parts 5", "--parts is 5, expected 4, 8 or none"),
+    ("compare M --data D -o R --parts 5", "--parts is 5, expected 3, 4, 8 or none"),
     ("compare M --data D -o R --max-tokens 0", "--max-tokens is 0, expected 1 to 16777216"),
   ])
   func optionsOutOfRange(line: String, error: String) throws {

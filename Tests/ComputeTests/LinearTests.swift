@@ -50,7 +50,7 @@ import Testing
   @Test(arguments: visionShapes)
   func visionWidths(_ shape: Shape) throws {
     var numbers = SeededNumbers(12)
-    for bits in [4, 8] {
+    for bits in [3, 4, 8] {
       for group in [32, 64, 128] {
         let weight = TestWeight(bits: bits, group: group, asymmetric: group == 64, rows: shape.rows, columns: shape.columns, &numbers)
         let input = try exactInput(shape.tokens, shape.columns, group: group, &numbers)

@@ -49,7 +49,15 @@ struct TestWeight {
         // Padding has the code of zero where there is one, and anything else where inputs are zero anyhow.
         let code = inside ? UInt8.random(in: 0...UInt8((1 << bits) - 1), using: &numbers) : UInt8(1 << (bits - 1))
         let panel = row / 32 * (32 * padded * bits / 8)
-        if bits == 4 {
+        if bits == 3 {
+          let (block, four) = (panel + k / 32 * 384 + row % 32 * 4 + k % 4, k % 32 / 4)
+          if four < 6 {
+            codes[block + four / 2 * 128] |= code << (four % 2 * 3)
+          } else {
+            codes[block + (four - 6) * 128] |= (code % 4) << 6
+            codes[block + 256] |= (code / 4) << four
+          }
+        } else if bits == 4 {
           codes[panel + k / 8 * 128 + row % 32 * 4 + k % 4] |= k % 8 < 4 ? code : code << 4
         } else {
           codes[panel + k / 4 * 128 + row % 32 * 4 + k % 4] = code

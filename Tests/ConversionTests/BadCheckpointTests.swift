@@ -52,7 +52,7 @@ import Testing
   }
 
   /// NaN in a quantized matrix, in a convolution that is turned, in a vector; infinity at the very end.
-  @Test(arguments: [4, 8, 16, 32]) func nonfiniteWeights(bits: Int) throws {
+  @Test(arguments: [3, 4, 8, 16, 32]) func nonfiniteWeights(bits: Int) throws {
     let cases: [(String, [Int], Int, [UInt8], String)] = [
       ("model.layers.2.mlp.down_proj.weight", [37, 5], 37 * 320 + 5, [0xC0, 0x7F], "NaN"),
       ("model.vision_tower.vision_tower.stages.1.downsample.1.weight", [3, 4, 1, 0], (3 * 32 + 4) * 4 + 2, [0x80, 0xFF], "-infinity"),

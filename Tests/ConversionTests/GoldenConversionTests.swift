@@ -45,7 +45,7 @@ import Tokenizer
     }
   }
 
-  @Test(arguments: names, [4, 8, 16, 32]) func convertsAndReadsBack(name: String, bits: Int) throws {
+  @Test(arguments: names, [3, 4, 8, 16, 32]) func convertsAndReadsBack(name: String, bits: Int) throws {
     let golden = try EditableCheckpoint(name)
     let options = ConversionOptions(bits: bits, compression: .none)
     let converter = try Converter(checkpoint: Checkpoint(model: goldenDirectory + "/" + name, tower: nil), options: options)
@@ -165,10 +165,10 @@ import Tokenizer
 }
 
 extension TensorEncoding {
-  /// Half a step for 8 bits, and a little for scales and minima in float16. Four bits may cut extremes where that serves the others.
+  /// Half a step for 8 bits, and a little for scales and minima in float16. Fewer bits may cut extremes where that serves the others.
   fileprivate var bound: (steps: Float, relative: Float) {
     switch self {
-    case .quantized(let scheme) where scheme.bits == 4: (3, 0.12)
+    case .quantized(let scheme) where scheme.bits < 8: (3, 0.12)
     case .quantized(let scheme): scheme.isSymmetric ? (0.57, 0.01) : (0.65, 0.01)
     case .float: (0, 0)
     }

@@ -97,7 +97,7 @@ import Testing
     let checkpoint = try Checkpoint(directory: goldenDirectory + "/clip")
     let bad = [
       ConversionOptions(bits: 5), ConversionOptions(group: 48), ConversionOptions(group: 0),
-      ConversionOptions(keep: [KeepRule(pattern: "tower", bits: 3)]),
+      ConversionOptions(keep: [KeepRule(pattern: "tower", bits: 2)]),
     ]
     for options in bad { #expect(throws: SlowFastError.self) { try Converter(checkpoint: checkpoint, options: options) } }
     let error = #expect(throws: SlowFastError.self) { try plan("clip", ConversionOptions(keep: [KeepRule("*.up_prj.*=8")])) }

@@ -38,6 +38,25 @@ struct QuantizedLayoutTests {
     try checkOneInput(table, bits: 4, codes) { row, input in Float((row + input) % 16 - 8) }
   }
 
+  /// The same in 3 bits: the fours of input 0, 8 and 16 in bits 0–2 of the three parts, those of 4, 12 and 20 in bits 3–5, and the last two
+  /// in what is left. Row r's input k has code (r + k) mod 8 where k mod 8 < 4, else (r + 3k) mod 8.
+  @Test(arguments: tableNames)
+  func bytesOf3Bits(_ table: String) throws {
+    func code(_ row: Int, _ input: Int) -> Int { (row + input * (input % 8 < 4 ? 1 : 3)) % 8 }
+    var codes: [UInt8] = []
+    for part in 0..<3 {
+      for row in 0..<32 {
+        for byte in 0..<4 {
+          let pair = code(row, 8 * part + byte) | code(row, 8 * part + 4 + byte) << 3
+          let (seventh, eighth) = (code(row, 24 + byte), code(row, 28 + byte))
+          codes.append(UInt8(pair | [seventh % 4, eighth % 4, seventh / 4 | eighth / 4 * 2][part] << 6))
+        }
+      }
+    }
+    #expect(codes[..<4] == [0x20, 0x79, 0x92, 0xeb])
+    try checkOneInput(table, bits: 3, codes) { row, input in Float(code(row, input) - 4) }
+  }
+
   /// The same in 8 bits, with code (8r + k) mod 256.
   @Test(arguments: tableNames)
   func bytesOf8Bits(_ table: String) throws {

@@ -9,7 +9,7 @@ struct QuantizedMultiplyTests {
     var groups: Int
     var testDescription: String { "\(bits) bits, \(groups) groups of \(group)" }
 
-    static let all = [4, 8].flatMap { bits in
+    static let all = [3, 4, 8].flatMap { bits in
       [32, 64, 96, 128, 256].flatMap { group in [1, 2, 3, 5].map { Shape(bits: bits, group: group, groups: $0) } }
     }
   }
@@ -52,7 +52,7 @@ struct QuantizedMultiplyTests {
   }
 
   /// What is documented is the sum of products, as far as floats go.
-  @Test(arguments: tableNames, [4, 8])
+  @Test(arguments: tableNames, [3, 4, 8])
   func nearPlainSum(_ table: String, _ bits: Int) throws {
     let kernels = try quantizedKernels(table)
     var numbers = SeededNumbers(7)
@@ -89,7 +89,7 @@ struct QuantizedMultiplyTests {
   }
 
   /// A token whose activations are not numbers has products that are none, and spoils no other token's.
-  @Test(arguments: tableNames, [4, 8])
+  @Test(arguments: tableNames, [3, 4, 8])
   func notNumbers(_ table: String, _ bits: Int) throws {
     let kernels = try quantizedKernels(table)
     var numbers = SeededNumbers(11)

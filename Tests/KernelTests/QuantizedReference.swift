@@ -32,7 +32,7 @@ struct ReferencePanel {
   var minima: [Float16]?
 
   var columns: Int { groups * group }
-  private var zero: Int32 { bits == 4 ? 8 : 128 }
+  private var zero: Int32 { 1 << (bits - 1) }
 
   init(bits: Int, groups: Int, group: Int, hasMinima: Bool, _ numbers: inout SeededNumbers) {
     self.bits = bits
@@ -49,10 +49,19 @@ struct ReferencePanel {
     for row in 0..<panelRows {
       for input in 0..<columns {
         let code = codes[row * columns + input]
-        if bits == 8 {
-          packed[input / 4 * 128 + row * 4 + input % 4] = code
-        } else {
-          packed[input / 8 * 128 + row * 4 + input % 4] |= input % 8 < 4 ? code : code << 4
+        let place = row * 4 + input % 4
+        switch bits {
+        case 3:
+          let block = input / 32 * 384 + place
+          let four = input % 32 / 4
+          if four < 6 {
+            packed[block + four / 2 * 128] |= code << (four % 2 * 3)
+          } else {
+            packed[block + (four - 6) * 128] |= (code % 4) << 6
+            packed[block + 256] |= (code / 4) << four
+          }
+        case 4: packed[input / 8 * 128 + place] |= input % 8 < 4 ? code : code << 4
+        default: packed[input / 4 * 128 + place] = code
         }
       }
     }

@@ -6,7 +6,7 @@ import Testing
 
 struct QuantizedWeightTests {
   /// From weights to panels to products: what the quantizer writes is what the kernels read.
-  @Test(arguments: tableNames, [4, 8])
+  @Test(arguments: tableNames, [3, 4, 8])
   func productsOfQuantizedWeights(_ table: String, _ bits: Int) throws {
     let kernels = try quantizedKernels(table)
     var numbers = SeededNumbers(5)

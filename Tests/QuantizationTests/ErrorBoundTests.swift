@@ -27,19 +27,23 @@ struct ErrorBoundTests {
     }
   }
 
-  /// 4 bits: never a greater squared error than the plain schemes', and on normal weights a much smaller one.
+  /// 3 and 4 bits: never a greater squared error than the plain schemes', and on normal weights a much smaller one.
   @Test(arguments: [true, false], shapes)
   func fourBits(_ symmetric: Bool, _ shape: (group: Int, columns: Int)) throws {
+    for bits in [3, 4] { try checkFewBits(bits, symmetric, shape) }
+  }
+
+  private func checkFewBits(_ bits: Int, _ symmetric: Bool, _ shape: (group: Int, columns: Int)) throws {
     var numbers = SeededNumbers(4)
     for spread: Float in [1e-3, 0.02, 3, 1000] {
       let values = (0..<32 * shape.columns).map { _ in numbers.normal(spread) + (symmetric ? 0 : 2 * spread) }
-      let panel = try Panel(values, rows: 32, scheme(4, shape.group, symmetric: symmetric))
+      let panel = try Panel(values, rows: 32, scheme(bits, shape.group, symmetric: symmetric))
       var (total, plainTotal) = (0.0, 0.0)
       for (row, group) in groups(shape) {
         let range = row * shape.columns + group.lowerBound..<row * shape.columns + group.upperBound
         let part = Array(values[range])
         let found = zip(part, panel.restored[range]).reduce(0.0) { $0 + Double($1.0 - $1.1) * Double($1.0 - $1.1) }
-        let plain = plainError(part, symmetric: symmetric)
+        let plain = plainError(part, bits, symmetric: symmetric)
         #expect(found <= plain * 1.0001)
         total += found
         plainTotal += plain
@@ -49,7 +53,7 @@ struct ErrorBoundTests {
   }
 
   /// Constant groups, zeros, one weight among zeros, weights near the end of float16 on either side.
-  @Test(arguments: [4, 8], [true, false])
+  @Test(arguments: [3, 4, 8], [true, false])
   func unusualGroups(_ bits: Int, _ symmetric: Bool) throws {
     let scheme = scheme(bits, 32, symmetric: symmetric)
     let layout = try #require(QuantizedLayout(rows: 1, columns: 32, scheme: scheme))
@@ -58,8 +62,8 @@ struct ErrorBoundTests {
     let cases: [([Float], Float)] = [
       ([Float](repeating: 0, count: 32), 0), ([Float](repeating: 0.5, count: 32), 0x1p-12), (single, 0x1p-12),
       ([Float](repeating: 1e-9, count: 32), 2e-9), ([Float](repeating: -1e-6, count: 32), 1e-6),
-      ((0..<32).map { Float($0 % 2) * 6e-8 }, 6e-8), ((0..<32).map { Float($0 % 2 * 2 - 1) * 60000 }, 60000 / 14),
-      ((0..<32).map { Float($0 % 2 * 2 - 1) * layout.greatestMagnitude }, layout.greatestMagnitude / 7),
+      ((0..<32).map { Float($0 % 2) * 6e-8 }, 6e-8), ((0..<32).map { Float($0 % 2 * 2 - 1) * 60000 }, 60000 / (bits == 3 ? 6 : 14)),
+      ((0..<32).map { Float($0 % 2 * 2 - 1) * layout.greatestMagnitude }, layout.greatestMagnitude / (bits == 3 ? 3 : 7)),
     ]
     for (values, bound) in cases {
       let panel = try Panel(values, rows: 1, scheme)
@@ -67,7 +71,7 @@ struct ErrorBoundTests {
     }
   }
 
-  @Test(arguments: [4, 8], [true, false])
+  @Test(arguments: [3, 4, 8], [true, false])
   func refusals(_ bits: Int, _ symmetric: Bool) throws {
     let scheme = scheme(bits, 32, symmetric: symmetric)
     let limit = try #require(QuantizedLayout(rows: 1, columns: 70, scheme: scheme)).greatestMagnitude
@@ -97,11 +101,14 @@ struct ErrorBoundTests {
   }
 
   /// max / 7, or the whole range in 15 steps, with the numbers that float16 leaves of it.
-  private func plainError(_ values: [Float], symmetric: Bool) -> Double {
+  private func plainError(_ values: [Float], _ bits: Int, symmetric: Bool) -> Double {
     let minimum = symmetric ? 0 : Float(Float16(values.min()!))
-    let scale = Float(Float16(symmetric ? values.map(\.magnitude).max()! / 7 : (values.max()! - minimum) / 15))
+    let last = Float(1 << bits - 1)
+    let half = Float(1 << (bits - 1) - 1)
+    let scale = Float(Float16(symmetric ? values.map(\.magnitude).max()! / half : (values.max()! - minimum) / last))
     return values.reduce(0) { sum, value in
-      let code = min(symmetric ? 7 : 15, max(symmetric ? -8 : 0, ((value - minimum) / scale).rounded(.toNearestOrEven)))
+      let nearest = ((value - minimum) / scale).rounded(.toNearestOrEven)
+      let code = symmetric ? min(half, max(-half - 1, nearest)) : min(last, max(0, nearest))
       let error = Double(value - minimum - scale * code)
       return sum + error * error
     }

@@ -40,6 +40,22 @@ struct LayoutTests {
     #expect(panel.scales == [0x3c00, 0xb800] + [UInt16](repeating: 0, count: 30))
   }
 
+  /// The same of 3 bits: each of the three parts.
+  @Test
+  func bytesOf3SymmetricBits() throws {
+    let rows: [[Float]] = [(0..<32).map { Float($0 % 8 - 4) }, (0..<32).map { Float($0 % 8 - 4) * -0.5 }]
+    let panel = try Panel(rows.flatMap(\.self), rows: 2, scheme(3, 32, symmetric: true))
+    #expect(panel.codes.count == 384)
+    // Codes 0…3 and 4…7 by turns: pairs of them, and above these the low bits of the last two fours; 0 and 1 are their highest.
+    let low: [UInt8] = [0x20, 0x69, 0xb2, 0xfb]
+    let last: [UInt8] = low.map { $0 & 0x3f | 0x80 }
+    for (part, expected) in [low, low, last].enumerated() {
+      let padding: UInt8 = part < 2 ? 0x24 : 0xe4
+      #expect(Array(panel.codes[part * 128..<(part + 1) * 128]) == expected + expected + [UInt8](repeating: padding, count: 120))
+    }
+    #expect(panel.scales == [0x3c00, 0xb800] + [UInt16](repeating: 0, count: 30))
+  }
+
   /// One row of 40 weights in 8 bits: two groups, the second padded.
   @Test
   func bytesOf8SymmetricBits() throws {

@@ -22,7 +22,7 @@ for table in tables {
       "\n\(table.name), \(threads) threads: multiply-adds in registers \(format(limits.products)) GMAC/s, of floats in cache "
         + "\(format(limits.floatProducts)) GMAC/s, reading memory \(format(limits.bytes)) GB/s")
     print("bits group |  1 token: GB/s  %  | GMAC/s (% of the multiply-adds) at 4, 12, 96, 512 tokens")
-    for bits in [4, 8] {
+    for bits in [3, 4, 8] {
       for group in [32, 64, 128] {
         let matrix = RandomMatrix(rows: 3584, columns: 3584, bits: bits, group: group)
         let bandwidth = matrix.bytesPerSecond(table.quantized, pool) / 1e9

@@ -21,7 +21,18 @@ func multiplyUnpacked(
     let inputs = groups * panel.group
     var from = panel.codes + group * panel.group * panelRows * bits / 8
     var to = scratch
-    for _ in 0..<inputs / 8 {
+    for _ in 0..<(bits == 3 ? inputs / 32 : 0) {
+      for vector in 0..<8 {
+        let parts = Parts3(from + 16 * vector)
+        store(neon_less_4(parts.four(0)), neon_less_4(parts.four(1)), vector, inputs, to)
+        store(neon_less_4(parts.four(2)), neon_less_4(parts.four(3)), vector, inputs, to + 64)
+        store(neon_less_4(parts.four(4)), neon_less_4(parts.four(5)), vector, inputs, to + 128)
+        store(neon_less_4(parts.four(6)), neon_less_4(parts.four(7)), vector, inputs, to + 192)
+      }
+      from += 384
+      to += 256
+    }
+    for _ in 0..<(bits == 3 ? 0 : inputs / 8) {
       for vector in 0..<8 {
         let codes = neon_load(from + 16 * vector)
         if bits == 4 {
@@ -36,6 +47,35 @@ func multiplyUnpacked(
     return UnsafeRawPointer(scratch)
   } multiply: { tile in
     multiply(tile)
+  }
+}
+
+/// 32 inputs of four rows in 3-bit codes.
+struct Parts3 {
+  private let a: neon_int8
+  private let b: neon_int8
+  private let c: neon_int8
+
+  @inline(__always)
+  init(_ codes: UnsafeRawPointer) {
+    a = neon_load(codes)
+    b = neon_load(codes + 128)
+    c = neon_load(codes + 256)
+  }
+
+  /// Codes, unsigned, of the inputs from `4 · index` (a constant) on.
+  @inline(__always)
+  func four(_ index: Int) -> neon_int8 {
+    switch index {
+    case 0: neon_low_codes3(a)
+    case 1: neon_high_codes3(a)
+    case 2: neon_low_codes3(b)
+    case 3: neon_high_codes3(b)
+    case 4: neon_low_codes3(c)
+    case 5: neon_high_codes3(c)
+    case 6: neon_seventh_codes(a, c)
+    default: neon_eighth_codes(b, c)
+    }
   }
 }
 
@@ -60,7 +100,7 @@ func addGroup(
   if let minima = panel.minima {
     for index in 0..<8 {
       let row = 4 * index
-      let minima = neon_minima(minima + group * panelRows + row, neon_load_halves(halves + row), bits == 4 ? 8 : 128)
+      let minima = neon_minima(minima + group * panelRows + row, neon_load_halves(halves + row), zeroPoint(bits: bits))
       neon_add_minima(output + row, minima, rows.sums[group])
     }
   }

@@ -59,6 +59,49 @@ func unpack4(_ codes: UnsafeRawPointer, _ inputs: Int, _ to: UnsafeMutableRawPoi
   }
 }
 
+/// 3-bit codes as bytes, in the same order.
+@inline(__always)
+func unpack3(_ codes: UnsafeRawPointer, _ inputs: Int, _ to: UnsafeMutableRawPointer) {
+  let half = inputs / 4 * 64
+  var from = codes
+  var to = to
+  for _ in 0..<inputs / 32 {
+    for vector in 0..<4 {
+      let parts = Parts3(from + 32 * vector)
+      let place = to + (vector >> 1) * half + (vector & 1) * 32
+      avx2_store(place, parts.low(parts.a))
+      avx2_store(place + 64, parts.high(parts.a))
+      avx2_store(place + 128, parts.low(parts.b))
+      avx2_store(place + 192, parts.high(parts.b))
+      avx2_store(place + 256, parts.low(parts.c))
+      avx2_store(place + 320, parts.high(parts.c))
+      avx2_store(place + 384, avx2_seventh_codes(parts.a, parts.c))
+      avx2_store(place + 448, avx2_eighth_codes(parts.b, parts.c))
+    }
+    from += 384
+    to += 512
+  }
+}
+
+/// 32 inputs of eight rows in 3-bit codes: the three parts, each with two fours and bits of the last two.
+struct Parts3 {
+  let a: __m256i
+  let b: __m256i
+  let c: __m256i
+
+  @inline(__always)
+  init(_ codes: UnsafeRawPointer) {
+    a = avx2_load(codes)
+    b = avx2_load(codes + 128)
+    c = avx2_load(codes + 256)
+  }
+
+  @inline(__always)
+  func low(_ part: __m256i) -> __m256i { avx2_and(part, avx2_fill8(7)) }
+  @inline(__always)
+  func high(_ part: __m256i) -> __m256i { avx2_and(avx2_shift3(part), avx2_fill8(7)) }
+}
+
 // MARK: sums to floats
 
 /// `output += scales · factor · sums`: a token's integer sums over a group, scaled, for eight rows.
@@ -77,7 +120,7 @@ func add(_ minima: __m256, _ factor: UnsafePointer<Float>, to output: UnsafeMuta
 /// A group's minima, plus what taking the zero point off the codes takes away.
 @inline(__always)
 func minima(_ minima: UnsafePointer<UInt16>, _ scales: __m256, bits: Int) -> __m256 {
-  avx2_multiply_add(avx2_fill_float(bits == 4 ? 8 : 128), scales, avx2_load_halves(minima))
+  avx2_multiply_add(avx2_fill_float(zeroPoint(bits: bits)), scales, avx2_load_halves(minima))
 }
 
 // MARK: activations to int8, 32 at a time

@@ -9,10 +9,11 @@ import Kernels
 ///
 /// Limit: `vpdpbusd` alone, in registers.
 package let quantizedKernelsVNNI256 = QuantizedKernels(
-  quantizeRows: quantizeRows, multiply4: { multiply(bits: 4, $0, $1, $2, $3) }, multiply8: { multiply(bits: 8, $0, $1, $2, $3) },
+  quantizeRows: quantizeRows, multiply3: { multiply(bits: 3, $0, $1, $2, $3) }, multiply4: { multiply(bits: 4, $0, $1, $2, $3) },
+  multiply8: { multiply(bits: 8, $0, $1, $2, $3) },
   scratchBytes: blockInputs * panelRows, multiplyInRegisters: multiplyInRegisters)
 
-/// 4-bit codes are unpacked to bytes, a block of inputs at a time; those of 8 bits are read where they are.
+/// 3- and 4-bit codes are unpacked to bytes, a block of inputs at a time; those of 8 bits are read where they are.
 @inline(__always)
 private func multiply(
   bits: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
@@ -21,7 +22,7 @@ private func multiply(
   multiplyInBlocks(bits: bits, panel, rows, output, scratch: scratch) { first, groups in
     let codes = panel.codes + first * panel.group * panelRows * bits / 8
     if bits == 8 { return codes }
-    unpack4(codes, groups * panel.group, scratch)
+    if bits == 3 { unpack3(codes, groups * panel.group, scratch) } else { unpack4(codes, groups * panel.group, scratch) }
     return UnsafeRawPointer(scratch)
   } multiply: { tile in
     multiplyTile(bits: bits, tile)
@@ -34,7 +35,11 @@ private func multiplyInRegisters(_ iterations: Int) -> Int { repeatInRegisters(i
 @inline(__always)
 func start(_ offset: UnsafePointer<Int32>, bits: Int) -> __m256i {
   let start = avx2_broadcast(offset)
-  return bits == 4 ? start : avx2_times16(start)
+  switch bits {
+  case 3: return avx2_halve(start)
+  case 4: return start
+  default: return avx2_times16(start)
+  }
 }
 
 // MARK: what the rounding of activations in `x86-vnni` works with
@@ -82,7 +87,8 @@ let fewTokens = 4
 
 /// `tokens` (a constant) tokens straight from the packed codes, in steps of eight inputs: the first four and the last four are added up
 /// apart so that a sum waits for its predecessor less often. The upper halves of 4-bit codes stay where they are, so that their sums come
-/// out 16 times too large, which costs one shift a group in place of one a vector.
+/// out 16 times too large, which costs one shift a group in place of one a vector. Of 3-bit codes, in steps of 32 inputs, three of eight
+/// fours stay where they are, 8 times too large.
 @inline(__always)
 func multiplyPackedCodes(
   bits: Int, _ tokens: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>
@@ -103,7 +109,22 @@ func multiplyPackedCodes(
           last[unchecked: token * vectors + vector] = avx2_fill32(0)
         }
       }
-      for _ in 0..<panel.group / 8 {
+      for _ in 0..<(bits == 3 ? panel.group / 32 : 0) {
+        for vector in 0..<vectors {
+          let parts = Parts3(codes + 32 * vector)
+          multiplyFour(parts.low(parts.a), tokens, values, &first, vector, vectors)
+          multiplyFour(avx2_and(parts.a, avx2_fill8(0x38)), tokens, values + 4 * tokens, &last, vector, vectors)
+          multiplyFour(parts.low(parts.b), tokens, values + 8 * tokens, &first, vector, vectors)
+          multiplyFour(avx2_and(parts.b, avx2_fill8(0x38)), tokens, values + 12 * tokens, &last, vector, vectors)
+          multiplyFour(parts.low(parts.c), tokens, values + 16 * tokens, &first, vector, vectors)
+          multiplyFour(avx2_and(parts.c, avx2_fill8(0x38)), tokens, values + 20 * tokens, &last, vector, vectors)
+          multiplyFour(avx2_seventh_codes(parts.a, parts.c), tokens, values + 24 * tokens, &first, vector, vectors)
+          multiplyFour(avx2_eighth_codes(parts.b, parts.c), tokens, values + 28 * tokens, &first, vector, vectors)
+        }
+        codes += 384
+        values += 32 * tokens
+      }
+      for _ in 0..<(bits == 3 ? 0 : panel.group / 8) {
         for vector in 0..<vectors {
           let packed = avx2_load(codes + 32 * vector)
           let left = bits == 4 ? avx2_and(packed, avx2_fill8(0x0f)) : packed
@@ -124,7 +145,7 @@ func multiplyPackedCodes(
         for token in 0..<tokens {
           let index = token * vectors + vector
           let rest = last[unchecked: index]
-          let sum = avx2_add32(first[unchecked: index], bits == 4 ? avx2_divide16(rest) : rest)
+          let sum = avx2_add32(first[unchecked: index], bits == 3 ? avx2_divide8(rest) : bits == 4 ? avx2_divide16(rest) : rest)
           add(sum, scales, rows.scales + group * tokens + token, to: place + token * panelRows + 8 * vector)
         }
         if let halves = panel.minima {
@@ -133,6 +154,17 @@ func multiplyPackedCodes(
         }
       }
     }
+  }
+}
+
+/// Four inputs of eight rows by each token's values; the tokens' sums are `step` apart, the first at `index`.
+@inline(__always)
+private func multiplyFour(
+  _ codes: __m256i, _ tokens: Int, _ values: UnsafeRawPointer, _ sums: inout InlineArray<8, Integers>, _ index: Int, _ step: Int
+) {
+  for token in 0..<tokens {
+    let place = index + token * step
+    sums[unchecked: place] = vnni256_dot(sums[unchecked: place], codes, avx2_broadcast(values + 4 * token))
   }
 }
 
@@ -146,12 +178,12 @@ func multiplyTokens(bits: Int, _ tokens: Int, _ tile: QuantizedTile, _ first: In
   for part in 0..<2 { multiplyTokens(bits: bits, tokens, tile, first, part) }
 }
 
-/// By 16 rows: the `part`-th half of the panel. Codes of 4 bits were unpacked half by half, those of 8 bits are read where they are.
+/// By 16 rows: the `part`-th half of the panel. Codes of 3 and 4 bits were unpacked half by half, those of 8 bits are read where they are.
 @inline(__always)
 private func multiplyTokens(bits: Int, _ tokens: Int, _ tile: QuantizedTile, _ first: Int, _ part: Int) {
   var sums = zeros12()
-  let step = bits == 4 ? 64 : 128
-  var weights = tile.weights + part * (bits == 4 ? tile.groups * tile.group * 16 : 64)
+  let step = bits == 8 ? 128 : 64
+  var weights = tile.weights + part * (bits == 8 ? 64 : tile.groups * tile.group * 16)
   var values = UnsafeRawPointer(tile.values + 4 * first)
   let output = tile.output + first * panelRows + 16 * part
   for group in 0..<tile.groups {

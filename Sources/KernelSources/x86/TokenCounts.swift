@@ -22,6 +22,14 @@ private enum FewTokens<let bits: Int, let tokens: Int> {
 func multiplyFewTokens(bits: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
   clear(output, rows.count)
   switch (bits, rows.count) {
+  case (3, 1): FewTokens<3, 1>.multiply(panel, rows, output)
+  case (3, 2): FewTokens<3, 2>.multiply(panel, rows, output)
+  case (3, 3): FewTokens<3, 3>.multiply(panel, rows, output)
+  case (3, 4): FewTokens<3, 4>.multiply(panel, rows, output)
+  case (3, 5): FewTokens<3, 5>.multiply(panel, rows, output)
+  case (3, 6): FewTokens<3, 6>.multiply(panel, rows, output)
+  case (3, 7): FewTokens<3, 7>.multiply(panel, rows, output)
+  case (3, _): FewTokens<3, 8>.multiply(panel, rows, output)
   case (4, 1): FewTokens<4, 1>.multiply(panel, rows, output)
   case (4, 2): FewTokens<4, 2>.multiply(panel, rows, output)
   case (4, 3): FewTokens<4, 3>.multiply(panel, rows, output)
@@ -50,6 +58,12 @@ private enum TileTokens<let bits: Int, let tokens: Int> {
 @inline(__always)
 func multiplyUpTo6(bits: Int, _ tokens: Int, _ tile: QuantizedTile, _ first: Int) {
   switch (bits, tokens) {
+  case (3, 1): TileTokens<3, 1>.multiply(tile, first)
+  case (3, 2): TileTokens<3, 2>.multiply(tile, first)
+  case (3, 3): TileTokens<3, 3>.multiply(tile, first)
+  case (3, 4): TileTokens<3, 4>.multiply(tile, first)
+  case (3, 5): TileTokens<3, 5>.multiply(tile, first)
+  case (3, _): TileTokens<3, 6>.multiply(tile, first)
   case (4, 1): TileTokens<4, 1>.multiply(tile, first)
   case (4, 2): TileTokens<4, 2>.multiply(tile, first)
   case (4, 3): TileTokens<4, 3>.multiply(tile, first)

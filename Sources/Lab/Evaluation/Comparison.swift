@@ -107,7 +107,7 @@ public struct ComparisonVariant: Sendable, Equatable {
     }
     guard let number = Int(bits), ConversionOptions.bitChoices.contains(number) else { throw refused(Self.form) }
     conversion.bits = number
-    if conversion.isAsymmetric, number > 8 { throw refused("4a or 8a: floats have no minimum") }
+    if conversion.isAsymmetric, number > 8 { throw refused("3a, 4a or 8a: floats have no minimum") }
     for part in parts {
       if part == "calibrated" {
         isCalibrated = true
@@ -153,7 +153,7 @@ extension ComparisonVariant {
     switch conversion.bits {
     case 16: parts.append("floats of 16 bits, as stored")
     case 32: parts.append("floats of 32 bits")
-    case 4 where conversion.keep.isEmpty && target == nil: parts.append("4 bits, tower and projector 8")
+    case ..<8 where conversion.keep.isEmpty && target == nil: parts.append("\(conversion.bits) bits, tower and projector 8")
     default: parts.append("\(conversion.bits) bits")
     }
     for rule in conversion.keep {

@@ -27,7 +27,7 @@ struct ConvertCommand: ParsableCommand {
   @Argument(help: "The .sfq file to write; not needed with --dry-run.", completion: .file())
   var output: String?
   @Option(
-    help: "Bits of a weight: 4 (8 in tower and projector, unless --keep says otherwise), 8, 16 (as stored) or 32.",
+    help: "Bits of a weight: 3 or 4 (8 in tower and projector, unless --keep says otherwise), 8, 16 (as stored) or 32.",
     completion: .list(ConversionOptions.bitChoices.map(String.init)))
   var bits = 4
   @Option(help: "rtn, search or gptq: how codes and scales are chosen. gptq needs --calibrate.")
