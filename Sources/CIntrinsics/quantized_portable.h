@@ -6,6 +6,8 @@
 typedef int16_t portable_int16x8 __attribute__((ext_vector_type(8)));
 typedef int16_t portable_int16x4 __attribute__((ext_vector_type(4)));
 typedef int32_t portable_int32x4 __attribute__((ext_vector_type(4)));
+typedef uint8_t portable_bytes __attribute__((ext_vector_type(16)));
+typedef uint8_t portable_bytesx8 __attribute__((ext_vector_type(8)));
 typedef float portable_floatx4 __attribute__((ext_vector_type(4)));
 typedef double portable_doublex4 __attribute__((ext_vector_type(4)));
 
@@ -33,6 +35,30 @@ PORTABLE portable_int32x4 portable_add_pairs(portable_int32x4 sums, portable_int
   portable_int32x4 even = __builtin_convertvector(a.even, portable_int32x4) * __builtin_convertvector(b.even, portable_int32x4);
   return sums + even + __builtin_convertvector(a.odd, portable_int32x4) * __builtin_convertvector(b.odd, portable_int32x4);
 #endif
+}
+// Four 3-bit codes of each of four rows, less their zero point: the first two of each row at `to`, the last two 64 further.
+PORTABLE void portable_store_codes3(int16_t *to, portable_bytes codes) {
+  portable_bytesx8 first = __builtin_shufflevector(codes, codes, 0, 1, 4, 5, 8, 9, 12, 13);
+  portable_bytesx8 last = __builtin_shufflevector(codes, codes, 2, 3, 6, 7, 10, 11, 14, 15);
+  portable_int16x8 low = __builtin_convertvector(first, portable_int16x8) - (int16_t)4;
+  portable_int16x8 high = __builtin_convertvector(last, portable_int16x8) - (int16_t)4;
+  __builtin_memcpy(to, &low, 16);
+  __builtin_memcpy(to + 64, &high, 16);
+}
+// 32 inputs of four rows in 3-bit codes, whose parts are 128 bytes apart; a four of inputs is 128 values from the next.
+PORTABLE void portable_unpack3(const uint8_t *from, int16_t *to) {
+  portable_bytes a, b, c;
+  __builtin_memcpy(&a, from, 16);
+  __builtin_memcpy(&b, from + 128, 16);
+  __builtin_memcpy(&c, from + 256, 16);
+  portable_store_codes3(to, a & 7);
+  portable_store_codes3(to + 128, a >> 3 & 7);
+  portable_store_codes3(to + 256, b & 7);
+  portable_store_codes3(to + 384, b >> 3 & 7);
+  portable_store_codes3(to + 512, c & 7);
+  portable_store_codes3(to + 640, c >> 3 & 7);
+  portable_store_codes3(to + 768, a >> 6 | (c >> 4 & 4));
+  portable_store_codes3(to + 896, b >> 6 | (c >> 5 & 4));
 }
 PORTABLE portable_floatx4 portable_to_float(portable_int32x4 a) { return __builtin_convertvector(a, portable_floatx4); }
 PORTABLE portable_floatx4 portable_load_floats(const float *from) {

@@ -135,8 +135,8 @@ func multiplyPackedCodes(
 ) {
   let digitCount = bits == 8 ? 2 : 1
   let vectors = tokens * digitCount > 4 ? 1 : tokens * digitCount > 2 ? 2 : 4
-  // Inputs of one 128-byte block of the panel's 32 rows; of 3-bit codes of three.
-  let inputs = bits == 3 ? 32 : bits == 4 ? 8 : 4
+  // Inputs of one 128-byte block of the panel's 32 rows.
+  let inputs = bits == 4 ? 8 : 4
   var sums = zeros8()
   var wide = zeros8()
   for part in 0..<4 / vectors {
@@ -154,18 +154,26 @@ func multiplyPackedCodes(
           for index in 0..<vectors * digitCount { sums[unchecked: token * vectors * digitCount + index] = offset }
         }
         offsets += tokens
-        for _ in 0..<some / inputs {
-          for vector in 0..<vectors {
-            if bits == 3 {
-              let parts = Parts3(codes + 32 * vector)
-              multiplyFours(parts.low(parts.a), parts.high(parts.a), tokens, values, &sums, vector, vectors)
-              multiplyFours(parts.low(parts.b), parts.high(parts.b), tokens, values + 8 * tokens, &sums, vector, vectors)
-              multiplyFours(parts.low(parts.c), parts.high(parts.c), tokens, values + 16 * tokens, &sums, vector, vectors)
-              multiplyFours(
-                avx2_seventh_codes(parts.a, parts.c), avx2_eighth_codes(parts.b, parts.c), tokens, values + 24 * tokens, &sums, vector,
-                vectors)
-              continue
+        for _ in 0..<(bits == 3 ? some / 32 : 0) {
+          if part == 0 { prefetch(codes + 8192, 384) }
+          for pair in 0..<3 {
+            for vector in 0..<vectors {
+              let packed = avx2_load(codes + 128 * pair + 32 * vector)
+              let high = avx2_and(avx2_shift3(packed), avx2_fill8(7))
+              multiplyFours(avx2_and(packed, avx2_fill8(7)), high, tokens, values + 8 * pair * tokens, &sums, vector, vectors)
             }
+            forget_memory()
+          }
+          for vector in 0..<vectors {
+            let parts = Parts3(codes + 32 * vector)
+            let (seventh, eighth) = (avx2_seventh_codes(parts.a, parts.c), avx2_eighth_codes(parts.b, parts.c))
+            multiplyFours(seventh, eighth, tokens, values + 24 * tokens, &sums, vector, vectors)
+          }
+          codes += 384
+          values += 32 * tokens
+        }
+        for _ in 0..<(bits == 3 ? 0 : some / inputs) {
+          for vector in 0..<vectors {
             let packed = avx2_load(codes + 32 * vector)
             if bits == 4 {
               let low = avx2_and(packed, avx2_fill8(15))
@@ -181,7 +189,7 @@ func multiplyPackedCodes(
               }
             }
           }
-          codes += bits == 3 ? 384 : 128
+          codes += 128
           values += inputs * tokens
         }
         for index in 0..<vectors * tokens {

@@ -175,12 +175,16 @@ let fewTokens = 8
 func multiplyPackedCodes(
   bits: Int, _ tokens: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>
 ) {
-  if tokens == 1 { multiplyOneToken(bits: bits, panel, rows, output) } else { multiplySome(bits: bits, tokens, panel, rows, output) }
+  if tokens == 1, bits != 3 {
+    multiplyOneToken(bits: bits, panel, rows, output)
+  } else {
+    multiplySome(bits: bits, tokens, panel, rows, output)
+  }
 }
 
 /// The first four and the last four of eight inputs are added up apart, so that a sum waits for its predecessor less often. The upper
 /// halves of 4-bit codes stay where they are, so that their sums come out 16 times too large, which costs one shift a group in place of
-/// one a vector; of 3-bit codes half of the fours stay where they are, 8 times too large.
+/// one a vector.
 @inline(__always)
 private func multiplyOneToken(bits: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
   let zero = avx512_fill_float(0)
@@ -191,14 +195,7 @@ private func multiplyOneToken(bits: Int, _ panel: QuantizedPanel, _ rows: Quanti
     let offset = start(rows.offsets + group, bits: bits)
     var first: InlineArray<2, __m512i> = [offset, offset]
     var last: InlineArray<2, __m512i> = [zeroIntegers(), zeroIntegers()]
-    for _ in 0..<(bits == 3 ? panel.group / 32 : 0) {
-      for vector in 0..<2 {
-        multiplyBlock3(codes + 64 * vector, values, &first[unchecked: vector], &last[unchecked: vector])
-      }
-      codes += 384
-      values += 32
-    }
-    for _ in 0..<(bits == 3 ? 0 : panel.group / 8) {
+    for _ in 0..<panel.group / 8 {
       for vector in 0..<2 {
         let packed = avx512_load(codes + 64 * vector)
         let left = bits == 4 ? lowerHalves(packed) : packed
@@ -214,7 +211,7 @@ private func multiplyOneToken(bits: Int, _ panel: QuantizedPanel, _ rows: Quanti
       let row = group * panelRows + 16 * vector
       let scales = avx512_load_halves(panel.scales + row)
       let rest = last[unchecked: vector]
-      let sum = avx512_add32(first[unchecked: vector], bits == 3 ? avx512_divide8(rest) : bits == 4 ? avx512_divide16(rest) : rest)
+      let sum = avx512_add32(first[unchecked: vector], bits == 4 ? avx512_divide16(rest) : rest)
       results[unchecked: vector] = add(sum, scales, rows.scales + group, to: results[unchecked: vector])
       if let halves = panel.minima {
         let minima = minima(halves + row, scales, bits: bits)
@@ -225,25 +222,10 @@ private func multiplyOneToken(bits: Int, _ panel: QuantizedPanel, _ rows: Quanti
   for vector in 0..<2 { avx512_store_floats(output + 16 * vector, results[unchecked: vector]) }
 }
 
-/// One token's 32 inputs in 3-bit codes of sixteen rows: half of the fours to `first`, the others, 8 times, to `last`.
-@inline(__always)
-private func multiplyBlock3(_ codes: UnsafeRawPointer, _ values: UnsafeRawPointer, _ first: inout __m512i, _ last: inout __m512i) {
-  let a = avx512_load(codes)
-  let b = avx512_load(codes + 128)
-  let c = avx512_load(codes + 256)
-  first = avx512_dot(first, lowCodes3(a), avx512_broadcast(values))
-  last = avx512_dot(last, avx512_and(a, avx512_fill8(0x38)), avx512_broadcast(values + 4))
-  first = avx512_dot(first, lowCodes3(b), avx512_broadcast(values + 8))
-  last = avx512_dot(last, avx512_and(b, avx512_fill8(0x38)), avx512_broadcast(values + 12))
-  first = avx512_dot(first, lowCodes3(c), avx512_broadcast(values + 16))
-  last = avx512_dot(last, avx512_and(c, avx512_fill8(0x38)), avx512_broadcast(values + 20))
-  first = avx512_dot(first, avx512_seventh_codes(a, c), avx512_broadcast(values + 24))
-  first = avx512_dot(first, avx512_eighth_codes(b, c), avx512_broadcast(values + 28))
-}
-
 /// A sum each for token and vector, enough of them to wait for none; results are in memory, which a group comes back to once. There is
 /// time between two loads of codes here, in which those two pages ahead are asked for (Zen 4: a quarter less time with two to four tokens
-/// and a tenth with eight; one token alone takes a tenth more).
+/// and a tenth with eight; one token alone takes a tenth more, but with 3-bit codes, whose unpacking leaves the processor less of what comes
+/// to look ahead at, a twentieth less).
 @inline(__always)
 private func multiplySome(
   bits: Int, _ tokens: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>

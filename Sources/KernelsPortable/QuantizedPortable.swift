@@ -128,20 +128,7 @@ private func unpack4(_ codes: UnsafePointer<UInt8>, _ inputs: Int, _ to: UnsafeM
 @inline(__always)
 private func unpack3(_ codes: UnsafePointer<UInt8>, _ inputs: Int, _ to: UnsafeMutablePointer<Int16>) {
   for block in 0..<inputs / 32 {
-    for byte in 0..<4 * panelRows {
-      let from = codes + block * 384 + byte
-      let (a, b, c) = (from[0], from[128], from[256])
-      // Byte j of a row's four: of pair j / 2 the j mod 2-th.
-      let place = to + block * 1024 + (byte & 2) * 32 + (byte >> 2) * 2 + (byte & 1)
-      place[0] = Int16(a & 7) &- 4
-      place[128] = Int16(a >> 3 & 7) &- 4
-      place[256] = Int16(b & 7) &- 4
-      place[384] = Int16(b >> 3 & 7) &- 4
-      place[512] = Int16(c & 7) &- 4
-      place[640] = Int16(c >> 3 & 7) &- 4
-      place[768] = Int16(a >> 6 | c >> 4 & 4) &- 4
-      place[896] = Int16(b >> 6 | c >> 5 & 4) &- 4
-    }
+    for four in 0..<panelRows / 4 { portable_unpack3(codes + block * 384 + 16 * four, to + block * 1024 + 8 * four) }
   }
 }
 

@@ -88,7 +88,8 @@ let fewTokens = 4
 /// `tokens` (a constant) tokens straight from the packed codes, in steps of eight inputs: the first four and the last four are added up
 /// apart so that a sum waits for its predecessor less often. The upper halves of 4-bit codes stay where they are, so that their sums come
 /// out 16 times too large, which costs one shift a group in place of one a vector. Of 3-bit codes, in steps of 32 inputs, three of eight
-/// fours stay where they are, 8 times too large.
+/// fours stay where they are, 8 times too large. Their parts are read one after the other, and asked for ahead: unpacking leaves the
+/// processor less of what comes to look ahead at.
 @inline(__always)
 func multiplyPackedCodes(
   bits: Int, _ tokens: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>
@@ -110,14 +111,18 @@ func multiplyPackedCodes(
         }
       }
       for _ in 0..<(bits == 3 ? panel.group / 32 : 0) {
+        if part == 0 { prefetch(codes + 8192, 384) }
+        for pair in 0..<3 {
+          let from = values + 8 * pair * tokens
+          for vector in 0..<vectors {
+            let packed = avx2_load(codes + 128 * pair + 32 * vector)
+            multiplyFour(avx2_and(packed, avx2_fill8(7)), tokens, from, &first, vector, vectors)
+            multiplyFour(avx2_and(packed, avx2_fill8(0x38)), tokens, from + 4 * tokens, &last, vector, vectors)
+          }
+          forget_memory()
+        }
         for vector in 0..<vectors {
           let parts = Parts3(codes + 32 * vector)
-          multiplyFour(parts.low(parts.a), tokens, values, &first, vector, vectors)
-          multiplyFour(avx2_and(parts.a, avx2_fill8(0x38)), tokens, values + 4 * tokens, &last, vector, vectors)
-          multiplyFour(parts.low(parts.b), tokens, values + 8 * tokens, &first, vector, vectors)
-          multiplyFour(avx2_and(parts.b, avx2_fill8(0x38)), tokens, values + 12 * tokens, &last, vector, vectors)
-          multiplyFour(parts.low(parts.c), tokens, values + 16 * tokens, &first, vector, vectors)
-          multiplyFour(avx2_and(parts.c, avx2_fill8(0x38)), tokens, values + 20 * tokens, &last, vector, vectors)
           multiplyFour(avx2_seventh_codes(parts.a, parts.c), tokens, values + 24 * tokens, &first, vector, vectors)
           multiplyFour(avx2_eighth_codes(parts.b, parts.c), tokens, values + 28 * tokens, &first, vector, vectors)
         }
