@@ -5,8 +5,8 @@ import Kernels
 ///
 /// Codes are split into digits of four bits: a 3- or 4-bit code is one, an 8-bit code two (see `unpack8`). With the zero point taken off, a
 /// digit is at most 8 in magnitude, so 64 inputs, that is 32 products in each int16, come to 32 · 8 · 127 = 32512 at most and fit. The zero
-/// point is taken off by starting each accumulator at −8 · Σ values (3 bits: half of that); sums on the way may wrap, the last one is right. That is
-/// two instructions (multiply, add) per 32 products, and the widening to int32 only once in 64 inputs.
+/// point is taken off by starting each accumulator at −8 · Σ values (half of that for 3 bits); sums on the way may wrap, the last one is
+/// right. That is two instructions (multiply, add) per 32 products, and the widening to int32 only once in 64 inputs.
 ///
 /// Limit: the multiply-and-add loop alone, in registers. An 8-bit code costs twice a 4-bit one.
 package let quantizedKernelsAVX2 = QuantizedKernels(

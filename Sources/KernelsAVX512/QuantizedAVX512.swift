@@ -5,9 +5,9 @@ import Kernels
 ///
 /// Many tokens: 32 rows by six tokens at a time, twelve integer accumulators and twelve results, all in registers. For each four inputs it
 /// takes twelve `vpdpbusd`, six broadcasts of four values and two loads of codes from the first-level cache, so nothing but the multiplier
-/// is busy all the time. Codes are read where they are; 4-bit ones cost six masks and shifts for each 24 `vpdpbusd`, on ports that these
-/// leave free, which is less than storing them as bytes once for all tokens. The zero point is in the accumulators' start, −zero · Σ
-/// values. After each group an accumulator costs a conversion, a product of scales and a multiply-add.
+/// is busy all the time. Codes are read where they are; 4-bit ones cost six masks and shifts for each 24 `vpdpbusd`, 3-bit ones nine, on
+/// ports that these leave free, which is less than storing them as bytes once for all tokens. The zero point is in the accumulators'
+/// start, −zero · Σ values. After each group an accumulator costs a conversion, a product of scales and a multiply-add.
 ///
 /// Limit: `vpdpbusd` alone, in registers; groups of 128 cost at least 6 % on top, of 64 13 %, of 32 25 %, for the two float instructions
 /// share its ports.
@@ -224,8 +224,8 @@ private func multiplyOneToken(bits: Int, _ panel: QuantizedPanel, _ rows: Quanti
 
 /// A sum each for token and vector, enough of them to wait for none; results are in memory, which a group comes back to once. There is
 /// time between two loads of codes here, in which those two pages ahead are asked for (Zen 4: a quarter less time with two to four tokens
-/// and a tenth with eight; one token alone takes a tenth more, but with 3-bit codes, whose unpacking leaves the processor less of what comes
-/// to look ahead at, a twentieth less).
+/// and a tenth with eight; one token alone takes a tenth more, but with 3-bit codes, whose unpacking leaves the processor less of what
+/// comes to look ahead at, a twentieth less).
 @inline(__always)
 private func multiplySome(
   bits: Int, _ tokens: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>

@@ -325,8 +325,8 @@ func multiplyOneToken8(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output:
 
 // MARK: many tokens
 
-// Many tokens: four at a time with 3- and 4-bit codes, two with 8-bit codes. One function for each number of tokens: the compiler then knows it,
-// and accumulators stay in registers.
+// Many tokens: four at a time with 3- and 4-bit codes, two with 8-bit codes. One function for each number of tokens: the compiler then
+// knows it, and accumulators stay in registers.
 
 @inline(__always)
 func multiplyTile(_ tile: QuantizedTile, bits: Int) {

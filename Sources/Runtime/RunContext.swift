@@ -215,9 +215,14 @@ extension RunContext {
     let schema = model.source.schema
     let weights = schema.requirements.filter { schema.decoderNames.contains($0.name) }.reduce(0) { $0 + $1.shape.reduce(1, *) }
     var small = wish.plan
-    // Codes of four bits and a scale for each group.
-    small.decoderWeightBytes = weights / 2 + weights / 32
-    if small.peakBytes < wish.plan.peakBytes / 10 * 9 { help.append("about \(formatBytes(small.peakBytes)) with weights of 4 bits") }
+    for bits in [4, 3] {
+      // Codes, and a scale for each group.
+      small.decoderWeightBytes = weights * bits / 8 + weights / 32
+      guard small.peakBytes <= available || bits == 3 else { continue }
+      let bytes = small.peakBytes
+      if bytes < wish.plan.peakBytes / 10 * 9 { help.append("about \(formatBytes(bytes)) with weights of \(bits) bits") }
+      break
+    }
     return help
   }
 }

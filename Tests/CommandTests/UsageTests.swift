@@ -183,8 +183,8 @@ import Testing
     ("run M -q hi --repetition-penalty 0", "--repetition-penalty is 0.0, expected more than 0"),
     (
       "convert M none.sfq --keep a",
-      "--keep is a, expected PATTERN=3, 4, 8, 16 or 32 of a part (embedding, head, attention, cross, mlp, projector, tower) or a pattern of "
-        + "tensor names"
+      "--keep is a, expected PATTERN=3, 4, 8, 16 or 32 of a part (embedding, head, attention, cross, mlp, projector, tower) or a pattern "
+        + "of tensor names"
     ),
     (
       "compare M --data D -o R --variants 3",

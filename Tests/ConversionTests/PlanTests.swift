@@ -25,6 +25,21 @@ import Testing
     }
   }
 
+  /// 3 bits everywhere but in what keeps 8, or in one part alone.
+  @Test func threeBits() throws {
+    let part = ConversionOptions(keep: [KeepRule(pattern: "mlp", bits: 3)])
+    for (options, others) in [(ConversionOptions(bits: 3), "int3/"), (part, "int4/")] {
+      for stored in try plan("clip", options).stored {
+        let encoding = "\(stored.descriptor.encoding)"
+        switch stored.requirement.role {
+        case .towerLinear, .towerDownsample, .projector: #expect(encoding.hasPrefix("int8/"))
+        case .mlp: #expect(encoding.hasPrefix("int3/"))
+        case let role: #expect(!role.isMatrix || encoding.hasPrefix(others))
+        }
+      }
+    }
+  }
+
   @Test func fourBitsHaveShorterGroupsWhereItMatters() throws {
     let rules = [KeepRule(pattern: "tower", bits: 4), KeepRule(pattern: "projector", bits: 4)]
     for stored in try plan("clip", ConversionOptions(keep: rules)).stored {

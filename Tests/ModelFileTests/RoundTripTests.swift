@@ -65,6 +65,22 @@ import Testing
     #expect(try ModelFileReader(path: folder.file("model.sfq")).tensors[0].planes.allSatisfy { $0.isRaw })
   }
 
+  /// Version 1.1 and its required flag where codes of 3 bits are, so that a reader of 1.0 refuses the file at once; else all stays 1.0.
+  @Test func threeBitsAreSaidAtTheBeginning() throws {
+    let folder = try TemporaryDirectory()
+    let three = SampleTensor("layers.0.mlp.weight", [70, 200], .quantized(bits: 3, group: 64, symmetric: true), seed: 8)
+    for (tensors, minor, flags) in [(SampleTensor.all, UInt16(0), UInt32(0)), (SampleTensor.all + [three], 1, 1)] {
+      let path = folder.file("\(minor).sfq")
+      try write(tensors, to: path)
+      let bytes = try bytes(of: path)
+      #expect(bytes.integer(UInt16.self, at: 10) == minor && bytes.integer(UInt32.self, at: 12) == flags)
+      let reader = try ModelFileReader(path: path)
+      #expect(reader.tensors.map(\.name) == tensors.map(\.name) && reader.version == (1, Int(minor)))
+    }
+    let read = try ModelFileReader(path: folder.file("1.sfq")).load(three.descriptor.name, pool: ThreadPool(threadCount: 1))
+    #expect(read.planes.map { Array($0.bytes) } == [PlaneKind.codes, .scales].map { three.planes[$0] ?? [] })
+  }
+
   @Test func longPlanesBeginAtPagesAndAllAtCacheLines() throws {
     let folder = try TemporaryDirectory()
     try write(to: folder.file("model.sfq"), compression: .none)
