@@ -75,7 +75,7 @@ import Testing
       let bytes = try bytes(of: path)
       #expect(bytes.integer(UInt16.self, at: 10) == minor && bytes.integer(UInt32.self, at: 12) == flags)
       let reader = try ModelFileReader(path: path)
-      #expect(reader.tensors.map(\.name) == tensors.map(\.name) && reader.version == (1, Int(minor)))
+      #expect(reader.tensors.map(\.name) == tensors.map(\.descriptor.name) && reader.version == (1, Int(minor)))
     }
     let read = try ModelFileReader(path: folder.file("1.sfq")).load(three.descriptor.name, pool: ThreadPool(threadCount: 1))
     #expect(read.planes.map { Array($0.bytes) } == [PlaneKind.codes, .scales].map { three.planes[$0] ?? [] })

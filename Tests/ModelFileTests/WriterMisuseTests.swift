@@ -49,7 +49,7 @@ import Testing
     #expect(failure { try begin("w", [64], quantized) }?.rule == "rank")
     #expect(failure { try begin("w", [Int.max, 2]) }?.rule == "element-limit")
     #expect(failure { try begin("w", [1 << 41, 4], quantized) }?.rule == "element-limit")
-    #expect(failure { try begin("w", [2, 2], .quantized(bits: 3, group: 32, symmetric: true)) }?.rule == "bits")
+    #expect(failure { try begin("w", [2, 2], .quantized(bits: 2, group: 32, symmetric: true)) }?.rule == "bits")
     for group in [0, -32, 16, 48, 65568, Int.max] {
       #expect(failure { try begin("w", [2, 2], .quantized(bits: 8, group: group, symmetric: false)) }?.rule == "group")
     }
