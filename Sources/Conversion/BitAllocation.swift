@@ -84,11 +84,11 @@ enum BitAllocation {
 
 extension Converter {
   /// The converter whose matrices have the bits and groups that cost least within the target: what measurements of the weights, and of
-  /// their inputs where `moments` knows them by a matrix's name, say. Matrices that a keep rule fits keep what it says. Throws
+  /// their inputs where `moments` knows them by a matrix's name, say; the file will have `calibration` in it. Matrices that a keep rule fits keep what it says. Throws
   /// `targetTooSmall`.
   package func allocated(
-    to target: SizeTarget, moments: (String) -> [Float]? = { _ in nil }, progress: (Int, Int) -> Void = { _, _ in },
-    isCancelled: () -> Bool = { false }
+    to target: SizeTarget, calibration: CalibrationRecord? = nil, moments: (String) -> [Float]? = { _ in nil },
+    progress: (Int, Int) -> Void = { _, _ in }, isCancelled: () -> Bool = { false }
   ) throws(SlowFastError) -> Converter {
     let plan = try plan()
     try classified { () throws(ConversionError) in try plan.check(ignoringUnknown: options.ignoresUnknown) }
@@ -104,7 +104,7 @@ extension Converter {
     var budget = try budget(target, plan, free)
     while let chosen = BitAllocation.choose(choices, budget: budget) {
       let result = assigned(target, free, choices, chosen)
-      let excess = try excess(target, try result.plan())
+      let excess = try excess(target, try result.plan(calibration))
       if excess <= 0 { return result }
       budget -= excess
     }

@@ -76,7 +76,7 @@ public struct CheckpointConversion: Sendable {
     guard let target else { return (converter, calibrator) }
     let moments = try calibrator?.allMoments() ?? [:]
     let allocated = try converter.allocated(
-      to: target, moments: { moments[$0] },
+      to: target, calibration: calibrator?.record, moments: { moments[$0] },
       progress: { calibrating(CalibrationProgress(stage: "measuring", done: $0, total: $1)) }, isCancelled: isCancelled)
     return (allocated, calibrator)
   }

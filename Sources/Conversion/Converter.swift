@@ -53,8 +53,9 @@ public struct Converter: Sendable {
     self.options = options
   }
 
-  /// What `run` would do. Reads headers, the tokenizer and the first bytes of each tensor.
-  package func plan() throws(SlowFastError) -> ConversionPlan { try prepare(nil).plan }
+  /// What `run` would do, with a calibration of which the file has this record. Reads headers, the tokenizer and the first bytes of each
+  /// tensor.
+  package func plan(_ calibration: CalibrationRecord? = nil) throws(SlowFastError) -> ConversionPlan { try prepare(calibration).plan }
 
   /// Writes the model file under a temporary name, `path` with `.partial`, and renames it when it is whole and on the disk.
   ///

@@ -123,7 +123,13 @@ struct ReadTensor {
           let (g, k) = (column / group, column % group)
           let panelStart = panel * groups * group * bits * 4
           let code: Int
-          if bits == 4 {
+          if bits == 3 {
+            let four = k % 32 / 4
+            func part(_ index: Int) -> Int {
+              Int(codes[panelStart + g * group * 12 + k / 32 * 384 + index * 128 + lane * 4 + k % 4])
+            }
+            code = four < 6 ? (part(four / 2) >> (four % 2 * 3)) & 7 : (part(four - 6) >> 6) + ((part(2) >> four) & 1) * 4
+          } else if bits == 4 {
             let byte = codes[panelStart + g * group * 16 + k / 8 * 128 + lane * 4 + k % 4]
             code = Int(k % 8 < 4 ? byte & 15 : byte >> 4)
           } else {

@@ -146,7 +146,7 @@ struct QuantizedMatrix {
 }
 
 struct GPTQTests {
-  static let schemes = [(4, 32, true), (4, 64, true), (4, 128, false), (8, 64, true)]
+  static let schemes = [(3, 64, true), (3, 128, false), (4, 32, true), (4, 64, true), (4, 128, false), (8, 64, true)]
 
   /// What it is for: with inputs that hang together, a much smaller error of the outputs than rounding to nearest.
   @Test(arguments: schemes)
@@ -167,7 +167,7 @@ struct GPTQTests {
 
   /// The published algorithm, written down plainly in double precision: inverse of the Hessian, its upper Cholesky factor, one column after
   /// the other. Scales are taken from what is tested; codes must be the same but where a value lies between two.
-  @Test(arguments: [(4, 32, true), (4, 64, false), (8, 32, true)])
+  @Test(arguments: [(3, 32, true), (4, 32, true), (4, 64, false), (8, 32, true)])
   func agreesWithThePublishedForm(_ bits: Int, _ group: Int, _ symmetric: Bool) throws {
     let layer = StructuredLayer(rows: 33, columns: 96, samples: 300, seed: 11)
     let scheme = scheme(bits, group, symmetric: symmetric)
@@ -198,8 +198,8 @@ struct GPTQTests {
         let place = (row / 32 * found.layout.groups + j / scheme.group) * 32 + row % 32
         let scale = Double(Float(Float16(bitPattern: found.scales[place])))
         let minimum = scheme.isSymmetric ? 0 : Double(Float(Float16(bitPattern: found.minima[place])))
-        let least = scheme.isSymmetric ? (scheme.bits == 8 ? -127.0 : -8) : 0
-        let greatest = scheme.isSymmetric ? (scheme.bits == 8 ? 127.0 : 7) : Double(scheme.greatestCode)
+        let least = scheme.isSymmetric ? (scheme.bits == 8 ? -127.0 : -Double(scheme.zero)) : 0
+        let greatest = scheme.isSymmetric ? Double(scheme.greatestCode - scheme.zero) : Double(scheme.greatestCode)
         let q = scale == 0 ? 0 : min(greatest, max(least, ((w[j] - minimum) / scale).rounded(.toNearestOrEven)))
         let value = minimum + scale * q
         result[row * n + j] = Float(value)

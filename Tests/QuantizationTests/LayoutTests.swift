@@ -81,14 +81,20 @@ struct LayoutTests {
   }
 
   /// A minimum of −3 and a scale of 0.25.
-  @Test(arguments: [4, 8])
+  @Test(arguments: [3, 4, 8])
   func bytesOfAsymmetricBits(_ bits: Int) throws {
     let last = 1 << bits - 1
     let codes = (0..<32).map { $0 == 31 ? last : $0 * 7 % (last + 1) }
     let panel = try Panel(codes.map { -3 + Float($0) * 0.25 }, rows: 1, scheme(bits, 32, symmetric: false))
     for column in 0..<32 {
-      let byte = Int(panel.codes[column / (32 / bits) * 128 + column % 4])
-      let code = bits == 8 ? byte : column % 8 < 4 ? byte & 15 : byte >> 4
+      func byte(_ part: Int) -> Int { Int(panel.codes[part * 128 + column % 4]) }
+      let four = column / 4
+      let code: Int
+      switch bits {
+      case 3: code = four < 6 ? (byte(four / 2) >> (four % 2 * 3)) & 7 : (byte(four - 6) >> 6) | ((byte(2) >> four) & 1) << 2
+      case 4: code = four % 2 == 0 ? byte(four / 2) & 15 : byte(four / 2) >> 4
+      default: code = byte(four)
+      }
       #expect(code == codes[column])
     }
     #expect(panel.scales == [0x3400] + [UInt16](repeating: 0, count: 31))

@@ -40,7 +40,7 @@ import Testing
 
   /// The same logits to the last bit, whichever kernels fuse product and sum. The portable ones on x86 do not: with them a float's last bit
   /// decides how a few activations round, and layer by layer the differences grow to what quantizing activations costs anyway.
-  @Test(arguments: KernelChoice.available.map(\.name), [8, 4])
+  @Test(arguments: KernelChoice.available.map(\.name), [8, 4, 3])
   func kernelsAgree(kernels: String, bits: Int) throws {
     let directory = try TemporaryDirectory()
     let model = try VideoLanguageModel(path: convert("clip", bits: bits, to: directory))
