@@ -63,7 +63,7 @@ struct Main {
 struct SlowFastCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "slowfast",
-    abstract: "Video language models on small machines: convert a checkpoint to 4 or 8 bits, ask about a video on the CPU.",
+    abstract: "Video language models on small machines: convert a checkpoint to 3, 4 or 8 bits, ask about a video on the CPU.",
     discussion: """
       A first session:
 

@@ -168,7 +168,7 @@ extension TensorEncoding {
   /// Half a step for 8 bits, and a little for scales and minima in float16. Fewer bits may cut extremes where that serves the others.
   fileprivate var bound: (steps: Float, relative: Float) {
     switch self {
-    case .quantized(let scheme) where scheme.bits < 8: (3, 0.12)
+    case .quantized(let scheme) where scheme.bits < 8: scheme.bits == 3 ? (3, 0.24) : (3, 0.12)
     case .quantized(let scheme): scheme.isSymmetric ? (0.57, 0.01) : (0.65, 0.01)
     case .float: (0, 0)
     }
