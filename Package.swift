@@ -76,6 +76,7 @@ let package = Package(
     // C: headers and system libraries only.
     .systemLibrary(name: "CIntrinsics"),
     .systemLibrary(name: "CPixels"),
+    .systemLibrary(name: "CSandbox"),
     .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
     .systemLibrary(name: "CXXHash", providers: [.apt(["libxxhash-dev"])]),
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
@@ -105,7 +106,10 @@ let package = Package(
 
     // What comes from outside.
     .target(name: "Tokenizer", dependencies: ["Support"], exclude: ["Unicode/make_unicode_tables.py"], swiftSettings: strict),
-    .target(name: "Video", dependencies: ["CLibAV", "CPixels", "Support"], swiftSettings: strict),
+    .target(
+      name: "Video", dependencies: ["CLibAV", "CPixels", "CSandbox", "Support"],
+      // What a process decodes before any clip is there.
+      resources: [.embedInCode("Resources/small.mp4")], swiftSettings: strict),
     .target(name: "Safetensors", dependencies: ["Support", "Tensors"], swiftSettings: strict),
 
     .target(name: "ModelFile", dependencies: ["Support", "Parallel", "Tensors", "CZstd", "CXXHash"], swiftSettings: strict),
@@ -188,7 +192,7 @@ let package = Package(
     tests("ComputeTests", ["Compute", "Kernels", "Parallel", "Quantization", "Tensors"]),
     tests("GrammarTests", ["Grammar", "Support"]),
     tests("TokenizerTests", ["Tokenizer"], resources: [.copy("Data")]),
-    tests("VideoTests", ["Support", "Video"], exclude: ["Data"]),
+    tests("VideoTests", ["Support", "Video", "slowfast"], exclude: ["Data"]),
     tests("SafetensorsTests", ["Safetensors", "Support"]),
     tests("ModelFileTests", ["ModelFile", "Parallel", "Tensors"]),
     tests("QuantizationTests", ["Compute", "Kernels", "Parallel", "Quantization", "Tensors"]),

@@ -12,6 +12,7 @@
 @_exported import struct Support.SlowFastError
 @_exported import enum Support.SlowFastVersion
 @_exported import struct Tokenizer.Tokenizer
+@_exported import class Video.DecoderProcesses
 @_exported import struct Video.LiveSource
 @_exported import struct Video.MediaInput
 @_exported import struct Video.RGBImage

@@ -23,11 +23,19 @@ public struct MediaInput: Sendable {
   /// A video or an image.
   public let kind: Kind
   /// What a directory holds beside its images, each a sentence.
-  private let leftOut: [String]
+  let leftOut: [String]
 
   /// Pixels of all frames together up to which a video is decoded whole, which proves the number of its frames. The default is decoded
   /// in about a second by two processors: 320 frames of 1280 × 720.
   package var shortClip = 300_000_000
+
+  /// What decodes it, in a process of its own; nil: this process does. What is opened has `DecoderProcesses.standard`.
+  public var decoder = DecoderProcesses.standard
+
+  /// As another process has opened it.
+  init(path: String, kind: Kind, leftOut: [String], shortClip: Int) {
+    (self.path, self.kind, self.leftOut, self.shortClip, decoder) = (path, kind, leftOut, shortClip, nil)
+  }
 
   /// Looks what is there: a file by its first bytes, never by its name. Nothing is decoded yet.
   package init(path: String) throws(VideoError) {
@@ -39,10 +47,11 @@ public struct MediaInput: Sendable {
       kind = .directory(directory.images)
       leftOut = directory.warnings
     case .file:
-      let head = try FileInput(path: path, cancelled: { false }).read(first: 1 << 16)
+      let head = try FileInput(path: path).read(first: 1 << 16)
       kind = ImageFormat(head).map { $0 != .gif && ($0 != .png || ImageHeader(head, $0).pictures == 1) } ?? false ? .image : .video
       leftOut = []
     }
+    decoder?.prepare()
   }
 
   /// Pictures as a clip, each looked at as above.
@@ -59,37 +68,44 @@ public struct MediaInput: Sendable {
   ///
   /// The frames are those at `SamplingRequest.indices` of the frames that really decode, in the order of presentation: exactly these,
   /// whatever the container says of their number. They come upright and in RGB. Only a few decoded frames are in memory at a time.
+  /// A process that decodes is at most one frame ahead of `onEvent`.
   ///
   /// - Parameters:
+  ///   - preparing: frames become what the model sees of them; nil: they come in their own size.
   ///   - threads: for decoding; nil for as many as there are processors.
   ///   - memory: bytes that decoding may take, if fewer threads can make it so; nil for no limit.
   ///   - cancelled: asked often, from this thread; true ends sampling with `cancelled`.
   ///   - onEvent: its own error ends sampling with `consumerFailed`, or as it is if it is a `VideoError`.
   package func sample(
-    _ request: SamplingRequest, threads: Int? = nil, memory: Int? = nil, cancelled: @escaping () -> Bool = { false },
-    onEvent: (FrameEvent<SampledFrame>) throws -> Void
+    _ request: SamplingRequest, preparing: Preprocessing? = nil, threads: Int? = nil, memory: Int? = nil,
+    cancelled: @escaping () -> Bool = { false }, onEvent: (FrameEvent<SampledFrame>) throws -> Void
   ) throws(VideoError) -> SamplingReport {
     try request.check()
+    let limits = DecoderLimits(threads: threads, memory: memory)
     let result: Result<SamplingReport, VideoError> = withoutActuallyEscaping(onEvent) { onEvent in
       Result { () throws(VideoError) in
-        try run(request, DecoderLimits(threads: threads, memory: memory), FrameSink(onEvent: onEvent), cancelled)
+        if let decoder {
+          return try RemoteClip(self, decoder, cancelled: cancelled).sample(request, preparing: preparing, limits, onEvent: onEvent)
+        }
+        return try run(request, limits, FrameSink(preparing: preparing, onEvent: onEvent), FileAccess(cancelled: cancelled))
       }
     }
     return try result.get()
   }
 
-  private func run(
-    _ request: SamplingRequest, _ limits: DecoderLimits, _ sink: FrameSink, _ cancelled: @escaping () -> Bool
+  /// The same in this process.
+  func run(
+    _ request: SamplingRequest, _ limits: DecoderLimits, _ sink: FrameSink, _ access: FileAccess
   ) throws(VideoError) -> SamplingReport {
     switch kind {
     case .video:
       try VideoSampler(
-        path: path, request: request, limits: limits, shortClip: shortClip, sink: sink, cancelled: cancelled
+        path: path, request: request, limits: limits, shortClip: shortClip, sink: sink, access: access
       ).run()
     case .image:
-      try StillSampler(path: path, request: request, sink: sink, cancelled: cancelled).run([path], isDirectory: false)
+      try StillSampler(path: path, request: request, sink: sink, access: access).run([path], isDirectory: false)
     case .directory(let files):
-      try StillSampler(path: path, request: request, sink: sink, cancelled: cancelled).run(
+      try StillSampler(path: path, request: request, sink: sink, access: access).run(
         files, leftOut: leftOut, isDirectory: true)
     }
   }
@@ -117,7 +133,7 @@ struct ImageDirectory {
       do {
         if case .directory = try PathKind(of: prefix + name) {
           directories += 1
-        } else if try ImageFormat(FileInput(path: prefix + name, cancelled: { false }).read(first: 16)) != nil {
+        } else if try ImageFormat(FileInput(path: prefix + name).read(first: 16)) != nil {
           images.append(prefix + name)
         } else {
           others.append(name)

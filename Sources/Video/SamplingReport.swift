@@ -1,13 +1,25 @@
+import Support
+
 /// One of the frames that were asked for.
 package struct SampledFrame: Sendable {
   /// Which of the stream's decoded frames it is, in the order of presentation.
   package let index: Int
   /// When it is shown, from the clip's start.
   package let seconds: Double
-  /// Upright, in the stream's own pixels: a sample aspect ratio other than 1:1 is not applied.
+  /// Upright, in the stream's own pixels: a sample aspect ratio other than 1:1 is not applied. Or what was asked to be made of it.
   package let image: RGBImage
+  /// Upright, in pixels, before that.
+  package let width: Int, height: Int
+  /// What it took.
+  package var preparingSeconds = 0.0
 
-  package init(index: Int, seconds: Double, image: RGBImage) { (self.index, self.seconds, self.image) = (index, seconds, image) }
+  package init(index: Int, seconds: Double, image: RGBImage) {
+    self.init(index: index, seconds: seconds, image: image, width: image.width, height: image.height)
+  }
+
+  init(index: Int, seconds: Double, image: RGBImage, width: Int, height: Int) {
+    (self.index, self.seconds, self.image, self.width, self.height) = (index, seconds, image, width, height)
+  }
 }
 
 /// What happens to a clip's frames on their way from the decoder to the encoder, one event after the other; `Frame` is what a stage has
@@ -77,6 +89,14 @@ public struct SamplingReport: Sendable, Codable {
     self.warnings = warnings
   }
 
+  /// As another process tells it.
+  init(
+    decodedFrames: Int, rotation: Int, frames: [Frame], warnings: [String], isCounted: Bool, framesPerSecond: Double?
+  ) {
+    self.init(decodedFrames: decodedFrames, rotation: rotation, frames: frames, warnings: warnings)
+    (self.isCounted, self.framesPerSecond) = (isCounted, framesPerSecond)
+  }
+
   init(_ result: AttemptResult, rotation: Int, frames: [Frame], moreWarnings: [String]) {
     self.init(decodedFrames: result.decodedFrames, rotation: rotation, frames: frames, warnings: result.warnings + moreWarnings)
     isCounted = result.isCounted
@@ -92,10 +112,13 @@ public struct SamplingReport: Sendable, Codable {
 /// Hands the wanted frames to the caller, and keeps account of them.
 final class FrameSink {
   private let onEvent: (FrameEvent<SampledFrame>) throws -> Void
+  private let preparing: Preprocessing?
   private(set) var delivered: [SamplingReport.Frame] = []
   private var indices: [Int] = []
 
-  init(onEvent: @escaping (FrameEvent<SampledFrame>) throws -> Void) { self.onEvent = onEvent }
+  init(preparing: Preprocessing?, onEvent: @escaping (FrameEvent<SampledFrame>) throws -> Void) {
+    (self.preparing, self.onEvent) = (preparing, onEvent)
+  }
 
   /// Begins with the frames to deliver, by position; again if an earlier beginning proved wrong.
   func begin(_ indices: [Int]) throws(VideoError) {
@@ -113,7 +136,11 @@ final class FrameSink {
   /// Delivers the frame that is due at all its positions.
   func deliver(_ image: RGBImage, seconds: Double) throws(VideoError) {
     guard let index = next else { return }
-    var event = FrameEvent.frame(SampledFrame(index: index, seconds: seconds, image: image))
+    let start = monotonicSeconds()
+    var frame = SampledFrame(
+      index: index, seconds: seconds, image: preparing?.pixels(image) ?? image, width: image.width, height: image.height)
+    if preparing != nil { frame.preparingSeconds = monotonicSeconds() - start }
+    var event = FrameEvent.frame(frame)
     while next == index {
       delivered.append(SamplingReport.Frame(index: index, seconds: seconds, width: image.width, height: image.height))
       try send(event)

@@ -56,6 +56,8 @@ package enum VideoError: Error, Sendable {
   case unwritableImage(path: String, width: Int, height: Int, reason: String)
   /// A picture is not written; nothing was left behind under its name.
   case output(OutputError)
+  /// The process that decodes a clip did not come to its end; `reason` says what became of it.
+  case decoderFailed(path: String, reason: String)
   /// libav could not have the memory that it asked for.
   case outOfMemory
   /// The caller asked to stop.
@@ -104,6 +106,7 @@ extension VideoError: CustomStringConvertible {
     case .unwritableImage(let path, let width, let height, let reason):
       "\(path.escaped()): a picture of \(width)×\(height) pixels cannot be written: \(reason.escaped())"
     case .output(let error): "\(error)"
+    case .decoderFailed(let path, let reason): "\(path.escaped()): not decoded: \(reason.escaped())"
     case .outOfMemory: "the system gives no more memory for decoding (a limit of the address space, as ulimit -v sets it?)"
     case .cancelled: "cancelled"
     case .consumerFailed(let error): "\(error)"

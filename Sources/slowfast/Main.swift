@@ -1,13 +1,17 @@
 import ArgumentParser
 import Foundation
+import SlowFast
 import Support
 
 /// One line and a status for whatever happens: 0 done, 1 bad input, 2 wrong usage, 130 interrupted.
 @main
 struct Main {
   static func main() {
-    Output.holdClosedStreams()
     AddressSpace.spare()
+    // A process that another of this program has started for its clips.
+    DecoderProcesses.serveIfAsked()
+    Output.holdClosedStreams()
+    DecoderProcesses.standard = DecoderProcesses()
     Interrupt.install()
     MappedFiles.reportLostPages()
     let line = CommandLineCheck(arguments: CommandLine.systemArguments)

@@ -140,7 +140,7 @@ import Testing
 }
 
 /// Also where `strace` is there, a container may forbid it.
-private let canTrace: Bool = {
+let canTrace: Bool = {
   let process = Process()
   process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
   process.arguments = ["strace", "-f", "-o", "/dev/null", "true"]

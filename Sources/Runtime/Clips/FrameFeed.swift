@@ -115,10 +115,10 @@ package struct FrameFeed: Sendable {
     var clock = StageTimes.now
     do throws(VideoError) {
       let report = try visual.sample(
-        request(visual), threads: 1, memory: memory, cancelled: isCancelled,
+        request(visual), preparing: preprocessing, threads: 1, memory: memory, cancelled: isCancelled,
         onEvent: { event in
           times.decode += StageTimes.now - clock
-          try body(event.map { frame in times.measure(\.resize) { pixels(frame.image) } }, &times)
+          try body(event.map { frame in prepared(frame, &times) }, &times)
           clock = StageTimes.now
         })
       times.decode += StageTimes.now - clock
@@ -130,6 +130,13 @@ package struct FrameFeed: Sendable {
       default: throw SlowFastError(error)
       }
     }
+  }
+
+  /// What the decoder made of a frame; the time that it took for it is not the decoder's.
+  private func prepared(_ frame: SampledFrame, _ times: inout StageTimes) -> RGBImage {
+    times.decode -= frame.preparingSeconds
+    times.resize += frame.preparingSeconds
+    return frame.image
   }
 
   private func request(_ visual: MediaInput) -> SamplingRequest {
@@ -147,11 +154,11 @@ package struct FrameFeed: Sendable {
     let result: Result<SamplingReport, SlowFastError>
     do throws(VideoError) {
       let report = try visual.sample(
-        request(visual), threads: threads, memory: memory, cancelled: { isCancelled() || queue.isStopped },
+        request(visual), preparing: preprocessing, threads: threads, memory: memory, cancelled: { isCancelled() || queue.isStopped },
         onEvent: { event in
           // Time between frames is the decoder's; waiting for room is nobody's.
           times.decode += StageTimes.now - clock
-          queue.put(.event(event.map { frame in times.measure(\.resize) { pixels(frame.image) } }))
+          queue.put(.event(event.map { frame in prepared(frame, &times) }))
           clock = StageTimes.now
         })
       times.decode += StageTimes.now - clock

@@ -33,10 +33,10 @@ final class Container {
     case broken(Int32)
   }
 
-  init(path: String, cancelled: @escaping () -> Bool) throws(VideoError) {
+  init(path: String, access: FileAccess) throws(VideoError) {
     _ = LibAV.silence
     self.path = path
-    let input = try FileInput(path: path, cancelled: cancelled)
+    let input = try FileInput(path: path, access: access)
     let io = try InputContext(input)
     (self.input, self.io) = (input, io)
     format = try Container.open(input, io)
@@ -334,6 +334,28 @@ enum PathKind {
   }
 }
 
+/// How a clip's files are come by: by their names, or from the process that may open them. And whether to go on.
+struct FileAccess {
+  struct File {
+    /// Its owner closes it.
+    var descriptor: Int32
+    /// Bytes, more than none.
+    var size: Int64
+  }
+
+  var open: (_ path: String) throws(VideoError) -> File = FileAccess.byName
+  /// Asked often, from the thread that decodes.
+  var cancelled: () -> Bool = { false }
+
+  static func byName(_ path: String) throws(VideoError) -> File {
+    guard case .file(let size) = try PathKind(of: path) else { throw .notAFile(path: path) }
+    guard size > 0 else { throw .empty(path: path) }
+    do throws(SystemError) { return File(descriptor: try SystemCalls.open(path, O_RDONLY), size: size) } catch {
+      throw .unreadable(path: path, reason: error.message)
+    }
+  }
+}
+
 /// A file that libav reads through, so that names are never taken for URLs or patterns, reading stops when it is cancelled, and the
 /// system's own error is known.
 final class FileInput: ContainerInput {
@@ -348,15 +370,10 @@ final class FileInput: ContainerInput {
   private let descriptor: Int32
   private var offset: Int64 = 0
 
-  init(path: String, cancelled: @escaping () -> Bool) throws(VideoError) {
-    guard case .file(let size) = try PathKind(of: path) else { throw .notAFile(path: path) }
-    guard size > 0 else { throw .empty(path: path) }
-    do throws(SystemError) { descriptor = try SystemCalls.open(path, O_RDONLY) } catch {
-      throw .unreadable(path: path, reason: error.message)
-    }
+  init(path: String, access: FileAccess = FileAccess()) throws(VideoError) {
+    let file = try access.open(path)
     self.path = path
-    self.size = size
-    self.cancelled = cancelled
+    (descriptor, size, cancelled) = (file.descriptor, file.size, access.cancelled)
   }
 
   deinit { close(descriptor) }

@@ -97,26 +97,46 @@ extension DecodingMemory {
 extension MediaInput {
   /// What decoding takes at most; the file is opened and its pictures' size and format looked up.
   package func decodingMemory() throws(VideoError) -> DecodingMemory {
+    guard let decoder else { return try memory(FileAccess()) }
+    var (input, area) = (self, 0)
+    switch kind {
+    case .video: break
+    case .image: area = pictureSize.map { $0.width * $0.height } ?? 0
+    case .directory(let images):
+      let (image, size) = Self.largest(of: images)
+      (input, area) = (MediaInput(path: image, kind: .image, leftOut: [], shortClip: shortClip), size)
+    }
+    var memory = try RemoteClip(input, decoder, cancelled: { false }).memory()
+    // The process, and a picture that is handed over.
+    memory.bytes += DecoderProcesses.processBytes + 3 * area
+    return memory
+  }
+
+  /// The same in this process.
+  func memory(_ access: FileAccess) throws(VideoError) -> DecodingMemory {
     switch kind {
     case .video:
-      let container = try Container(path: path, cancelled: { false })
+      let container = try Container(path: path, access: access)
       return DecodingMemory(try container.select(nil))
-    case .image: return try StillImage.decodingMemory(of: path)
-    case .directory(let images):
-      // The largest picture tells; the sizes are at the files' beginnings.
-      var largest: (path: String, area: Int)?
-      for image in images {
-        guard let size = (try? StillImage.size(of: image)) ?? nil else { continue }
-        if size.width * size.height > largest?.area ?? 0 { largest = (image, size.width * size.height) }
-      }
-      return try StillImage.decodingMemory(of: largest?.path ?? images[0])
+    case .image: return try StillImage.decodingMemory(of: path, access)
+    case .directory(let images): return try StillImage.decodingMemory(of: Self.largest(of: images).path, access)
     }
+  }
+
+  /// The largest picture tells; the sizes are at the files' beginnings.
+  private static func largest(of images: [String]) -> (path: String, area: Int) {
+    var largest: (path: String, area: Int)?
+    for image in images {
+      guard let size = (try? StillImage.size(of: image)) ?? nil else { continue }
+      if size.width * size.height > largest?.area ?? 0 { largest = (image, size.width * size.height) }
+    }
+    return largest ?? (images[0], 0)
   }
 }
 
 extension StillImage {
-  fileprivate static func decodingMemory(of path: String) throws(VideoError) -> DecodingMemory {
-    let bytes = try FileInput(path: path, cancelled: { false }).readAll(limit: StillImage.sizeLimit)
+  fileprivate static func decodingMemory(of path: String, _ access: FileAccess) throws(VideoError) -> DecodingMemory {
+    let bytes = try FileInput(path: path, access: access).readAll(limit: StillImage.sizeLimit)
     guard let format = ImageFormat(bytes) else { throw .notVideo(path: path, reason: "no known image format") }
     let header = ImageHeader(bytes, format)
     let found = format == .heif ? nil : try FirstPicture(bytes, format.codec)

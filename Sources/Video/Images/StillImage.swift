@@ -10,9 +10,9 @@ struct StillImage {
   /// Larger files are no photographs.
   static let sizeLimit = 1 << 30
 
-  init(path: String, cancelled: @escaping () -> Bool) throws(VideoError) {
+  init(path: String, access: FileAccess) throws(VideoError) {
     _ = LibAV.silence
-    let bytes = try FileInput(path: path, cancelled: cancelled).readAll(limit: StillImage.sizeLimit)
+    let bytes = try FileInput(path: path, access: access).readAll(limit: StillImage.sizeLimit)
     guard let format = ImageFormat(bytes) else { throw .notVideo(path: path, reason: "no known image format") }
     let header = ImageHeader(bytes, format)
     if let size = header.size { try LibAV.check(size.width, size.height, path: path) }
@@ -54,7 +54,7 @@ struct StillImage {
   static func sizedHeader(of path: String) throws(VideoError) -> ImageHeader? {
     // Most formats say it at once; a JPEG after its metadata, a TIFF file anywhere.
     for limit in [1 << 16, sizeLimit] {
-      let input = try FileInput(path: path, cancelled: { false })
+      let input = try FileInput(path: path)
       let bytes = try input.read(first: limit)
       guard let format = ImageFormat(bytes) else { return nil }
       let header = ImageHeader(bytes, format)
@@ -116,7 +116,7 @@ struct StillSampler {
   let path: String
   let request: SamplingRequest
   let sink: FrameSink
-  let cancelled: () -> Bool
+  let access: FileAccess
 
   /// `files` in the order of the frames, one a second. Those that do not decode are left out, as damaged frames of a video are.
   func run(_ files: [String], leftOut: [String] = [], isDirectory: Bool) throws(VideoError) -> SamplingReport {
@@ -128,9 +128,9 @@ struct StillSampler {
       guard !files.isEmpty else { throw .noFrames(path: path, reason: "none of its images can be read") }
       try sink.begin(try request.indices(of: files.count, FrameRate(numerator: 1, denominator: 1), path: path) { Double($0) })
       while let index = sink.next {
-        if cancelled() { throw .cancelled }
+        if access.cancelled() { throw .cancelled }
         do {
-          let still = try StillImage(path: files[index], cancelled: cancelled)
+          let still = try StillImage(path: files[index], access: access)
           for warning in still.warnings where !warnings.contains(warning) { warnings.append(warning) }
           rotation = still.orientation.degrees
           try sink.deliver(still.image, seconds: Double(index))

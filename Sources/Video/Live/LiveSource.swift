@@ -74,7 +74,7 @@ extension Container {
     _ = LibAV.silence
     switch source.kind {
     case .file:
-      let input = try FileInput(path: source.address, cancelled: cancelled)
+      let input = try FileInput(path: source.address, access: FileAccess(cancelled: cancelled))
       let io = try InputContext(input)
       // Where it ends is not looked for.
       io.pointer.pointee.seekable = 0

@@ -10,7 +10,7 @@ package struct Preprocessing: Sendable {
   package let size: Int
   /// Per channel 256 numbers: a byte's value for the model.
   private let levels: [Float]
-  private let fit: Fit
+  let fit: Fit
   package let resampling: Resampling
 
   /// What becomes of a picture that is no square.

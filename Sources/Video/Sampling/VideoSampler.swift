@@ -10,7 +10,7 @@ struct VideoSampler {
   let limits: DecoderLimits
   let shortClip: Int
   let sink: FrameSink
-  let cancelled: () -> Bool
+  let access: FileAccess
 
   /// What decoding takes beside the pictures that `DecodingMemory` counts: threads' stacks, tables, pictures in RGB. An allocation of
   /// Swift's that fails ends the process, so this must be there before the first.
@@ -30,7 +30,7 @@ struct VideoSampler {
   }
 
   private func sampleByIndex() throws(VideoError) -> (Orientation, PacketIndex.Verdict, AttemptResult?) {
-    let container = try Container(path: path, cancelled: cancelled)
+    let container = try Container(path: path, access: access)
     let stream = try container.select(request.stream)
     let index = try PacketIndex(container, stream)
     guard index.verdict == .exact else { return (stream.orientation, index.verdict, nil) }
@@ -45,7 +45,7 @@ struct VideoSampler {
 
   private func sampleByCounting(_ threading: Decoder.Threading) throws(VideoError) -> AttemptResult? {
     let sampler = CountingSampler(
-      path: path, request: request, limits: limits, threading: threading, sink: sink, cancelled: cancelled)
+      path: path, request: request, limits: limits, threading: threading, sink: sink, access: access)
     return try trusted(isLast: threading == .slices) { () throws(AttemptFailure) in try sampler.run() }
   }
 
@@ -66,7 +66,7 @@ struct VideoSampler {
   private func report(_ result: AttemptResult, _ orientation: Orientation) -> SamplingReport {
     var warnings: [String] = []
     if orientation.isRounded { warnings.append("the display matrix turns by an odd angle: the nearest quarter turn is used") }
-    if let input = try? FileInput(path: path, cancelled: { false }), let head = try? input.read(first: 4096),
+    if let input = try? FileInput(path: path, access: FileAccess(open: access.open)), let head = try? input.read(first: 4096),
       let missing = MatroskaLength.missing(head, byteCount: Int(input.size))
     {
       warnings.append("damaged: the file ends \(missing) bytes before its end")
@@ -126,7 +126,7 @@ struct CountingSampler {
   let limits: DecoderLimits
   let threading: Decoder.Threading
   let sink: FrameSink
-  let cancelled: () -> Bool
+  let access: FileAccess
 
   func run() throws(AttemptFailure) -> AttemptResult {
     let (times, damage) = try count()
@@ -160,7 +160,7 @@ struct CountingSampler {
 
   private func open() throws(AttemptFailure) -> FrameReader {
     try AttemptFailure.passing { () throws(VideoError) in
-      try FrameReader(path, stream: request.stream, limits: limits, threading: threading, cancelled: cancelled)
+      try FrameReader(path, stream: request.stream, limits: limits, threading: threading, access: access)
     }
   }
 
@@ -198,9 +198,9 @@ final class FrameReader {
   var onPacket: (Packet) -> Void = { _ in }
 
   convenience init(
-    _ path: String, stream: Int?, limits: DecoderLimits, threading: Decoder.Threading, cancelled: @escaping () -> Bool
+    _ path: String, stream: Int?, limits: DecoderLimits, threading: Decoder.Threading, access: FileAccess
   ) throws(VideoError) {
-    try self.init(Container(path: path, cancelled: cancelled), stream: stream, limits: limits, threading: threading)
+    try self.init(Container(path: path, access: access), stream: stream, limits: limits, threading: threading)
   }
 
   init(_ container: Container, stream: Int?, limits: DecoderLimits, threading: Decoder.Threading) throws(VideoError) {

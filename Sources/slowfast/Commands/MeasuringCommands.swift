@@ -136,6 +136,7 @@ struct BenchCommand: ParsableCommand {
   @Option(help: "Threads. Default: as many as processors.")
   var threads: Int?
   @OptionGroup var cacheBits: CacheBitsArguments
+  @OptionGroup var decoding: DecodingArguments
   @OptionGroup var format: JSONArguments
   @OptionGroup var display: ProgressArguments
 

@@ -121,8 +121,18 @@
           path: config ?? "", problem: "names no model, expected a line such as model: /var/lib/slowfast/model.sfq")
       }
       options.media = try options.media.map(Self.directory)
+      DecoderProcesses.standard?.prepare()
       let server = try HTTPServer(try VideoLanguageModel(path: model, tower: tower), options)
+      try Self.checkDecoders()
       try Self.wait(for: server, at: options.host)
+    }
+
+    /// Clips come from anybody: what holds the processes that decode them is tried, and said where something is missing.
+    private static func checkDecoders() throws(SlowFastError) {
+      guard let held = try DecoderProcesses.standard?.confinement() else { return }
+      if !held.filtersCalls {
+        Display.printError("warning: this system filters no calls (seccomp): clips are decoded within limits of memory and time only")
+      }
     }
 
     private func read(_ path: String, to options: inout ServerOptions) throws {

@@ -169,6 +169,15 @@ struct SamplingArguments: ParsableArguments {
   func request(_ model: VideoLanguageModel, frames most: Int?) -> SamplingRequest { range.request(model, frames: frames ?? most) }
 }
 
+/// Where clips are decoded.
+struct DecodingArguments: ParsableArguments {
+  @Flag(help: "Decode clips in this process, not in one of their own that has no network and no other file.")
+  var inProcess = false
+
+  /// Of all that is opened from now on.
+  func validate() { if inProcess { DecoderProcesses.standard = nil } }
+}
+
 struct RangeArguments: ParsableArguments {
   @Option(help: "Start at this many seconds.")
   var start: Double?
@@ -177,6 +186,7 @@ struct RangeArguments: ParsableArguments {
   @Option(help: "The video stream to take. Default: the best one.")
   var stream: Int?
   @OptionGroup var rule: SamplingRuleArguments
+  @OptionGroup var decoding: DecodingArguments
 
   func validate() throws {
     if let start, !(start >= 0 && start.isFinite) { throw ValidationError("--start is \(start), expected 0 or more seconds") }
@@ -377,6 +387,7 @@ struct CalibrationArguments: ParsableArguments {
   var actOrder = false
   @Flag(help: "Layers see what the unquantized layers before them make, instead of the quantized.")
   var calibrateUnquantized = false
+  @OptionGroup var decoding: DecodingArguments
 
   /// nil without `--calibrate`.
   var options: CalibrationOptions? {
