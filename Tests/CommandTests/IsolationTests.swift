@@ -1,4 +1,5 @@
 import Foundation
+import Synchronization
 import TestSupport
 import Testing
 
@@ -71,6 +72,77 @@ import Testing
   }
 }
 
+#if Server
+  /// What happens to decoders does not happen to the server.
+  @Suite struct ServerIsolationTests {
+    private let directory: TemporaryDirectory
+
+    init() throws { directory = try TemporaryDirectory() }
+
+    @Test func theServerGoesOn() throws {
+      for name in ["one.mp4", "two.mp4", "three.mp4"] {
+        // Other bytes, so that none is known already; what follows the film's boxes is ignored.
+        var film = try Data(contentsOf: URL(fileURLWithPath: Repository.clip))
+        film += Data([0, 0, 0, 16] + Array("free".utf8) + Array("\(name)xxx".utf8.prefix(8)))
+        _ = try directory.write(name, film)
+      }
+      let run = try Run(["serve", Demonstration.checkpoint, "--port", "0", "--media", directory.path, "--threads", "1"])
+      defer { run.kill() }
+      #expect(run.wait { run.errors.contains("/v1") })
+      let port = try #require(run.errors.firstMatch(of: /:(\d+)\/v1/)).output.1
+      #expect(run.errors.filter { $0 == "\n" }.count == 1, "\(run.errors)")
+      #expect(try ask("one.mp4", port).hasPrefix("200 "))
+
+      // Whatever is started meanwhile dies.
+      let stops = Atomic(false)
+      let nurseries = Processes.children(of: run.identifier)
+      let killer = DispatchQueue(label: "killer")
+      killer.async {
+        while !stops.load(ordering: .relaxed) {
+          for child in nurseries.flatMap(Processes.children) { Glibc.kill(child, SIGSEGV) }
+          usleep(500)
+        }
+      }
+      let failed = try ask("two.mp4", port)
+      stops.store(true, ordering: .relaxed)
+      killer.sync {}
+      // A server tells no names of files; the parameter tells which clip it was.
+      #expect(failed.hasPrefix("422 ") && failed.contains("Not decoded: its decoder crashed"), "\(failed)")
+      #expect(failed.contains("messages[0].content[0].video_url"), "\(failed)")
+      #expect(try ask("two.mp4", port).hasPrefix("200 "))
+
+      for nursery in Processes.children(of: run.identifier) { Glibc.kill(nursery, SIGKILL) }
+      #expect(try ask("three.mp4", port).hasPrefix("200 "))
+      #expect(run.isRunning)
+    }
+
+    /// Status and answer.
+    private func ask(_ clip: String, _ port: Substring) throws -> String {
+      let body = try directory.write(
+        "request.json",
+        #"{"max_tokens": 2, "messages": [{"role": "user", "content": [{"type": "video_url", "video_url": "file://"#
+          + directory.file(clip) + #""}, {"type": "text", "text": "What?"}]}]}"#)
+      let process = Process()
+      process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+      process.arguments = [
+        "python3", "-c",
+        "import sys, urllib.request, urllib.error\n"
+          + "request = urllib.request.Request(sys.argv[1], open(sys.argv[2], 'rb').read(), {'Content-Type': 'application/json'})\n"
+          + "try: answer = urllib.request.urlopen(request)\n"
+          + "except urllib.error.HTTPError as error: answer = error\n"
+          + "print(answer.status, answer.read().decode())",
+        "http://127.0.0.1:\(port)/v1/chat/completions", body,
+      ]
+      let output = Pipe()
+      process.standardOutput = output
+      try process.run()
+      let data = output.fileHandleForReading.readDataToEndOfFile()
+      process.waitUntilExit()
+      return String(decoding: data, as: UTF8.self)
+    }
+  }
+#endif
+
 /// Of this machine, as /proc shows them.
 enum Processes {
   private static func status(_ process: Int32) -> [Substring]? {
@@ -82,14 +154,20 @@ enum Processes {
 
   static func isZombie(_ process: Int32) -> Bool { status(process)?.first == "Z" }
 
-  static func descendants(of process: Int32) -> [Int32] {
+  static func children(of process: Int32) -> [Int32] {
+    // Of its first thread, which starts them in a nursery; not every system shows it.
+    if let list = try? String(contentsOfFile: "/proc/\(process)/task/\(process)/children", encoding: .utf8), !list.isEmpty {
+      return list.split(separator: " ").compactMap { Int32($0) }
+    }
     let all = (try? FileManager.default.contentsOfDirectory(atPath: "/proc"))?.compactMap { Int32($0) } ?? []
-    var parents: [Int32: Int32] = [:]
-    for each in all { parents[each] = status(each)?.dropFirst().first.flatMap { Int32($0) } }
+    return all.filter { status($0)?.dropFirst().first.flatMap { Int32($0) } == process }
+  }
+
+  static func descendants(of process: Int32) -> [Int32] {
     var found: [Int32] = []
     var next = [process]
     while let parent = next.popLast() {
-      let children = parents.filter { $0.value == parent }.map(\.key)
+      let children = children(of: parent)
       found += children
       next += children
     }

@@ -64,6 +64,8 @@ final class Run {
   /// Bytes of the answer so far.
   var outputCount: Int { count("output") }
   var errorCount: Int { count("errors") }
+  /// What it has said on the error stream.
+  var errors: String { (try? String(contentsOfFile: directory.file("errors"), encoding: .utf8)) ?? "" }
   private func count(_ name: String) -> Int {
     (try? FileManager.default.attributesOfItem(atPath: directory.file(name))[.size] as? Int) ?? 0
   }

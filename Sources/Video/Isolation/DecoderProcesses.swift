@@ -73,8 +73,9 @@ public final class DecoderProcesses: Sendable {
   /// To be called first of all: in a process that another one has started to decode clips it does that, and never returns.
   public static func serveIfAsked() {
     // Of another version nothing would be understood.
-    guard CommandLine.argc == 3, CommandLine.arguments[1] == word else { return }
-    guard CommandLine.arguments[2] == SlowFastVersion.current else { exit(1) }
+    let arguments = CommandLine.systemArguments
+    guard arguments.count == 2, arguments[0] == word else { return }
+    guard arguments[1] == SlowFastVersion.current else { exit(1) }
     sandbox_serve { ClipService.prepare() }
     ClipService(MessageSocket(sandbox_socket)).run()
     _exit(0)
