@@ -268,9 +268,14 @@ static inline void sandbox_serve(void (*prepare)(void)) {
     if (sandbox_receive(sandbox_socket, &byte, 1, ends, 2) <= 0) _exit(0);
     if (ends[0] < 0 || ends[1] < 0) continue;
     int isTaken = 0;
-    if (count < sandbox_most_children) {
+    // A spare one may have died, and its end not be known yet.
+    for (int attempt = 0; attempt < 2 && !isTaken && count < sandbox_most_children; attempt++) {
       if (!spare.process && sandbox_fork(&spare, &mask, prepare)) return;
-      isTaken = spare.process && sandbox_send(spare.socket, &byte, 1, ends[0]) == 0;
+      if (!spare.process) break;
+      isTaken = sandbox_send(spare.socket, &byte, 1, ends[0]) == 0;
+      if (isTaken) break;
+      close(spare.socket);
+      spare = (struct sandbox_spare){0, -1};
     }
     close(ends[0]);
     if (!isTaken) {
