@@ -84,8 +84,8 @@ enum BitAllocation {
 
 extension Converter {
   /// The converter whose matrices have the bits and groups that cost least within the target: what measurements of the weights, and of
-  /// their inputs where `moments` knows them by a matrix's name, say; the file will have `calibration` in it. Matrices that a keep rule fits keep what it says. Throws
-  /// `targetTooSmall`.
+  /// their inputs where `moments` knows them by a matrix's name, say; the file will have `calibration` in it. Matrices that a keep rule
+  /// fits keep what it says. Throws `targetTooSmall`.
   package func allocated(
     to target: SizeTarget, calibration: CalibrationRecord? = nil, moments: (String) -> [Float]? = { _ in nil },
     progress: (Int, Int) -> Void = { _, _ in }, isCancelled: () -> Bool = { false }

@@ -82,7 +82,7 @@ package final class Conversation {
 
     if options.draftTokens > 0 {
       for piece in prompt.pieces {
-        if case .text(let ids) = piece { ids.forEach { drafts.add($0) } } else { drafts.addGap() }
+        if case .text(let ids) = piece { for id in ids { drafts.add(id) } } else { drafts.addGap() }
       }
     }
     statistics.promptTokens = prompt.tokenCount + read
