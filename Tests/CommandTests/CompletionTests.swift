@@ -47,7 +47,7 @@ import Testing
     (["run", ""], files), (["run", "mod"], ["model.sfq"]), (["run", "model.sfq", "cl"], ["clip one.mp4"]),
     (["run", "model.sfq", "clip one.mp4", ""], files), (["run", "model.sfq", "--cache", ""], ["checkpoint"]),
     (["chat", "model.sfq", ""], files), (["convert", ""], ["checkpoint"]), (["convert", "checkpoint", ""], files),
-    (["convert", "--bits", ""], ["16", "32", "4", "8"]), (["convert", "--method", "s"], ["search"]),
+    (["convert", "--bits", ""], ["16", "3", "32", "4", "8"]), (["convert", "--method", "s"], ["search"]),
     (["convert", "--calibrate", "da"], ["data.jsonl"]),
     (["convert", "--calibrate", "data.jsonl", "checkpoint", "mo"], ["model.sfq"]), (["compare", ""], files),
     (["compare", "checkpoint", ""], files),

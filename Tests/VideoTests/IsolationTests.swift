@@ -149,7 +149,10 @@ import Video
     let input = try Self.input(processes)
     let error = videoError {
       _ = try input.sample(SamplingRequest(frames: 12)) { event in
-        if case .frame = event { kill(try #require(processes.process), SIGKILL) }
+        guard case .frame = event else { return }
+        kill(try #require(processes.process), SIGKILL)
+        // Its children go with it, but not at once.
+        usleep(100_000)
       }
     }
     #expect("\(try #require(error))".hasPrefix("\(Self.clip): not decoded: "))

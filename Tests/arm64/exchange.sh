@@ -21,7 +21,7 @@ print(header["__metadata__"]["kernels"], *struct.unpack(f"<{(end - first) // 4}i
 }
 names() { SLOWFAST_KERNELS=none "$1" trace "$2" --frames Tests/Golden/clip/golden.safetensors -q x -o "$out/none" 2>&1 | sed -n 's/.*it has //; s/,//gp' || true; }
 
-for bits in 4 8; do
+for bits in 3 4 8; do
   # Without compression, whose bytes are those of the zstd that is installed.
   "$here" convert Tests/Golden/clip "$out/here.sfq" --bits $bits --compress none --force >/dev/null
   "$there" convert Tests/Golden/clip "$out/there.sfq" --bits $bits --compress none --force >/dev/null
