@@ -64,8 +64,9 @@ public struct RunStatistics: Sendable, Codable {
   public var cachedPromptTokens = 0
   /// Tokens of the answer.
   public var generatedTokens = 0
-  /// Tokens that were guessed and checked in passes with others, and how many of these guesses were right.
+  /// Tokens that were guessed and checked in passes with others.
   public var guessedTokens = 0
+  /// How many of these guesses were right.
   public var rightGuesses = 0
   /// The name of the kernel table in use.
   public var kernels = ""
