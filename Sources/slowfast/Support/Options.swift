@@ -175,7 +175,11 @@ struct DecodingArguments: ParsableArguments {
   var inProcess = false
 
   /// Of all that is opened from now on.
-  func validate() { if inProcess { DecoderProcesses.standard = nil } }
+  func validate() {
+    if inProcess { DecoderProcesses.standard = nil }
+    // It starts while the model is opened.
+    DecoderProcesses.standard?.prepare()
+  }
 }
 
 struct RangeArguments: ParsableArguments {
