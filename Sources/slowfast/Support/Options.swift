@@ -29,6 +29,8 @@ struct ClipArguments: ParsableArguments {
 
   /// `takesWholePrompts`: questions say themselves where clips stand.
   func open(takesWholePrompts: Bool = false) throws -> OpenedClips {
+    // It starts while the model is opened.
+    DecoderProcesses.standard?.prepare()
     let model = try modelOptions.open(model)
     var sessionOptions = session.options
     reuse.apply(to: &sessionOptions)
@@ -175,11 +177,7 @@ struct DecodingArguments: ParsableArguments {
   var inProcess = false
 
   /// Of all that is opened from now on.
-  func validate() {
-    if inProcess { DecoderProcesses.standard = nil }
-    // It starts while the model is opened.
-    DecoderProcesses.standard?.prepare()
-  }
+  func validate() { if inProcess { DecoderProcesses.standard = nil } }
 }
 
 struct RangeArguments: ParsableArguments {
