@@ -49,7 +49,11 @@ import Testing
       for (row, column) in columns.enumerated() {
         var expected = [UInt8](repeating: 128, count: padded)
         codes.toCodes(column, count, inverses[row], &expected)
-        #expect((0..<padded).map { stored[$0 / 4 * 128 + 4 * row + $0 % 4] } == expected)
+        let found: [UInt8] = (0..<padded).map { (input: Int) -> UInt8 in
+          let place = input / 4 * 128 + 4 * row
+          return stored[place + input % 4]
+        }
+        #expect(found == expected)
       }
       #expect(stored[32 * padded] == 7)
     }

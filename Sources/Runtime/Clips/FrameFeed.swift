@@ -134,7 +134,8 @@ package struct FrameFeed: Sendable {
 
   /// What the decoder made of a frame; the time that it took for it is not the decoder's.
   private func prepared(_ frame: SampledFrame, _ times: inout StageTimes) -> RGBImage {
-    times.decode -= frame.preparingSeconds
+    // A process of its own prepares frames while nobody waits for them, too.
+    times.decode -= min(times.decode, frame.preparingSeconds)
     times.resize += frame.preparingSeconds
     return frame.image
   }
