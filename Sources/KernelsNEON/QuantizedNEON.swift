@@ -228,11 +228,7 @@ func multiplyOneToken4(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output:
         codes += 128
         values += 8
       }
-      for index in 0..<8 {
-        let left = neon_add_pairs(neon_int32(), sums[unchecked: 2 * index])
-        let right = neon_add_pairs(neon_int32(), sums[unchecked: 2 * index + 1])
-        wide[unchecked: index] = neon_add(wide[unchecked: index], neon_join_pairs(left, right))
-      }
+      addPairs(sums, to: &wide)
     }
     addGroup(bits: 4, wide, panel, rows, group, output)
   }
@@ -274,13 +270,19 @@ func multiplyOneToken3(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output:
         codes += 384
         values += 32
       }
-      for index in 0..<8 {
-        let left = neon_add_pairs(neon_int32(), sums[unchecked: 2 * index])
-        let right = neon_add_pairs(neon_int32(), sums[unchecked: 2 * index + 1])
-        wide[unchecked: index] = neon_add(wide[unchecked: index], neon_join_pairs(left, right))
-      }
+      addPairs(sums, to: &wide)
     }
     addGroup(bits: 3, wide, panel, rows, group, output)
+  }
+}
+
+/// What the int16 hold of four rows each, to these rows' sums.
+@inline(__always)
+private func addPairs(_ sums: InlineArray<16, neon_int16>, to wide: inout InlineArray<24, neon_int32>) {
+  for index in 0..<8 {
+    let left = neon_add_pairs(neon_int32(), sums[unchecked: 2 * index])
+    let right = neon_add_pairs(neon_int32(), sums[unchecked: 2 * index + 1])
+    wide[unchecked: index] = neon_add(wide[unchecked: index], neon_join_pairs(left, right))
   }
 }
 

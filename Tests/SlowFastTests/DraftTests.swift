@@ -54,6 +54,16 @@ import Video
     #expect(pause() == 0)
   }
 
+  /// Memory is bounded.
+  @Test func forgets() {
+    var some = drafts([1, 2, 3] + (4..<Int32(Drafts.room)).map { $0 } + [1])
+    #expect(some.guess(atMost: 7) == [])
+    some.add(2)
+    #expect(some.guess(atMost: 7) == [])
+    for token in [3, 1, 2, 3] as [Int32] { some.add(token) }
+    #expect(some.guess(atMost: 7) == [1, 2, 3])
+  }
+
   /// Whatever is guessed, tokens, logits and cache are those of one token after the other.
   @Test(arguments: ["clip", "vanilla", "4 bits", "8 bits"], SlowAttention.allCases)
   func checkedTokensAreTheSame(_ name: String, _ attention: SlowAttention) throws {

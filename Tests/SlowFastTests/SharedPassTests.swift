@@ -81,6 +81,25 @@ import Testing
     #expect(after.parts - before.parts == tokens && after.passes - before.passes < tokens)
   }
 
+  /// Whether there are others is known inside a pass and outside.
+  @Test func whoIsAmongOthers() throws {
+    let model = try VideoLanguageModel(path: Golden.path("vanilla"))
+    let context = try RunContext(model, options: SessionOptions())
+    var times = StageTimes()
+    let passes = try context.decoderPasses(&times) { _ in }
+    let generators = try (0..<2).map { _ in
+      try Generator(
+        passes, slow: nil, capacity: 20, cacheType: model.cacheType, slowAttention: .prompt, answerVocabulary: model.answerVocabulary)
+    }
+    for generator in generators { _ = try generator.prefill(Prompt(pieces: [.text([9, 8])])) }
+    var seen: [Bool] = []
+    try generators[0].generate(after: 3) { (_) throws(SlowFastError) in
+      seen = generators.map(\.isAmongOthers)
+      return nil
+    }
+    #expect(seen == [false, true] && generators.map(\.isAmongOthers) == [false, false])
+  }
+
   /// One that fails or is cancelled ends alone, with its cache as it was; the others go on.
   @Test func oneFailsAlone() throws {
     let model = try VideoLanguageModel(path: Golden.path("vanilla"))

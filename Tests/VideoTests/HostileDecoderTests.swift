@@ -11,11 +11,11 @@ import Video
   init() throws { directory = try TemporaryDirectory() }
 
   /// What sampling two frames gives: the pictures' sizes and warnings, or the error.
-  private func told(_ saying: String, patience: Double = 20) throws -> String {
+  private func told(_ saying: String, seconds: Int = 4 * 3600, patience: Double = 20) throws -> String {
     let program = directory.file(saying)
     try FileManager.default.createSymbolicLink(atPath: program, withDestinationPath: TestClips.path("hostile.py"))
     var input = try MediaInput(path: clip)
-    input.decoder = DecoderProcesses(program: program, patience: patience)
+    input.decoder = DecoderProcesses(program: program, seconds: seconds, patience: patience)
     do {
       var sizes: [String] = []
       let report = try input.sample(SamplingRequest(frames: 2)) { event in
@@ -43,5 +43,11 @@ import Video
 
   @Test func silence() throws {
     #expect(try told("silent", patience: 1) == "\(clip): not decoded: its decoder gives no sign for 1 seconds")
+  }
+
+  /// It says that it is at work, and never does any.
+  @Test func onlyAlive() throws {
+    #expect(
+      try told("alive", seconds: 1, patience: 1) == "\(clip): not decoded: its decoder takes more than twice the 1 seconds that it may")
   }
 }

@@ -17,7 +17,7 @@ private enum FewTokens<let bits: Int, let tokens: Int> {
   }
 }
 
-/// At most `fewTokens` tokens, of 4 or 8; `multiplyPackedCodes` is the instruction set's own.
+/// At most `fewTokens` tokens, of 3, 4 or 8 bits; `multiplyPackedCodes` is the instruction set's own.
 @inline(__always)
 func multiplyFewTokens(bits: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
   clear(output, rows.count)

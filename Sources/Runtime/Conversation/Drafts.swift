@@ -29,11 +29,17 @@ package struct Drafts {
   private static let gap: Int32 = -1
   /// Guesses that a pass checks at most: with the token that is sure as many rows as are multiplied straight from packed codes.
   package static let most = 7
+  /// Tokens that are remembered; of a longer conversation all are forgotten then.
+  package static let room = 1 << 16
 
   package init() {}
 
   /// Takes in what was said, here or by the user.
   package mutating func add(_ token: Int32) {
+    if tokens.count == Self.room {
+      tokens = []
+      (afterTwo, afterThree) = ([:], [:])
+    }
     tokens.append(token)
     let count = tokens.count
     func last(_ back: Int) -> Int32 { back < count ? tokens[count - 1 - back] : Self.gap }

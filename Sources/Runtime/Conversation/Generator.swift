@@ -15,6 +15,7 @@ package final class Generator {
   package private(set) var capacity: Int
   private var config: ModelConfig { passes.decoder.config }
   private let logits: Matrix  // [1, vocabulary]
+  private var isGenerating = false
 
   /// What tracing wants to see: `x` before the first layer and after each one (`layer` 0 …), for the rows from `position` on.
   package var observer: DecoderPasses.LayerObserver?
@@ -84,6 +85,8 @@ package final class Generator {
   package func generate(
     after token: Int32, _ choose: (UnsafeBufferPointer<Float>) throws(SlowFastError) -> Int32?
   ) throws(SlowFastError) {
+    isGenerating = true
+    defer { isGenerating = false }
     try withoutActuallyEscaping(choose) { choose throws(SlowFastError) in
       try passes.generate(
         DecoderPasses.AnswerPart(
@@ -137,7 +140,7 @@ package final class Generator {
   }
 
   /// Whether other conversations make tokens now, with which it would share passes.
-  package var isAmongOthers: Bool { passes.conversations > 1 }
+  package var isAmongOthers: Bool { passes.conversations > (isGenerating ? 1 : 0) }
 
   /// Adds tokens of an answer that is given, not chosen, and calls `body` with the logits after each.
   package func force(_ tokens: [Int32], body: (UnsafeBufferPointer<Float>) -> Void) throws(SlowFastError) {

@@ -25,7 +25,7 @@ public final class DecoderProcesses: Sendable {
   public let program: String
   /// Bytes that decoding one clip may take; nil: what the system has free when it begins, and at least a gibibyte.
   public let memory: Int?
-  /// Seconds of processors' time that decoding one clip may take.
+  /// Seconds of processors' time that decoding one clip may take. About twice as long it is waited for.
   public let seconds: Int
   /// Seconds after which a process that gives no sign is given up.
   public let patience: Double

@@ -98,8 +98,13 @@ struct RemoteClip {
   ) throws(VideoError) -> Result {
     var process = try start(task, with: memory)
     var (hasSpoken, isSecond) = (false, false)
+    // One that only says that it is at work ends too.
+    var left = 2 * Double(decoder.seconds) + decoder.patience
     while true {
+      let asked = monotonicSeconds()
       let news = try next(process, longest: longest)
+      left -= monotonicSeconds() - asked
+      if left < 0 { throw failed("its decoder takes more than twice the \(decoder.seconds) seconds that it may") }
       if case .report = news { hasSpoken = true }
       switch news {
       case .end where !hasSpoken && !isSecond:

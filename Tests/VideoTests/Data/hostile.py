@@ -63,8 +63,9 @@ SAYINGS = {
     "control": message(10, number(15) + number(0) + number(14) + b"\x1b[31mred\nline\0"),
     "other-name": message(10, number(15) + number(9) + number(2) + b"no"),
     "warning": BEGIN + frame(7) + frame(8) + end(10, [b"\x1b[31mred"]),
-    # Nothing at all.
+    # Nothing at all; and that it is at work, again and again.
     "silent": b"",
+    "alive": b"",
 }
 
 
@@ -81,6 +82,9 @@ def main():
         clip.recv(1 << 16)
         try:
             clip.sendall(saying)
+            while os.path.basename(sys.argv[0]) == "alive":
+                clip.sendall(message(2))
+                time.sleep(0.05)
             clip.settimeout(20)
             while clip.recv(1 << 16):
                 pass
