@@ -45,6 +45,9 @@ let kernelTargets: [Target] =
     .target(
       name: "KernelsAVX512", dependencies: ["Kernels", "CIntrinsics", "Tensors"],
       swiftSettings: kernels(["-march=x86-64-v4", "-mavx512vnni"])),
+    .target(
+      name: "KernelsAMX", dependencies: ["Kernels", "CIntrinsics", "Tensors"],
+      swiftSettings: kernels(["-march=x86-64-v4", "-mavx512vnni", "-mamx-tile", "-mamx-int8"])),
   ]
 
 func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = [], resources: [Resource] = []) -> Target {

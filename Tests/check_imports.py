@@ -19,7 +19,7 @@ LAYERS = [
     ["Tensors"],
     ["Kernels"],
     [
-        "KernelsPortable", "KernelsAVX2", "KernelsAVXVNNI", "KernelsAVX512VL", "KernelsAVX512",
+        "KernelsPortable", "KernelsAVX2", "KernelsAVXVNNI", "KernelsAVX512VL", "KernelsAVX512", "KernelsAMX",
         "KernelsNEON", "KernelsDotProd", "KernelsI8MM", "KernelSources",
     ],
     ["Compute", "Quantization", "Tokenizer", "Grammar", "Video", "Safetensors", "ModelFile", "Measurement"],

@@ -16,7 +16,7 @@ while read -r link; do
     failed=1
   fi
 done < <(find Sources/Kernels* -type l)
-for module in KernelsAVX2 KernelsAVXVNNI KernelsAVX512VL KernelsAVX512 KernelsDotProd KernelsI8MM; do
+for module in KernelsAVX2 KernelsAVXVNNI KernelsAVX512VL KernelsAVX512 KernelsAMX KernelsDotProd KernelsI8MM; do
   for object in "$build/$module.build"/*.o; do
     [ -e "$object" ] || continue
     checked=$((checked + 1))

@@ -11,6 +11,7 @@
 static inline __attribute__((always_inline)) void prefetch_line(const void *from) { __builtin_prefetch(from, 0, 2); }
 
 #include "quantization.h"
+#include "quantized_amx.h"
 #include "quantized_neon.h"
 #include "quantized_portable.h"
 #include "quantized_x86.h"

@@ -134,6 +134,7 @@ AVX512 __m256i vnni256_dot(__m256i sums, __m256i unsigned_bytes, __m256i bytes) 
 // MARK: AVX-512 with VNNI
 
 AVX512 __m512i avx512_load(const void *from) { return _mm512_loadu_si512(from); }
+AVX512 void avx512_store(void *to, __m512i x) { _mm512_storeu_si512(to, x); }
 AVX512 __m512 avx512_load_floats(const float *from) { return _mm512_loadu_ps(from); }
 // `count` ≥ 1 floats, at most 16; the other lanes zero.
 AVX512 __m512 avx512_load_some(const float *from, long count) {
@@ -154,6 +155,7 @@ AVX512 __m512i avx512_dot(__m512i sums, __m512i unsigned_bytes, __m512i bytes) {
   return _mm512_dpbusd_epi32(sums, unsigned_bytes, bytes);
 }
 AVX512 __m512i avx512_add32(__m512i a, __m512i b) { return _mm512_add_epi32(a, b); }
+AVX512 __m512i avx512_subtract8(__m512i a, __m512i b) { return _mm512_sub_epi8(a, b); }
 AVX512 __m512i avx512_max32(__m512i a, __m512i b) { return _mm512_max_epi32(a, b); }
 AVX512 __m512i avx512_and(__m512i a, __m512i b) { return _mm512_and_si512(a, b); }
 AVX512 __m512i avx512_shift4(__m512i a) { return _mm512_srli_epi16(a, 4); }

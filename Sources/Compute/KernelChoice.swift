@@ -4,6 +4,7 @@ import Kernels
 import KernelsPortable
 
 #if arch(x86_64)
+  import KernelsAMX
   import KernelsAVX2
   import KernelsAVX512
   import KernelsAVX512VL
@@ -23,6 +24,9 @@ package enum KernelChoice {
   package static let available: [KernelTable] = {
     var tables: [KernelTable] = []
     #if arch(x86_64)
+      if cpu_has_amx_int8() != 0 {
+        tables.append(KernelTable(name: "amx", quantized: quantizedKernelsAMX, float: KernelsAVX512.floatKernels))
+      }
       if cpu_has_x86_64_v4_vnni() != 0 {
         tables.append(KernelTable(name: "avx512", quantized: quantizedKernelsAVX512, float: KernelsAVX512.floatKernels))
         tables.append(

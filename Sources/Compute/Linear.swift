@@ -78,7 +78,7 @@ extension Engine {
   /// cache while the weights pass by. In runs: a thread's tokens are those whose input it made, and of one token's weights each thread
   /// reads its part from front to back.
   func run(_ loops: [PanelLoop], tokens: Int) throws(ComputeError) {
-    let block = Engine.tokensInBlock(tokens: tokens, bytesPerToken: loops.map(\.inputBytes).max() ?? 0)
+    let block = tokensInBlock(tokens: tokens, bytesPerToken: loops.map(\.inputBytes).max() ?? 0)
     let blocks = (tokens + block - 1) / block
     var layout = ScratchLayout()
     let floats = layout.add((loops.map { $0.scratchFloats(tokens: block) }.max() ?? 0), of: Float.self)
@@ -104,16 +104,13 @@ extension Engine {
     }
   }
 
-  /// Tokens of a task: blocks of about one size, in whole tiles, whose input takes `inputBlockBytes`.
-  static func tokensInBlock(tokens: Int, bytesPerToken: Int) -> Int {
+  /// Tokens of a task: blocks of about one size, in whole tiles, whose input takes the kernels' `inputBlockBytes`.
+  func tokensInBlock(tokens: Int, bytesPerToken: Int) -> Int {
     let tiles = (tokens + tileTokens - 1) / tileTokens
-    let most = max(4, inputBlockBytes / (bytesPerToken * tileTokens))
+    let most = max(4, kernels.quantized.inputBlockBytes / (bytesPerToken * tileTokens))
     let parts = (tiles + most - 1) / most
     return min(tokens, (tiles + parts - 1) / parts * tileTokens)
   }
-
-  /// Bytes of input of a task: half of a usual L2 cache.
-  static let inputBlockBytes = 256 << 10
 }
 
 /// What a product reads.
@@ -231,7 +228,7 @@ extension Engine {
   private func rounded(_ input: Matrix, group: Int) throws(ComputeError) -> Matrix {
     let output = try Matrix(rows: input.rows, columns: input.columns)
     guard let rows = try quantize(input, groups: [group]).first else { return output }
-    let interleave = kernels.quantized.interleave
+    let interleave = kernels.quantized.interleave ?? group
     for row in 0..<input.rows {
       let (tile, lane) = row.quotientAndRemainder(dividingBy: tileTokens)
       let width = min(tileTokens, rows.count - tile * tileTokens)

@@ -84,7 +84,7 @@ extension Engine {
     let quantized = max(partBytes, 4 * tileTokens * tokenBytes) + (64 << 10)
     // Normalised inputs, and what is between the layers of a perceptron, at most as floats.
     let inner = max(partBytes, 4 * tileTokens * measures.widestInput * MemoryLayout<Float>.stride)
-    let block = max(4 * tileTokens, inputBlockBytes / (PanelProduct.floatBlock * MemoryLayout<Float>.stride))
+    let block = max(4 * tileTokens, kernels.quantized.inputBlockBytes / (PanelProduct.floatBlock * MemoryLayout<Float>.stride))
     let packed = PanelProduct.floatBlock * panelRows * MemoryLayout<Float>.stride
     let decoded = QuantizedScheme.bitChoices.map {
       kernels.quantized.scratchBytes(bits: $0, columns: measures.widestInput + largestGroup)

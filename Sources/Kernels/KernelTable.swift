@@ -3,7 +3,7 @@
 /// No function allocates, checks its arguments or keeps a pointer: the operators in `Compute` do the checking, once, outside.
 /// Pointers need no alignment beyond their element's unless it says so. No output overlaps an input unless it says so.
 package struct KernelTable: Sendable {
-  /// As the environment variable names it: `portable`, `avx2`, `avxvnni`, `avx512vl`, `avx512`, `neon`, `dotprod`, `i8mm`.
+  /// As the environment variable names it: `portable`, `avx2`, `avxvnni`, `avx512vl`, `avx512`, `amx`, `neon`, `dotprod`, `i8mm`.
   package var name: String
 
   package var quantized: QuantizedKernels

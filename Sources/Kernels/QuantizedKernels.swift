@@ -77,8 +77,13 @@ package struct QuantizedKernels: Sendable {
   /// Bytes of scratch that a multiplication needs, of any shape.
   package var scratchBytes: Int
 
-  /// Inputs of one token that lie side by side in `QuantizedRows.values`, as the multiplying instruction takes them: 4 or 8.
-  package var interleave: Int
+  /// Inputs of one token that lie side by side in `QuantizedRows.values`, as the multiplying instruction takes them: 4, 8 or, where it is
+  /// nil, those of a group.
+  package var interleave: Int?
+
+  /// Bytes of input that a task multiplies: they stay in a core's second-level cache while the weights pass by. Half of a usual one, but
+  /// more where codes that are unpacked should serve more tokens.
+  package var inputBlockBytes: Int
 
   /// Runs the multiply-add instructions of `multiply4` alone, from register to register, `iterations` times, and returns how many products
   /// that were: the limit that a multiplication is measured against.
@@ -86,7 +91,7 @@ package struct QuantizedKernels: Sendable {
 
   package init(
     quantizeRows: @escaping QuantizeRows, multiply3: @escaping Multiply, multiply4: @escaping Multiply, multiply8: @escaping Multiply,
-    scratchBytes: Int, interleave: Int = 4,
+    scratchBytes: Int, interleave: Int? = 4, inputBlockBytes: Int = 256 << 10,
     multiplyInRegisters: @escaping @Sendable (Int) -> Int
   ) {
     self.quantizeRows = quantizeRows
@@ -95,6 +100,7 @@ package struct QuantizedKernels: Sendable {
     self.multiply8 = multiply8
     self.scratchBytes = scratchBytes
     self.interleave = interleave
+    self.inputBlockBytes = inputBlockBytes
     self.multiplyInRegisters = multiplyInRegisters
   }
 }

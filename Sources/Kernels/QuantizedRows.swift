@@ -5,7 +5,7 @@
 ///
 /// Tokens come in tiles of `tileTokens`; only the last tile may be narrower. Within each plane a tile's numbers lie together, and within a
 /// tile the tokens lie side by side, so that a kernel reads one stream from front to back whatever the shape. With `w` the tile's width:
-/// - `values`: `[tile][columns / 4][w][4 inputs]`, or eights in place of fours (`QuantizedKernels.interleave`)
+/// - `values`: `[tile][columns / 4][w][4 inputs]`, or eights or groups in place of fours (`QuantizedKernels.interleave`)
 /// - `scales`, `sums`: `[tile][groups][w]`
 /// - `offsets`: `[tile][columns / 32][w]`, of which a kernel table may use fewer.
 ///

@@ -9,7 +9,7 @@ import CIntrinsics
   @usableFromInline package var weights: UnsafeRawPointer
   /// Where a kernel may put what it has no register for: 1 KiB at a 64-byte boundary.
   @usableFromInline package var scratch: UnsafeMutableRawPointer
-  /// `[groups · group / 4][width][4]`, or eights in place of fours.
+  /// `[groups · group / 4][width][4]`, or eights or whole groups in place of fours.
   @usableFromInline package var values: UnsafePointer<Int8>
   /// `[groups][width]`.
   @usableFromInline package var scales: UnsafePointer<Float>
@@ -25,12 +25,16 @@ import CIntrinsics
   @usableFromInline package var width: Int
   /// `[width][32]`: added to.
   @usableFromInline package var output: UnsafeMutablePointer<Float>
+  /// Codes that are wanted after these, of which a kernel that can asks for some in each step of its loop, `requestStep` bytes from one
+  /// request to the next.
+  @usableFromInline package var ahead: UnsafeRawPointer
+  @usableFromInline package var requestStep: Int
 
   /// Groups `first ..< first + groups` of one tile of `rows`; a token has `offsetsPerGroup` offsets in each.
   @inlinable @inline(__always)
   package init(
     _ panel: QuantizedPanel, _ rows: QuantizedRows, tile: Int, first: Int, groups: Int, offsetsPerGroup: Int = 1, weights: UnsafeRawPointer,
-    scratch: UnsafeMutableRawPointer, output: UnsafeMutablePointer<Float>
+    scratch: UnsafeMutableRawPointer, output: UnsafeMutablePointer<Float>, ahead: UnsafeRawPointer, requestStep: Int
   ) {
     let token = tile * tileTokens
     let columns = panel.groups * panel.group
@@ -46,24 +50,31 @@ import CIntrinsics
     self.groups = groups
     group = panel.group
     self.output = output + token * panelRows
+    self.ahead = ahead
+    self.requestStep = requestStep
   }
 }
 
-/// The loops around every kernel: blocks of inputs, and all tiles of tokens for each. `unpack` is called once for each block and returns
-/// where its codes then are.
+/// The loops around every kernel: blocks of about `inputs` inputs, and all tiles of tokens for each. `unpack` is called once for each block
+/// and returns where its codes then are.
 ///
 /// While a tile is computed with, a part of the next block's codes is asked for: they come from memory, and no prefetcher reads as far
-/// ahead. All at once they would keep the tile's own values waiting.
+/// ahead. All at once they keep the tile's own loads waiting: a kernel that makes `requestsInGroup` requests while it multiplies a group of
+/// a tile is told which, if there are enough of them.
 @inlinable @inline(__always)
 package func multiplyInBlocks(
   bits: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, offsetsPerGroup: Int = 1,
-  scratch: UnsafeMutableRawPointer, unpack: (_ first: Int, _ groups: Int) -> UnsafeRawPointer, multiply: (QuantizedTile) -> Void
+  inputs: Int = blockInputs, requestsInGroup: Int = 0, scratch: UnsafeMutableRawPointer,
+  unpack: (_ first: Int, _ groups: Int) -> UnsafeRawPointer, multiply: (QuantizedTile) -> Void
 ) {
   clear(output, rows.count)
-  let step = greater(1, blockInputs / panel.group)
+  let step = greater(1, inputs / panel.group)
   let tiles = rows.tiles
   let groupBytes = panel.group * panelRows * bits / 8
   let share = (step * groupBytes / 64 + tiles - 1) / tiles * 64
+  let requests = step * requestsInGroup
+  let isSpread = share <= 64 * requests
+  let requestStep = isSpread ? (share + requests - 1) / requests : 0
   var first = 0
   while first < panel.groups {
     let groups = smaller(step, panel.groups - first)
@@ -71,12 +82,12 @@ package func multiplyInBlocks(
     // After the last block comes the next panel.
     var codes = panel.codes + (first + groups) * groupBytes
     for tile in 0..<tiles {
-      prefetch(codes, share)
-      codes += share
+      if !isSpread { prefetch(codes, share) }
       multiply(
         QuantizedTile(
           panel, rows, tile: tile, first: first, groups: groups, offsetsPerGroup: offsetsPerGroup, weights: weights, scratch: scratch,
-          output: output))
+          output: output, ahead: codes, requestStep: requestStep))
+      codes += share
     }
     first += groups
   }

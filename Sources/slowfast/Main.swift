@@ -75,8 +75,8 @@ struct SlowFastCommand: ParsableCommand {
         slowfast run model.sfq clip.mp4 -q "What happens?"
         slowfast chat model.sfq clip.mp4
 
-      The environment variable SLOWFAST_KERNELS forces an instruction set below the machine's best: portable, avx2, avxvnni, avx512vl or \
-      avx512; on ARM portable, neon, dotprod or i8mm.
+      The environment variable SLOWFAST_KERNELS forces an instruction set below the machine's best: portable, avx2, avxvnni, avx512vl, \
+      avx512 or amx; on ARM portable, neon, dotprod or i8mm.
 
       Exit status: 0 done, 1 bad input, 2 wrong usage, 130 interrupted.
 

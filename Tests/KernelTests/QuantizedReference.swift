@@ -126,7 +126,7 @@ struct KernelRun {
   private let interleave: Int
 
   init(_ kernels: QuantizedKernels, _ panel: ReferencePanel, _ tokens: ArraySlice<[Float]>, isDefault: Bool = false) {
-    interleave = kernels.interleave
+    interleave = kernels.interleave ?? panel.group
     let bytes = QuantizedRows.byteCount(count: tokens.count, groups: panel.groups, group: panel.group)
     owner = GuardedMemory(byteCount: bytes)
     rows = QuantizedRows(memory: owner.base, count: tokens.count, groups: panel.groups, group: panel.group)
