@@ -100,7 +100,7 @@ let package = Package(
     .target(name: "KernelsPortable", dependencies: ["Kernels", "CIntrinsics", "Tensors"], swiftSettings: kernels([])),
     .target(
       name: "Compute",
-      dependencies: ["CIntrinsics", "Parallel", "Support", "Kernels", "KernelsPortable", "Tensors"]
+      dependencies: ["CIntrinsics", "Parallel", "Support", "Kernels", "KernelsPortable", "Tensors", "CXXHash"]
         + kernelTargets.map { .byName(name: $0.name) },
       swiftSettings: strict),
 

@@ -12,8 +12,8 @@ import Kernels
 ///
 /// Few tokens are a matter of memory and go the way of AVX-512, which takes its values as they lie here.
 ///
-/// Limit: `tdpbssd` alone, on sixteen tokens. Of a tile of twelve and a group of 128 (Sapphire Rapids, tiles in the first-level cache) loads
-/// and products take 68 cycles where products alone take 54, with the sums on their way through memory 94, with scaling 109; of 64: 33, 65
+/// Limit: `tdpbssd` alone, on sixteen tokens. Of a tile of twelve and a group of 128 (a Xeon, tiles in the first-level cache) loads and
+/// products take 68 cycles where products alone take 54, with the sums on their way through memory 94, with scaling 109; of 64: 33, 65
 /// and 84.
 package let quantizedKernelsAMX = QuantizedKernels(
   quantizeRows: quantizeRows, multiply3: { multiply(bits: 3, $0, $1, $2, $3) }, multiply4: { multiply(bits: 4, $0, $1, $2, $3) },

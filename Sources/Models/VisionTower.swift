@@ -45,6 +45,8 @@ package protocol VisionTower: Sendable {
   var mapFloats: Int { get }
   var scratchFloats: Int { get }
   var scratch: ScratchMeasures { get }
+  /// Values that its branches make of a frame, where these can be remembered for the next one; else 0.
+  var branchValues: Int { get }
 
   /// `pixels` `[imageSize², 3]`, normalised → what the first unit takes, in the workspace's memory.
   func embed(_ pixels: Matrix, in workspace: TowerWorkspace, on engine: Engine) throws(ComputeError) -> Matrix
@@ -62,12 +64,63 @@ package protocol TowerUnit: Sendable {
 package struct TowerWorkspace {
   package let map: Matrix
   package let scratch: Matrix
+  /// What branches are remembered for the next frame; nil: none.
+  package var branches: TowerBranches?
+}
+
+/// What the branches of a tower made of earlier frames, and how much of them had to be computed.
+package final class TowerBranches {
+  package let threshold: Float
+  /// Of the branches in the order in which they run; made when they first do.
+  private var memories: [BranchMemory] = []
+  private var next = 0
+  /// Floats for any of them.
+  private let spare: Matrix
+  fileprivate var stage = 0
+  /// By stage, of the frames that were encoded with this: multiply-adds of all branches, and of those that were computed.
+  package private(set) var products: [Double] = []
+  package private(set) var computedProducts: [Double] = []
+
+  package init(_ tower: any VisionTower, threshold: Float) throws(SlowFastError) {
+    self.threshold = threshold
+    spare = try classified { () throws(ComputeError) in try Matrix(rows: 1, columns: tower.mapFloats) }
+  }
+
+  /// Bytes of what a tower's branches take.
+  package static func byteCount(_ tower: any VisionTower, threshold: Float) -> Int {
+    tower.branchValues * BranchMemory.bytesPerValue(threshold: threshold) + tower.mapFloats * MemoryLayout<Float>.stride
+  }
+
+  /// The next frame is like none before.
+  package func forget() { for memory in memories { memory.forget() } }
+
+  package func startCounting() { (products, computedProducts) = ([], []) }
+
+  fileprivate func begin() { next = 0 }
+
+  /// A branch of the running frame, whose perceptron is of `products` multiply-adds: see `Engine.perceptron(_:norm:_:_:remembered:spare:)`.
+  func run(
+    _ input: Matrix, norm: RowNorm, _ inner: PerceptronInner, _ outer: LinearProduct, products count: Int, on engine: Engine
+  ) throws(ComputeError) {
+    if next == memories.count { memories.append(try BranchMemory(rows: input.rows, columns: input.columns, threshold: threshold)) }
+    let memory = memories[next]
+    next += 1
+    let computed = try engine.perceptron(
+      input, norm: norm, inner, outer, remembered: memory, spare: spare.reshaped(rows: input.rows, columns: input.columns))
+    while products.count <= stage {
+      products.append(0)
+      computedProducts.append(0)
+    }
+    products[stage] += Double(count)
+    computedProducts[stage] += Double(count) * Double(computed) / Double(input.rows)
+  }
 }
 
 extension VisionTower {
   package static func canonical(_ name: String) -> String { name }
   package static func reasonUnused(_ name: String) -> String? { nil }
   package var stages: [Range<Int>] { [0..<units.count] }
+  package var branchValues: Int { 0 }
 
   /// The tower with weights; with `unit` those of that unit alone.
   package func loaded(_ builder: LayerBuilder) throws(SlowFastError) -> Self { try Self(measures, builder) }
@@ -83,9 +136,11 @@ extension VisionTower {
   package func encode(
     _ pixels: Matrix, in workspace: TowerWorkspace, on engine: Engine, isCancelled: () -> Bool, afterStage: (Int) -> Void = { _ in }
   ) throws(ComputeError) -> Matrix? {
+    workspace.branches?.begin()
     var x = try embed(pixels, in: workspace, on: engine)
     let units = units
     for (stage, range) in stages.enumerated() {
+      workspace.branches?.stage = stage
       for unit in units[range] {
         if isCancelled() { return nil }
         x = try unit.run(x, in: workspace, on: engine)

@@ -77,7 +77,7 @@ extension MemoryPlan {
   package init(
     source: any WeightSource, config: ModelConfig, clips: [Shown], decoding: [DecodingMemory], decodingLimit: Int?, textTokens: Int,
     maximumAnswerTokens: Int,
-    cacheType: KeyValueType, kernels: KernelTable, threads: Int
+    cacheType: KeyValueType, reuse: Double, kernels: KernelTable, threads: Int
   ) {
     let schema = source.schema
     let (tower, decoder) = (schema.tower, schema.decoder)
@@ -112,6 +112,7 @@ extension MemoryPlan {
         * config.imageSize)
         * float
         + towerScratch + decodingBytes + (layouts.map(\.imageBytes).max() ?? 0)
+        + (reuse > 0 ? TowerBranches.byteCount(tower, threshold: Float(reuse)) : 0)
 
     let chunk = min(DecoderPasses.chunk, promptTokens)
     decoderWeightBytes = source.residentBytes(schema.decoderNames) + source.embeddingBytes

@@ -32,6 +32,8 @@ package final class RunContext: @unchecked Sendable {
   package var isAnswering: Bool { answering.load(ordering: .relaxed) > 0 }
   /// Bytes that a decoder's threads may take: a quarter of what there is when this is made.
   package let decodingLimit: Int?
+  /// Without a threshold (`SessionOptions.reuse`) branches of a tower are remembered where that needs no more memory than the answer does.
+  package let remembersEqualBranches: Bool
 
   private let lock = Mutex(())
   // Under the lock, and with `keepsWeights` only.
@@ -59,6 +61,15 @@ package final class RunContext: @unchecked Sendable {
       store = options.clipMemory.map { MemoryClipStore(limit: $0) }
     }
     decodingLimit = MemoryPlan.availableBytes().map { $0 / 4 }
+    let (schema, source) = (model.source.schema, model.source)
+    remembersEqualBranches =
+      !options.keepsWeights
+      && source.residentBytes(schema.visionNames) + TowerBranches.byteCount(schema.tower, threshold: 0)
+        + (schema.tower.mapFloats + schema.tower.scratchFloats) * MemoryLayout<Float>.stride <= source.residentBytes(schema.decoderNames)
+    if options.reuse > 0, schema.tower.branchValues == 0 {
+      throw .badOption(
+        "reuse", found: "\(options.reuse)", expected: "0: this model's tower is no ConvNeXt, and has no branches to take again")
+    }
     let pool = ThreadPool(threadCount: options.threads)
     engine = try classified { () throws(ComputeError) in
       try Engine(pool: pool, kernels: try options.kernels.map { name throws(ComputeError) in try KernelChoice.kernels(named: name) })
@@ -187,8 +198,8 @@ extension RunContext {
         isFixed ? fixed : firstPrompt(question, clips.map { config.place($0, towerSide: side) }, opening).pieces(model.tokenizer).textCount
       return MemoryPlan(
         source: model.source, config: config, clips: clips, decoding: decoding, decodingLimit: decodingLimit, textTokens: text,
-        maximumAnswerTokens: min(tokens, model.config.maximumPositions), cacheType: cacheType, kernels: engine.kernels,
-        threads: threads)
+        maximumAnswerTokens: min(tokens, model.config.maximumPositions), cacheType: cacheType, reuse: options.reuse,
+        kernels: engine.kernels, threads: threads)
     }
     return Planned(plan: remade(Int.max, maximumTokens, pool.threadCount), remade: remade)
   }

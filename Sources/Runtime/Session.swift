@@ -95,9 +95,10 @@ public struct SessionOptions: Sendable {
   public var kernels: String?
   /// Which tokens read the slow tokens; nil: as the model says.
   public var slowAttention: SlowAttention?
-  /// A frame takes over the features of the last one that went through the tower where the bytes of the two, as the model sees them, differ
-  /// by less than this in the mean (0 to 255); nil: never.
-  public var reuseStatic: Double?
+  /// Of towers that are convolutions (ConvNeXt): where the input of a block has changed by less than this since the block was last computed
+  /// there, what it made is taken again. The change is the root mean square over the channels, each in units of its own spread. 0, the
+  /// default, takes again what would be the same to the bit. Others are for cameras that stand and for screens: 0.05 to 0.1.
+  public var reuse = 0.0
   /// Where to keep what clips become; nil: nowhere.
   public var clipCache: ClipCacheOptions?
   /// Where clips are kept nowhere else: bytes of this process's memory to keep them in, those not used for longest go first; nil: none.
@@ -124,9 +125,7 @@ public struct SessionOptions: Sendable {
 
   /// Throws `badOption` for a value out of range.
   public func validate() throws(SlowFastError) {
-    if let reuseStatic, !(reuseStatic > 0 && reuseStatic <= 255) {
-      throw .badOption("reuseStatic", found: "\(reuseStatic)", expected: "more than 0 and at most 255")
-    }
+    if !(0...1).contains(reuse) { throw .badOption("reuse", found: "\(reuse)", expected: "0 to 1") }
     if let fastFrames, !(1...Limits.frames).contains(fastFrames) {
       throw .badOption("fastFrames", found: "\(fastFrames)", expected: "1 to \(Limits.frames)")
     }

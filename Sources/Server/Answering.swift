@@ -24,6 +24,7 @@ final class Answering: Sendable {
     name = options.name ?? (file.hasSuffix(".sfq") ? String(file.dropLast(4)) : file)
     var session = SessionOptions()
     session.threads = options.threads
+    session.reuse = options.reuse
     session.keepsWeights = true
     session.marksAreText = true
     if let cache = options.cache {

@@ -25,11 +25,11 @@ final class Counter: Sendable {
   }
 
   private func session(
-    _ name: String = "clip", limit: Int = ClipCacheOptions.defaultLimit, reuse: Double? = nil, attention: SlowAttention = .prompt
+    _ name: String = "clip", limit: Int = ClipCacheOptions.defaultLimit, reuse: Double = 0, attention: SlowAttention = .prompt
   ) throws -> Session {
     var options = SessionOptions()
     options.clipCache = ClipCacheOptions(directory: cache, limit: limit)
-    options.reuseStatic = reuse
+    options.reuse = reuse
     options.slowAttention = attention
     return try Session(try VideoLanguageModel(path: name.contains("/") ? name : Golden.path(name)), options: options)
   }
@@ -144,7 +144,7 @@ final class Counter: Sendable {
     #expect(try !isKnown(session(), [film], SamplingRequest(frames: 3, start: 1)))
     #expect(try !isKnown(session(), [film], SamplingRequest(frames: 3, end: 2)))
     #expect(try !isKnown(session("vanilla"), [film], request))
-    #expect(try !isKnown(session(reuse: 3), [film], request))
+    #expect(try !isKnown(session(reuse: 0.3), [film], request))
     #expect(try !isKnown(session(convert("clip", bits: 8, to: directory)), [film], request))
     // The name counts for nothing, the content for everything.
     let copy = directory.file("copy.mp4")

@@ -138,18 +138,6 @@ import Video
     #expect(both.statistics.cachedFrames == 5 && both.statistics.encodedFrames == 0)
   }
 
-  /// Frames that hardly differ take over features; the tiles of a picture do not, however alike they are.
-  @Test(arguments: families) func onlyFramesAreReused(_ name: String) throws {
-    let model = try VideoLanguageModel(path: Golden.path(name))
-    var options = SessionOptions()
-    options.reuseStatic = 255
-    let clip = try ask(model, try shown(0), options).statistics
-    #expect(clip.reusedFrames == 3 && clip.encodedFrames == 1)
-    let picture = try ask(model, try shown(1), options)
-    #expect(picture.statistics.reusedFrames == 0)
-    #expect(try ask(model, try shown(1)).answer.tokens == picture.answer.tokens)
-  }
-
   /// Families whose published examples take the likeliest token do, whatever the generation config says.
   @Test(arguments: families) func answersAsPublished(_ name: String) throws {
     let model = try VideoLanguageModel(path: Golden.path(name))

@@ -49,10 +49,15 @@ struct RandomMatrix {
     return Double(copies * panels * (codesPerPanel + scalesPerPanel)) / seconds
   }
 
-  /// Many tokens, some of the panels.
+  /// Many tokens, some of the panels: they stay in the second-level cache.
   func productsPerSecond(_ kernels: QuantizedKernels, _ pool: ThreadPool, tokens: Int) -> Double {
     let some = min(panels, max(2 * pool.threadCount, 192 / tokens))
     return Double(some * panelRows * columns * tokens) / time(kernels, pool, tokens: tokens, panels: some)
+  }
+
+  /// All copies one after the other, so that codes come from memory while others are multiplied.
+  func productsPerSecondFromMemory(_ kernels: QuantizedKernels, _ pool: ThreadPool, tokens: Int) -> Double {
+    Double(copies * panels * panelRows * columns * tokens) / time(kernels, pool, tokens: tokens, panels: copies * panels)
   }
 
   private func time(_ kernels: QuantizedKernels, _ pool: ThreadPool, tokens: Int, panels count: Int) -> Double {

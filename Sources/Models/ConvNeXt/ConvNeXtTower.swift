@@ -112,7 +112,12 @@ package struct ConvNeXtTower: VisionTower {
     func run(_ x: Matrix, in workspace: TowerWorkspace, on engine: Engine) throws(ComputeError) -> Matrix {
       let y = workspace.scratch.reshaped(rows: x.rows, columns: x.columns)
       try engine.depthwise7x7(x, height: side, width: side, weights: depthwise.weights, bias: depthwise.bias, to: y)
-      try engine.perceptron(y, norm: norm.rows, .gelu(fc1.weight, bias: fc1.bias), fc2.product(.addTo(scale: layerScale), to: x))
+      let (inner, outer) = (PerceptronInner.gelu(fc1.weight, bias: fc1.bias), fc2.product(.addTo(scale: layerScale), to: x))
+      if let branches = workspace.branches {
+        try branches.run(y, norm: norm.rows, inner, outer, products: x.rows * (fc1.weightCount + fc2.weightCount), on: engine)
+      } else {
+        try engine.perceptron(y, norm: norm.rows, inner, outer)
+      }
       return x
     }
   }
@@ -198,6 +203,15 @@ extension ConvNeXtTower {
       floats = max(floats, side * side * width)
     }
     return floats
+  }
+
+  package var branchValues: Int {
+    var (side, values) = (imageSize / measures.patch, 0)
+    for (stage, width) in widths.enumerated() {
+      if stage > 0 { side /= 2 }
+      values += depths[stage] * side * side * width
+    }
+    return values
   }
 
   package var scratch: ScratchMeasures {

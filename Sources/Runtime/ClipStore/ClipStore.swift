@@ -202,23 +202,24 @@ package struct CacheKey: Sendable, Equatable {
   package var name: String { [text, "again " + text].map { checksum(Array($0.utf8)).hexadecimal() }.joined() }
 
   /// Rows of single frames: how they are made, without what they show. `rows` and `type` of one, and whether it is a view of a picture.
+  /// Where they take over what earlier ones' blocks made (`reuse`), they are those of one clip, or of a stream.
   package static func frames(
-    rows: Int, isPicture: Bool, type: KeyValueType, model: VideoLanguageModel, kernels: String
+    rows: Int, isPicture: Bool, reuse: Double, within clip: CacheKey?, type: KeyValueType, model: VideoLanguageModel, kernels: String
   ) -> CacheKey {
-    CacheKey([
-      "frames", model.identity, "kernels \(kernels)", "\(rows) rows of \(isPicture ? "a picture" : "a clip")", "values \(type)",
-    ])
+    CacheKey(
+      ["frames", model.identity, "kernels \(kernels)", "\(rows) rows of \(isPicture ? "a picture" : "a clip")", "values \(type)"]
+        + (reuse == 0 ? [] : ["reuse below \(reuse)", clip?.text ?? "stream"]))
   }
 
   /// What one clip is made of. `content` identifies what its files hold.
   package static func features(
-    content: String, sampling: SamplingRequest, reuseThreshold: Double?, model: VideoLanguageModel, kernels: String, isAlone: Bool,
+    content: String, sampling: SamplingRequest, reuse: Double, model: VideoLanguageModel, kernels: String, isAlone: Bool,
     fastFrames: Int?, slowTokens: KeyValueType
   ) -> CacheKey {
     let range = [sampling.start, sampling.end].map { $0.map { "\($0)" } ?? "-" }.joined(separator: " to ")
     return CacheKey(
       [
-        "features", model.identity, "kernels \(kernels)", "reuse \(reuseThreshold.map { "\($0)" } ?? "-")",
+        "features", model.identity, "kernels \(kernels)", reuse == 0 ? "reuse -" : "reuse below \(reuse)",
         // Nothing for those that were kept before there was a choice.
       ] + (isAlone ? [] : ["beside others"]) + (fastFrames.map { ["fast frames \($0)"] } ?? [])
         + (slowTokens == .float32 ? [] : ["slow tokens \(slowTokens)"]) + [

@@ -34,9 +34,9 @@ package final class FrameKeeper {
   /// What the store could not read.
   package var damage: [String] { reader.problems }
 
-  /// 128 bits of what a view shows.
-  package static func name(of image: RGBImage) -> String {
-    let size = Array("\(image.width)x\(image.height) ".utf8)
+  /// 128 bits of what a view shows; with `view`, of that in this place.
+  package static func name(of image: RGBImage, view: Int? = nil) -> String {
+    let size = Array("\(image.width)x\(image.height) \(view.map { "at \($0) " } ?? "")".utf8)
     return checksum(image.pixels).hexadecimal() + checksum(size + image.pixels).hexadecimal()
   }
 

@@ -11,6 +11,7 @@ package final class VisionModel {
   package let workspace: TowerWorkspace
   package let config: ModelConfig
   private let weights: VisionWeights
+  private var branches: TowerBranches?
 
   package init(_ weights: VisionWeights) throws(SlowFastError) {
     self.weights = weights
@@ -19,6 +20,29 @@ package final class VisionModel {
   }
 
   package convenience init(_ source: any WeightSource) throws(SlowFastError) { try self.init(VisionWeights(source)) }
+
+  /// What the tower's branches made of earlier frames, kept for as long as this is: the same for all with one threshold.
+  package func branches(threshold: Float) throws(SlowFastError) -> TowerBranches {
+    if let branches, branches.threshold == threshold { return branches }
+    branches = nil
+    let made = try TowerBranches(tower, threshold: threshold)
+    branches = made
+    return made
+  }
+}
+
+/// What of a frame need not be computed, because of an earlier one.
+package struct FrameReuse: Sendable {
+  /// See `SessionOptions.reuse`.
+  package var threshold: Float
+  /// Where there is no threshold, whether there is memory to remember branches of frames that have much in common.
+  package var remembersEqual: Bool
+  /// Frames follow what was encoded before, as those of a stream do; else a clip begins anew, and becomes the same whatever was before.
+  package var goesOn: Bool
+
+  package init(threshold: Float, remembersEqual: Bool, goesOn: Bool) {
+    (self.threshold, self.remembersEqual, self.goesOn) = (threshold, remembersEqual, goesOn)
+  }
 }
 
 /// Turns one clip's frames, one at a time, into its tokens.
@@ -32,7 +56,7 @@ package final class ClipEncoder {
   package private(set) var takenViews = 0
   /// Of those, the ones that went through the tower.
   package private(set) var encodedFrames = 0
-  /// Of `takenViews`, those that took over the features of an earlier one because they hardly differ from it.
+  /// Of `takenViews`, those that took over the features of the one before, whose picture they have.
   package private(set) var reusedFrames = 0
   /// Of `takenViews`, those whose rows were known.
   package private(set) var knownViews = 0
@@ -44,8 +68,10 @@ package final class ClipEncoder {
   private var name: String?
   private let engine: Engine
   private let preprocessing: Preprocessing
-  /// Mean difference of two frames' bytes below which they count as the same; nil: never.
-  private let reuseThreshold: Double?
+  /// nil: nothing.
+  private let reuse: FrameReuse?
+  /// Of `encodedFrames`, as many as were computed, by stage of the tower.
+  package private(set) var computedFrames: [Double] = []
   /// `[imageSize², 3]`, normalised; nil until a frame goes through the tower.
   private var pixels: Matrix?
   /// The frame that went through the tower last.
@@ -55,12 +81,12 @@ package final class ClipEncoder {
 
   /// `slowTokens`: what they are kept as. `keeper` makes one for rows that are kept as its argument says.
   package init(
-    _ layout: any VisualLayout, hidden: Int, preprocessing: Preprocessing, reuseThreshold: Double? = nil,
+    _ layout: any VisualLayout, hidden: Int, preprocessing: Preprocessing, reuse: FrameReuse? = nil,
     slowTokens: KeyValueType = .float32, engine: Engine, keeper: (KeyValueType) -> FrameKeeper? = { _ in nil }
   ) throws(SlowFastError) {
     self.engine = engine
     self.preprocessing = preprocessing
-    self.reuseThreshold = reuseThreshold
+    self.reuse = reuse
     self.layout = layout
     let type = layout.slowCount > 0 ? slowTokens : .float32
     (kept, rows) = try classified { () throws(ComputeError) in
@@ -82,20 +108,22 @@ package final class ClipEncoder {
     self.vision = vision
   }
 
-  /// The next frame, where nothing has to be computed for it: it hardly differs from the one before, or what it shows was encoded before.
+  /// The next frame, where nothing has to be computed for it: it shows what the one before or an earlier one showed.
   package func takeKnown(_ image: RGBImage) -> Bool {
-    if let reuseThreshold, let lastImage, image.meanDifference(from: lastImage) < reuseThreshold {
+    if reuse != nil, let lastImage, image == lastImage {
       repeatFrame()
       reusedFrames += 1
       return true
     }
     guard let keeper else { return false }
-    let name = FrameKeeper.name(of: image)
-    guard takeKnown(name, from: keeper) else {
+    // Where frames take over what those before them left they are those of one clip, and it becomes the same whichever are kept.
+    let isOwn = reuse.map { $0.threshold > 0 && !$0.goesOn } ?? false
+    let name = FrameKeeper.name(of: image, view: isOwn ? takenViews : nil)
+    guard !isOwn, takeKnown(name, from: keeper) else {
       self.name = name
       return false
     }
-    if reuseThreshold != nil { lastImage = image }
+    if reuse != nil { lastImage = image }
     return true
   }
 
@@ -116,12 +144,15 @@ package final class ClipEncoder {
     }
     self.pixels = pixels
     times.measure(\.resize) { preprocessing.normalize(image, into: pixels.buffer) }
+    var workspace = vision.workspace
+    workspace.branches = try branches(of: vision, for: image)
     let features = try times.measure(\.tower) { () throws(SlowFastError) in
       try classified { () throws(ComputeError) in
-        try vision.tower.encode(pixels, in: vision.workspace, on: engine, isCancelled: isCancelled)
+        try vision.tower.encode(pixels, in: workspace, on: engine, isCancelled: isCancelled)
       }
     }
     guard let features else { throw .cancelled }
+    count(workspace.branches, stages: vision.tower.stages.count)
     let projected = try times.measure(\.projector) { () throws(SlowFastError) in
       try classified { () throws(ComputeError) in try vision.projector.project(features, on: engine) }
     }
@@ -132,7 +163,7 @@ package final class ClipEncoder {
     encodedFrames += 1
     if let name { keeper?.add(name) }
     name = nil
-    if reuseThreshold != nil { lastImage = image }
+    if reuse != nil { lastImage = image }
   }
 
   /// The last frame again: a clip with fewer frames than were asked for repeats some.
@@ -155,20 +186,44 @@ package final class ClipEncoder {
   }
 }
 
+extension ClipEncoder {
+  /// A frame has much in common with the one before where so much of it is the same to the bit.
+  private static let leastInCommon = 0.25
+
+  /// What the next frame's branches are compared with; nil: all is computed.
+  private func branches(of vision: VisionModel, for image: RGBImage) throws(SlowFastError) -> TowerBranches? {
+    guard let reuse, vision.tower.branchValues > 0 else { return nil }
+    if reuse.threshold == 0 {
+      // What is remembered is what would be computed, so it does not matter of which clip it is; but remembering takes time.
+      guard reuse.remembersEqual, let lastImage, image.share(equalTo: lastImage) >= Self.leastInCommon else { return nil }
+    }
+    let branches = try vision.branches(threshold: reuse.threshold)
+    if reuse.threshold > 0, encodedFrames == 0, !reuse.goesOn { branches.forget() }
+    branches.startCounting()
+    return branches
+  }
+
+  private func count(_ branches: TowerBranches?, stages: Int) {
+    if computedFrames.isEmpty { computedFrames = Array(repeating: 0, count: stages) }
+    for stage in 0..<stages {
+      let products = branches.flatMap { stage < $0.products.count ? ($0.computedProducts[stage], $0.products[stage]) : nil }
+      computedFrames[stage] += products.map { $0.1 > 0 ? $0.0 / $0.1 : 1 } ?? 1
+    }
+  }
+}
+
 extension RGBImage {
-  /// The mean of the absolute differences of all bytes, 0 to 255; infinite where the sizes differ.
-  package func meanDifference(from other: RGBImage) -> Double {
-    guard width == other.width, height == other.height else { return .infinity }
+  /// Of all pixels, those that are the same in the other; 0 where the sizes differ.
+  package func share(equalTo other: RGBImage) -> Double {
+    guard width == other.width, height == other.height, !pixels.isEmpty else { return 0 }
     return pixels.withUnsafeBufferPointer { a in
       other.pixels.withUnsafeBufferPointer { b in
-        var sum = 0
-        // Rows keep the inner sums within 32 bits: a row has at most 3 · 8192 bytes.
-        for row in 0..<height {
-          var part: Int32 = 0
-          for index in row * width * 3..<(row + 1) * width * 3 { part &+= abs(Int32(a[index]) &- Int32(b[index])) }
-          sum += Int(part)
+        var equal = 0
+        for pixel in 0..<width * height {
+          let place = 3 * pixel
+          if a[place] == b[place], a[place + 1] == b[place + 1], a[place + 2] == b[place + 2] { equal += 1 }
         }
-        return Double(sum) / Double(pixels.count)
+        return Double(equal) / Double(width * height)
       }
     }
   }

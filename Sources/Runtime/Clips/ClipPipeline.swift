@@ -136,7 +136,7 @@ private struct ClipPipeline {
       states.append(ClipFiles(source))
       watched.keys.append(
         .features(
-          content: try source.contentIdentity(), sampling: request, reuseThreshold: context.options.reuseStatic, model: model,
+          content: try source.contentIdentity(), sampling: request, reuse: context.options.reuse, model: model,
           kernels: context.engine.kernels.name, isAlone: model.config.sequence == nil || !source.isPicture || isAlone,
           fastFrames: context.options.fastFrames, slowTokens: model.config.sequence == nil ? context.cacheType : .float32))
     }
@@ -175,7 +175,7 @@ private struct ClipPipeline {
         layout.views == kept.views.count,
         layout.slowCount == kept.info.slowTokens, layout.fastCount == kept.info.fastTokens,
         // One that has not the memory fails again, and tells it, where it is encoded.
-        let encoder = try? encoder(layout, clips[index].source, isPicture: layout is PictureLayout, reuseThreshold: nil),
+        let encoder = try? encoder(layout, clips[index].source, isPicture: layout is PictureLayout, reuse: nil, key: watched.keys[index]),
         let keeper = encoder.keeper
       else {
         warnOfDamage("not the shape of this model's")
@@ -202,19 +202,25 @@ private struct ClipPipeline {
 
   /// With a store, one that knows what it has; but an observer wants to see everything.
   private func encoder(
-    _ layout: any VisualLayout, _ source: ClipSource, isPicture: Bool, reuseThreshold: Double?
+    _ layout: any VisualLayout, _ source: ClipSource, isPicture: Bool, reuse: FrameReuse?, key: CacheKey?
   ) throws(SlowFastError) -> ClipEncoder {
     let context = context
     return try ClipEncoder(
       layout, hidden: context.model.config.hiddenSize, preprocessing: Preprocessing(context.model.config.pixels),
-      reuseThreshold: reuseThreshold, slowTokens: context.cacheType, engine: context.engine
+      reuse: reuse, slowTokens: context.cacheType, engine: context.engine
     ) { type in
       guard observer == nil, let store = context.store(isLive: source.isLive) else { return nil }
+      // With a threshold a frame becomes what it does after those before it: in this clip, or, of a stream, once.
+      let threshold = context.options.reuse
+      guard threshold == 0 || source.isLive || key != nil else { return nil }
       let kind = CacheKey.frames(
-        rows: layout.rowsOfView, isPicture: isPicture, type: type, model: context.model, kernels: context.engine.kernels.name)
+        rows: layout.rowsOfView, isPicture: isPicture, reuse: threshold, within: threshold > 0 && !source.isLive ? key : nil, type: type,
+        model: context.model, kernels: context.engine.kernels.name)
       return FrameKeeper(store, kind, pool: context.pool)
     }
   }
+
+  private func sums(_ a: [Double], _ b: [Double]) -> [Double] { a.isEmpty ? b : b.isEmpty ? a : zip(a, b).map(+) }
 
   private mutating func warnOfDamage(_ reason: String) {
     watched.statistics.warnings.append("an entry of the clip cache is damaged and is made anew: \(reason)")
@@ -265,7 +271,7 @@ private struct ClipPipeline {
     let (own, isCancelled) = (progress, isCancelled)
     let isAhead = isAhead
     let (clip, views) = try encode(
-      clips[index], &vision, range,
+      clips[index], index < watched.keys.count ? watched.keys[index] : nil, &vision, range,
       turns: { [context] in isAhead && flight?.isAwaited != true && context.isAnswering ? Self.turnsOfOthers : 1 },
       progress: {
         own($0)
@@ -291,7 +297,7 @@ private struct ClipPipeline {
   /// One clip, and the names of its views where all of them are kept; `range` says how many frames came before it and how many there are in
   /// all. The tower is read when a frame must go through it. `turns`: how often others come first between its blocks.
   private mutating func encode(
-    _ sampled: SampledClip, _ vision: inout VisionModel?, _ range: Range<Int>, turns: @escaping () -> Int,
+    _ sampled: SampledClip, _ key: CacheKey?, _ vision: inout VisionModel?, _ range: Range<Int>, turns: @escaping () -> Int,
     progress: @escaping ProgressHandler,
     isCancelled: @escaping @Sendable () -> Bool
   ) throws(SlowFastError) -> (clip: WatchedClip, views: [String]?) {
@@ -300,7 +306,10 @@ private struct ClipPipeline {
       sampled.source, context.config, towerSide: modelSource.schema.tower.outputSide, isAlone: isAlone, sampling: sampled.sampling,
       preprocessing: try Preprocessing(context.model.config.pixels), threads: context.pool.threadCount, memory: context.decodingLimit)
     // Tiles of a picture are none of each other.
-    let reuseThreshold = observer == nil && !feed.isPicture ? context.options.reuseStatic : nil
+    let reuse =
+      observer == nil && !feed.isPicture
+      ? FrameReuse(
+        threshold: Float(context.options.reuse), remembersEqual: context.remembersEqualBranches, goesOn: sampled.source.isLive) : nil
     let before = range.upperBound - sampled.mostFrames
     var clip: ClipEncoder?
     var last = range.upperBound
@@ -340,7 +349,7 @@ private struct ClipPipeline {
           return
         case .begin(let layout):
           last = before + (feed.isPicture ? 1 : layout.views)
-          let encoder = try self.encoder(layout, sampled.source, isPicture: feed.isPicture, reuseThreshold: reuseThreshold)
+          let encoder = try self.encoder(layout, sampled.source, isPicture: feed.isPicture, reuse: reuse, key: key)
           (encoder.vision, encoder.observer) = (vision, observer)
           clip = encoder
           observer?.see(.begin(frames: layout.views))
@@ -362,6 +371,7 @@ private struct ClipPipeline {
     guard let encoder = clip else { throw SlowFastError(VideoError.noFrames(path: "", reason: "nothing was sampled")) }
     watched.statistics.times = times
     watched.statistics.encodedFrames += encoder.encodedFrames
+    watched.statistics.computedFrames = sums(watched.statistics.computedFrames, encoder.computedFrames)
     watched.statistics.cachedFrames +=
       feed.isPicture ? encoder.knownViews / encoder.layout.views : encoder.knownViews
     let tokens = try encoder.finish(newline: vision == nil ? modelSource.newline() : nil)

@@ -117,7 +117,7 @@ struct BatchCommand: ParsableCommand {
     return [
       SlowFastVersion.current, model.identity, asked.fingerprint, "\(sampling.request(model, frames: nil))", "\(drawn)", form,
       "\(generation.stopTokens.sorted())",
-      "\(options.slowAttention?.rawValue ?? "-") \(options.cacheBits ?? 0) \(options.reuseStatic ?? 0)", options.system ?? "-",
+      "\(options.slowAttention?.rawValue ?? "-") \(options.cacheBits ?? 0) \(options.reuse)", options.system ?? "-",
     ]
   }
 }

@@ -55,6 +55,10 @@
     var queue: Int?
     @Option(help: "Frames to take from a video unless the request says otherwise. Default: the model's own number.")
     var frames: Int?
+    @Option(
+      help: ArgumentHelp(
+        "Compute of a frame only where it has changed by more than this: as in slowfast run. Default: 0.", valueName: "difference"))
+    var reuse: Double?
     @Option(help: "Threads. Default: as many as processors.")
     var threads: Int?
     @Option(help: ArgumentHelp("Bytes of a file that is sent. Default: 2G.", valueName: "bytes"))
@@ -92,6 +96,7 @@
       if let queue, !(0...100_000).contains(queue) { throw ValidationError("--queue is \(queue), expected 0 to 100000") }
       if let frames { try SamplingArguments.check(frames) }
       try SessionArguments.check(threads: threads)
+      if let reuse { try FrameReuseArguments.check(reuse) }
       if apiKey?.isEmpty == true { throw ValidationError("--api-key is empty, expected a key") }
     }
 
@@ -109,6 +114,7 @@
       if let parallel { options.parallel = parallel }
       if let queue { options.queue = queue }
       if let frames { options.frames = frames }
+      if let reuse { options.reuse = reuse }
       if let threads { options.threads = threads }
       if let maxUpload { options.maximumUpload = maxUpload.bytes }
       if !watch.isEmpty { options.streams = try watch.map(Self.source) }

@@ -35,6 +35,7 @@ struct WatchCommand: ParsableCommand {
   @Option(help: "Stop after so many answers. Default: never.")
   var count: Int?
   @OptionGroup var cacheBits: CacheBitsArguments
+  @OptionGroup var reuse: FrameReuseArguments
   @OptionGroup var generation: GenerationArguments
   @OptionGroup var session: SessionArguments
   @OptionGroup var modelOptions: ModelArguments
@@ -53,6 +54,7 @@ struct WatchCommand: ParsableCommand {
     var options = session.options
     modelOptions.apply(to: &options)
     options.cacheBits = cacheBits.cacheBits
+    options.reuse = reuse.reuse
     options.keepsWeights = true
     let runner = try ModelRunner(opened, options: options)
     var live = LiveOptions()

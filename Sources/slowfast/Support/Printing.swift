@@ -49,6 +49,13 @@ enum Printing {
     return lines.joined(separator: "\n")
   }
 
+  /// Of the frames through the tower, where not all was computed.
+  private static func computedShares(_ statistics: RunStatistics) -> String {
+    let shares = statistics.computedFrames.map { 100 * $0 / Double(max(1, statistics.encodedFrames)) }
+    guard shares.contains(where: { $0 < 99.95 }) else { return "" }
+    return "; of the tower's stages computed: " + shares.map { fixed($0, 1) + " %" }.joined(separator: ", ")
+  }
+
   static func statistics(_ statistics: RunStatistics, answer: Answer, options: GenerationOptions) -> String {
     let times = statistics.times
     func row(_ name: String, _ seconds: Double, _ more: String? = nil) -> String {
@@ -62,7 +69,7 @@ enum Printing {
     let guessed = statistics.guessedTokens
     let guesses = guessed > 0 ? "\(statistics.rightGuesses) of \(counted(guessed, "guessed token")) right" : nil
     var sources = ["\(statistics.encodedFrames) through the tower"]
-    if statistics.reusedFrames > 0 { sources.append("\(statistics.reusedFrames) hardly differed and took over features") }
+    if statistics.reusedFrames > 0 { sources.append("\(statistics.reusedFrames) showed the same as the one before") }
     if statistics.cachedFrames > 0 { sources.append("\(statistics.cachedFrames) from the clip cache") }
     let cached = statistics.cachedPromptTokens > 0 ? " (after \(statistics.cachedPromptTokens) from the clip cache)" : ""
     var lines = [
@@ -73,7 +80,7 @@ enum Printing {
         + "\(statistics.fastTokens) fast and \(counted(statistics.slowTokens, "slow token")), "
         + "\(statistics.promptTokens) prompt\(cached) and \(counted(statistics.generatedTokens, "answer token")) "
         + "(\(answer.endReason.words))",
-      "frames: " + sources.joined(separator: ", "),
+      "frames: " + sources.joined(separator: ", ") + computedShares(statistics),
       row("clip cache", times.clipCache),
       row("load tower", times.loadVision),
       row("decode", times.decode, each(times.decode)),
@@ -287,7 +294,7 @@ extension SlowFastError {
     "fastFrames": "--fast-frames",
     "frames": "--frames", "frequencyPenalty": "--frequency-penalty", "generatedTokens": "--tokens", "keep": "--keep",
     "maximumTokens": "--max-tokens", "minP": "--min-p", "partBits": "--parts", "presencePenalty": "--presence-penalty",
-    "prompts": "--prompts", "repeats": "--repeat", "repetitionPenalty": "--repetition-penalty", "reuseStatic": "--reuse-static",
+    "prompts": "--prompts", "repeats": "--repeat", "repetitionPenalty": "--repetition-penalty", "reuse": "--reuse",
     "sampling": "--fps", "stopTexts": "--stop", "temperature": "--temperature", "threads": "--threads", "together": "--together",
     "topK": "--top-k", "topLogProbabilities": "--logprobs", "topP": "--top-p", "variants": "--variants",
     "window": "--window",

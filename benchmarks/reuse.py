@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+"""What `--reuse T` saves and costs: reuse.py SLOWFAST MODEL EVAL [--values 0,0.05,0.1,0.2] [--frames 16]
+
+EVAL is a folder with eval.jsonl (video, question, answer, kind: benchmarks/demo/make_eval.py makes one). Each question is asked by
+`slowfast batch` with each T, the answers to questions of its kind being its choices, so that an answer is a distribution over them.
+Prints a table: share of the tower's blocks computed by stage, seconds in the tower, answers that changed, exact match, and the mean
+Kullback-Leibler divergence of the choices' probabilities from those at the first T. Needs nothing beyond Python 3.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import subprocess
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
+
+def run(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def ask(slowfast: str, model: str, lines: list[dict], options: list[str]) -> list[dict]:
+    """An answer to each line, in order."""
+    with tempfile.TemporaryDirectory() as work:
+        questions, answers = Path(work, "questions.jsonl"), Path(work, "answers.jsonl")
+        with open(questions, "w") as file:
+            for index, line in enumerate(lines):
+                file.write(json.dumps({"id": str(index), **{key: line[key] for key in ("video", "question", "choices")}}) + "\n")
+        run([slowfast, "batch", model, str(questions), "-o", str(answers), "--greedy", "--progress", "none", *options])
+        return sorted(map(json.loads, open(answers)), key=lambda line: int(line["id"]))
+
+
+def encode(slowfast: str, model: str, clips: list[str], options: list[str]) -> tuple[list[float], float]:
+    """Of all frames through the tower, the share of each stage that was computed, and seconds."""
+    frames, computed, seconds = 0, [], 0.0
+    for clip in clips:
+        command = [slowfast, "run", model, clip, "-q", "What?", "--greedy", "--max-tokens", "1", "--json", "--progress", "none", *options]
+        statistics = json.loads(run(command))["statistics"]
+        frames += statistics["encoded_frames"]
+        seconds += statistics["times"]["tower"]
+        stages = statistics["computed_frames"]
+        computed = [a + b for a, b in zip(computed or [0.0] * len(stages), stages)]
+    return [value / frames for value in computed], seconds
+
+
+def divergence(p: dict[str, float], q: dict[str, float]) -> float:
+    return sum(value * math.log(value / max(q[name], 1e-30)) for name, value in p.items() if value > 0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("slowfast")
+    parser.add_argument("model")
+    parser.add_argument("eval", type=Path)
+    parser.add_argument("--values", default="0,0.05,0.1,0.2")
+    parser.add_argument("--frames", type=int, default=16)
+    arguments = parser.parse_args()
+    lines = [json.loads(line) for line in open(arguments.eval / "eval.jsonl")]
+    by_kind = defaultdict(set)
+    for line in lines:
+        by_kind[line["kind"]].add(line["answer"])
+    # Descriptions are their own each: no choices.
+    asked = [
+        {**line, "video": str((arguments.eval / line["video"]).resolve()), "choices": sorted(by_kind[line["kind"]])}
+        for line in lines if 1 < len(by_kind[line["kind"]]) <= 20]
+    clips = sorted({line["video"] for line in asked})
+    first: list[dict] = []
+    print("| T | computed, by stage | tower, s | divergence | answers that changed | exact match |")
+    print("|---|---|---|---|---|---|")
+    for value in arguments.values.split(","):
+        options = ["--reuse", value, "--frames", str(arguments.frames)]
+        answers = ask(arguments.slowfast, arguments.model, asked, options)
+        shares, seconds = encode(arguments.slowfast, arguments.model, clips, options)
+        first = first or answers
+        changed = sum(a["answer"] != b["answer"] for a, b in zip(first, answers))
+        right = sum(a["answer"] == line["answer"] for a, line in zip(answers, asked))
+        chosen = [{choice["text"]: choice["probability"] for choice in answer["choices"]} for answer in first + answers]
+        mean = sum(map(divergence, chosen[:len(answers)], chosen[len(answers):])) / len(answers)
+        print(f"| {value} | {', '.join(f'{100 * share:.0f} %' for share in shares)} | {seconds:.1f} | {mean:.1e} "
+              f"| {changed} of {len(answers)} | {100 * right / len(answers):.2f} % |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
