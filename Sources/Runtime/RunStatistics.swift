@@ -50,7 +50,7 @@ public struct RunStatistics: Sendable, Codable {
   public var frames = 0
   /// Frames that went through the tower: the others repeat one, took over its features, or came from the clip cache.
   public var encodedFrames = 0
-  /// Of these, as many as were computed, by stage of the tower: the rest took over what blocks made of earlier ones (`SessionOptions.reuse`).
+  /// Of these, as many as were computed, by stage of the tower; the rest took over what was made of earlier ones (`SessionOptions.reuse`).
   public var computedFrames: [Double] = []
   /// Frames that took over the features of the one before, whose picture they have.
   public var reusedFrames = 0

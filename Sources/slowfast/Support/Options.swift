@@ -68,8 +68,8 @@ struct FrameReuseArguments: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "Compute of a frame only where it has changed: blocks of a ConvNeXt tower take again what they made where their input differs by "
-        + "less than this from the one it was made of, 0 to 1. For cameras that stand and for screens: 0.05 to 0.1. With 0 nothing changes but "
-        + "the time.",
+        + "less than this from the one it was made of, 0 to 1. For cameras that stand and for screens: 0.05 to 0.1. With 0 nothing "
+        + "changes but the time.",
       valueName: "difference"))
   var reuse = 0.0
 
