@@ -171,7 +171,12 @@ extension ModelFileError: CustomStringConvertible {
       (path, "ends at byte \(offset), where \(missing) more were expected: it became shorter while it was read")
     case .writeFailed(let path, let offset, let code): (path, "writing at byte \(offset) failed: \(SystemError(code).message)")
     case .diskFull(let path, let offset, let byteCount):
-      (path, "no room for \(byteCount) bytes at byte \(offset): the disk is full, or a quota or a limit of file sizes is reached")
+      // Some disks tell only when the bytes are to be durable.
+      (
+        path,
+        "no room for \(byteCount > 0 ? "\(byteCount) bytes at byte \(offset)" : "what was written"): the disk is full, "
+          + "or a quota or a limit of file sizes is reached"
+      )
     case .outOfMemory(let path, let byteCount): (path, "no memory for \(byteCount) bytes of it")
     case .cancelled(let path): (path, "stopped on request")
     default: nil

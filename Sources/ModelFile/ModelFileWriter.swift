@@ -38,6 +38,7 @@ package final class ModelFileWriter {
     overwrite: Bool = false, inputs: [String] = [], mode: UInt32 = 0o666, pool: ThreadPool
   ) throws(ModelFileError) {
     guard Format.chunkSizes.contains(chunkSize), chunkSize % 4096 == 0 else { throw .chunkSize(path: path, found: chunkSize) }
+    PartialFile.removeSecondName(path + ".partial", of: path)
     do throws(OutputError) { try OutputFile.check(path, replacing: overwrite, inputs: inputs) } catch { throw .output(error) }
     self.path = path
     self.overwrite = overwrite

@@ -17,14 +17,25 @@ package final class RecordJournal {
   package init(path: String) throws(SlowFastError) {
     self.path = path
     do {
-      let descriptor = try SystemCalls.open(path, O_RDWR | O_CREAT | O_NOFOLLOW)
-      file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
-      guard try SystemCalls.lock(descriptor) else { throw SystemError(EWOULDBLOCK) }
+      file = try Self.locked(path)
+      // Its name too: a record is on the disk only where the file is found again.
+      try SystemCalls.synchronizeDirectory(of: path)
       index(try file.readToEnd() ?? Data())
       try file.truncate(atOffset: UInt64(length))
     } catch {
       let problem = (error as? SystemError).map { $0.code == EWOULDBLOCK ? "another process is writing it" : $0.message } ?? "\(error)"
       throw .badFile(path: path, problem: "cannot be opened for writing: \(problem)")
+    }
+  }
+
+  private static func locked(_ path: String) throws -> FileHandle {
+    while true {
+      let descriptor = try SystemCalls.open(path, O_RDWR | O_CREAT | O_NOFOLLOW)
+      let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+      guard try SystemCalls.lock(descriptor) else { throw SystemError(EWOULDBLOCK) }
+      // Between opening and locking, the process that held it may have removed it: what is written to it then is lost.
+      let status = try FileStatus(descriptor: descriptor)
+      if let named = FileStatus(path: path, followingLinks: false), named.isSameFile(as: status) { return file }
     }
   }
 

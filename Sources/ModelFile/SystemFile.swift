@@ -145,7 +145,11 @@ final class PartialFile {
   init(at path: String, setup: Journal.Setup, mode: mode_t, pool: ThreadPool) throws(ModelFileError) {
     file = try PartialFile.lock(path, mode)
     journalPath = path + ".journal"
-    journal = try SystemFile(writing: journalPath, mode: mode)
+    do throws(ModelFileError) { journal = try SystemFile(writing: journalPath, mode: mode) } catch {
+      // What an earlier run left is for one that has the room.
+      if try file.status().byteCount == 0 { SystemCalls.remove(path) }
+      throw error
+    }
     do throws(ModelFileError) { try takeUp(setup, pool) } catch {
       // Where not even the beginning can be written, nothing of it stays.
       if end == Format.preludeLength { remove() }
@@ -192,6 +196,15 @@ final class PartialFile {
     } catch {
       throw .output(error.code == EEXIST ? .exists(path: path) : .cannotWrite(path: path, error))
     }
+  }
+
+  /// Takes away the second name that a run has left its output which was killed while it published it, where the file system gives a name
+  /// and takes another in two steps.
+  static func removeSecondName(_ path: String, of output: String) {
+    guard let partial = FileStatus(path: path, followingLinks: false), let found = FileStatus(path: output, followingLinks: false),
+      partial.isSameFile(as: found)
+    else { return }
+    SystemCalls.remove(path)
   }
 
   func remove() {

@@ -19,6 +19,9 @@ final class HeldFile: Sendable {
   /// An empty one, in the directory for such.
   static func make() throws(APIError) -> HeldFile {
     let directory = ProcessInfo.processInfo.environment["TMPDIR"].flatMap { $0.isEmpty ? nil : $0 } ?? "/tmp"
+    // O_TMPFILE, which Swift does not import: there is no moment at which it has a name.
+    let nameless = Foundation.open(directory, O_DIRECTORY | (1 << 22) | O_RDWR | O_CLOEXEC, 0o600)
+    if nameless >= 0 { return HeldFile(descriptor: nameless) }
     var template = Array("\(directory)/slowfast-XXXXXX".utf8CString)
     let descriptor = mkstemp(&template)
     guard descriptor >= 0 else { throw noRoom(errno) }

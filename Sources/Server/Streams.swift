@@ -85,14 +85,11 @@ extension Answering {
   /// The frames that a question about a stream would be about now, as one picture.
   func frames(ofStream name: String) throws(APIError) -> JSON {
     let window = try streams.window(name).suffix(144)
-    // A picture that nobody else writes, under a name that says its format.
-    let path = NSTemporaryDirectory() + "/slowfast-\(Identifier.make()).jpg"
-    defer { unlink(path) }
-    do throws(SlowFastError) { try FrameExport(sheet: path).run(window) } catch { throw APIError(error) }
-    guard let sheet = FileManager.default.contents(atPath: path) else { throw APIError(500, "The frames cannot be shown.") }
+    let sheet: [UInt8]
+    do throws(SlowFastError) { sheet = try FrameExport.sheet(window) } catch { throw APIError(error) }
     return [
       "object": "frames", "window": Streams.Stream.json(window),
-      "sheet": .string("data:image/jpeg;base64," + sheet.base64EncodedString()),
+      "sheet": .string("data:image/jpeg;base64," + Data(sheet).base64EncodedString()),
     ]
   }
 }

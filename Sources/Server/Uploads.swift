@@ -177,19 +177,15 @@ extension Answering {
       numbers.append(.init(key: key, value: Int(exactly: number).map(JSON.integer) ?? .number(number)))
     }
     let asked = try ChatRequest.Sampling(Fields(.object(numbers), ""))
-    // A picture that nobody else writes, under a name that says its format.
-    let path = NSTemporaryDirectory() + "/slowfast-\(Identifier.make()).jpg"
-    defer { unlink(path) }
     do {
       let source = try MediaInput(opening: file.path)
       var request = sampling(asked, pictures: nil)
       request.frames = min(request.frames, 144)
-      let report = try FrameExport(sheet: path).run(source, request, isCancelled: isCancelled)
-      guard let sheet = FileManager.default.contents(atPath: path) else { throw APIError(500, "The frames cannot be shown.") }
+      let (report, sheet) = try FrameExport.sheet(source, request, isCancelled: isCancelled)
       let frames = report.frames.map { frame -> JSON in ["index": .integer(frame.index), "seconds": .number(frame.seconds)] }
       return [
         "object": "frames", "frames": .array(frames), "decoded_frames": .integer(report.decodedFrames),
-        "sheet": .string("data:image/jpeg;base64," + sheet.base64EncodedString()),
+        "sheet": .string("data:image/jpeg;base64," + Data(sheet).base64EncodedString()),
       ]
     } catch { throw Self.error(error, about: [file], at: nil) }
   }

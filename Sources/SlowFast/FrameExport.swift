@@ -1,14 +1,14 @@
 import Support
 import Video
 
-/// Writes what a model would see of a clip: a PNG a frame, one contact sheet, PNG or JPEG by its name.
+/// Shows what a model would see of a clip: a PNG a frame, one contact sheet, PNG or JPEG by its name.
 public struct FrameExport: Sendable {
   /// Made if it is not there; nil writes no single frames.
   public var directory: String?
   /// nil writes no contact sheet.
   public var sheet: String?
 
-  /// Replaces files that are there already; never the clip.
+  /// Replaces files that are there already; never the clip. Without it, frames that are there just as they would be written stay.
   public var replacing: Bool
 
   /// Where the frames go.
@@ -39,47 +39,69 @@ public struct FrameExport: Sendable {
       }
     }
     return try classified { () throws(VideoError) in
-      var request = request
-      request.frames = source.frameCount(request)
-      var contact: ContactSheet?
-      var last: SampledFrame?
-      var (position, total) = (0, 0)
-      let report = try source.sample(request, cancelled: isCancelled) { event in
-        switch event {
-        case .begin(let frames):
-          total = frames
-          return
-        case .restart:
-          (contact, last, position) = (nil, nil, 0)
-          return
-        case .frame(let frame): last = frame
-        case .repeated: break
-        }
-        guard let frame = last else { return }
+      let (report, contact) = try Self.sample(source, request, hasSheet: sheet != nil, isCancelled: isCancelled) {
+        (frame, position, total) throws(VideoError) in
         if let directory {
           try frame.image.writePNG(to: Self.name(frame, position, in: directory), replacing: replacing, inputs: inputs)
         }
-        if sheet != nil, contact == nil { contact = try ContactSheet(count: total, first: frame.image) }
-        contact?.add(frame, at: position)
-        position += 1
-        progress(position, total)
+        progress(position + 1, total)
       }
       if let sheet, let contact { try contact.image.write(sheetFormat, to: sheet, replacing: replacing, inputs: inputs) }
       return report
     }
   }
 
-  /// The sheet of a stream's newest frames, as the model sees them.
-  public func run(_ window: LiveWindow) throws(SlowFastError) {
-    guard let sheet, let first = window.frames.first, let format = PictureFormat(path: sheet) else { return }
+  /// The contact sheet as a JPEG file's bytes, and what is on it.
+  public static func sheet(
+    _ source: MediaInput, _ request: SamplingRequest, isCancelled: @escaping () -> Bool = { false }
+  ) throws(SlowFastError) -> (report: SamplingReport, jpeg: [UInt8]) {
     try classified { () throws(VideoError) in
+      let (report, contact) = try sample(source, request, hasSheet: true, isCancelled: isCancelled)
+      guard let contact else { throw .noFrames(path: source.path, reason: "nothing was sampled") }
+      return (report, try contact.image.encoded(.jpeg))
+    }
+  }
+
+  /// The sheet of a stream's newest frames, as the model sees them.
+  public static func sheet(_ window: LiveWindow) throws(SlowFastError) -> [UInt8] {
+    guard let first = window.frames.first else { return [] }
+    return try classified { () throws(VideoError) in
       var contact = try ContactSheet(count: window.frames.count, first: first.image)
       for (position, frame) in window.frames.enumerated() {
         contact.add(
           SampledFrame(index: position, seconds: window.report.frames[position].seconds, image: frame.image), at: position)
       }
-      try contact.image.write(format, to: sheet, replacing: replacing, inputs: [])
+      return try contact.image.encoded(.jpeg)
     }
+  }
+
+  private static func sample(
+    _ source: MediaInput, _ request: SamplingRequest, hasSheet: Bool, isCancelled: @escaping () -> Bool,
+    onFrame: (_ frame: SampledFrame, _ position: Int, _ total: Int) throws(VideoError) -> Void = { (_, _, _) throws(VideoError) in }
+  ) throws(VideoError) -> (SamplingReport, ContactSheet?) {
+    var request = request
+    request.frames = source.frameCount(request)
+    var contact: ContactSheet?
+    var last: SampledFrame?
+    var (position, total) = (0, 0)
+    let report = try source.sample(request, cancelled: isCancelled) { event in
+      switch event {
+      case .begin(let frames):
+        total = frames
+        return
+      case .restart:
+        (contact, last, position) = (nil, nil, 0)
+        return
+      case .frame(let frame): last = frame
+      case .repeated: break
+      }
+      guard let frame = last else { return }
+      if hasSheet, contact == nil { contact = try ContactSheet(count: total, first: frame.image) }
+      contact?.add(frame, at: position)
+      try onFrame(frame, position, total)
+      position += 1
+    }
+    return (report, contact)
   }
 
   /// `frame-0007-000123.png`: position and index.

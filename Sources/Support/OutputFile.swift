@@ -12,6 +12,8 @@ package enum OutputError: Error, Equatable {
   case notReplaceable(path: String, kind: FileStatus.Kind)
   /// It is what is read, under this or another name.
   case isInput(path: String, input: String)
+  /// Another process is writing it.
+  case locked(path: String)
   case cannotWrite(path: String, SystemError)
 }
 
@@ -22,6 +24,7 @@ extension OutputError: CustomStringConvertible {
     case .notReplaceable(let path, let kind): "\(path.escaped()): is \(kind.rawValue), expected the name of a file to write"
     case .isInput(let path, let input):
       path == input ? "\(path.escaped()): is what is read" : "\(path.escaped()): is \(input.escaped()), which is read"
+    case .locked(let path): "\(path.escaped()): another process is writing it"
     case .cannotWrite(let path, let error): "\(path.escaped()): cannot write: \(error.message)"
     }
   }
@@ -56,16 +59,14 @@ package final class OutputFile {
     try Self.check(path, replacing: replacing, inputs: inputs)
     self.path = path
     self.replacing = replacing
-    let named = Self.temporaryName(path)
     do throws(SystemError) {
       if let nameless = try Self.nameless(in: SystemCalls.parent(of: path), mode) {
         (descriptor, temporary) = (nameless, nil)
       } else {
-        // A process of this number that ended before it was done.
-        SystemCalls.remove(named)
-        (descriptor, temporary) = (try SystemCalls.open(named, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: mode), named)
+        let named = Self.temporaryName(path)
+        (descriptor, temporary) = (try Self.locked(named, mode), named)
       }
-    } catch { throw .cannotWrite(path: path, error) }
+    } catch { throw error.code == EWOULDBLOCK ? .locked(path: path) : .cannotWrite(path: path, error) }
   }
 
   deinit {
@@ -73,7 +74,38 @@ package final class OutputFile {
     if let temporary { SystemCalls.remove(temporary) }
   }
 
-  private static func temporaryName(_ path: String) -> String { "\(path).\(getpid()).partial" }
+  /// The same for all processes, so that the next one finds what one left that was killed. Who has a file of this name holds its lock.
+  private static func temporaryName(_ path: String) -> String { "\(path).new.partial" }
+
+  /// A new file of that name, locked; EWOULDBLOCK where another process has it.
+  private static func locked(_ named: String, _ mode: mode_t) throws(SystemError) -> Int32 {
+    while true {
+      try removeAbandoned(named, waiting: false)
+      do throws(SystemError) {
+        let descriptor = try SystemCalls.open(named, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode: mode)
+        // Before it was locked, another process may have taken it for one that was left.
+        if SystemCalls.holdsLock(descriptor), try isNamed(named, descriptor) { return descriptor }
+        close(descriptor)
+      } catch { if error.code != EEXIST { throw error } }
+    }
+  }
+
+  /// Takes away what a process left under a temporary name that ended before it was done. Where one is at work there, waits for it, or
+  /// throws EWOULDBLOCK.
+  private static func removeAbandoned(_ named: String, waiting: Bool) throws(SystemError) {
+    guard FileStatus(path: named, followingLinks: false) != nil else { return }
+    if let descriptor = try? SystemCalls.open(named, O_RDWR | O_NOFOLLOW | O_NONBLOCK) {
+      defer { close(descriptor) }
+      guard SystemCalls.holdsLock(descriptor, waiting: waiting) else { throw SystemError(EWOULDBLOCK) }
+      if try !isNamed(named, descriptor) { return }
+    }
+    SystemCalls.remove(named)
+    if FileStatus(path: named, followingLinks: false)?.kind == .directory { throw SystemError(EISDIR) }
+  }
+
+  private static func isNamed(_ path: String, _ descriptor: Int32) throws(SystemError) -> Bool {
+    FileStatus(path: path, followingLinks: false)?.isSameFile(as: try FileStatus(descriptor: descriptor)) == true
+  }
 
   /// A file without a name, which vanishes with its process; nil where that cannot be had, or could not be given a name later.
   private static func nameless(in directory: String, _ mode: mode_t) throws(SystemError) -> Int32? {
@@ -116,16 +148,11 @@ package final class OutputFile {
       if let temporary {
         try Self.publish(temporary, as: path, replacing: replacing)
         self.temporary = nil
-      } else if replacing {
-        // Only renaming replaces, and only what has a name can be renamed.
-        let named = Self.temporaryName(path)
-        SystemCalls.remove(named)
-        try SystemCalls.link(Self.link(to: descriptor), to: named, followingLinks: true)
-        temporary = named
-        try SystemCalls.rename(named, to: path)
-        temporary = nil
       } else {
-        try SystemCalls.link(Self.link(to: descriptor), to: path, followingLinks: true)
+        do throws(SystemError) { try SystemCalls.link(Self.link(to: descriptor), to: path, followingLinks: true) } catch {
+          guard replacing, error.code == EEXIST else { throw error }
+          try replace()
+        }
       }
       try SystemCalls.synchronizeDirectory(of: path)
     } catch {
@@ -134,10 +161,28 @@ package final class OutputFile {
     }
   }
 
+  /// Puts a file without a name in place of another. Only renaming replaces, and only what has a name can be renamed.
+  private func replace() throws(SystemError) {
+    let named = Self.temporaryName(path)
+    _ = SystemCalls.holdsLock(descriptor)
+    while temporary == nil {
+      try Self.removeAbandoned(named, waiting: true)
+      do throws(SystemError) {
+        try SystemCalls.link(Self.link(to: descriptor), to: named, followingLinks: true)
+        temporary = named
+      } catch { if error.code != EEXIST { throw error } }
+    }
+    try SystemCalls.rename(named, to: path)
+    temporary = nil
+  }
+
   /// Gives a whole file another name; EEXIST where something has that name by now and `replacing` is not asked for.
   package static func publish(_ temporary: String, as path: String, replacing: Bool) throws(SystemError) {
     if replacing { return try SystemCalls.rename(temporary, to: path) }
-    // A second link cannot replace a file, which renaming would.
+    do throws(SystemError) { return try SystemCalls.renameReplacingNothing(temporary, to: path) } catch {
+      if error.code == EEXIST { throw error }
+    }
+    // A file system, or a kernel, that cannot. A second link replaces nothing either.
     do throws(SystemError) {
       try SystemCalls.link(temporary, to: path)
       SystemCalls.remove(temporary)
@@ -147,6 +192,16 @@ package final class OutputFile {
       if FileStatus(path: path, followingLinks: false) != nil { throw SystemError(EEXIST) }
       try SystemCalls.rename(temporary, to: path)
     }
+  }
+
+  /// Whether a file of that name, which is none of `inputs`, has these bytes and no others.
+  package static func holds(_ bytes: UnsafeRawBufferPointer, at path: String, inputs: [String] = []) throws(OutputError) -> Bool {
+    guard let found = FileStatus(path: path, followingLinks: false), found.kind == .file, found.byteCount == bytes.count else {
+      return false
+    }
+    try check(path, replacing: true, inputs: inputs)
+    guard let contents = try? SystemCalls.contents(of: path, limit: bytes.count) else { return false }
+    return contents.elementsEqual(bytes)
   }
 
   /// A whole file at once.

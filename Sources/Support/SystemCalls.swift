@@ -127,6 +127,11 @@ package enum SystemCalls {
     return true
   }
 
+  /// The same where a lock is a courtesy: on a file system that knows none, whoever asks has it.
+  package static func holdsLock(_ descriptor: Int32, waiting: Bool = false) -> Bool {
+    do throws(SystemError) { return try lock(descriptor, waiting: waiting) } catch { return true }
+  }
+
   package static func rename(_ old: String, to new: String) throws(SystemError) {
     let result = old.withFileName { old in
       new.withFileName { new in
@@ -137,6 +142,17 @@ package enum SystemCalls {
         #endif
       }
     }
+    if result != 0 { throw SystemError() }
+  }
+
+  /// EEXIST where something has the new name, EINVAL on a file system that cannot tell.
+  package static func renameReplacingNothing(_ old: String, to new: String) throws(SystemError) {
+    // Swift's Glibc does not import renameat2.
+    typealias Call = @convention(c) (Int32, UnsafePointer<CChar>, Int32, UnsafePointer<CChar>, UInt32) -> Int32
+    guard let symbol = dlsym(nil, "renameat2") else { throw SystemError(ENOSYS) }
+    let call = unsafeBitCast(symbol, to: Call.self)
+    let noReplace: UInt32 = 1
+    let result = old.withFileName { old in new.withFileName { new in call(AT_FDCWD, old, AT_FDCWD, new, noReplace) } }
     if result != 0 { throw SystemError() }
   }
 

@@ -19,12 +19,18 @@ package enum PictureFormat: String, CaseIterable, Sendable {
 
 extension RGBImage {
   /// Writes this image as a file: the whole file appears under its name, or nothing does. A file of that name is replaced
-  /// where `replacing` says so; none of `inputs` ever is.
+  /// where `replacing` says so; none of `inputs` ever is. One that has these bytes already stays: a run that was killed wrote it.
   package func write(_ format: PictureFormat, to path: String, replacing: Bool = true, inputs: [String] = []) throws(VideoError) {
     let packet = try PictureEncoder(image: self, path: path).encode(format)
     do throws(OutputError) {
+      if !replacing, try OutputFile.holds(UnsafeRawBufferPointer(packet.bytes), at: path, inputs: inputs) { return }
       try OutputFile.write(UnsafeRawBufferPointer(packet.bytes), to: path, replacing: replacing, inputs: inputs)
     } catch { throw .output(error) }
+  }
+
+  /// A file's bytes.
+  package func encoded(_ format: PictureFormat) throws(VideoError) -> [UInt8] {
+    Array(try PictureEncoder(image: self, path: "").encode(format).bytes)
   }
 
   package func writePNG(to path: String, replacing: Bool = true, inputs: [String] = []) throws(VideoError) {

@@ -14,6 +14,15 @@ struct DiskFullTests {
 
   @Test func convert() throws { try expectFull("model.sfq") { ["convert", Repository.golden("clip"), $0, "--bits", "16"] } }
 
+  /// Room for one file more, where a conversion begins two.
+  @Test func noRoomForAName() throws {
+    for names in [1, 2] {
+      let disk = try #require(SmallDisk(kibibytes: 4096, names: names))
+      try slowfast("convert", Repository.golden("slowfast-clip"), disk.path + "/model.sfq").expectBadInput("model.sfq")
+      #expect(try FileManager.default.contentsOfDirectory(atPath: disk.path) == [], "\(names)")
+    }
+  }
+
   @Test func unpack() throws { try expectFull("raw.sfq") { ["unpack", try Fixture.model(), $0] } }
 
   @Test func trace() throws {

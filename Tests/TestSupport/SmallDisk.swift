@@ -4,11 +4,12 @@ import Foundation
 public final class SmallDisk {
   public let path: String
 
-  public init?(kibibytes: Int) {
+  /// `names`: of files and directories that there may be, itself included; nil: as many as there is room for.
+  public init?(kibibytes: Int, names: Int? = nil) {
     let folder = NSTemporaryDirectory() + "/slowfast-disk-\(UUID().uuidString)"
     guard (try? FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)) != nil else { return nil }
     path = folder
-    guard mount("tmpfs", path, "tmpfs", 0, "size=\(kibibytes)k") == 0 else {
+    guard mount("tmpfs", path, "tmpfs", 0, "size=\(kibibytes)k" + (names.map { ",nr_inodes=\($0)" } ?? "")) == 0 else {
       try? FileManager.default.removeItem(atPath: path)
       return nil
     }

@@ -241,6 +241,7 @@ public struct Comparison: Sendable {
     let report = try run.report(models)
     try run.folder.write(try report.json(), as: "report.json")
     try run.folder.write(Array(HTMLReport(report).text.utf8), as: "report.html")
+    run.folder.removeModelFiles()
     return report
   }
 

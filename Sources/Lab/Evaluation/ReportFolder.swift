@@ -47,6 +47,13 @@ final class ReportFolder {
   /// A place for a model file that is needed for a while.
   func modelFile(_ identity: [String]) -> String { "\(measurements)/\(Self.key(identity)).sfq" }
 
+  /// Takes away model files, and halves of them, that a run left which was killed while it needed one.
+  func removeModelFiles() {
+    for name in (try? SystemCalls.entries(of: measurements)) ?? [] where name.contains(".sfq") {
+      SystemCalls.remove(measurements + "/" + name)
+    }
+  }
+
   static func key(_ identity: [String]) -> String { checksum(Array(identity.joined(separator: "\n").utf8)).hexadecimal() }
 }
 

@@ -38,21 +38,39 @@ final class BatchAnswers: Sendable {
     try journal.withLock { journal throws(SlowFastError) in try journal.append(record.question.line, json) }
   }
 
-  /// Writes all answers, and forgets what was kept. Returns how many of them are errors.
+  /// Writes all answers. Returns how many of them are errors.
   func publish(_ questions: [BatchQuestion], to output: String, asCSV: Bool, replacing: Bool) throws(SlowFastError) -> Int {
-    var errors = 0
     do throws(OutputError) {
       let file = try OutputFile(output, replacing: replacing)
-      if asCSV { try file.write(Array(BatchTable.head.utf8)) }
-      for question in questions {
-        guard let json = journal.withLock({ $0.record(question.line) }) else { continue }
-        let fields = (try? JSONValue(json))?.object ?? [:]
-        if fields["error"] != nil { errors += 1 }
-        try file.write(asCSV ? Array(BatchTable.row(fields).utf8) : json + [UInt8(ascii: "\n")])
-      }
+      let errors = try forEachPiece(questions, asCSV: asCSV) { (piece) throws(OutputError) in try file.write(piece) }
       try file.publish()
+      return errors
     } catch { throw SlowFastError(error) }
-    SystemCalls.remove(path)
+  }
+
+  /// How many answers in a file are errors, where it holds all of these and nothing else; nil where it does not.
+  func errors(in output: String, _ questions: [BatchQuestion], asCSV: Bool) -> Int? {
+    guard questions.allSatisfy({ has($0.line) }), let file = FileHandle(forReadingAtPath: output) else { return nil }
+    var isSame = true
+    let errors = forEachPiece(questions, asCSV: asCSV) { (piece) throws(Never) in
+      isSame = isSame && (try? file.read(upToCount: piece.count)) == Data(piece)
+    }
+    return isSame && (try? file.readToEnd()) ?? Data() == Data() ? errors : nil
+  }
+
+  /// Forgets what was kept.
+  func forget() { SystemCalls.remove(path) }
+
+  /// The file of answers, in the order of the questions. Returns how many of them are errors.
+  private func forEachPiece<E: Error>(_ questions: [BatchQuestion], asCSV: Bool, _ body: ([UInt8]) throws(E) -> Void) throws(E) -> Int {
+    var errors = 0
+    if asCSV { try body(Array(BatchTable.head.utf8)) }
+    for question in questions {
+      guard let json = journal.withLock({ $0.record(question.line) }) else { continue }
+      let fields = (try? JSONValue(json))?.object ?? [:]
+      if fields["error"] != nil { errors += 1 }
+      try body(asCSV ? Array(BatchTable.row(fields).utf8) : json + [UInt8(ascii: "\n")])
+    }
     return errors
   }
 }

@@ -55,7 +55,9 @@ struct BatchCommand: ParsableCommand {
   }
 
   func run() throws {
-    do throws(OutputError) { try OutputFile.check(output, replacing: force, inputs: [questions, model]) } catch {
+    // A run that was killed at its very end has written all answers, and not yet taken away what it kept of them.
+    let mayBeDone = !force && [output, output + ".partial"].allSatisfy { FileStatus(path: $0, followingLinks: false) != nil }
+    do throws(OutputError) { try OutputFile.check(output, replacing: force || mayBeDone, inputs: [questions, model]) } catch {
       throw SlowFastError(error)
     }
     let asked = try ask()
@@ -75,16 +77,26 @@ struct BatchCommand: ParsableCommand {
       model: model, options: options, sampling: sampling.request(model, frames: nil), generation: generationOptions,
       drawsSeeds: generation.seed == nil, parallel: parallel, answers: answers, progress: ProgressLine(display))
     let start = ContinuousClock.now
-    do {
-      try batch.run(asked.questions)
-    } catch {
-      if asked.questions.contains(where: { answers.has($0.line) }) {
-        Display.printError("what is answered so far is in \((output + ".partial").escaped()); the same command goes on from there")
+    let errors: Int
+    if mayBeDone {
+      guard let found = answers.errors(in: output, asked.questions, asCSV: csv) else {
+        throw SlowFastError(OutputError.exists(path: output))
       }
-      throw error
+      errors = found
+    } else {
+      do {
+        try batch.run(asked.questions)
+      } catch {
+        if asked.questions.contains(where: { answers.has($0.line) }) {
+          Display.printError("what is answered so far is in \((output + ".partial").escaped()); the same command goes on from there")
+        }
+        throw error
+      }
+      errors = try answers.publish(asked.questions, to: output, asCSV: csv, replacing: force)
     }
-    let errors = try answers.publish(asked.questions, to: output, asCSV: csv, replacing: force)
+    // The answers last: as long as they are there, the next run knows that there is something to take away.
     if reuse.cache == nil { try? FileManager.default.removeItem(atPath: clips) }
+    answers.forget()
     let seconds = Printing.seconds((ContinuousClock.now - start) / .seconds(1))
     Display.printError(
       "\(output.escaped()): \(counted(asked.questions.count - errors, "answer")), \(counted(errors, "error")), \(seconds)")
