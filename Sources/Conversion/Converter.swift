@@ -149,8 +149,14 @@ public struct Converter: Sendable {
         progress(state)
         if isCancelled() { throw .cancelled }
       }
+      // What came of another checkpoint's weights must not stand beside this one's, nor be found whole by a later run.
+      try checkUnchanged()
     }
     return store.nonfiniteTensors
+  }
+
+  private func checkUnchanged() throws(SlowFastError) {
+    do throws(CheckpointError) { for shard in checkpoint.shards { try shard.file.checkUnchanged() } } catch { throw SlowFastError(error) }
   }
 
   private func length(of path: String) throws(SlowFastError) -> Int {

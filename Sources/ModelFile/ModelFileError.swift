@@ -300,6 +300,7 @@ extension ModelFileError: ClassifiedError {
     case .output(let error): error.kind
     case .cancelled: .cancelled
     case .outOfMemory: .notEnoughMemory
+    case .changed: .modelChanged
     case .cannotCreate, .writeFailed, .diskFull: .unwritableOutput
     default: .invalidModel
     }

@@ -24,10 +24,14 @@ package final class ModelFileReader: Sendable {
   private let opened: FileStatus
   let tableOffset: Int
   let verified: VerifiedChunks
+  /// Whether long planes are the file's own pages rather than read.
+  let isMapped: Bool
   private let tensorIndex: [[UInt8]: Int]
 
-  package init(path: String) throws(ModelFileError) {
+  /// A file that others may cut at any time is better not mapped.
+  package init(path: String, isMapped: Bool = true) throws(ModelFileError) {
     self.path = path
+    self.isMapped = isMapped
     file = try SystemFile(reading: path)
     opened = try file.status()
     let prelude = try Prelude(of: file)
@@ -48,7 +52,7 @@ package final class ModelFileReader: Sendable {
 
   /// Throws where the file was written to, or cut, since it was opened.
   package func checkUnchanged() throws(ModelFileError) {
-    guard try file.status().hasSameBytes(as: opened) else { throw .changed(path: path) }
+    guard !file.losses.happened, try file.status().hasSameBytes(as: opened) else { throw .changed(path: path) }
   }
 
   /// nil where there is none of that name.

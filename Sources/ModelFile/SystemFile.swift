@@ -11,6 +11,8 @@ import Support
 final class SystemFile: Sendable {
   let path: String
   let descriptor: Int32
+  /// Of what is mapped of it.
+  let losses = PageLosses()
 
   /// To be read.
   init(reading path: String) throws(ModelFileError) {
@@ -104,6 +106,7 @@ final class FileMapping: @unchecked Sendable {
   private let pagesByteCount: Int
   /// In the list of mapped files.
   private let place: Int?
+  private let losses: PageLosses
 
   init(_ file: SystemFile, _ range: Range<Int>) throws(ModelFileError) {
     // Touching a page beyond the end of a file that became shorter would end the program.
@@ -120,7 +123,8 @@ final class FileMapping: @unchecked Sendable {
     }
     pages = mapped
     base = UnsafeRawPointer(mapped) + (range.lowerBound - start)
-    place = MappedFiles.add(mapped, byteCount: pagesByteCount, path: file.path)
+    losses = file.losses
+    place = MappedFiles.add(mapped, byteCount: pagesByteCount, path: file.path, losses)
   }
 
   deinit {

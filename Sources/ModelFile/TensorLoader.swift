@@ -71,14 +71,14 @@ extension ModelFileReader {
     return try loader.load(wanted, pool: pool, progress: progress)
   }
 
-  private var loader: TensorLoader { TensorLoader(file: file, chunkSize: chunkSize, verified: verified) }
+  private var loader: TensorLoader { TensorLoader(file: file, chunkSize: chunkSize, verified: isMapped ? verified : nil) }
 }
 
 /// Brings tensors of a file, finished or in the making, into memory.
 struct TensorLoader {
   let file: SystemFile
   let chunkSize: Int
-  /// What was checked of the file's own pages; nil where the file is in the making and its pages are not used.
+  /// What was checked of the file's own pages; nil where those are not used.
   let verified: VerifiedChunks?
 
   /// In the order of `wanted`. `progress` counts raw bytes.

@@ -37,6 +37,10 @@ public final class VideoLanguageModel: Sendable {
   /// Whether several pictures in one prompt are something other than the frames of a clip.
   public var knowsPictures: Bool { config.sequence != nil }
 
+  /// Throws `modelChanged` where its files were written to, or cut, since they were opened. Answers ask before each token; files that are
+  /// replaced by renaming, or removed, are there as long as the model is.
+  public func checkUnchanged() throws(SlowFastError) { try source.checkUnchanged() }
+
   /// Changes whenever a weight or a setting does.
   package let identity: String
   package let source: any WeightSource

@@ -137,5 +137,11 @@ extension CheckpointError {
 }
 
 extension CheckpointError: ClassifiedError {
-  package var kind: SlowFastError.Kind { if case .output(let error) = self { error.kind } else { .invalidModel } }
+  package var kind: SlowFastError.Kind {
+    switch self {
+    case .output(let error): error.kind
+    case .changed: .modelChanged
+    default: .invalidModel
+    }
+  }
 }

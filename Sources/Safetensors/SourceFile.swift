@@ -20,6 +20,7 @@ package final class SourceFile: Sendable {
   private let descriptor: Int32
   /// The address of the whole file in memory, mapped when first asked for.
   private let mapped = Mutex<UInt?>(nil)
+  private let losses = PageLosses()
   /// In the list of mapped files.
   private let place = Mutex<Int?>(nil)
 
@@ -58,7 +59,7 @@ package final class SourceFile: Sendable {
     do throws(SystemError) { status = try FileStatus(descriptor: descriptor) } catch {
       throw .cannotRead(file: path, reason: error.message)
     }
-    guard status.hasSameBytes(as: opened) else { throw .changed(file: path) }
+    guard !losses.happened, status.hasSameBytes(as: opened) else { throw .changed(file: path) }
   }
 
   /// All of it; refused if it has more than `limit` bytes.
@@ -94,7 +95,7 @@ package final class SourceFile: Sendable {
       if address == nil {
         if let base = mmap(nil, byteCount, PROT_READ, MAP_PRIVATE, descriptor, 0), base != MAP_FAILED {
           address = UInt(bitPattern: base)
-          place.withLock { $0 = MappedFiles.add(base, byteCount: byteCount, path: path) }
+          place.withLock { $0 = MappedFiles.add(base, byteCount: byteCount, path: path, losses) }
         } else {
           failure = .cannotRead(file: path, reason: SystemError().message)
         }

@@ -22,7 +22,7 @@ struct APIError: Error, Sendable, Equatable {
       switch error.kind {
       case .invalidOption, .promptTooLong, .invalidPrompt: 400
       case .invalidClip: 422
-      case .notEnoughMemory: 503
+      case .notEnoughMemory, .modelChanged: 503
       case .cancelled: 503
       case .invalidModel, .invalidFile, .outputExists, .unwritableOutput: 500
       }
@@ -31,8 +31,14 @@ struct APIError: Error, Sendable, Equatable {
       case .promptTooLong: "context_length_exceeded"
       case .invalidClip: "invalid_media"
       case .notEnoughMemory: "not_enough_memory"
+      case .modelChanged: "model_changed"
       default: nil
       }
+    if error.kind == .modelChanged {
+      // Where it lies is nothing to a client.
+      self.init(status, "The model's file was changed while it was used: this server ends.", code: code)
+      return
+    }
     self.init(status, error.description.prefix(1).uppercased() + error.description.dropFirst() + ".", parameter, code: code)
   }
 

@@ -31,7 +31,8 @@
 
     /// Answers requests until the process is asked to end or the task is cancelled. `onListening` is told the port when requests are taken.
     ///
-    /// Answers that are being made when the end is asked for go on for some seconds at most (`ServerOptions.grace`).
+    /// Answers that are being made when the end is asked for go on for some seconds at most (`ServerOptions.grace`). Throws `modelChanged`
+    /// soon after the model's files are written to: it is to be opened again.
     public func run(
       endingAt signals: [UnixSignal] = [.sigterm], interruptedBy interrupts: [UnixSignal] = [.sigint],
       onListening: @escaping @Sendable (Int) -> Void
@@ -58,7 +59,10 @@
         ? [] : [.init(service: RuleWatch(answering: answering, rules: options.rules, logger: logger))]
       var configuration = ServiceGroupConfiguration(
         // Ended from the last to the first: the deadline begins at once, whoever takes long.
-        services: rules + [.init(service: application), .init(service: deadline)], gracefulShutdownSignals: signals, logger: quiet)
+        services: rules + [
+          .init(service: application), .init(service: deadline),
+          .init(service: ModelWatch(model: answering.model), failureTerminationBehavior: .gracefullyShutdownGroup),
+        ], gracefulShutdownSignals: signals, logger: quiet)
       configuration.maximumGracefulShutdownDuration = .seconds(options.grace)
       // Who presses Ctrl-C waits for nothing.
       configuration.cancellationSignals = interrupts
@@ -90,6 +94,20 @@
       Task.detached {
         try? await Task.sleep(for: .seconds(seconds))
         pass()
+      }
+    }
+  }
+
+  /// Fails when the model's files are no longer what they were. Requests are refused from then on by themselves.
+  private struct ModelWatch: Service {
+    let model: VideoLanguageModel
+
+    func run() async throws {
+      try await cancelWhenGracefulShutdown {
+        while !Task.isCancelled {
+          try model.checkUnchanged()
+          try? await Task.sleep(for: .seconds(1))
+        }
       }
     }
   }
@@ -149,6 +167,9 @@
         }
       }
       guard route != .unknown else { throw APIError(404, "There is nothing at this path.", code: "not_found") }
+      if route == .ready || route == .chat {
+        do throws(SlowFastError) { try answering.model.checkUnchanged() } catch { throw APIError(error) }
+      }
       let method = request.method == .head ? "GET" : request.method.rawValue
       guard route.methods.contains(method) else {
         throw APIError(405, "\(route.method(method)) is not done here, expected \(route.methods.joined(separator: " or ")).")

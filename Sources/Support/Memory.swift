@@ -63,20 +63,33 @@ package final class AlignedMemory: @unchecked Sendable {
   }
 }
 
-/// The memory that is a file's own pages. Touching a page that the file no longer has is a bus error, which says neither which file nor
-/// why; with `reportLostPages` the process ends with a line that does.
+/// Whether an open file has lost pages that were mapped of it: what was computed from them since is worth nothing.
+package final class PageLosses: @unchecked Sendable {
+  /// Set by a signal's handler.
+  fileprivate let mark = UnsafeMutablePointer<UInt8>.allocate(capacity: 1)
+
+  package init() { mark.initialize(to: 0) }
+  deinit { mark.deallocate() }
+
+  package var happened: Bool { mark.pointee != 0 }
+}
+
+/// The memory that is a file's own pages. Touching a page that the file no longer has, or that its disk cannot read, is a bus error, which
+/// says neither which file nor why. With `reportLostPages` the process ends with a line that does; with `outliveLostPages` it reads zeros,
+/// and `PageLosses` say so.
 package enum MappedFiles {
   private struct Entry {
-    var start: UInt
-    var end: UInt
+    var start: UInt = 0
+    var end: UInt = 0
     /// Ends with a zero; kept for good, one for each name.
     var name: UnsafePointer<CChar>?
+    var losses: UnsafeMutablePointer<UInt8>?
   }
 
   /// Written under the lock, read by the signal's handler without: it ends the process whatever it meets.
   nonisolated(unsafe) private static let entries: UnsafeMutablePointer<Entry> = {
     let entries = UnsafeMutablePointer<Entry>.allocate(capacity: capacity)
-    entries.initialize(repeating: Entry(start: 0, end: 0, name: nil), count: capacity)
+    entries.initialize(repeating: Entry(), count: capacity)
     return entries
   }()
   /// Mappings beyond it are not told apart from other bus errors.
@@ -85,8 +98,8 @@ package enum MappedFiles {
   private struct Names: @unchecked Sendable { var byPath: [String: UnsafePointer<CChar>] = [:] }
   private static let names = Mutex(Names())
 
-  /// Notes a mapping; returns its place for `remove`.
-  package static func add(_ base: UnsafeRawPointer, byteCount: Int, path: String) -> Int? {
+  /// Notes a mapping, whose owner keeps `losses`; returns its place for `remove`.
+  package static func add(_ base: UnsafeRawPointer, byteCount: Int, path: String, _ losses: PageLosses) -> Int? {
     names.withLock { names in
       guard let place = (0..<capacity).first(where: { entries[$0].start == 0 }) else { return nil }
       var name = names.byPath[path]
@@ -95,24 +108,35 @@ package enum MappedFiles {
         names.byPath[path] = name
       }
       let start = UInt(bitPattern: base)
-      entries[place] = Entry(start: start, end: start + UInt(byteCount), name: name)
+      entries[place] = Entry(start: start, end: start + UInt(byteCount), name: name, losses: losses.mark)
       return place
     }
   }
 
   package static func remove(_ place: Int?) {
     guard let place else { return }
-    names.withLock { _ in entries[place] = Entry(start: 0, end: 0, name: nil) }
+    names.withLock { _ in entries[place] = Entry() }
   }
 
-  /// From now on a page that its file has lost ends the process with one line on the error stream and `status`.
+  nonisolated(unsafe) private static var outlives = false
+  nonisolated(unsafe) private static var pageSize: UInt = 4096
+
+  /// From now on lost pages are zeros: for a process that has more to do than what needs them, and asks for losses before it uses what
+  /// came of any page.
+  package static func outliveLostPages() {
+    reportLostPages()
+    outlives = true
+  }
+
+  /// From now on a page that its file has lost ends the process with one line on the error stream and status 1.
   package static func reportLostPages() {
     // Made now: a handler must not be the first to ask for them.
     _ = entries
+    pageSize = UInt(max(4096, sysconf(Int32(_SC_PAGESIZE))))
     var action = sigaction()
     action.sa_flags = SA_SIGINFO
     action.__sigaction_handler.sa_sigaction = { _, info, _ in
-      if let address = info?.pointee._sifields._sigfault.si_addr { MappedFiles.report(UInt(bitPattern: address)) }
+      if let address = info?.pointee._sifields._sigfault.si_addr, MappedFiles.handle(UInt(bitPattern: address)) { return }
       // No mapping of ours: as it would have been.
       signal(SIGBUS, SIG_DFL)
       raise(SIGBUS)
@@ -120,16 +144,27 @@ package enum MappedFiles {
     sigaction(SIGBUS, &action, nil)
   }
 
-  /// Only calls that a signal's handler may make.
-  private static func report(_ address: UInt) {
+  /// Whether the address can be read now. Only calls that a signal's handler may make, and the system's own `mmap`.
+  private static func handle(_ address: UInt) -> Bool {
     for place in 0..<capacity where entries[place].start <= address && address < entries[place].end {
+      if outlives { return fill(entries[place], from: address) }
       guard let name = entries[place].name else { continue }
       if isatty(STDERR_FILENO) == 1 { write("\r\u{1B}[K") }
       write("error: ")
       _ = Self.write(name, strlen(name))
-      write(": became shorter while it was used\n")
+      write(": became shorter while it was used, or cannot be read\n")
       _exit(1)
     }
+    return false
+  }
+
+  /// Zeros up to the mapping's end: the next page would be lost as well.
+  private static func fill(_ entry: Entry, from address: UInt) -> Bool {
+    entry.losses?.pointee = 1
+    let start = address / pageSize * pageSize
+    let end = (entry.end + pageSize - 1) / pageSize * pageSize
+    return mmap(UnsafeMutableRawPointer(bitPattern: start), Int(end - start), PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0)
+      != MAP_FAILED
   }
 
   private static func write(_ text: StaticString) {

@@ -8,6 +8,8 @@ public struct SlowFastError: Error, Sendable, CustomStringConvertible {
     case invalidOption
     /// A model file or a checkpoint cannot be used.
     case invalidModel
+    /// A model file or a checkpoint was written to or cut since it was opened; opened again it may be of use.
+    case modelChanged
     /// A clip or a picture cannot be decoded.
     case invalidClip
     /// Another file that was named: questions, a report's folder, a cache's directory.

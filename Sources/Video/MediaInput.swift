@@ -82,6 +82,7 @@ public struct MediaInput: Sendable {
   ) throws(VideoError) -> SamplingReport {
     try request.check()
     let limits = DecoderLimits(threads: threads, memory: memory)
+    let before = UnsteadyFiles(files, mayGrow: kind == .video)
     let result: Result<SamplingReport, VideoError> = withoutActuallyEscaping(onEvent) { onEvent in
       Result { () throws(VideoError) in
         if let decoder {
@@ -90,6 +91,9 @@ public struct MediaInput: Sendable {
         return try run(request, limits, FrameSink(preparing: preparing, onEvent: onEvent), FileAccess(cancelled: cancelled))
       }
     }
+    if case .failure(.cancelled) = result { return try result.get() }
+    // Whatever else came of it: frames of a file that was written over meanwhile are of two clips, and errors of neither.
+    if let path = before.overwritten { throw .changedWhileReading(path: path) }
     return try result.get()
   }
 

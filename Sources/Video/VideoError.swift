@@ -36,7 +36,7 @@ package enum VideoError: Error, Sendable {
   case unsupportedImage(path: String, reason: String)
   /// An image file that does not decode.
   case damagedImage(path: String, reason: String)
-  /// A second reading gave other frames than the first one.
+  /// It was written over or cut, or a second reading gave other frames than the first one.
   case changedWhileReading(path: String)
   /// Frames to sample: expected `1 ... limit`.
   case invalidFrameCount(Int, limit: Int)
@@ -92,7 +92,7 @@ extension VideoError: CustomStringConvertible {
       "\(path.escaped()): an image file of \(bytes) bytes is too large; at most \(limit) are read"
     case .unsupportedImage(let path, let reason): "\(path.escaped()): \(reason.escaped())"
     case .damagedImage(let path, let reason): "\(path.escaped()): the image does not decode: \(reason.escaped())"
-    case .changedWhileReading(let path): "\(path.escaped()): a second reading gave other frames; is the file being written?"
+    case .changedWhileReading(let path): "\(path.escaped()): changed while it was read; is it being written?"
     case .invalidFrameCount(let count, let limit): "frames: expected 1 to \(limit), found \(count)"
     case .invalidRange(let start, let end):
       "range of time: expected 0 ≤ start < end in seconds, found \(rangeText(start, end))"

@@ -1,5 +1,6 @@
 #if Server
   import Foundation
+  import Synchronization
   import TestSupport
   import Testing
 
@@ -17,6 +18,60 @@
       let outcome = try run.finish()
       #expect(outcome.status == 0 && outcome.output == "", "\(outcome.errors)")
       #expect(outcome.errors.wholeMatch(of: /a model is asked at http:\/\/127\.0\.0\.1:\d+\/v1\n/) != nil, "\(outcome.errors)")
+    }
+
+    /// A model file that is written over or cut: who asks is told, and so is who started it, and the process ends by itself.
+    @Test(arguments: ["cut", "overwritten"]) func aModelFileThatChanges(_ how: String) throws {
+      let model = directory.file("model.sfq")
+      #expect(try slowfast("convert", Repository.golden("clip"), model, "--bits", "16").status == 0)
+      let run = try Run(["serve", model, "--port", "0", "--media", Repository.root + "/benchmarks/demo/examples/clips"])
+      #expect(run.wait { run.errors.contains("/v1\n") })
+      let port = try #require(run.errors.firstMatch(of: /:(\d+)\/v1/)).1
+      #expect(try ask(port, "/ready").contains("200 OK"))
+      // Of random weights: what it says greedily has no end.
+      let asking = DispatchGroup()
+      let reply = Mutex("")
+      DispatchQueue.global().async(group: asking) {
+        let clip = "{\"type\":\"video_url\",\"video_url\":\"file://\(Demonstration.clip)\",\"num_frames\":8}"
+        let content = "[\(clip),{\"type\":\"text\",\"text\":\"hi\"}]"
+        let messages = "[{\"role\":\"user\",\"content\":\(content)}]"
+        let body = "{\"messages\":\(messages),\"max_tokens\":100000,\"temperature\":0}"
+        let text = try? ask(port, "/v1/chat/completions", body)
+        reply.withLock { $0 = text ?? "none" }
+      }
+      usleep(useconds_t(1_500_000 * slowness))
+      let file = try FileHandle(forUpdating: URL(fileURLWithPath: model))
+      if how == "cut" {
+        try file.truncate(atOffset: 4096)
+      } else {
+        let count = try file.seekToEnd()
+        try file.seek(toOffset: count / 2)
+        try file.write(contentsOf: Data(repeating: 0xA5, count: Int(count / 4)))
+      }
+      try file.close()
+      let outcome = try run.finish()
+      asking.wait()
+      #expect(
+        reply.withLock { $0.contains("503 ") && $0.contains("model_changed") && !$0.contains(directory.path) }, "\(reply.withLock { $0 })")
+      #expect(outcome.status == 1, "\(outcome.status) \(outcome.errors)")
+      #expect(outcome.errors.hasSuffix("error: \(model): was changed while it was used\n"), "\(outcome.errors)")
+    }
+
+    /// What comes back for a request, head and all.
+    private func ask(_ port: Substring, _ path: String, _ body: String? = nil) throws -> String {
+      let request = directory.file("request-\(UUID().uuidString)")
+      let head = "\(body == nil ? "GET" : "POST") \(path) HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+      let text = head + "Content-Type: application/json\r\nContent-Length: \(body?.utf8.count ?? 0)\r\n\r\n" + (body ?? "")
+      try Data(text.utf8).write(to: URL(fileURLWithPath: request))
+      let process = Process()
+      process.executableURL = URL(fileURLWithPath: "/bin/bash")
+      process.arguments = ["-c", "exec 3<> /dev/tcp/127.0.0.1/\(port); cat '\(request)' >&3; cat <&3"]
+      let pipe = Pipe()
+      process.standardOutput = pipe
+      try process.run()
+      let reply = try pipe.fileHandleForReading.readToEnd() ?? Data()
+      process.waitUntilExit()
+      return String(decoding: reply, as: UTF8.self)
     }
 
     @Test func ctrlC() throws {

@@ -39,6 +39,31 @@ import Testing
     return try data(path)
   }
 
+  /// One half of a model would be of other weights than the other.
+  @Test(arguments: [false, true]) func aCheckpointThatChangesMeanwhile(isCut: Bool) throws {
+    let copy = directory.file("checkpoint")
+    try FileManager.default.copyItem(atPath: goldenDirectory + "/clip", toPath: copy)
+    let file = try FileHandle(forUpdating: URL(fileURLWithPath: copy + "/model.safetensors"))
+    let length = Int(try file.seekToEnd())
+    let converter = try Converter(checkpoint: try Checkpoint(directory: copy))
+    var isDone = false
+    let error = #expect(throws: SlowFastError.self) {
+      try converter.run(to: directory.output) { progress in
+        guard progress.index >= 60, !isDone else { return }
+        isDone = true
+        if isCut {
+          ftruncate(file.fileDescriptor, off_t(length - 1000))
+        } else {
+          let other = [UInt8](repeating: 0x3C, count: length / 4)
+          pwrite(file.fileDescriptor, other, other.count, off_t(length / 2))
+        }
+      }
+    }
+    #expect(isDone && error?.kind == .modelChanged, "\(error as Any)")
+    #expect(error?.description.contains("model.safetensors: was changed") == true)
+    #expect(directory.contents == ["checkpoint"])
+  }
+
   @Test func goesOnWhereItWasInterrupted() throws {
     let expected = try fresh()
     try interrupt(at: 60)

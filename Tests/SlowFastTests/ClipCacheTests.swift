@@ -252,6 +252,45 @@ final class Counter: Sendable {
     #expect(!names.contains { $0.hasPrefix("00.") } && names.contains("11.clip.partial"))
   }
 
+  /// Keys and values of other weights would be found again as this model's.
+  @Test func aModelThatChangesWhileThePromptIsRead() throws {
+    let copy = directory.file("checkpoint")
+    try FileManager.default.copyItem(atPath: Golden.path("clip"), toPath: copy)
+    let session = try session(copy)
+    try watch(session, [clip(1)])
+    let before = try entries()
+    let file = try FileHandle(forUpdating: URL(fileURLWithPath: copy + "/model.safetensors"))
+    let length = try file.seekToEnd()
+    let error = failure {
+      _ = try session.ask(
+        "What?", options: greedy(5),
+        isCancelled: {
+          pwrite(file.fileDescriptor, [0], 1, off_t(length - 1))
+          return false
+        })
+    }
+    #expect(error?.isA(.modelChanged) == true, "\(error as Any)")
+    #expect(try entries() == before)
+  }
+
+  /// What was found stays what it was, whatever becomes of its file.
+  @Test func anEntryThatIsCut() throws {
+    let store = try ClipCache(ClipCacheOptions(directory: cache))
+    let pool = ThreadPool(threadCount: 2)
+    let key = CacheKey.prefix(text: [1], clips: [], cacheType: .float16)
+    let values = [UInt8](repeating: 7, count: 1 << 20)
+    let problem = values.withUnsafeBytes {
+      store.store(key, info: [1], [ClipEntry.Part(name: "a", type: .float16, pieces: [$0])], pool: pool)
+    }
+    #expect(problem == nil)
+    guard case .found(let entry) = store.lookup(key, pool: pool), let tensor = entry.tensors["a"] else {
+      Issue.record("not found")
+      return
+    }
+    for name in try entries() { truncate("\(cache)/\(name)", 0) }
+    #expect(tensor.withBytes { $0.elementsEqual(values) })
+  }
+
   /// A question that was stopped while the prompt was read leaves nothing behind but the features.
   @Test func cancelledWhileReading() throws {
     let stopped = try session()

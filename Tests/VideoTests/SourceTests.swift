@@ -29,6 +29,47 @@ import Video
     #expect(error.map { "\($0)".contains("text\(ending)") } ?? false)
   }
 
+  /// Frames of two clips are no clip; a recording that goes on is one.
+  @Test(arguments: ["overwritten", "cut", "grown", "replaced"], [false, true])
+  func aClipThatChangesWhileItIsRead(how: String, inProcess: Bool) throws {
+    let directory = try TemporaryDirectory()
+    let path = directory.file("clip.mp4")
+    let content = try Data(contentsOf: URL(fileURLWithPath: TestClips.path("b_frames.mp4")))
+    try content.write(to: URL(fileURLWithPath: path))
+    var input = try MediaInput(path: path)
+    if inProcess { input.decoder = nil }
+    var isDone = false
+    let error = videoError {
+      _ = try input.sample(SamplingRequest(frames: 8)) { event in
+        guard case .frame = event, !isDone else { return }
+        isDone = true
+        if how == "replaced" {
+          try content.dropLast(9).write(to: URL(fileURLWithPath: directory.file("new")))
+          #expect(rename(directory.file("new"), path) == 0)
+          return
+        }
+        let file = try FileHandle(forUpdating: URL(fileURLWithPath: path))
+        switch how {
+        case "cut": try file.truncate(atOffset: UInt64(content.count / 2))
+        case "grown":
+          try file.seekToEnd()
+          try file.write(contentsOf: Data(repeating: 0, count: 100))
+        default: try file.write(contentsOf: content)
+        }
+        try file.close()
+      }
+    }
+    #expect(isDone)
+    if how == "grown" || how == "replaced" {
+      #expect(error == nil, "\(error as Any)")
+      return
+    }
+    guard case .changedWhileReading? = error else {
+      Issue.record("\(String(describing: error))")
+      return
+    }
+  }
+
   /// A recording that was cut off, or goes on: its index would come last.
   @Test func withoutAnIndex() throws {
     let directory = try TemporaryDirectory()

@@ -67,7 +67,8 @@ package struct ClipCache: ClipStore {
     let path = path(key)
     guard FileStatus(path: path) != nil else { return .none }
     do throws(ModelFileError) {
-      let file = try ModelFileReader(path: path)
+      // Read, not mapped: other processes may cut it, and a lost page could not be told from a clip.
+      let file = try ModelFileReader(path: path, isMapped: false)
       guard try file.section("key") == Array(key.text.utf8) else { return .none }
       let info = try file.section("info")
       let tensors = try file.loadAll(of: file.tensors.map(\.name), pool: pool)
@@ -230,7 +231,7 @@ private final class PackReader: FrameReader {
       var file = opened[path]
       if file == nil {
         if opened.count >= Self.mostOpened { opened = [:] }
-        file = try ModelFileReader(path: path)
+        file = try ModelFileReader(path: path, isMapped: false)
         opened[path] = file
         // Used now: it goes last.
         if places != nil { _ = path.withFileName { utimes($0, nil) } }

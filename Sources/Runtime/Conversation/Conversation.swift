@@ -343,6 +343,8 @@ package final class Conversation {
       }
       tell(0)
       _ = try statistics.times.measure(\.prefill) { () throws(SlowFastError) in try generator.prefill(prompt, progress: tell) }
+      // What came of other weights is not kept.
+      try model.source.checkUnchanged()
       if let problem = CachedPrefix.store(generator.caches, clips: clips.map(\.info), in: store, key, pool: context.pool) {
         statistics.warnings.append(problem)
       }

@@ -98,7 +98,11 @@ package final class ModelFileSource: WeightSource {
   }
 
   private func fromFile<T>(_ body: () throws(ModelFileError) -> T) throws(SlowFastError) -> T {
-    do throws(ModelFileError) { return try body() } catch { throw SlowFastError(error) }
+    do throws(ModelFileError) { return try body() } catch {
+      // A file that changed has wrong checksums, or ends early; why is worth more than where.
+      do throws(ModelFileError) { try file.checkUnchanged() } catch { throw SlowFastError(error) }
+      throw SlowFastError(error)
+    }
   }
 }
 

@@ -128,6 +128,8 @@
       }
       options.media = try options.media.map(Self.directory)
       DecoderProcesses.standard?.prepare()
+      // Other requests go on, and this one is told.
+      MappedFiles.outliveLostPages()
       let server = try HTTPServer(try VideoLanguageModel(path: model, tower: tower), options)
       try Self.checkDecoders()
       try Self.wait(for: server, at: options.host)
