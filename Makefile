@@ -6,6 +6,7 @@
 #   make docs         the library's documentation as web pages, in docs-output/
 #   make test-arm64   all tests on emulated 64-bit ARM, an hour (test-arm64-quick: kernels and golden files, some minutes); its
 #                     toolchain (3 GB) goes to /var/cache/slowfast-arm64
+#   make torture      kills it and starves it of its disk at hundreds of moments: is anything lost? Half an hour or more (torture-quick: a minute or two)
 #   make deb          Debian packages for amd64 and arm64, in deb/ (one of them: make deb-amd64, or deb-arm64); make test-deb
 #                     installs and tries them on clean systems
 SHELL := /bin/bash
@@ -18,7 +19,7 @@ HAS_PYTHON := $(VENV)/bin/python3 -c 'import $(shell echo $(PYTHON_PACKAGES) | s
 ARCHITECTURE := $(shell dpkg --print-architecture 2>/dev/null)
 export SLOWFAST_PYTHON := $(CURDIR)/$(VENV)/bin/python3
 
-.PHONY: all build demo test test-server test-integrations test-without-server lint docs test-arm64 test-arm64-quick deb deb-amd64 deb-arm64 test-deb swift packages test-packages clean format
+.PHONY: all build demo test test-server test-integrations test-without-server lint docs test-arm64 test-arm64-quick torture torture-quick deb deb-amd64 deb-arm64 test-deb swift packages test-packages clean format
 
 all: build
 
@@ -64,6 +65,14 @@ test-without-server: packages
 
 test-arm64 test-arm64-quick: build
 	@Tests/arm64/test.sh $(if $(findstring quick,$@),quick,all)
+
+torture: build
+	Tests/torture/torture.py $(BUILD)/slowfast
+	Tests/torture/torture.py $(BUILD)/slowfast --plain --kills 0 --pairs 0
+	Tests/torture/device.py $(BUILD)/slowfast
+
+torture-quick: build
+	Tests/torture/torture.py $(BUILD)/slowfast --kills 0 --pairs 0 --steps 4 --faults 1
 
 # Packages for this machine's Debian, and for the suite of the ARM toolchain; ARCH=amd64 or ARCH=arm64 makes one of them.
 deb: $(addprefix deb-,$(or $(ARCH),$(sort $(ARCHITECTURE) arm64)))
