@@ -137,8 +137,8 @@ private struct WriteOrder {
   /// Directories in which names were given that are not on the disk yet.
   private(set) var undurable: Set<String> = []
   private(set) var published = 0
-  /// Open files, by descriptor and path, with bytes that are not on the disk.
-  private var unsynchronized: Set<String> = []
+  /// Paths of open files with bytes that are not on the disk, by descriptor.
+  private var unsynchronized: [String: String] = [:]
   private let root: String
 
   init(_ root: String) { self.root = root }
@@ -149,18 +149,16 @@ private struct WriteOrder {
     let file = rest.firstMatch(of: /^(\d+)<([^>]*)>/).map { (descriptor: String($0.1), path: String($0.2)) }
     switch name {
     case "write", "pwrite64", "writev", "ftruncate":
-      if let file, file.path.hasPrefix(root) { unsynchronized.insert(file.descriptor + " " + file.path) }
+      if let file, file.path.hasPrefix(root) { unsynchronized[file.descriptor] = file.path }
     case "fsync", "fdatasync":
       guard let file else { return }
-      unsynchronized.remove(file.descriptor + " " + file.path)
+      unsynchronized[file.descriptor] = nil
       undurable.remove(file.path)
     case "link", "linkat", "rename", "renameat", "renameat2":
       let names = rest.matches(of: /"([^"]*)"/).map { String($0.1) }
       guard names.count == 2, names[1].hasPrefix(root) else { return }
       let source = names[0].split(separator: "/").last.map(String.init) ?? ""
-      let isPending = unsynchronized.contains {
-        names[0].hasPrefix("/proc/self/fd/") ? $0.hasPrefix(source + " ") : $0.hasSuffix(" " + names[0])
-      }
+      let isPending = names[0].hasPrefix("/proc/self/fd/") ? unsynchronized[source] != nil : unsynchronized.values.contains(names[0])
       if isPending { problems.append(line) }
       undurable.insert(String(names[1][..<(names[1].lastIndex(of: "/") ?? names[1].startIndex)]))
       published += 1
