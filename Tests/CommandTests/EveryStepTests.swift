@@ -71,8 +71,8 @@ import Testing
     }
   }
 
-  /// The next run leaves what an undisturbed one does, and nothing else.
-  @Test(arguments: Command.allCases) func killedAtEachName(command: Command) throws {
+  /// The next run leaves what an undisturbed one does, and nothing else. A comparison takes minutes of it: `Tests/torture` kills those.
+  @Test(arguments: Command.allCases.filter { $0 != .compare }) func killedAtEachName(command: Command) throws {
     let arguments = try arguments(command)
     try start()
     #expect(try Run(arguments).finish().status == 0)
@@ -86,9 +86,7 @@ import Testing
         let next = try Run(arguments).finish()
         #expect(next.status == 0 || next.errors.contains("exists already"), "\(call) \(number): \(next.errors)")
         let found = try contents()
-        // Reports have times in them.
-        #expect(
-          command == .compare ? Set(found.keys) == Set(expected.keys) : found == expected, "\(call) \(number): \(found.keys.sorted())")
+        #expect(found == expected, "\(call) \(number): \(found.keys.sorted())")
       }
     }
   }
