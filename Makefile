@@ -7,6 +7,8 @@
 #   make test-arm64   all tests on emulated 64-bit ARM, an hour (test-arm64-quick: kernels and golden files, some minutes); its
 #                     toolchain (3 GB) goes to /var/cache/slowfast-arm64
 #   make torture      kills it and starves it of its disk at hundreds of moments: is anything lost? Half an hour or more (torture-quick: a minute or two)
+#   make fuzz         readers of outside bytes under libFuzzer and AddressSanitizer, ten seconds each (FUZZ_SECONDS=3600, FUZZ=clip)
+#   make test-sanitizers   the tests under AddressSanitizer, then under ThreadSanitizer; test-sanitizers-quick: those of a few modules
 #   make deb          Debian packages for amd64 and arm64, in deb/ (one of them: make deb-amd64, or deb-arm64); make test-deb
 #                     installs and tries them on clean systems
 SHELL := /bin/bash
@@ -19,7 +21,7 @@ HAS_PYTHON := $(VENV)/bin/python3 -c 'import $(shell echo $(PYTHON_PACKAGES) | s
 ARCHITECTURE := $(shell dpkg --print-architecture 2>/dev/null)
 export SLOWFAST_PYTHON := $(CURDIR)/$(VENV)/bin/python3
 
-.PHONY: all build demo test test-server test-integrations test-without-server lint docs test-arm64 test-arm64-quick torture torture-quick deb deb-amd64 deb-arm64 test-deb swift packages test-packages clean format
+.PHONY: all build demo test test-server test-integrations test-without-server lint docs test-arm64 test-arm64-quick torture torture-quick fuzz test-sanitizers test-sanitizers-quick deb deb-amd64 deb-arm64 test-deb swift packages test-packages clean format
 
 all: build
 
@@ -63,6 +65,15 @@ test-without-server: packages
 	swift build --disable-default-traits --scratch-path .build/alone
 	@test ! -e .build/alone/debug/Hummingbird.build && ! .build/alone/debug/slowfast help serve 2>/dev/null
 
+# FUZZ names targets, FUZZ_SECONDS how long each is run.
+FUZZ_SECONDS ?= 10
+fuzz: packages
+	SLOWFAST_FUZZ=1 swift build -c release --disable-default-traits --product fuzz --scratch-path .build/fuzz
+	Fuzzing/run.sh .build/fuzz/release/fuzz $(FUZZ_SECONDS) $(FUZZ)
+
+test-sanitizers test-sanitizers-quick: packages
+	@Tests/sanitizers.sh $(if $(findstring quick,$@),quick,all)
+
 test-arm64 test-arm64-quick: build
 	@Tests/arm64/test.sh $(if $(findstring quick,$@),quick,all)
 
@@ -86,7 +97,7 @@ test-deb:
 
 # Nothing is built for it.
 lint: swift
-	swift format lint --strict --recursive --parallel Sources Tests Examples Package.swift
+	swift format lint --strict --recursive --parallel Sources Tests Examples Fuzzing Package.swift
 	python3 Tests/test_check_imports.py
 	Tests/check_imports.py
 
@@ -94,7 +105,7 @@ docs: build
 	packaging/docs.sh docs-output
 
 format:
-	swift format --in-place --recursive Sources Tests Examples Package.swift
+	swift format --in-place --recursive Sources Tests Examples Fuzzing Package.swift
 
 clean:
 	rm -rf .build demo-output docs-output deb

@@ -211,3 +211,28 @@ let package = Package(
     tests("CommandTests", ["Safetensors", "ModelFile", "slowfast", "example-ask", "example-watch"], exclude: ["Data"]),
   ] + kernelTargets
 )
+
+// Only these tests are there to be built: of a few modules they need little, and a sanitizer has all of it compiled once more.
+if let wanted = Context.environment["SLOWFAST_TESTS"]?.split(separator: ",").map(String.init) {
+  package.targets.removeAll { $0.type == .test && !wanted.contains($0.name) }
+}
+
+// What `make fuzz` builds, with libFuzzer: not there otherwise. What computes is as in the product; what reads is instrumented.
+if Context.environment["SLOWFAST_FUZZ"] != nil {
+  package.targets.append(
+    .executableTarget(
+      name: "fuzz",
+      dependencies: [
+        "Compute", "Conversion", "Grammar", "ModelFile", "Models", "Parallel", "Runtime", "Safetensors", "SlowFast", "Support",
+        "TestSupport",
+        "Tokenizer", "Video",
+      ],
+      path: "Fuzzing", exclude: ["Corpus", "run.sh"], swiftSettings: strict,
+      linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address", "-use-ld=lld"])]))
+  let readers = [
+    "Support", "Tokenizer", "Video", "Safetensors", "ModelFile", "Grammar", "Models", "Runtime", "Conversion", "SlowFast", "fuzz",
+  ]
+  for target in package.targets where readers.contains(target.name) {
+    target.swiftSettings = (target.swiftSettings ?? []) + [.unsafeFlags(["-sanitize=fuzzer,address"])]
+  }
+}

@@ -54,6 +54,7 @@ struct Multipart {
           if buffer.count > boundary.count + 256 { throw Self.malformed }
           return
         }
+        if end > boundary.count + 256 { throw Self.malformed }
         buffer.removeFirst(end + 1)
         place = .head
       case .head:
@@ -61,7 +62,7 @@ struct Multipart {
           if buffer.count > Self.headLimit { throw Self.malformed }
           return
         }
-        guard let head = String(validating: buffer[..<end], as: UTF8.self) else { throw Self.malformed }
+        guard end <= Self.headLimit, let head = String(validating: buffer[..<end], as: UTF8.self) else { throw Self.malformed }
         buffer.removeFirst(end)
         let disposition = head.split(whereSeparator: \.isNewline).first { $0.lowercased().hasPrefix("content-disposition:") }
         guard let disposition, let name = Self.value("name", in: String(disposition)) else { throw Self.malformed }

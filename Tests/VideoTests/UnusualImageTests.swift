@@ -36,6 +36,22 @@ import Video
       ])
   }
 
+  /// The product of two such sides is no number that an `Int` holds.
+  @Test(arguments: [
+    [0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A, 0, 0, 0, 13, 0x49, 0x48, 0x44, 0x52]
+      + [UInt8](repeating: 0xFF, count: 8) + [8, 2, 0, 0, 0, 0, 0, 0, 0],
+    Array("P6 9223372036854775807 9223372036854775807 255\n".utf8),
+  ])
+  func sidesBeyondAllMeasure(_ bytes: [UInt8]) throws {
+    let directory = try TemporaryDirectory()
+    let path = try directory.write("picture", bytes)
+    #expect(try MediaInput(path: path).pictureSize == nil)
+    for input in [try MediaInput(path: path), try MediaInput(path: directory.path)] {
+      _ = try? input.decodingMemory()
+      #expect(videoError { _ = try input.sample(SamplingRequest(frames: 1)) { _ in } } != nil)
+    }
+  }
+
   @Test func halfAQOI() throws {
     let directory = try TemporaryDirectory()
     let whole = [UInt8](try Data(contentsOf: URL(fileURLWithPath: TestClips.path("images/plain.qoi"))))

@@ -107,8 +107,8 @@ extension MediaInput {
       (input, area) = (MediaInput(path: image, kind: .image, leftOut: [], shortClip: shortClip), size)
     }
     var memory = try RemoteClip(input, decoder, cancelled: { false }).memory()
-    // The process, and a picture that is handed over.
-    memory.bytes += DecoderProcesses.processBytes + 3 * area
+    // The process, and a picture that is handed over; larger ones are refused.
+    memory.bytes += DecoderProcesses.processBytes + 3 * min(area, Int(LibAV.pixelLimit))
     return memory
   }
 

@@ -193,7 +193,7 @@ struct HEIF {
 extension ImageHeader {
   mutating func readHEIF(_ view: ByteView) {
     guard let file = HEIF(view), let primary = file.primary, let item = file.items[primary] else { return }
-    if let extent = file.property("ispe", of: item) { size = pair(extent.big(4, 4), extent.big(8, 4)) }
+    if let extent = file.property("ispe", of: item) { size = Self.pair(extent.big(4, 4), extent.big(8, 4)) }
     // Turned and mirrored in the file's order; a cut comes before.
     for (type, body) in file.list(item) {
       switch type {

@@ -35,15 +35,18 @@ struct ImageHeader {
     case .heif: readHEIF(view)
     case .jpeg2000: readJPEG2000(view)
     case .qoi:
-      size = pair(view.big(4, 4), view.big(8, 4))
+      size = Self.pair(view.big(4, 4), view.big(8, 4))
       // libav takes what is there for all of it.
       isCut = !view.begins([0, 0, 0, 0, 0, 0, 0, 1], at: view.count - 8)
     case .bitmap, .greymap, .pixmap, .anymap: size = PortableMap.size(view)
     }
   }
 
-  func pair(_ width: Int?, _ height: Int?) -> (width: Int, height: Int)? {
-    guard let width, let height, width > 0, height > 0 else { return nil }
+  /// A side that libav would take: whoever multiplies two of these need not fear.
+  private static let sides = 1...Int(Int32.max)
+
+  static func pair(_ width: Int?, _ height: Int?) -> (width: Int, height: Int)? {
+    guard let width, let height, sides.contains(width), sides.contains(height) else { return nil }
     return (width, height)
   }
 
@@ -56,7 +59,7 @@ struct ImageHeader {
   // MARK: PNG
 
   private mutating func readPNG(_ view: ByteView) {
-    size = pair(view.big(16, 4), view.big(20, 4))
+    size = Self.pair(view.big(16, 4), view.big(20, 4))
     var position = 8
     var hasData = false
     while let length = view.big(position, 4), let type = view.part(position + 4, 4) {
@@ -92,7 +95,7 @@ struct ImageHeader {
       switch marker {
       case 0xC0...0xCF where ![0xC4, 0xC8, 0xCC].contains(marker):
         guard size == nil else { break }
-        size = pair(view.big(position + 5, 2), view.big(position + 3, 2))
+        size = Self.pair(view.big(position + 5, 2), view.big(position + 3, 2))
         if marker > 0xC8 { refusal = "arithmetic coding in JPEG is not supported; save it as PNG" }
         if let bits = view[position + 2], bits != 8 { refusal = "JPEG of \(bits) bits is not supported; save it as PNG" }
       case 0xF7: refusal = "JPEG-LS is not supported; save it as PNG"
@@ -121,7 +124,7 @@ struct ImageHeader {
       } else if type.begins("VP8L"), size == nil, let bits = view.little(body + 1, 4) {
         size = (bits & 0x3FFF + 1, bits >> 14 & 0x3FFF + 1)
       } else if type.begins("VP8 "), size == nil, let width = view.little(body + 6, 2), let height = view.little(body + 8, 2) {
-        size = pair(width & 0x3FFF, height & 0x3FFF)
+        size = Self.pair(width & 0x3FFF, height & 0x3FFF)
       } else if type.begins("EXIF"), let exif = view.part(body, length) {
         // Some writers copy the beginning of a JPEG's segment too.
         turn(exif: exif.begins("Exif\0\0") ? exif.part(6, exif.count - 6) : exif)
@@ -136,10 +139,10 @@ struct ImageHeader {
   private mutating func readBMP(_ view: ByteView) {
     guard let header = view.little(14, 4) else { return }
     if header == 12 {
-      size = pair(view.little(18, 2), view.little(20, 2))
+      size = Self.pair(view.little(18, 2), view.little(20, 2))
     } else {
       // The height is negative where the first row comes first.
-      size = pair(view.little(18, 4), view.little(22, 4).map { Int(Int32(truncatingIfNeeded: $0).magnitude) })
+      size = Self.pair(view.little(18, 4), view.little(22, 4).map { Int(Int32(truncatingIfNeeded: $0).magnitude) })
       // Without masks the fourth byte has no meaning.
       if view.little(30, 4) == 0 { alpha = .ignored }
     }
@@ -148,7 +151,7 @@ struct ImageHeader {
   // MARK: GIF
 
   private mutating func readGIF(_ view: ByteView) {
-    size = pair(view.little(6, 2), view.little(8, 2))
+    size = Self.pair(view.little(6, 2), view.little(8, 2))
     pictures = 0
     var position = 13 + (view[10].map { $0 & 0x80 != 0 ? 3 << (Int($0 & 7) + 1) : 0 } ?? 0)
     while let kind = view[position] {
@@ -169,9 +172,9 @@ struct ImageHeader {
   private mutating func readJPEG2000(_ view: ByteView) {
     if view.begins([0xFF, 0x4F, 0xFF, 0x51]) {
       guard let right = view.big(8, 4), let bottom = view.big(12, 4), let left = view.big(16, 4), let top = view.big(20, 4) else { return }
-      size = pair(right - left, bottom - top)
+      size = Self.pair(right - left, bottom - top)
     } else if let header = BoxReader(view).first("jp2h"), let image = BoxReader(header).first("ihdr") {
-      size = pair(image.big(4, 4), image.big(0, 4))
+      size = Self.pair(image.big(4, 4), image.big(0, 4))
     }
   }
 }
@@ -218,8 +221,7 @@ enum PortableMap {
     let isNamed = words.first == "P7"
     let width = number(isNamed ? words.firstIndex(of: "WIDTH").map { $0 + 1 } : 1)
     let height = number(isNamed ? words.firstIndex(of: "HEIGHT").map { $0 + 1 } : 2)
-    guard let width, let height, width > 0, height > 0 else { return nil }
-    return (width, height)
+    return ImageHeader.pair(width, height)
   }
 }
 
@@ -257,7 +259,7 @@ struct TIFFDirectory {
 extension ImageHeader {
   mutating func readTIFF(_ view: ByteView) {
     guard let directory = TIFFDirectory(view) else { return }
-    size = pair(directory.first(256), directory.first(257))
+    size = Self.pair(directory.first(256), directory.first(257))
     if let orientation = directory.first(274).flatMap(Orientation.init(exif:)) { self.orientation = orientation }
     switch directory.all(338).first {
     case nil, 2: alpha = .straight

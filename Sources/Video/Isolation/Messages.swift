@@ -35,7 +35,7 @@ enum ClipAnswer {
 }
 
 /// What it tells. Whoever receives it believes nothing of it.
-enum ClipReport {
+package enum ClipReport {
   /// What holds the process, as flags.
   case confined(Int)
   /// It is still at work.
@@ -48,7 +48,7 @@ enum ClipReport {
   case failed(VideoError)
 
   /// A frame whose pixels lie in the common memory, or behind this.
-  struct FrameHead {
+  package struct FrameHead {
     var index: Int
     var seconds: Double
     /// As decoded.
@@ -62,7 +62,7 @@ enum ClipReport {
 }
 
 /// Something else came than what may come.
-struct Nonsense: Error {}
+package struct Nonsense: Error {}
 
 // MARK: Bytes
 
@@ -290,7 +290,7 @@ extension ClipAnswer {
 // MARK: Reports
 
 extension ClipReport {
-  func message(files: [String]) -> [UInt8] {
+  package func message(files: [String]) -> [UInt8] {
     var writer: MessageWriter
     switch self {
     case .confined(let flags):
@@ -330,7 +330,7 @@ extension ClipReport {
   }
 
   /// Sizes are checked by whoever asked, who knows what they may be.
-  init(_ bytes: [UInt8], files: [String], name: String) throws(Nonsense) {
+  package init(_ bytes: [UInt8], files: [String], name: String) throws(Nonsense) {
     var reader = MessageReader(bytes, files: files, name: name)
     switch reader.kind {
     case 1: self = .confined(try reader.int())

@@ -1,0 +1,1 @@
+../../Sources/slowfast/Support/TypedText.swift

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Tests/sanitizers.sh all|quick [address|thread]: the tests under AddressSanitizer, then under ThreadSanitizer. `quick` builds and runs those
+# of the modules that read files and of the threads alone.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+which=$1
+sanitizers=(${2:-address thread})
+export SWIFT_BACKTRACE=enable=no
+# Leaks are looked for by nobody: Swift's own metadata looks like them.
+export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 TSAN_OPTIONS=halt_on_error=0:exitcode=66
+skip=()
+for sanitizer in "${sanitizers[@]}"; do
+  options=(--sanitize "$sanitizer" --scratch-path ".build/$sanitizer")
+  if [ "$which" = quick ]; then
+    export SLOWFAST_TESTS=SupportTests,ParallelTests,GrammarTests,TokenizerTests,SafetensorsTests,ModelFileTests
+    options+=(--disable-default-traits)
+  fi
+  echo "$sanitizer sanitizer"
+  swift build "${options[@]}" --build-tests
+  swift test "${options[@]}" --skip-build "${skip[@]}"
+done
