@@ -4,6 +4,7 @@ import Runtime
 import Synchronization
 import TestSupport
 import Testing
+import Video
 
 /// One question, asked 200 times: with 1, 2, 3 and 7 threads, with all kernels, four at a time on a machine that has fewer processors, alone
 /// and beside others in the same passes. The answer, and the probability of each of its tokens, are the same to the bit.
@@ -27,7 +28,7 @@ import Testing
     let model = try VideoLanguageModel(path: convert("clip", bits: bits, to: directory))
     let clip = try clip()
     let asked = asked
-    func answer(_ run: Int) throws -> Answer {
+    @Sendable func answer(_ run: Int) throws -> Answer {
       var options = SessionOptions()
       options.threads = [1, 2, 3, 7][run % 4]
       options.kernels = Self.kernels[run / 4 % Self.kernels.count]
