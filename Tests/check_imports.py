@@ -34,7 +34,7 @@ LAYERS = [
 # What sees only some of what lies below, and why.
 NARROW = {"Server": (("SlowFast",), "a server sees the public library alone, as one of another package would")}
 # Packages of others, by who may import them.
-PACKAGES = {"Server": ("Hummingbird", "HummingbirdCore", "HTTPTypes", "Logging", "NIOCore", "ServiceLifecycle", "UnixSignals", "Yams")}
+PACKAGES = {"Server": ("Hummingbird", "HummingbirdCore", "HTTPTypes", "Logging", "NIOCore", "NIOHTTPTypes", "ServiceLifecycle", "UnixSignals", "Yams")}
 # What a module may import of its own layer, and why.
 SIBLINGS = {
     ("Parallel", "Support"): "a pool takes the clock and the number of processors from it",

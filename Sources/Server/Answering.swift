@@ -13,6 +13,9 @@ final class Answering: Sendable {
   private let admission: Admission
   /// Files that are fetched at a time.
   let fetches: Admission
+  /// Pictures of what was uploaded or is watched that are made at a time.
+  let sheets: Admission
+  let bodies: BodyMemory
   private let held: HeldConversations
   /// Bits of a weight in memory, in the mean; nil: of a checkpoint.
   fileprivate let bits: Double?
@@ -36,8 +39,10 @@ final class Answering: Sendable {
     streams = try Streams(runner, options)
     admission = Admission(parallel: options.parallel, queue: options.queue)
     fetches = Admission(parallel: 4, queue: options.queue)
+    sheets = Admission(parallel: 2, queue: options.queue)
+    bodies = BodyMemory(limit: 2 * options.maximumBody)
     held = HeldConversations(limit: 2 * options.parallel)
-    uploads = Uploads(limit: options.maximumUpload)
+    uploads = Uploads()
     metrics = Metrics()
     bits = file.hasSuffix(".sfq") ? try ModelSummary(path: model.path).total.bitsPerWeight : nil
   }

@@ -40,17 +40,20 @@
       var quiet = logger
       // What goes wrong is thrown or answered; the end of a connection is nothing to tell.
       quiet.logLevel = .critical
+      let most = Self.mostConnections()
+      let connections = Connections(limit: most - most / 8)
       let application = Application(
         responder: CallbackResponder<BasicRequestContext> { request, _ in await respond(to: request) },
         server: .http1(
           configuration: .init(
+            additionalChannelHandlers: [ConnectionHandler(connections)],
             idleTimeout: .seconds(75),
             httpDecoderConfiguration: .init(
               maxHeaderFieldSize: 16 << 10, maxHeaderListSize: 64 << 10,
               maxHeaderFieldCount: 100))),
         configuration: ApplicationConfiguration(
           address: .hostname(options.host, port: options.port), serverName: "slowfast",
-          availableConnectionsDelegate: .maximum(Self.mostConnections(), logger: quiet)),
+          availableConnectionsDelegate: .maximum(most, logger: quiet)),
         onServerRunning: { channel in onListening(channel.localAddress?.port ?? options.port) }, logger: quiet)
       let (outcomes, tell) = AsyncStream<Result<Void, any Error>>.makeStream()
       let deadline = Deadline(seconds: options.grace + 5) { tell.yield(.success(())) }
@@ -233,6 +236,8 @@
         let stop = StopMark()
         return try await request.body.consumeWithCancellationOnInboundClose { _ in
           try await withTaskCancellationHandler {
+            let place = try await answering.sheets.enter()
+            defer { withExtendedLifetime(place) {} }
             var response = Self.json(
               try await Self.apart { () throws(APIError) in try answering.frames(of: id, query, isCancelled: { stop.isSet }) })
             response.headers[.connection] = "close"
@@ -245,6 +250,8 @@
       case .stream(let name): return Self.json(try answering.streams.stream(name).json)
       case .streamFrames(let name):
         let answering = answering
+        let place = try await answering.sheets.enter()
+        defer { withExtendedLifetime(place) {} }
         return Self.json(try await Self.apart { () throws(APIError) in try answering.frames(ofStream: name) })
       case .unknown: throw APIError(404, "There is nothing at this path.")
       }
@@ -263,13 +270,8 @@
         throw APIError(415, "The body is \(type.isEmpty ? "of no type" : JSON.string(type).text), expected application/json.")
       }
       var request = request
-      let body = try await Self.collect(request, limit: options.maximumBody)
-      // What was read is not kept while the answer is made.
-      request.body = RequestBody(buffer: ByteBuffer())
       let answering = answering
-      let asked = try await Self.apart { () throws(APIError) in
-        try ChatRequest(try JSON(body.readableBytesView), model: answering.name)
-      }
+      let asked = try await collect(&request)
       let fetched = try await answering.fetch(asked)
       let prepared = try await Self.apart { () throws(APIError) in try answering.prepare(asked, fetched: fetched) }
       let replies = ChatReplies(asked, model: answering.name, answering.model.tokenizer, prepared.windows)
@@ -334,10 +336,20 @@
         body: ResponseBody(byteBuffer: ByteBuffer(string: object.text)))
     }
 
-    private static func collect(_ request: Request, limit: Int) async throws -> ByteBuffer {
+    /// What a request asks; its body is not kept while the answer is made.
+    private func collect(_ request: inout Request) async throws -> ChatRequest {
+      let share = answering.bodies.share()
       var collected = ByteBuffer()
-      try await read(request, limit: limit) { collected.writeImmutableBuffer($0) }
-      return collected
+      try await Self.read(request, limit: options.maximumBody) { piece in
+        try share.add(piece.readableBytes)
+        collected.writeImmutableBuffer(piece)
+      }
+      request.body = RequestBody(buffer: ByteBuffer())
+      let (body, name) = (collected, answering.name)
+      return try await Self.apart { () throws(APIError) in
+        defer { withExtendedLifetime(share) {} }
+        return try ChatRequest(try JSON(body.readableBytesView), model: name)
+      }
     }
 
     /// Hands on a body as it comes. Whoever sends more than the limit, or too slowly, is refused.
@@ -346,13 +358,20 @@
       if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > limit { throw tooLarge }
       var count = 0
       let start = ContinuousClock.now
-      for try await piece in request.body {
+      var pieces = request.body.makeAsyncIterator()
+      while let piece = try await next(&pieces) {
         count += piece.readableBytes
         if count > limit { throw tooLarge }
         // A connection that is silent is closed; this one sends, but would for ever.
         let allowed = Duration.seconds(60 + count >> 13)
         if ContinuousClock.now - start > allowed { throw APIError(408, "The body comes too slowly.", code: "too_slow") }
         try take(piece)
+      }
+    }
+
+    private static func next(_ pieces: inout RequestBody.AsyncIterator) async throws -> ByteBuffer? {
+      do { return try await pieces.next() } catch let error as CancellationError { throw error } catch {
+        throw APIError(400, "The body is not as HTTP has it.")
       }
     }
 

@@ -34,17 +34,22 @@ final class HeldFile: Sendable {
   static func open(_ path: String, under directories: [String]) throws(APIError) -> HeldFile {
     let missing = APIError(404, "There is no such file in the directories whose files may be named.", code: "file_not_found")
     guard path.hasPrefix("/"), !path.utf8.contains(0) else { throw missing }
-    // Not blocked by a pipe without a writer.
-    let descriptor = Foundation.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
-    guard descriptor >= 0 else { throw missing }
-    let file = HeldFile(descriptor: descriptor)
+    // Held without being opened: to open a pipe or a device that it may turn out to be is to do something to it.
+    let place = Foundation.open(path, pathOnly | O_CLOEXEC)
+    guard place >= 0 else { throw missing }
+    let held = HeldFile(descriptor: place)
     var status = stat()
-    // Where the open file really lies: a name that is looked at before may be another file's when it is opened.
-    guard let place = link(file.path), fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG,
+    // Where what is held really lies: a name that is looked at before may be another file's when it is opened.
+    guard let place = link(held.path), fstat(held.descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG,
       directories.contains(where: { place.hasPrefix($0.hasSuffix("/") ? $0 : $0 + "/") })
     else { throw missing }
-    return file
+    let descriptor = Foundation.open(held.path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+    guard descriptor >= 0 else { throw missing }
+    return HeldFile(descriptor: descriptor)
   }
+
+  /// `O_PATH`, which the module of the C library does not show.
+  private static let pathOnly: Int32 = 0o10000000
 
   private static func link(_ path: String) -> String? {
     var buffer = [UInt8](repeating: 0, count: Int(PATH_MAX) + 1)

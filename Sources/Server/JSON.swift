@@ -132,8 +132,13 @@ extension JSON: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, Express
 extension JSON {
   /// The value that a request's body is, read as strictly as the library reads.
   init(_ bytes: some Collection<UInt8>) throws(APIError) {
+    let bytes = Array(bytes)
+    // A value takes a hundred times its comma's memory, and no question has so many.
+    guard bytes.count(where: { $0 == UInt8(ascii: ",") }) <= Self.mostCommas else {
+      throw APIError(400, "The body has more than \(Self.mostCommas) commas, expected a question.")
+    }
     let value: JSONValue
-    do throws(JSONError) { value = try JSONValue(Array(bytes)) } catch {
+    do throws(JSONError) { value = try JSONValue(bytes) } catch {
       switch error {
       case .expected(let expected, let offset): throw APIError(400, "The body is not JSON: at byte \(offset), expected \(expected).")
       case .duplicateKey(let key):
@@ -142,6 +147,8 @@ extension JSON {
     }
     self = try JSON(value)
   }
+
+  private static let mostCommas = 1_000_000
 
   private init(_ value: JSONValue) throws(APIError) {
     switch value {

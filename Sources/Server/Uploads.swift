@@ -28,9 +28,10 @@ final class Uploads: Sendable {
     var work: Task<Void, Never>?
   }
   private let kept = Mutex<[String: Kept]>([:])
-  let limit: Int
+  private let limit: Int
 
-  init(limit: Int) { self.limit = limit }
+  /// - Parameter limit: Each takes a descriptor, and its place on the disk.
+  init(limit: Int = 1000) { self.limit = limit }
 
   var count: Int { kept.withLock { $0.count } }
 
@@ -48,15 +49,22 @@ final class Uploads: Sendable {
 
   func file(_ id: String) throws(APIError) -> HeldFile { try upload(id).file }
 
-  /// Keeps a file, and begins to work on it; `encode` tells its states.
+  /// Keeps a file, and begins to work on it; `encode` tells its states. Throws where there are too many.
   func add(
     _ file: HeldFile, filename: String, purpose: String,
     encode: @escaping @Sendable (HeldFile, _ tell: @Sendable (State) -> Void) async -> Void
-  ) -> Upload {
+  ) throws(APIError) -> Upload {
     let id = "file-" + Identifier.make()
     let upload = Upload(
       id: id, filename: filename, purpose: purpose, created: Int(Date().timeIntervalSince1970), file: file)
-    kept.withLock { $0[id] = Kept(upload: upload) }
+    let isFull = kept.withLock { kept in
+      if kept.count >= limit { return true }
+      kept[id] = Kept(upload: upload)
+      return false
+    }
+    if isFull {
+      throw APIError(503, "There are \(limit) uploads, no more are kept: delete one with DELETE /v1/files/ID.", code: "no_room")
+    }
     let work = Task { [self] in
       await encode(file) { state in kept.withLock { $0[id]?.upload.state = state } }
     }
@@ -163,7 +171,7 @@ extension Answering {
     guard let file = form.file else { throw APIError(400, "There is no file in the form.", "file") }
     if file.byteCount == 0 { throw APIError(400, "The file is empty.", "file") }
     do throws(SlowFastError) { _ = try ClipSource(path: file.path) } catch { throw Self.error(error, about: [file], at: "file") }
-    return uploads.add(file, filename: form.filename, purpose: form.purpose) { [self] file, tell in await encode(file, tell) }.json
+    return try uploads.add(file, filename: form.filename, purpose: form.purpose) { [self] file, tell in await encode(file, tell) }.json
   }
 
   /// The frames of an upload that the model sees with the sampling of `query`, as one picture, with their times; of many frames some.

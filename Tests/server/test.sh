@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# The server under requests that break off, with real senders of streams, and with real clients: test.sh SLOWFAST. Installs what they are
-# where that can be done; where not, it says so and passes.
+# The server under requests that break off, under attack, with real senders of streams, and with real clients: test.sh SLOWFAST. Installs
+# what they are where that can be done; where not, it says so and passes.
 set -euo pipefail
 program=$(realpath "$1")
 cd "$(dirname "$0")/../.."
 benchmarks/server_stress.py "$program" --requests 200
+Tests/server/attack.py "$program" --short
 venv=.build/server-venv
 packages=(openai litellm schemathesis playwright jsonschema pyyaml)
 senders=(ffmpeg gir1.2-gst-rtsp-server-1.0 python3-gi gstreamer1.0-plugins-good gstreamer1.0-plugins-bad)
