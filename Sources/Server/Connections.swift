@@ -4,8 +4,8 @@
   import NIOHTTPTypes
   import Synchronization
 
-  /// The connections that are open. Where they are too many, the one ends that has waited longest for its next request: whoever asks at once
-  /// is let in, however many say nothing.
+  /// The connections that are open. Where they are too many, the one ends that has waited longest for its next request: whoever asks
+  /// at once is let in, however many say nothing.
   final class Connections: Sendable {
     private struct State {
       var open = 0

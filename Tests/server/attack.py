@@ -205,10 +205,12 @@ class Attack:
         self.unread_since = time.time()
         self.says("answers that nobody reads", count, *self.answered())
 
-    def stop_unread(self):
+    def stop_unread(self, descriptors):
         if not self.short:
-            ended = self.ended(self.readers, max(0, self.unread_since + 110 - time.time()))
-            self.says("answers that nobody reads, after a while", len(self.readers), f"{ended} were ended", ended == len(self.readers))
+            # The end comes after what is not read: the server's descriptors tell.
+            while (kept := self.server.state()[1] - descriptors) > 4 and time.time() < self.unread_since + 150:
+                time.sleep(1)
+            self.says("answers that nobody reads, after a while", len(self.readers), f"{max(0, kept)} descriptors are kept", kept <= 4)
         for connection in self.readers:
             connection.close()
 
@@ -233,8 +235,10 @@ class Attack:
         chunk = b"100000\r\n" + b" " * (1 << 20) + b"\r\n"
         chunked = head("POST", path, kind, "Transfer-Encoding: chunked")
         self.expect("bodies beyond the limit, in chunks", [chunked + chunk * 6], {413})
-        wrong = [b"-1", b"0x10", b"ffffffffffffffff", b"ffffffffffffffffffff", b"", b"G", b" 5", b"5 5", b"5;" + b"e" * 1_000_000]
+        wrong = [b"-1", b"0x10", b"ffffffffffffffffffff", b"", b"G", b" 5", b"5 5", b"5;" + b"e" * 1_000_000]
         self.expect("sizes of chunks that are none", [chunked + size + b"\r\nabc\r\n0\r\n\r\n" for size in wrong], {0, 400})
+        huge = [chunked + b"ffffffffffffffff\r\nabc"]
+        self.expect("a chunk of 2^64 bytes that does not come", huge, {0, 400, 413, "silence"}, timeout=3)
         both = [["Content-Length: 5", "Transfer-Encoding: chunked"], ["Content-Length: 5", "Content-Length: 6"], ["Content-Length: -5"],
                 ["Content-Length: 99999999999999999999"], ["Content-Length: 5, 5"], ["Transfer-Encoding: chunked, identity"]]
         self.expect("lengths that contradict", [head("POST", path, kind, *lines) + b"0\r\n\r\nGET" for lines in both], {0, 400})
@@ -340,7 +344,7 @@ class Attack:
         while not os.path.lexists(place):
             time.sleep(0.001)
         request = self.server.question("file://" + place, max_tokens=1)
-        self.expect("a file that becomes a link meanwhile", [request] * (20 if self.short else 200), {200, 404})
+        self.expect("a file that becomes a link meanwhile", [request] * (10 if self.short else 200), {200, 404})
         stop.set()
         turning.join()
 
@@ -374,13 +378,14 @@ class Attack:
         files += [name for name in os.listdir(self.server.media) if "zebra" in name]
         fine = not wrong and len(set(found)) == len(found) > 8 and not files
         self.says("names of uploads", len(names) + 1, f"{shown}; files with names of the client's: {len(files)} {wrong or ''}", fine)
-        self.sheets(found[0])
+        if not self.short:
+            self.sheets(found[0])
         for id in found:
             self.server.exchange(self.server.head("DELETE", f"/v1/files/{id}"))
 
     def sheets(self, id):
         """Many ask for the pictures of an upload at once, which is work that no question pays for."""
-        count = 20 if self.short else 200
+        count = 200
         connections = [self.server.connect(timeout=120) for _ in range(count)]
         for connection in connections:
             connection.sendall(self.server.head("GET", f"/v1/files/{id}/frames?num_frames=144"))
@@ -451,7 +456,7 @@ class Attack:
             self.endless()
             self.crowd(15)
         self.stop_dripping()
-        self.stop_unread()
+        self.stop_unread(before[1])
         self.rest(before)
 
 
