@@ -22,6 +22,8 @@ extension RGBImage {
   /// where `replacing` says so; none of `inputs` ever is. One that has these bytes already stays: a run that was killed wrote it.
   package func write(_ format: PictureFormat, to path: String, replacing: Bool = true, inputs: [String] = []) throws(VideoError) {
     let packet = try PictureEncoder(image: self, path: path).encode(format)
+    // Its bytes are its own.
+    defer { withExtendedLifetime(packet) {} }
     do throws(OutputError) {
       if !replacing, try OutputFile.holds(UnsafeRawBufferPointer(packet.bytes), at: path, inputs: inputs) { return }
       try OutputFile.write(UnsafeRawBufferPointer(packet.bytes), to: path, replacing: replacing, inputs: inputs)
@@ -30,7 +32,8 @@ extension RGBImage {
 
   /// A file's bytes.
   package func encoded(_ format: PictureFormat) throws(VideoError) -> [UInt8] {
-    Array(try PictureEncoder(image: self, path: "").encode(format).bytes)
+    let packet = try PictureEncoder(image: self, path: "").encode(format)
+    return withExtendedLifetime(packet) { Array(packet.bytes) }
   }
 
   package func writePNG(to path: String, replacing: Bool = true, inputs: [String] = []) throws(VideoError) {

@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 import Video
 
-/// One question, asked 200 times: with 1, 2, 3 and 7 threads, with all kernels, four at a time on a machine that has fewer processors, alone
+/// One question, asked 200 times: with 1, 2, 3 and 7 threads, with all kernels, four at a time on fewer processors, alone
 /// and beside others in the same passes. The answer, and the probability of each of its tokens, are the same to the bit.
 @Suite struct SameAnswerTests {
   private let directory: TemporaryDirectory
