@@ -2,6 +2,7 @@ import Foundation
 import TestSupport
 
 /// `fuzz TARGET FOLDER [OPTION…]`: libFuzzer with that target. `FOLDER` gets the inputs that reach something new.
+/// `fuzz TARGET FILE`: one input that was found, once.
 /// Without arguments it prints the targets.
 @main struct Main {
   static func main() throws {
@@ -12,9 +13,12 @@ import TestSupport
     }
     chosen = target
     arguments.remove(at: 1)
-    try FileManager.default.createDirectory(atPath: arguments[1], withIntermediateDirectories: true)
-    for (number, seed) in try target.seeds().enumerated() {
-      try Data(seed).write(to: URL(fileURLWithPath: "\(arguments[1])/seed-\(number)"))
+    var isFolder: ObjCBool = true
+    if !FileManager.default.fileExists(atPath: arguments[1], isDirectory: &isFolder) || isFolder.boolValue {
+      try FileManager.default.createDirectory(atPath: arguments[1], withIntermediateDirectories: true)
+      for (number, seed) in try target.seeds().enumerated() {
+        try Data(seed).write(to: URL(fileURLWithPath: "\(arguments[1])/seed-\(number)"))
+      }
     }
     var count = CInt(arguments.count)
     var pointers = arguments.map { strdup($0) } + [nil]

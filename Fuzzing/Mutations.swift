@@ -19,6 +19,12 @@ enum ByteMutation {
     (1 << 32) - 1, 1 << 32, 1 << 42, (1 << 62) - 1, 1 << 62, (1 << 63) - 1, 1 << 63, .max - 63, .max - 7, .max,
   ]
 
+  /// A change anywhere, or a word of the format.
+  static func apply(_ bytes: inout [UInt8], orOneOf words: [String], _ numbers: inout SeededNumbers) {
+    guard Bool.random(using: &numbers), let word = words.randomElement(using: &numbers) else { return apply(&bytes, &numbers) }
+    bytes.insert(contentsOf: Array(word.utf8), at: Int.random(in: 0...bytes.count, using: &numbers))
+  }
+
   /// A change somewhere in `range`; nil: anywhere. Numbers stand at multiples of their size, counted from `origin`.
   static func apply(
     _ bytes: inout [UInt8], in range: Range<Int>? = nil, origin: Int = 0, bigEndian: Bool = false, _ numbers: inout SeededNumbers

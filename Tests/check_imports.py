@@ -5,7 +5,7 @@ something does.
 - A module imports, and names in Package.swift, only modules of lower layers (LAYERS); those of one layer do not know each
   other (but SIBLINGS). The two formats know no computing.
 - Names of a checkpoint's tensors stand in Sources/Models alone, the command's options in Sources/slowfast alone.
-- No file has more than 700 lines, no line more than 140 characters; Sources has fewer than 270 files.
+- No file has more than 700 lines, no line more than 140 characters; Sources has fewer than 280 files.
 
 Tests/imports_allowed.txt holds what may stay, a line each: RULE SUBJECT [COUNT]  # reason. What of it is no longer needed is
 printed too, and is no error."""
@@ -54,7 +54,7 @@ OPTION = re.compile(r"(?:^|[\s`'\"])--[a-z][a-z-]*(?![a-z:-])")  # with a colon 
 IMPORT = re.compile(
     r"^\s*(?:@\w+(?:\([^)]*\))?\s+)*(?:(?:public|package|internal|fileprivate|private)\s+)?import\s+"
     r"(?:(?:struct|enum|class|protocol|func|var|let|typealias|actor)\s+)?(\w+)")
-MAXIMUM_LINES, MAXIMUM_LINE, MAXIMUM_FILES = 700, 140, 270
+MAXIMUM_LINES, MAXIMUM_LINE, MAXIMUM_FILES = 700, 140, 280
 LAYER = {module: index for index, layer in enumerate(LAYERS) for module in layer}
 
 

@@ -2,7 +2,7 @@
 """Writes a checkpoint with the published names, shapes, dtype and sharding, and seeded random weights (17 GB).
 
     full_size_checkpoint.py DIR --tokenizer QWEN2_DIR [--variant frame64-s1t4] [--seed 0] [--outliers N]
-                            [--shape published|slice|long|small|onevision-0.5b|onevision-7b|smolvlm2-256m|smolvlm2-500m]
+                            [--shape published|tower|slice|long|small|onevision-0.5b|onevision-7b|smolvlm2-256m|smolvlm2-500m]
 
 The values are scaled so that activations stay of order one through the depth, as in a trained model: a run on this
 checkpoint costs exactly what a run on the published one costs, and says nothing sensible. Each tensor's values follow
@@ -36,9 +36,10 @@ VARIANTS = {
     "frame128-s2t4": fast_tokens(2, 4),
 }
 SHAPES = {
-    # The published one; its widths with few layers, for kernels and profiles; the same with a small tower, for clips of many frames; one for
-    # tests, a hundredth of the work.
+    # The published one; its tower with few layers of the decoder; its widths with few layers, for kernels and profiles; the same with a small
+    # tower, for clips of many frames; one for tests, a hundredth of the work.
     "published": Shape(),
+    "tower": Shape(layers=4, cross_every=2),
     "slice": Shape(depths=(1, 1, 2, 1), layers=4, cross_every=2),
     "long": Shape(siglip=SiglipShape(), layers=4, cross_every=2),
     "small": Shape(

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""What `--reuse T` saves and costs: reuse.py SLOWFAST MODEL EVAL [--values 0,0.05,0.1,0.2] [--frames 16]
+"""What `--reuse T` saves and costs: reuse.py SLOWFAST MODEL EVAL|CLIP [--values 0,0.05,0.1,0.2] [--frames 16]
+
+Of a clip it prints the share of the tower's blocks that are computed, by stage, and seconds in the tower.
 
 EVAL is a folder with eval.jsonl (video, question, answer, kind: benchmarks/demo/make_eval.py makes one). Each question is asked by
 `slowfast batch` with each T, the answers to questions of its kind being its choices, so that an answer is a distribution over them.
-Prints a table: share of the tower's blocks computed by stage, seconds in the tower, answers that changed, exact match, and the mean
-Kullback-Leibler divergence of the choices' probabilities from those at the first T. Needs nothing beyond Python 3.
+Then the table has answers that changed, exact match, and the mean Kullback-Leibler divergence of the choices' probabilities from those at
+the first T besides. Needs nothing beyond Python 3.
 """
 
 from __future__ import annotations
@@ -61,6 +63,14 @@ def main() -> None:
     parser.add_argument("--values", default="0,0.05,0.1,0.2")
     parser.add_argument("--frames", type=int, default=16)
     arguments = parser.parse_args()
+    values = arguments.values.split(",")
+    if arguments.eval.is_file():
+        print("| T | computed, by stage | tower, s |\n|---|---|---|")
+        for value in values:
+            options = ["--reuse", value, "--frames", str(arguments.frames)]
+            shares, seconds = encode(arguments.slowfast, arguments.model, [str(arguments.eval)], options)
+            print(f"| {value} | {', '.join(f'{100 * share:.0f} %' for share in shares)} | {seconds:.1f} |", flush=True)
+        return
     lines = [json.loads(line) for line in open(arguments.eval / "eval.jsonl")]
     by_kind = defaultdict(set)
     for line in lines:
@@ -73,7 +83,7 @@ def main() -> None:
     first: list[dict] = []
     print("| T | computed, by stage | tower, s | divergence | answers that changed | exact match |")
     print("|---|---|---|---|---|---|")
-    for value in arguments.values.split(","):
+    for value in values:
         options = ["--reuse", value, "--frames", str(arguments.frames)]
         answers = ask(arguments.slowfast, arguments.model, asked, options)
         shares, seconds = encode(arguments.slowfast, arguments.model, clips, options)

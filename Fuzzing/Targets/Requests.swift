@@ -48,12 +48,7 @@ extension FuzzTarget {
         "\\\"", "boundary=",
         "\r\n--X", ";", "=", "\"",
       ]
-      if Bool.random(using: &numbers) {
-        bytes.insert(
-          contentsOf: Array((words.randomElement(using: &numbers) ?? "").utf8), at: Int.random(in: 0...bytes.count, using: &numbers))
-      } else {
-        ByteMutation.apply(&bytes, &numbers)
-      }
+      ByteMutation.apply(&bytes, orOneOf: words, &numbers)
     },
     read: { bytes in
       let header = String(decoding: bytes.prefix { $0 != 10 }, as: UTF8.self)

@@ -78,12 +78,7 @@ extension FuzzTarget {
         "<|im_start|>", "<|im_end|>", "<image>", "<end_of_utterance>", "\u{301}", "\u{1161}", "\u{11A8}", "\u{AC00}", "'s", "  ", "\r\n",
         "\u{FEFF}", "\u{10FFFF}",
       ]
-      if Bool.random(using: &numbers) {
-        bytes.insert(
-          contentsOf: Array((words.randomElement(using: &numbers) ?? "").utf8), at: Int.random(in: 0...bytes.count, using: &numbers))
-      } else {
-        ByteMutation.apply(&bytes, &numbers)
-      }
+      ByteMutation.apply(&bytes, orOneOf: words, &numbers)
     },
     read: { bytes in
       let text = String(decoding: bytes, as: UTF8.self)

@@ -50,18 +50,6 @@ import Testing
     #expect(try run.finish().status == 130)
   }
 
-  private func change(_ path: String, _ how: String) throws {
-    let file = try FileHandle(forUpdating: URL(fileURLWithPath: path))
-    if how == "cut" {
-      try file.truncate(atOffset: 4096)
-    } else {
-      let count = try file.seekToEnd()
-      try file.seek(toOffset: count / 2)
-      try file.write(contentsOf: Data(repeating: 0xA5, count: Int(count / 4)))
-    }
-    try file.close()
-  }
-
   // MARK: The clip cache
 
   private func ask(_ clip: String, _ cache: String) throws -> Outcome {

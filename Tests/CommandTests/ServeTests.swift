@@ -40,15 +40,7 @@
         reply.withLock { $0 = text ?? "none" }
       }
       usleep(useconds_t(1_500_000 * slowness))
-      let file = try FileHandle(forUpdating: URL(fileURLWithPath: model))
-      if how == "cut" {
-        try file.truncate(atOffset: 4096)
-      } else {
-        let count = try file.seekToEnd()
-        try file.seek(toOffset: count / 2)
-        try file.write(contentsOf: Data(repeating: 0xA5, count: Int(count / 4)))
-      }
-      try file.close()
+      try change(model, how)
       let outcome = try run.finish()
       asking.wait()
       #expect(

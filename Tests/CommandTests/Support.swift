@@ -124,3 +124,16 @@ enum Fixture {
 }
 
 func exists(_ path: String) -> Bool { FileManager.default.fileExists(atPath: path) }
+
+/// A file as somebody leaves it who writes to it in place: `cut`, or with other bytes from its middle on.
+func change(_ path: String, _ how: String) throws {
+  let file = try FileHandle(forUpdating: URL(fileURLWithPath: path))
+  if how == "cut" {
+    try file.truncate(atOffset: 4096)
+  } else {
+    let count = try file.seekToEnd()
+    try file.seek(toOffset: count / 2)
+    try file.write(contentsOf: Data(repeating: 0xA5, count: Int(count / 4)))
+  }
+  try file.close()
+}
