@@ -140,7 +140,7 @@ import Video
     var options = SessionOptions()
     options.reuse = 0.1
     let siglip = try VideoLanguageModel(path: Golden.path("slowfast-siglip"))
-    #expect(failure({ try Session(siglip, options: options) })?.isA(.invalidOption, "ConvNeXt") == true)
+    #expect(failure({ _ = try Session(siglip, options: options) })?.isA(.invalidOption, "ConvNeXt") == true)
   }
 
   /// It is in the plan.
