@@ -26,8 +26,9 @@ echo "[service] systemd-analyze security: $exposure"
 
 echo "[service] without a model"
 systemctl start slowfast || true
-for _ in $(seq 50); do [ "$(property ActiveState)" = failed ] && break; sleep 0.1; done
-[ "$(property ActiveState):$(property ExecMainStatus):$(property NRestarts)" = failed:1:0 ]
+for _ in $(seq 900); do [ "$(property ActiveState)" = failed ] && break; sleep 0.1; done
+[ "$(property ActiveState):$(property Result):$(property ExecMainStatus)" = failed:exit-code:1 ]
+systemctl reset-failed slowfast
 journalctl -u slowfast | grep -F 'serve.yaml: names no model, expected a line such as model: /var/lib/slowfast/model.sfq'
 
 echo "[service] with a model"
@@ -62,6 +63,12 @@ echo "[service] cameras, restart, end"
 kill -SEGV "$pid"
 for _ in $(seq 100); do [ "$(property NRestarts)" = 1 ] && break; sleep 0.1; done
 [ "$(property NRestarts)" = 1 ]
+awaited
+cat "$model" >/var/lib/slowfast/model.sfq
+for _ in $(seq 200); do [ "$(property NRestarts)" = 2 ] && break; sleep 0.1; done
+[ "$(property NRestarts)" = 2 ]
+awaited
+ask "$part" | grep -F "\"content\":\"$truth\""
 install -D -m 644 /usr/share/doc/slowfast/examples/cameras.conf /etc/systemd/system/slowfast.service.d/cameras.conf
 systemctl daemon-reload
 [ -z "$(systemd-analyze verify --man=no slowfast.service 2>&1)" ]

@@ -66,29 +66,42 @@ package struct ControlGroups {
 
   /// Bytes that the process may still take, by its own group's limit and all its ancestors'; nil where no group limits them.
   package func memoryHeadroom() -> Int? {
-    guard let lines = try? String(contentsOfFile: membership, encoding: .utf8) else { return nil }
-    // `0::/path` in version 2, `7:memory:/path` in version 1; a machine may have both.
-    return lines.split(separator: "\n").compactMap { line -> Int? in
-      let fields = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
-      guard fields.count == 3 else { return nil }
-      if fields[0] == "0", fields[1].isEmpty { return headroom(mount, fields[2], .version2) }
-      guard fields[1].split(separator: ",").contains("memory") else { return nil }
-      return headroom(mount + "/memory", fields[2], .version1)
+    groups(of: "memory").compactMap { group, version in
+      let names = version == 2 ? Names.version2 : .version1
+      // "max", or a number beyond any memory, is no limit.
+      guard let limit = number(group + "/" + names.limit), limit < 1 << 60, let used = number(group + "/" + names.used) else { return nil }
+      // File pages that the kernel can drop count as used there, but are free to take.
+      return max(0, limit - used + statistic(names.reclaimable, of: group))
     }.min()
   }
 
-  /// Processors whose whole time the group may take, rounded up; nil where there is no limit. Of the group that is mounted as the root, as
-  /// a container's is.
+  /// Processors whose whole time the process may take, rounded up, by its own group's limit and all its ancestors'; nil where no group
+  /// limits it.
   package func processorLimit() -> Int? {
-    func numbers(_ path: String) -> [Int] {
-      guard let text = try? String(contentsOfFile: mount + path, encoding: .utf8) else { return [] }
-      return text.split(whereSeparator: \.isWhitespace).map { Int($0) ?? -1 }
+    groups(of: "cpu").compactMap { group, version in
+      // Version 2 has both numbers in one file ("max" where there is no limit), version 1 has a file for each.
+      let files = version == 2 ? ["cpu.max"] : ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
+      let limit = files.flatMap { numbers(group + "/" + $0) }
+      guard limit.count == 2, limit[0] > 0, limit[1] > 0 else { return nil }
+      return max(1, limit[0] / limit[1] + (limit[0] % limit[1] == 0 ? 0 : 1))
+    }.min()
+  }
+
+  /// Directories of the groups, the process's own and their ancestors, that a controller may limit, each with its hierarchy's version; a
+  /// machine may have both. In a container the path may be that of the machine outside: groups that are not there count for nothing, and
+  /// the mount's root is the container's own group.
+  private func groups(of controller: Substring) -> [(directory: String, version: Int)] {
+    let lines = (try? String(contentsOfFile: membership, encoding: .utf8)) ?? ""
+    // `0::/path` in version 2, `7:cpu,cpuacct:/path` in version 1.
+    return lines.split(separator: "\n").flatMap { line -> [(String, Int)] in
+      let fields = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
+      guard fields.count == 3 else { return [] }
+      let isVersion2 = fields[0] == "0" && fields[1].isEmpty
+      guard isVersion2 || fields[1].split(separator: ",").contains(controller) else { return [] }
+      let root = Substring(isVersion2 ? mount : mount + "/" + controller)
+      let components = fields[2].split(separator: "/")
+      return (0...components.count).map { (([root] + components.prefix($0)).joined(separator: "/"), isVersion2 ? 2 : 1) }
     }
-    // Version 2 has both numbers in one file ("max" where there is no limit), version 1 has a file for each.
-    var limit = numbers("/cpu.max")
-    if limit.isEmpty { limit = numbers("/cpu/cpu.cfs_quota_us") + numbers("/cpu/cpu.cfs_period_us") }
-    guard limit.count == 2, limit[0] > 0, limit[1] > 0 else { return nil }
-    return max(1, limit[0] / limit[1] + (limit[0] % limit[1] == 0 ? 0 : 1))
   }
 
   private struct Names {
@@ -100,25 +113,13 @@ package struct ControlGroups {
     static let version1 = Names(limit: "memory.limit_in_bytes", used: "memory.usage_in_bytes", reclaimable: "total_inactive_file")
   }
 
-  /// The least of a group and its ancestors. In a container the path may be that of the machine outside: groups that are not there count
-  /// for nothing, and the mount's root is the container's own group.
-  private func headroom(_ hierarchy: String, _ path: Substring, _ names: Names) -> Int? {
-    var components = path.split(separator: "/")
-    var least: Int?
-    while true {
-      let group = ([Substring(hierarchy)] + components).joined(separator: "/")
-      // "max", or a number beyond any memory, is no limit.
-      if let limit = number(group + "/" + names.limit), limit < 1 << 60, let used = number(group + "/" + names.used) {
-        // File pages that the kernel can drop count as used there, but are free to take.
-        let free = max(0, limit - used + statistic(names.reclaimable, of: group))
-        least = min(least ?? free, free)
-      }
-      guard components.popLast() != nil else { return least }
-    }
-  }
+  /// Of a file of one number; nil for "max".
+  private func number(_ path: String) -> Int? { numbers(path).first.flatMap { $0 < 0 ? nil : $0 } }
 
-  private func number(_ path: String) -> Int? {
-    (try? String(contentsOfFile: path, encoding: .utf8)).flatMap { Int($0.trimmingCharacters(in: .whitespacesAndNewlines)) }
+  /// The words of a file, −1 for those that are no numbers.
+  private func numbers(_ path: String) -> [Int] {
+    let text = (try? String(contentsOfFile: path, encoding: .utf8)) ?? ""
+    return text.split(whereSeparator: \.isWhitespace).map { Int($0) ?? -1 }
   }
 
   private func statistic(_ name: String, of group: String) -> Int {

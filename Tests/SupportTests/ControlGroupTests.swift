@@ -76,16 +76,21 @@ import Testing
         == nil)
   }
 
-  /// Processor time, in whole processors.
+  /// Processor time, in whole processors; of a group and its ancestors, what binds.
   @Test(
     arguments: [
-      (["cpu.max": "150000 100000\n"], 2), (["cpu.max": "200000 100000"], 2), (["cpu.max": "1000 100000"], 1),
-      (["cpu.max": "max 100000"], nil),
-      (["cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"], 3),
-      (["cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"], nil), (["cpu.max": "1 0"], nil), ([:], nil),
-    ] as [([String: String], Int?)])
-  func processors(files: [String: String], limit: Int?) throws {
-    let named = files.map { ("sys/fs/cgroup/" + $0, $1) }
-    #expect(try groups(Dictionary(uniqueKeysWithValues: named)).processorLimit() == limit)
+      ("0::/", ["cpu.max": "150000 100000\n"], 2), ("0::/", ["cpu.max": "200000 100000"], 2), ("0::/", ["cpu.max": "1000 100000"], 1),
+      ("0::/", ["cpu.max": "max 100000"], nil), ("0::/", ["cpu.max": "1 0"], nil), ("0::/", [:], nil),
+      ("3:cpu,cpuacct:/", ["cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"], 3),
+      ("3:cpu:/", ["cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"], nil),
+      ("0::/system.slice/slowfast.service", ["system.slice/slowfast.service/cpu.max": "50000 100000"], 1),
+      ("0::/a/b", ["a/b/cpu.max": "max 100000", "a/cpu.max": "250000 100000", "cpu.max": "400000 100000"], 3),
+      ("0::/docker/0123", ["cpu.max": "200000 100000"], 2),
+      ("4:cpuset:/x\n3:cpu,cpuacct:/a\n0::/a", ["cpu/a/cpu.cfs_quota_us": "200000", "cpu/a/cpu.cfs_period_us": "100000"], 2),
+    ] as [(String, [String: String], Int?)])
+  func processors(membership: String, files: [String: String], limit: Int?) throws {
+    var named = Dictionary(uniqueKeysWithValues: files.map { ("sys/fs/cgroup/" + $0, $1) })
+    named["proc/self/cgroup"] = membership + "\n"
+    #expect(try groups(named).processorLimit() == limit)
   }
 }

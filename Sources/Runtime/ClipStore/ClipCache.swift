@@ -52,12 +52,10 @@ package struct ClipCache: ClipStore {
     trim()
   }
 
-  /// Removes what is beyond the limit, which may have been larger before.
+  /// Removes what is beyond the limit, which may have been larger before, and what interrupted processes left.
   private func trim() {
-    guard let lock = try? SystemCalls.open(options.directory + "/.lock", O_RDWR | O_CREAT | O_NOFOLLOW, mode: 0o600) else { return }
-    defer { close(lock) }
-    _ = try? SystemCalls.lock(lock, waiting: true)
-    evict(to: options.limit)
+    guard let turn = CacheTurn(options.directory) else { return }
+    turn.byteCount = evict(to: options.limit)
   }
 
   private func path(_ key: CacheKey) -> String { "\(options.directory)/\(key.name)\(Self.suffix)" }
@@ -104,11 +102,12 @@ package struct ClipCache: ClipStore {
   ) -> String? {
     let size = parts.reduce(info.count + key.text.utf8.count + (parts.count + 4) << 12) { $0 + $1.byteCount }
     guard size <= options.limit else { return ClipEntry.tooLarge(size, limit: options.limit) }
-    // One at a time makes room and fills it, so that several together stay within the limit.
-    let lock = try? SystemCalls.open(options.directory + "/.lock", O_RDWR | O_CREAT | O_NOFOLLOW, mode: 0o600)
-    defer { if let lock { close(lock) } }
-    if let lock { _ = try? SystemCalls.lock(lock, waiting: true) }
-    evict(to: options.limit - size)
+    let turn = CacheTurn(options.directory)
+    let room = options.limit - size
+    var others = turn?.byteCount ?? .max
+    if others > room { others = evict(to: room) }
+    // Until it is there it counts with what it takes at most.
+    turn?.byteCount = others + size
     do throws(ModelFileError) {
       let writer = try ModelFileWriter(path: path, fingerprint: fingerprint, compression: .none, overwrite: true, mode: 0o600, pool: pool)
       do throws(ModelFileError) {
@@ -122,6 +121,7 @@ package struct ClipCache: ClipStore {
         try writer.addSection("key", Array(key.text.utf8))
         try writer.addSection("info", info)
         try writer.finish()
+        turn?.byteCount = FileStatus(path: path).map { others + $0.byteCount }
       } catch {
         writer.abort()
         throw error
@@ -135,7 +135,8 @@ package struct ClipCache: ClipStore {
   }
 
   /// Removes the entries that were used least lately until the others take at most `limit` bytes, and what interrupted processes left.
-  private func evict(to limit: Int) {
+  /// Returns what the others take.
+  private func evict(to limit: Int) -> Int {
     var entries: [(path: String, bytes: Int, used: Int64)] = []
     for name in (try? SystemCalls.entries(of: options.directory)) ?? [] {
       let path = "\(options.directory)/\(name)"
@@ -147,10 +148,12 @@ package struct ClipCache: ClipStore {
       }
     }
     var total = 0
+    var kept = 0
     for entry in entries.sorted(by: { $0.used > $1.used }) {
       total += entry.bytes
-      if total > limit { unlink(entry.path) }
+      if total > limit { unlink(entry.path) } else { kept = total }
     }
+    return kept
   }
 
   /// A temporary file that no process holds the lock of.
@@ -163,19 +166,70 @@ package struct ClipCache: ClipStore {
   }
 }
 
-/// Which frames are in which packs, as far as they were looked at. A pack under a name is always the same.
+/// The turn of one process, of all that use a directory, to make room and to fill it, so that together they stay within the limit. The file
+/// that is locked holds what all entries take, at least: whoever adds one says so there, so that not every one has to look at all others.
+private final class CacheTurn {
+  private let lock: Int32
+
+  /// Waits for it; nil where the directory does not let it.
+  init?(_ directory: String) {
+    guard let lock = try? SystemCalls.open(directory + "/.lock", O_RDWR | O_CREAT | O_NOFOLLOW, mode: 0o600) else { return nil }
+    self.lock = lock
+    _ = SystemCalls.holdsLock(lock, waiting: true)
+  }
+
+  deinit { close(lock) }
+
+  private static let digits = 20
+
+  /// nil where it is not known.
+  var byteCount: Int? {
+    get {
+      var bytes = [UInt8](repeating: 0, count: Self.digits + 1)
+      guard pread(lock, &bytes, bytes.count, 0) == Self.digits else { return nil }
+      return Int(String(decoding: bytes.prefix(Self.digits), as: UTF8.self))
+    }
+    set {
+      let text = newValue.map { String($0) } ?? ""
+      let bytes = Array((String(repeating: "0", count: Self.digits - text.utf8.count) + text).utf8)
+      if newValue == nil || pwrite(lock, bytes, bytes.count, 0) != bytes.count { ftruncate(lock, 0) }
+    }
+  }
+}
+
+/// Which frames are in which packs of each kind, as far as they were looked at. A pack under a name is always the same.
 private final class KnownPacks: Sendable {
-  private let packs = Mutex<[String: [String]]>([:])
+  private struct Packs {
+    /// Names of the frames in each pack, and of each frame a pack that has it.
+    var names: [String: [String]] = [:]
+    var places: [String: String] = [:]
 
-  subscript(path: String) -> [String]? {
-    get { packs.withLock { $0[path] } }
-    set { packs.withLock { $0[path] = newValue } }
+    mutating func forget(_ path: String) {
+      for name in names.removeValue(forKey: path) ?? [] where places[name] == path { places[name] = nil }
+    }
   }
 
-  /// Forgets those that are gone.
-  func keep(_ paths: Set<String>, ofKind prefix: String) {
-    packs.withLock { packs in packs = packs.filter { !$0.key.hasPrefix(prefix) || paths.contains($0.key) } }
+  private let kinds = Mutex<[String: Packs]>([:])
+
+  func place(of name: String, ofKind kind: String) -> String? { kinds.withLock { $0[kind]?.places[name] } }
+
+  /// Forgets packs that are no longer there, and returns those that were never looked at.
+  func update(to paths: Set<String>, ofKind kind: String) -> [String] {
+    kinds.withLock { kinds in
+      let packs = kinds[kind, default: Packs()]
+      for path in packs.names.keys where !paths.contains(path) { kinds[kind]?.forget(path) }
+      return paths.filter { packs.names[$0] == nil }
+    }
   }
+
+  func add(_ path: String, _ names: [String], ofKind kind: String) {
+    kinds.withLock { kinds in
+      kinds[kind, default: Packs()].names[path] = names
+      for name in names { kinds[kind]?.places[name] = path }
+    }
+  }
+
+  func forget(_ path: String, ofKind kind: String) { kinds.withLock { $0[kind]?.forget(path) } }
 }
 
 private final class PackReader: FrameReader {
@@ -184,8 +238,7 @@ private final class PackReader: FrameReader {
   private let kind: CacheKey
   private let known: KnownPacks
   private let pool: ThreadPool
-  /// Of each frame the pack that has it; nil until one is asked for.
-  private var places: [String: String]?
+  private var hasLookedAround = false
   private var opened: [String: ModelFileReader] = [:]
   /// Files that are open together.
   private static let mostOpened = 32
@@ -195,34 +248,26 @@ private final class PackReader: FrameReader {
   }
 
   func find(_ name: String) -> ClipEntry.Tensor? {
-    let places = self.places ?? lookAround()
-    self.places = places
-    guard let path = places[name] else { return nil }
+    if !hasLookedAround { lookAround() }
+    guard let path = known.place(of: name, ofKind: kind.name) else { return nil }
     return reading(path) { file throws(ModelFileError) in
       let tensor = try file.load(name, pool: pool)
       return tensor[.values].map { ClipEntry.Tensor($0.bytes, owner: tensor) }
     }
   }
 
-  /// The frames of all packs of the kind.
-  private func lookAround() -> [String: String] {
-    let prefix = "\(directory)/\(kind.name)-"
-    let paths = ((try? SystemCalls.entries(of: directory)) ?? []).map { "\(directory)/\($0)" }
-      .filter { $0.hasPrefix(prefix) && $0.hasSuffix(ClipCache.packSuffix) }
-    known.keep(Set(paths), ofKind: prefix)
-    var places: [String: String] = [:]
-    for path in paths {
-      var names = known[path]
-      if names == nil {
-        names = reading(path) { file throws(ModelFileError) in
-          try file.section("key") == Array(kind.text.utf8) ? file.tensors.map(\.name) : []
-        }
-        opened[path] = nil
-        known[path] = names
+  /// Reads which frames are in the packs that are new.
+  private func lookAround() {
+    let prefix = "\(kind.name)-"
+    let names = ((try? SystemCalls.entries(of: directory)) ?? []).filter { $0.hasPrefix(prefix) && $0.hasSuffix(ClipCache.packSuffix) }
+    for path in known.update(to: Set(names.map { "\(directory)/\($0)" }), ofKind: kind.name) {
+      let names = reading(path) { file throws(ModelFileError) in
+        try file.section("key") == Array(kind.text.utf8) ? file.tensors.map(\.name) : []
       }
-      for name in names ?? [] { places[name] = path }
+      opened[path] = nil
+      if let names { known.add(path, names, ofKind: kind.name) }
     }
-    return places
+    hasLookedAround = true
   }
 
   /// A pack that cannot be read is removed, so that its frames are made anew.
@@ -234,18 +279,17 @@ private final class PackReader: FrameReader {
         file = try ModelFileReader(path: path, isMapped: false)
         opened[path] = file
         // Used now: it goes last.
-        if places != nil { _ = path.withFileName { utimes($0, nil) } }
+        if hasLookedAround { _ = path.withFileName { utimes($0, nil) } }
       }
       return try file.flatMap { file throws(ModelFileError) in try body(file) }
     } catch {
       opened[path] = nil
-      places = places?.filter { $0.value != path }
+      known.forget(path, ofKind: kind.name)
       // Another process may have removed it since, and one that cannot be opened may be sound.
       if case .cannotOpen(_, let code) = error {
         if code != ENOENT { problems.append("\(error)") }
         return nil
       }
-      known[path] = nil
       SystemCalls.remove(path)
       problems.append("\(error)")
       return nil
