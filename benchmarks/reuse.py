@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""What `--reuse T` saves and costs: reuse.py SLOWFAST MODEL EVAL|CLIP [--values 0,0.05,0.1,0.2] [--frames 16]
+"""What `--reuse T` saves and costs: reuse.py SLOWFAST MODEL EVAL|CLIP [--values 0,0.05,0.1,0.2] [--frames 16] [--picture FILE.svg]
 
 Of a clip it prints the share of the tower's blocks that are computed, by stage, and seconds in the tower.
 
 EVAL is a folder with eval.jsonl (video, question, answer, kind: benchmarks/demo/make_eval.py makes one). Each question is asked by
 `slowfast batch` with each T, the answers to questions of its kind being its choices, so that an answer is a distribution over them.
 Then the table has answers that changed, exact match, and the mean Kullback-Leibler divergence of the choices' probabilities from those at
-the first T besides. Needs nothing beyond Python 3.
+the first T besides, which is to be 0. Needs nothing beyond Python 3.
 """
 
 from __future__ import annotations
@@ -55,6 +55,38 @@ def divergence(p: dict[str, float], q: dict[str, float]) -> float:
     return sum(value * math.log(value / max(q[name], 1e-30)) for name, value in p.items() if value > 0)
 
 
+def picture(rows: list[tuple[float, list[float], float]]) -> str:
+    """Of each T the share that each stage computed, and the divergence: two panels over T."""
+    width, height, margin = 360, 230, 46
+    wide, high = width - margin - 80, height - 2 * margin + 10
+    last = rows[-1][0]
+    colours = ["#1f77b4", "#ff7f0e", "#2ca02c", "#d62728"]
+    stages = [(f"stage {index + 1}", [100 * shares[index] for _, shares, _ in rows]) for index in range(len(rows[0][1]))]
+    panels = [("computed, %", 100.0, stages), ("divergence, 10⁻⁴ nats", None, [("", [1e4 * value for _, _, value in rows])])]
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{2 * width}" height="{height}" font-family="sans-serif" font-size="11">',
+        f'<rect width="{2 * width}" height="{height}" fill="white"/>']
+    for index, (name, top, lines) in enumerate(panels):
+        top = top or 1.1 * max(lines[0][1])
+        left = index * width + margin
+        parts.append(f'<text x="{left}" y="{margin - 22}">{name}</text>')
+        parts.append(f'<path d="M{left},{margin - 10} v{high} h{wide}" fill="none" stroke="black"/>')
+        for part in (0, 0.5, 1):
+            x, y = left + part * wide, margin - 10 + high * (1 - part)
+            parts.append(f'<text x="{x:.0f}" y="{margin + high + 6}" text-anchor="middle">{last * part:.3g}</text>')
+            parts.append(f'<text x="{left - 4}" y="{y + 4:.0f}" text-anchor="end">{top * part:.3g}</text>')
+        parts.append(f'<text x="{left + wide / 2:.0f}" y="{height - 6}" text-anchor="middle">T</text>')
+        lowest = 0.0
+        for (label, values), colour in sorted(zip(lines, colours), key=lambda line: -line[0][1][-1]):
+            points = [(left + t / last * wide, margin - 10 + high * (1 - value / top)) for (t, _, _), value in zip(rows, values)]
+            text = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+            parts.append(f'<polyline points="{text}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
+            parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in points]
+            lowest = max(lowest + 13, points[-1][1] + 4)
+            parts.append(f'<text x="{points[-1][0] + 8:.0f}" y="{lowest:.0f}" fill="{colour}">{label}</text>')
+    return "\n".join(parts + ["</svg>", ""])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("slowfast")
@@ -62,6 +94,7 @@ def main() -> None:
     parser.add_argument("eval", type=Path)
     parser.add_argument("--values", default="0,0.05,0.1,0.2")
     parser.add_argument("--frames", type=int, default=16)
+    parser.add_argument("--picture", type=Path)
     arguments = parser.parse_args()
     values = arguments.values.split(",")
     if arguments.eval.is_file():
@@ -81,6 +114,7 @@ def main() -> None:
         for line in lines if 1 < len(by_kind[line["kind"]]) <= 20]
     clips = sorted({line["video"] for line in asked})
     first: list[dict] = []
+    rows = []
     print("| T | computed, by stage | tower, s | divergence | answers that changed | exact match |")
     print("|---|---|---|---|---|---|")
     for value in values:
@@ -92,8 +126,11 @@ def main() -> None:
         right = sum(a["answer"] == line["answer"] for a, line in zip(answers, asked))
         chosen = [{choice["text"]: choice["probability"] for choice in answer["choices"]} for answer in first + answers]
         mean = sum(map(divergence, chosen[:len(answers)], chosen[len(answers):])) / len(answers)
+        rows.append((float(value), shares, mean))
         print(f"| {value} | {', '.join(f'{100 * share:.0f} %' for share in shares)} | {seconds:.1f} | {mean:.1e} "
               f"| {changed} of {len(answers)} | {100 * right / len(answers):.2f} % |", flush=True)
+    if arguments.picture:
+        arguments.picture.write_text(picture(rows))
 
 
 if __name__ == "__main__":

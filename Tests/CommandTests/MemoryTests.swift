@@ -65,6 +65,24 @@ import Testing
     #expect(abs(taken - planned) <= 0.05 * planned + Double(1 << 20), "\(taken) of \(planned)")
   }
 
+  /// An answer's keys and values, which are kept until its end.
+  @Test func thePlanGrowsWithTheAnswer() throws {
+    func answer(_ tokens: Int) throws -> (planned: Int, taken: Int) {
+      let clip = Repository.root + "/Tests/VideoTests/Data/b_frames.mp4"
+      let json = try slowfast(
+        "run", Repository.golden("clip"), clip, "-q", "What?", "--frames", "4", "--max-tokens", "\(tokens)", "--greedy", "--threads", "2",
+        "--json"
+      ).json()
+      #expect((json["statistics"] as? [String: Any])?["generated_tokens"] as? Int == tokens)
+      let plan = try #require(json["plan"] as? [String: Any])
+      let parts = try ["cache", "decoder_buffer"].map { try #require(plan[$0 + "_bytes"] as? Int) }
+      return (parts.reduce(0, +), try #require(json["peak_resident_bytes"] as? Int))
+    }
+    let (short, long) = try (answer(2000), answer(8000))
+    let (planned, taken) = (Double(long.planned - short.planned), Double(long.taken - short.taken))
+    #expect(abs(taken - planned) <= 0.05 * planned + Double(1 << 20), "\(taken) of \(planned)")
+  }
+
   /// Where all tokens stand in the prompt there is too little at these shapes to be held within less than the process itself.
   @Test(arguments: ["onevision-hf", "llava-next-onevision"])
   func thePlanIsEnough(name: String) throws {

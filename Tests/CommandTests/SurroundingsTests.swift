@@ -21,6 +21,13 @@ private func shell(_ script: String, _ arguments: String...) throws -> Outcome {
   return Outcome(status: status, output: try text("output"), errors: try text("errors"), seconds: Date().timeIntervalSince(start))
 }
 
+/// A folder of the system's own in which control groups with quotas can be made.
+private let quotas = ["/sys/fs/cgroup/cpu", "/sys/fs/cgroup"].first { folder in
+  let file = folder == "/sys/fs/cgroup" ? "cpu.max" : "cpu.cfs_quota_us"
+  let script = "mkdir $1/slowfast-look && test -w $1/slowfast-look/$2; is=$?; rmdir $1/slowfast-look; exit $is"
+  return (try? shell(script, folder, file).status) == 0
+}
+
 private let canHideProc = (try? shell("unshare -m sh -c 'umount -l /proc'").status) == 0
 
 /// Places and names that a program meets seldom.
@@ -35,6 +42,29 @@ private let canHideProc = (try? shell("unshare -m sh -c 'umount -l /proc'").stat
       #expect([0, 1, 127].contains(outcome.status), "\(outcome.status) \(outcome.errors)")
       if outcome.status == 1 { #expect(outcome.errors.contains("memory"), "\(outcome.errors)") }
     }
+  }
+
+  /// A quota of an outer group binds who is in an inner one.
+  @Test(.enabled(if: quotas != nil, "only who may make control groups")) func quotasOfControlGroups() throws {
+    let outcome = try shell(
+      """
+      group=$1/slowfast-$$; mkdir -p $group/inner
+      # A process leaves its group a moment after its end.
+      trap 'for _ in $(seq 100); do rmdir $group/inner $group 2>/dev/null && break; sleep 0.1; done' EXIT
+      case $1 in */cpu) echo 100000 >$group/cpu.cfs_period_us; echo 90000 >$group/cpu.cfs_quota_us ;;
+      *) echo "90000 100000" >$group/cpu.max ;; esac
+      sh -c 'echo $$ >$0/inner/cgroup.procs; exec "$@"' $group "$0" run "$2" -q What? --max-tokens 1 --greedy --json
+      """, try #require(quotas), Repository.golden("vanilla"))
+    #expect(outcome.status == 0 && outcome.errors == "", "\(outcome)")
+    #expect((try outcome.json()["statistics"] as? [String: Any])?["threads"] as? Int == 1)
+  }
+
+  @Test func affinity() throws {
+    let outcome = try shell(
+      "exec taskset -c \"$(taskset -cp $$ | sed 's/.*: *//; s/[-,].*//')\" \"$0\" run \"$1\" -q What? --max-tokens 1 --greedy --json",
+      Repository.golden("vanilla"))
+    #expect(outcome.status == 0 && outcome.errors == "", "\(outcome)")
+    #expect((try outcome.json()["statistics"] as? [String: Any])?["threads"] as? Int == 1)
   }
 
   @Test(.enabled(if: canHideProc, "only root may hide /proc")) func withoutProc() throws {
