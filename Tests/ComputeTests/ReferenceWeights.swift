@@ -12,17 +12,17 @@ struct TestWeight {
   /// Floats stored as `type`; the values are what remains of them.
   init(_ type: ScalarType, rows: Int, columns: Int, _ numbers: inout SeededNumbers) {
     let floats = numbers.floats(rows * columns)
-    let bytes: Bytes
+    let bytes: GuardedMemory
     switch type {
     case .float32:
-      bytes = Bytes(floats)
+      bytes = GuardedMemory(floats)
       values = floats.map(Double.init)
     case .float16:
-      bytes = Bytes(floats.map { Float16($0).bitPattern })
+      bytes = GuardedMemory(floats.map { Float16($0).bitPattern })
       values = floats.map { Double(Float16($0)) }
     case .bfloat16:
       let bits = floats.map { UInt16($0.bitPattern >> 16) }
-      bytes = Bytes(bits)
+      bytes = GuardedMemory(bits)
       values = bits.map { Double(Float(bitPattern: UInt32($0) << 16)) }
     }
     matrix = WeightMatrix(rows: rows, columns: columns, storage: .float(type, UnsafeRawPointer(bytes.base)), owner: bytes)
@@ -68,7 +68,7 @@ struct TestWeight {
         values[row * columns + k] = asymmetric ? scale * Double(code) + minimum : scale * (Double(code) - Double(1 << (bits - 1)))
       }
     }
-    let owner = [Bytes(codes), Bytes(scales), Bytes(minima)]
+    let owner = [GuardedMemory(codes), GuardedMemory(scales), GuardedMemory(minima)]
     let scheme = QuantizedScheme(bits: bits, group: group, isSymmetric: !asymmetric)
     guard let layout = QuantizedLayout(rows: rows, columns: columns, scheme: scheme) else { preconditionFailure("no such layout") }
     let planes = QuantizedPlanes(

@@ -55,15 +55,3 @@ func expectClose(
   let worst = largestError(result, reference)
   #expect(worst.error <= tolerance, comment ?? "at \(worst.index)", sourceLocation: sourceLocation)
 }
-
-/// Memory of a weight, kept alive by the `WeightMatrix` made of it.
-final class Bytes {
-  let base: UnsafeMutableRawPointer
-
-  init<Value: BitwiseCopyable>(_ values: [Value]) {
-    base = .allocate(byteCount: max(1, values.count * MemoryLayout<Value>.stride), alignment: 64)
-    values.withUnsafeBytes { if let from = $0.baseAddress { base.copyMemory(from: from, byteCount: $0.count) } }
-  }
-
-  deinit { base.deallocate() }
-}

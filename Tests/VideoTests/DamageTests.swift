@@ -61,6 +61,22 @@ import Video
     #expect(path.hasSuffix("no_frames.mp4"))
   }
 
+  /// An AVI file of no known codec, whose pictures have sides of 2³¹ − 1.
+  @Test func sidesBeyondAllMeasure() throws {
+    let text =
+      "UklGRuQAAABBVkkgTElTVMAAAABoZHJsYXZpaDgAAABAnAAAAAAAAAAAAAAQAAAAAQAAAAAAAAABAAAAAAAAABAAAAAQAAAAAAAAAAAAAAAAAAAA"
+      + "AAAAAExJU1R0AAAAc3RybHN0cmg4AAAAdmlkc/////8AAAAAAAAAAAAAAAABAAAAGQAAAAAAAAABAAAAAAAAAP////8AAAAAAAAAAAAAAABzdHJm"
+      + "KAAAACgAAAD///9/////fwEAEAD/////AAAAAAAAAAAAAAAAAAAAAAAAAABMSVNUEAAAAG1vdmkwMGRjBAAAAAAAAAA="
+    let directory = try TemporaryDirectory()
+    let path = try directory.write("clip.avi", [UInt8](try #require(Data(base64Encoded: text))))
+    let input = try MediaInput(path: path)
+    guard case .tooLarge(path, 2_147_483_647, 2_147_483_647, _)? = videoError({ _ = try input.decodingMemory() }) else {
+      Issue.record("expected tooLarge")
+      return
+    }
+    #expect(videoError { _ = try input.sample(SamplingRequest(frames: 1)) { _ in } } != nil)
+  }
+
   /// Whatever is changed or cut, there is a result or an error of this module; never a trap.
   @Test(arguments: ["b_frames.mp4", "open_gop_hevc.mp4", "hidden_vp9.webm", "hidden_vp8.webm", "motion_jpeg.avi", "open_gop.ts", "av1.mkv"])
   func anyDamage(_ name: String) throws {

@@ -47,7 +47,7 @@ in_chroot() {
     done
     [ ! -e /etc/resolv.conf ] || { touch "$HOST/etc/resolv.conf"; mount --bind "$(realpath /etc/resolv.conf)" "$HOST/etc/resolv.conf"; }
     exec chroot "$HOST" env -i HOME=/root PATH=/usr/libexec/swift/bin:/usr/bin:/bin LANG=C.UTF-8 ARM64_CROSS=1 \
-      ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} \
+      ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} ${SLOWFAST_TESTS:+SLOWFAST_TESTS="$SLOWFAST_TESTS"} \
       bash -c "cd \"\$0\" && exec \"\$@\"" "$PACKAGE" "$@"' bash "$@"
 }
 

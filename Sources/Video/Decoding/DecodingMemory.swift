@@ -22,7 +22,8 @@ package struct DecodingMemory: Sendable, Equatable {
 }
 
 extension DecodingMemory {
-  /// Of one stream. Measured on pictures of 1080p and 4K with FFmpeg 5.1: H.264 with 1 and 16 references, VP9, AV1, ProRes, FFV1, MPEG-2.
+  /// Of one stream, whose pictures are not too large. Measured on pictures of 1080p and 4K with FFmpeg 5.1: H.264 with 1 and 16 references,
+  /// VP9, AV1, ProRes, FFV1, MPEG-2.
   init(_ stream: VideoStream) {
     let parameters = stream.parameters.pointee
     let (width, height) = (max(1, Int(parameters.width)), max(1, Int(parameters.height)))
@@ -117,7 +118,10 @@ extension MediaInput {
     switch kind {
     case .video:
       let container = try Container(path: path, access: access)
-      return DecodingMemory(try container.select(nil))
+      let stream = try container.select(nil)
+      let parameters = stream.parameters.pointee
+      try LibAV.check(max(1, Int(parameters.width)), max(1, Int(parameters.height)), path: path)
+      return DecodingMemory(stream)
     case .image: return try StillImage.decodingMemory(of: path, access)
     case .directory(let images): return try StillImage.decodingMemory(of: Self.largest(of: images).path, access)
     }
