@@ -47,7 +47,7 @@ let kernelTargets: [Target] =
       swiftSettings: kernels(["-march=x86-64-v4", "-mavx512vnni"])),
     .target(
       name: "KernelsAMX", dependencies: ["Kernels", "CIntrinsics", "Tensors"],
-      swiftSettings: kernels(["-march=x86-64-v4", "-mavx512vnni", "-mamx-tile", "-mamx-int8"])),
+      swiftSettings: kernels(["-march=x86-64-v4", "-mavx512vnni", "-mavx512vbmi", "-mamx-tile", "-mamx-int8"])),
   ]
 
 func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = [], resources: [Resource] = []) -> Target {

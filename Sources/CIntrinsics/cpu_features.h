@@ -36,14 +36,14 @@ static inline int cpu_has_x86_64_v4_vnni(void) {
   return (b & wanted) == wanted && (c & 1u << 11) != 0;
 }
 
-// x86-64-v4 with VNNI and AMX for int8, of which the system saves the tiles once a process has asked for them: this asks.
+// x86-64-v4 with VNNI, VBMI and AMX for int8, of which the system saves the tiles once a process has asked for them: this asks.
 static inline int cpu_has_amx_int8(void) {
   uint32_t a, b, c, d;
   if (!cpu_has_x86_64_v4_vnni() || (cpu_enabled_state() & 0x60000) != 0x60000) return 0;
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 0;
   const uint32_t wanted = 1u << 24 | 1u << 25;
   const long request_permission = 0x1023, tile_data = 18;
-  return (d & wanted) == wanted && syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+  return (c & 1u << 1) != 0 && (d & wanted) == wanted && syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
 }
 
 // x86-64-v3 with AVX-VNNI.

@@ -10,6 +10,8 @@
 // Asks for the cache line in the second-level cache; the address need not be valid.
 static inline __attribute__((always_inline)) void prefetch_line(const void *from) { __builtin_prefetch(from, 0, 2); }
 
+#include "uneven_levels.h"
+
 #include "quantization.h"
 #include "quantized_amx.h"
 #include "quantized_neon.h"

@@ -33,6 +33,9 @@ NEON void neon_prefetch(const void *p) { __builtin_prefetch(p); }
 // The low and the high halves of 16 bytes of 4-bit codes, 0 … 15.
 NEON neon_int8 neon_low_codes(neon_int8 packed) { return (neon_int8)vandq_u8((uint8x16_t)packed, vdupq_n_u8(15)); }
 NEON neon_int8 neon_high_codes(neon_int8 packed) { return (neon_int8)vshrq_n_u8((uint8x16_t)packed, 4); }
+// Uneven levels by code, and what such a table has for codes 0 … 15.
+NEON neon_int8 neon_levels(void) { return (neon_int8)vld1q_s8(uneven_levels); }
+NEON neon_int8 neon_look_up(neon_int8 table, neon_int8 codes) { return (neon_int8)vqtbl1q_s8((int8x16_t)table, (uint8x16_t)codes); }
 // Of the three parts of 3-bit codes: the fours in bits 0–2 and in bits 3–5 of one, and those that two parts share.
 NEON neon_int8 neon_low_codes3(neon_int8 part) { return (neon_int8)vandq_u8((uint8x16_t)part, vdupq_n_u8(7)); }
 NEON neon_int8 neon_high_codes3(neon_int8 part) { return (neon_int8)vandq_u8(vshrq_n_u8((uint8x16_t)part, 3), vdupq_n_u8(7)); }

@@ -86,6 +86,7 @@ AVX2 int32_t avx2_sum32(__m256i x) {
   return _mm_cvtsi128_si32(_mm_add_epi32(y, _mm_shuffle_epi32(y, 0xb1)));
 }
 AVX2 __m256i avx2_divide16(__m256i a) { return _mm256_srai_epi32(a, 4); }
+AVX2 __m256i avx2_times4(__m256i a) { return _mm256_slli_epi32(a, 2); }
 AVX2 __m256i avx2_times16(__m256i a) { return _mm256_slli_epi32(a, 4); }
 // −8 times the sum of the even int16 in the low half, of the odd ones in the high half.
 AVX2 int32_t avx2_offset_word(__m256i x) {
@@ -97,6 +98,12 @@ AVX2 int32_t avx2_offset_word(__m256i x) {
 
 AVX2 __m256i avx2_divide8(__m256i a) { return _mm256_srai_epi32(a, 3); }
 AVX2 __m256i avx2_halve(__m256i a) { return _mm256_srai_epi32(a, 1); }
+// Uneven levels plus `zero`, by code, and what such a table has for codes 0 … 15.
+AVX2 __m256i avx2_levels(int8_t zero) {
+  return _mm256_add_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)uneven_levels)), _mm256_set1_epi8(zero));
+}
+AVX2 __m256i avx2_look_up(__m256i table, __m256i codes) { return _mm256_shuffle_epi8(table, codes); }
+
 // The seventh and the eighth four of 3-bit codes: two bits of the first or second part, and one of the third.
 AVX2 __m256i avx2_seventh_codes(__m256i first, __m256i third) {
   __m256i low = _mm256_and_si256(_mm256_srli_epi16(first, 6), _mm256_set1_epi8(3));
@@ -162,6 +169,21 @@ AVX512 __m512i avx512_shift4(__m512i a) { return _mm512_srli_epi16(a, 4); }
 AVX512 __m512i avx512_shift3(__m512i a) { return _mm512_srli_epi16(a, 3); }
 AVX512 __m512i avx512_divide8(__m512i a) { return _mm512_srai_epi32(a, 3); }
 AVX512 __m512i avx512_halve(__m512i a) { return _mm512_srai_epi32(a, 1); }
+// Uneven levels plus `zero`, by code, and what such a table has for the lower halves of bytes; a processor with VBMI looks no further than
+// the table's length, four times the same, and needs no mask.
+AVX512 __m512i avx512_levels(int8_t zero) {
+  return _mm512_add_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)uneven_levels)), _mm512_set1_epi8(zero));
+}
+#if defined(__AVX512VBMI__)
+static inline __attribute__((always_inline, target("avx512f,avx512bw,avx512vbmi"))) __m512i avx512_look_up(__m512i table, __m512i bytes) {
+  return _mm512_permutexvar_epi8(bytes, table);
+}
+#else
+AVX512 __m512i avx512_look_up(__m512i table, __m512i bytes) {
+  return _mm512_shuffle_epi8(table, _mm512_and_si512(bytes, _mm512_set1_epi8(15)));
+}
+#endif
+
 // The seventh and the eighth four of 3-bit codes: two bits of the first or second part, and one of the third.
 AVX512 __m512i avx512_seventh_codes(__m512i first, __m512i third) {
   __m512i low = _mm512_and_si512(_mm512_srli_epi16(first, 6), _mm512_set1_epi8(3));
@@ -172,6 +194,7 @@ AVX512 __m512i avx512_eighth_codes(__m512i second, __m512i third) {
   return _mm512_or_si512(low, _mm512_and_si512(_mm512_srli_epi16(third, 5), _mm512_set1_epi8(4)));
 }
 AVX512 __m512i avx512_divide16(__m512i a) { return _mm512_srai_epi32(a, 4); }
+AVX512 __m512i avx512_times4(__m512i a) { return _mm512_slli_epi32(a, 2); }
 AVX512 __m512i avx512_times16(__m512i a) { return _mm512_slli_epi32(a, 4); }
 
 AVX512 __m512 avx512_to_float(__m512i a) { return _mm512_cvtepi32_ps(a); }

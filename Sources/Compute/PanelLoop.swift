@@ -230,7 +230,8 @@ struct PanelProduct {
       let here = layout.panel(panel, of: planes)
       let operand = QuantizedPanel(
         codes: here.codes, scales: here.scales, minima: here.minima, groups: layout.groups, group: layout.scheme.group)
-      engine.kernels.quantized.multiply(bits: layout.scheme.bits, operand, quantized.tokens(tokens), tile, scratch)
+      engine.kernels.quantized.multiply(
+        bits: layout.scheme.bits, isUneven: layout.scheme.isUneven, operand, quantized.tokens(tokens), tile, scratch)
     case (.quantized, .floats(let input, let stride)):
       computeDecoded(panel: panel, input + tokens.lowerBound * stride, stride, tokens.count, tile: tile, scratch: scratch, using: engine)
     case (.float, .quantized): preconditionFailure("floats take no int8")

@@ -1,3 +1,5 @@
+import Tensors
+
 // The portable default for widths of codes that an instruction set has no kernels of its own for: a panel's codes are decoded to a byte
 // each, in scratch, and multiplied by the kernels for 8-bit codes. Codes are read from memory once, in their own width, and decoded once
 // for all tokens of a call.
@@ -6,13 +8,15 @@ extension QuantizedKernels {
   /// The product with codes of `bits` bits, in the layout that `decodeCodes` knows: see `multiply4`. `scratch` has
   /// `scratchBytes(bits:columns:)` bytes, 64-byte aligned.
   package func multiply(
-    bits: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
+    bits: Int, isUneven: Bool = false, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>,
+    _ scratch: UnsafeMutableRawPointer
   ) {
     switch bits {
+    case 4 where isUneven: multiplyUneven(panel, rows, output, scratch)
     case 3: multiply3(panel, rows, output, scratch)
     case 4: multiply4(panel, rows, output, scratch)
     case 8: multiply8(panel, rows, output, scratch)
-    default: multiplyDecoded(bits: bits, panel, rows, output, scratch)
+    default: multiplyDecoded(bits: bits, isUneven: isUneven, panel, rows, output, scratch)
     }
   }
 
@@ -27,11 +31,12 @@ extension QuantizedKernels {
   /// those of the codes' own width to the last bit. With minima the codes stay as they are: the result is that of 8-bit codes with these
   /// scales and minima.
   package func multiplyDecoded(
-    bits: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
+    bits: Int, isUneven: Bool = false, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>,
+    _ scratch: UnsafeMutableRawPointer
   ) {
     let bytes = scratch + decodedOffset
     let zero = panel.minima == nil ? 128 - (1 << (bits - 1)) : 0
-    decodeCodes(bits: bits, panel.codes, panel.groups * panel.group, adding: UInt8(truncatingIfNeeded: zero), to: bytes)
+    decodeCodes(bits: bits, isUneven: isUneven, panel.codes, panel.groups * panel.group, adding: UInt8(truncatingIfNeeded: zero), to: bytes)
     var decoded = panel
     decoded.codes = UnsafeRawPointer(bytes)
     multiply8(decoded, rows, output, scratch)
@@ -43,9 +48,11 @@ extension QuantizedKernels {
   private var decodedOffset: Int { (scratchBytes + 63) & ~63 }
 }
 
-/// The codes of 32 rows of `inputs` inputs, each plus `zero`, in the layout of 8-bit codes: see `QuantizedPanel`. A new width needs a case
-/// here.
-func decodeCodes(bits: Int, _ codes: UnsafeRawPointer, _ inputs: Int, adding zero: UInt8, to: UnsafeMutableRawPointer) {
+/// The codes of 32 rows of `inputs` inputs, each plus `zero`, in the layout of 8-bit codes: see `QuantizedPanel`. Of uneven ones the
+/// levels, each plus 128. A new width needs a case here.
+func decodeCodes(
+  bits: Int, isUneven: Bool, _ codes: UnsafeRawPointer, _ inputs: Int, adding zero: UInt8, to: UnsafeMutableRawPointer
+) {
   let from = codes.assumingMemoryBound(to: UInt8.self)
   let to = to.assumingMemoryBound(to: UInt8.self)
   switch bits {
@@ -59,6 +66,15 @@ func decodeCodes(bits: Int, _ codes: UnsafeRawPointer, _ inputs: Int, adding zer
           parts.1 >> 6 | parts.2 >> 5 & 4,
         ]
         for four in 0..<8 { to[4 * panelRows * (8 * block + four) + index] = codes[four] &+ zero }
+      }
+    }
+  case 4 where isUneven:
+    let levels = QuantizedScheme.unevenLevels.map { UInt8(bitPattern: $0) ^ 128 }
+    for block in 0..<inputs / 8 {
+      for index in 0..<4 * panelRows {
+        let byte = from[4 * panelRows * block + index]
+        to[8 * panelRows * block + index] = levels[Int(byte & 15)]
+        to[8 * panelRows * block + 4 * panelRows + index] = levels[Int(byte >> 4)]
       }
     }
   case 4:

@@ -14,7 +14,8 @@ package func zeroPoint(bits: Int) -> Float { Float(1 << (bits - 1)) }
 /// 32 output rows of a quantized weight matrix, all inputs, as the file stores them.
 ///
 /// `weight[r][k] = scale[g][r] · (code[r][k] − zero)` with `g = k / group`, `zero` = 4 for 3 bits, 8 for 4 and 128 for 8; with minima:
-/// `scale[g][r] · code[r][k] + minimum[g][r]`.
+/// `scale[g][r] · code[r][k] + minimum[g][r]`; with uneven levels, 4 bits without minima: `scale[g][r] · level[code[r][k]]`
+/// (`QuantizedScheme.unevenLevels`).
 @usableFromInline package struct QuantizedPanel {
   /// 4 bits: `[groups][group / 8][32 rows][4 bytes]`: byte j of a row's four holds input `8·block + j` in its low half and
   /// `8·block + 4 + j` in its high half. 8 bits: `[groups][group / 4][32 rows][4 bytes]`, unsigned. 3 bits: `[groups][group / 32][3 parts]
@@ -44,7 +45,8 @@ package func zeroPoint(bits: Int) -> Float { Float(1 << (bits - 1)) }
 ///
 /// Every table computes the same sum in the same order, so that results do not depend on the machine. Group by group, starting from 0:
 /// `c = fma(weightScale · activationScale, Σ (code − zero) · value, c)`, and with minima then
-/// `c = fma(fma(zero, weightScale, minimum), activationScale · Σ value, c)`; the sums Σ are exact integers.
+/// `c = fma(fma(zero, weightScale, minimum), activationScale · Σ value, c)`; the sums Σ are exact integers. Uneven levels stand in the
+/// place of `code − zero`.
 /// (The portable table's fma goes through doubles where the target has none: it differs in the last bit about once in 2²⁹ times.)
 package struct QuantizedKernels: Sendable {
   /// Some groups of some tokens' activations to int8, as the tokens `tokens` of `rows`: `columns` floats a token, `stride` floats apart,
@@ -68,6 +70,8 @@ package struct QuantizedKernels: Sendable {
   /// The same for 3-bit and for 8-bit codes.
   package var multiply3: Multiply
   package var multiply8: Multiply
+  /// The same for 4-bit codes with uneven levels.
+  package var multiplyUneven: Multiply
 
   package typealias Multiply =
     @Sendable (
@@ -91,13 +95,14 @@ package struct QuantizedKernels: Sendable {
 
   package init(
     quantizeRows: @escaping QuantizeRows, multiply3: @escaping Multiply, multiply4: @escaping Multiply, multiply8: @escaping Multiply,
-    scratchBytes: Int, interleave: Int? = 4, inputBlockBytes: Int = 256 << 10,
+    multiplyUneven: @escaping Multiply, scratchBytes: Int, interleave: Int? = 4, inputBlockBytes: Int = 256 << 10,
     multiplyInRegisters: @escaping @Sendable (Int) -> Int
   ) {
     self.quantizeRows = quantizeRows
     self.multiply3 = multiply3
     self.multiply4 = multiply4
     self.multiply8 = multiply8
+    self.multiplyUneven = multiplyUneven
     self.scratchBytes = scratchBytes
     self.interleave = interleave
     self.inputBlockBytes = inputBlockBytes

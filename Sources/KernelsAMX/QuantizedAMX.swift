@@ -17,7 +17,7 @@ import Kernels
 /// and 84.
 package let quantizedKernelsAMX = QuantizedKernels(
   quantizeRows: quantizeRows, multiply3: { multiply(bits: 3, $0, $1, $2, $3) }, multiply4: { multiply(bits: 4, $0, $1, $2, $3) },
-  multiply8: { multiply(bits: 8, $0, $1, $2, $3) },
+  multiply8: { multiply(bits: 8, $0, $1, $2, $3) }, multiplyUneven: multiplyUneven,
   scratchBytes: sumBytes + resultBytes + decodedInputs * panelRows, interleave: nil, inputBlockBytes: 1 << 20,
   multiplyInRegisters: multiplyInRegisters)
 
@@ -34,12 +34,27 @@ private func multiply(
   bits: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
 ) {
   if rows.count <= fewTokens { return multiplyFewTokens(bits: bits, panel, rows, output) }
+  multiplyMany(bits: bits, isUneven: false, panel, rows, output, scratch)
+}
+
+private func multiplyUneven(
+  _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
+) {
+  if rows.count <= fewTokens { return multiplyFewTokensOfUneven(panel, rows, output) }
+  multiplyMany(bits: 4, isUneven: true, panel, rows, output, scratch)
+}
+
+@inline(__always)
+private func multiplyMany(
+  bits: Int, isUneven: Bool, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>,
+  _ scratch: UnsafeMutableRawPointer
+) {
   let codes = scratch + sumBytes + resultBytes
   var width = 0
   multiplyInBlocks(
     bits: bits, panel, rows, output, inputs: amxBlockInputs, requestsInGroup: tileTokens, scratch: scratch
   ) { first, groups in
-    decode(bits: bits, panel, first, groups, to: codes)
+    decode(bits: bits, isUneven: isUneven, panel, first, groups, to: codes)
     return UnsafeRawPointer(codes)
   } multiply: { tile in
     if tile.width != width {
@@ -81,16 +96,16 @@ func valueSteps(tokens: Int, group: Int) -> ValueSteps { (token: group, four: 4)
 
 // MARK: codes
 
-/// The codes of some groups less their zero point, a byte each: `[groups][group / 64][2][16 fours of inputs][16 rows][4]`. A group ends
-/// with zeros where it does not fill its 64 inputs.
+/// The codes of some groups less their zero point, or their uneven levels, a byte each: `[groups][group / 64][2][16 fours of inputs]
+/// [16 rows][4]`. A group ends with zeros where it does not fill its 64 inputs.
 @inline(never)
-private func decode(bits: Int, _ panel: QuantizedPanel, _ first: Int, _ groups: Int, to: UnsafeMutableRawPointer) {
+private func decode(bits: Int, isUneven: Bool, _ panel: QuantizedPanel, _ first: Int, _ groups: Int, to: UnsafeMutableRawPointer) {
   let parts = panel.group / 32
   var from = panel.codes + first * panel.group * panelRows * bits / 8
   var to = to
   for _ in 0..<groups {
     for part in 0..<parts {
-      decode32(bits: bits, from, to + part / 2 * 2048 + part % 2 * 512)
+      decode32(bits: bits, isUneven: isUneven, from, to + part / 2 * 2048 + part % 2 * 512)
       from += 128 * bits
     }
     if parts % 2 == 1 {
@@ -104,7 +119,7 @@ private func decode(bits: Int, _ panel: QuantizedPanel, _ first: Int, _ groups: 
 
 /// 32 inputs: eight fours to each half of the rows, which are 1024 bytes apart.
 @inline(__always)
-private func decode32(bits: Int, _ from: UnsafeRawPointer, _ to: UnsafeMutableRawPointer) {
+private func decode32(bits: Int, isUneven: Bool, _ from: UnsafeRawPointer, _ to: UnsafeMutableRawPointer) {
   let zero = avx512_fill8(Int8(truncatingIfNeeded: 1 << (bits - 1)))
   for half in 0..<2 {
     let from = from + 64 * half
@@ -120,6 +135,13 @@ private func decode32(bits: Int, _ from: UnsafeRawPointer, _ to: UnsafeMutableRa
       avx512_store(to + 320, avx512_subtract8(highCodes3(third), zero))
       avx512_store(to + 384, avx512_subtract8(avx512_seventh_codes(first, third), zero))
       avx512_store(to + 448, avx512_subtract8(avx512_eighth_codes(second, third), zero))
+    case 4 where isUneven:
+      let levels = avx512_levels(0)
+      for pair in 0..<4 {
+        let bytes = avx512_load(from + 128 * pair)
+        avx512_store(to + 128 * pair, avx512_look_up(levels, bytes))
+        avx512_store(to + 128 * pair + 64, avx512_look_up(levels, avx512_shift4(bytes)))
+      }
     case 4:
       for pair in 0..<4 {
         let bytes = avx512_load(from + 128 * pair)

@@ -8,14 +8,14 @@ import Kernels
 /// point is taken off by starting each accumulator at −8 · Σ values (half of that for 3 bits); sums on the way may wrap, the last one is
 /// right. That is two instructions (multiply, add) per 32 products, and the widening to int32 only once in 64 inputs.
 ///
-/// Limit: the multiply-and-add loop alone, in registers. An 8-bit code costs twice a 4-bit one.
+/// Limit: the multiply-and-add loop alone, in registers. An 8-bit code costs twice a 4-bit one. Uneven levels are in `UnevenAVX2`.
 package let quantizedKernelsAVX2 = QuantizedKernels(
   quantizeRows: quantizeRows, multiply3: { multiply(bits: 3, $0, $1, $2, $3) }, multiply4: { multiply(bits: 4, $0, $1, $2, $3) },
-  multiply8: { multiply(bits: 8, $0, $1, $2, $3) },
+  multiply8: { multiply(bits: 8, $0, $1, $2, $3) }, multiplyUneven: multiplyUneven,
   scratchBytes: unpackedBytes + 1024, multiplyInRegisters: multiplyInRegisters)
 
 /// Unpacked codes of a block of inputs, at a byte a digit.
-private var unpackedBytes: Int { blockInputs * panelRows * 2 }
+var unpackedBytes: Int { blockInputs * panelRows * 2 }
 
 /// Inputs that an int16 accumulator takes.
 let lanes16Inputs = 64

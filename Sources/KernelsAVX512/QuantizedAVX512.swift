@@ -13,8 +13,8 @@ import Kernels
 /// share its ports.
 package let quantizedKernelsAVX512 = QuantizedKernels(
   quantizeRows: quantizeRows, multiply3: { multiply(bits: 3, $0, $1, $2, $3) }, multiply4: { multiply(bits: 4, $0, $1, $2, $3) },
-  multiply8: { multiply(bits: 8, $0, $1, $2, $3) },
-  scratchBytes: 0, multiplyInRegisters: multiplyInRegisters)
+  multiply8: { multiply(bits: 8, $0, $1, $2, $3) }, multiplyUneven: multiplyUneven,
+  scratchBytes: blockInputs * panelRows, multiplyInRegisters: multiplyInRegisters)
 
 @inline(__always)
 private func multiply(
@@ -26,6 +26,34 @@ private func multiply(
   } multiply: { tile in
     multiplyUpTo6(bits: bits, smaller(6, tile.width), tile, 0)
     if tile.width > 6 { multiplyUpTo6(bits: bits, tile.width - 6, tile, 6) }
+  }
+}
+
+/// Uneven levels are stored once for all tokens, with 32 added, and multiplied as codes of six bits: to look them up takes the ports of the
+/// products.
+private func multiplyUneven(
+  _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
+) {
+  if rows.count <= fewTokens { return multiplyFewTokensOfUneven(panel, rows, output) }
+  multiplyInBlocks(bits: 4, panel, rows, output, requestsInGroup: panel.group / 4, scratch: scratch) { first, groups in
+    storeLevels(panel.codes + first * panel.group * panelRows / 2, groups * panel.group, scratch)
+    return UnsafeRawPointer(scratch)
+  } multiply: { tile in
+    multiplyUpTo6(bits: 6, smaller(6, tile.width), tile, 0)
+    if tile.width > 6 { multiplyUpTo6(bits: 6, tile.width - 6, tile, 6) }
+  }
+}
+
+/// Levels plus 32 as the file has 8-bit codes.
+@inline(__always)
+private func storeLevels(_ codes: UnsafeRawPointer, _ inputs: Int, _ to: UnsafeMutableRawPointer) {
+  let levels = avx512_levels(32)
+  for index in 0..<inputs / 8 {
+    for half in 0..<2 {
+      let packed = avx512_load(codes + 128 * index + 64 * half)
+      avx512_store(to + 256 * index + 64 * half, avx512_look_up(levels, packed))
+      avx512_store(to + 256 * index + 64 * half + 128, avx512_look_up(levels, avx512_shift4(packed)))
+    }
   }
 }
 
@@ -130,7 +158,7 @@ func multiplyTokens(bits: Int, _ tokens: Int, _ tile: QuantizedTile, _ first: In
         multiplyFour(upper, lower, tokens, values, 4, &sums)
         multiplyFour(avx512_load(weights + 128), avx512_load(weights + 192), tokens, values + 4 * width, 4, &sums)
       }
-      weights += 32 * bits
+      weights += bits == 4 ? 128 : 256
       values += 8 * width
     }
     let row = group * panelRows

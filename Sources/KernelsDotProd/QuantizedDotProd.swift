@@ -12,7 +12,8 @@ import KernelsNEON
 package let quantizedKernelsDotProd = QuantizedKernels(
   quantizeRows: quantizedKernelsNEON.quantizeRows, multiply3: { multiply(bits: 3, $0, $1, $2, $3) },
   multiply4: { multiply(bits: 4, $0, $1, $2, $3) },
-  multiply8: { multiply(bits: 8, $0, $1, $2, $3) }, scratchBytes: blockInputs * panelRows, multiplyInRegisters: multiplyInRegisters)
+  multiply8: { multiply(bits: 8, $0, $1, $2, $3) }, multiplyUneven: multiplyUneven,
+  scratchBytes: blockInputs * panelRows, multiplyInRegisters: multiplyInRegisters)
 
 @inline(__always)
 private func multiply(
@@ -32,6 +33,18 @@ private func multiply(
   }
 }
 
+@inline(__always)
+private func multiplyUneven(
+  _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
+) {
+  if rows.count == 1 { return multiplyOneTokenOfUneven(panel, rows, output) }
+  multiplyUnpacked(bits: 4, isUneven: true, panel, rows, output, scratch) {
+    storeFours($0, $1, $2, $3, $4)
+  } multiply: { tile in
+    multiplyTile(tile, bits: 4)
+  }
+}
+
 private func multiplyInRegisters(_ iterations: Int) -> Int {
   16 * repeatInRegisters(iterations) { sum, codes, values, index in neon_dot(sum, codes, neon_lane(values, index & 3)) }
 }
@@ -43,12 +56,26 @@ private func multiplyInRegisters(_ iterations: Int) -> Int {
 /// All 32 rows. 4-bit codes stay unsigned, and the accumulators start at −8 · Σ values.
 @inline(never)
 func multiplyOneToken4(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  multiplyOneToken4(isUneven: false, panel, rows, output)
+}
+
+/// Uneven levels are looked up as they are, signed.
+@inline(never)
+func multiplyOneTokenOfUneven(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  multiplyOneToken4(isUneven: true, panel, rows, output)
+}
+
+@inline(__always)
+private func multiplyOneToken4(
+  isUneven: Bool, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>
+) {
+  let levels = neon_levels()
   clear(output, 1)
   var sums = zeros24()
   var codes = panel.codes
   var values = UnsafeRawPointer(rows.values)
   for group in 0..<panel.groups {
-    let offset = neon_fill(rows.offsets[group])
+    let offset = isUneven ? neon_int32() : neon_fill(rows.offsets[group])
     for index in 0..<8 { sums[unchecked: index] = offset }
     for _ in 0..<panel.group / 16 {
       for line in 0..<4 { neon_prefetch(codes + prefetchDistance + 64 * line) }
@@ -56,8 +83,10 @@ func multiplyOneToken4(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output:
       for half in 0..<2 {
         for vector in 0..<8 {
           let packed = neon_load(codes + 128 * half + 16 * vector)
-          let sum = neon_dot(sums[unchecked: vector], neon_low_codes(packed), neon_lane(four, 2 * half))
-          sums[unchecked: vector] = neon_dot(sum, neon_high_codes(packed), neon_lane(four, 2 * half + 1))
+          let low = isUneven ? neon_look_up(levels, neon_low_codes(packed)) : neon_low_codes(packed)
+          let high = isUneven ? neon_look_up(levels, neon_high_codes(packed)) : neon_high_codes(packed)
+          let sum = neon_dot(sums[unchecked: vector], low, neon_lane(four, 2 * half))
+          sums[unchecked: vector] = neon_dot(sum, high, neon_lane(four, 2 * half + 1))
         }
       }
       codes += 256

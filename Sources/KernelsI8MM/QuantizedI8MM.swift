@@ -15,7 +15,7 @@ import KernelsNEON
 /// Limit: `smmla` alone, 32 products each.
 package let quantizedKernelsI8MM = QuantizedKernels(
   quantizeRows: quantizeRowsInEights, multiply3: { multiply(bits: 3, $0, $1, $2, $3) }, multiply4: { multiply(bits: 4, $0, $1, $2, $3) },
-  multiply8: { multiply(bits: 8, $0, $1, $2, $3) },
+  multiply8: { multiply(bits: 8, $0, $1, $2, $3) }, multiplyUneven: multiplyUneven,
   scratchBytes: blockInputs * panelRows, interleave: 8, multiplyInRegisters: multiplyInRegisters)
 
 @inline(__always)
@@ -33,6 +33,18 @@ private func multiply(
     storePairs($0, $1, $2, $3, $4)
   } multiply: { tile in
     multiplyTile(tile, bits: bits)
+  }
+}
+
+@inline(__always)
+private func multiplyUneven(
+  _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
+) {
+  if rows.count == 1 { return quantizedKernelsDotProd.multiplyUneven(panel, rows, output, scratch) }
+  multiplyUnpacked(bits: 4, isUneven: true, panel, rows, output, scratch) {
+    storePairs($0, $1, $2, $3, $4)
+  } multiply: { tile in
+    multiplyTile(tile, bits: 4)
   }
 }
 

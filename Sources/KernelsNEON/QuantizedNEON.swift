@@ -4,13 +4,13 @@ import Kernels
 /// Quantized products with what every 64-bit ARM has: `smlal` multiplies eight signed by eight signed bytes and adds to eight int16.
 ///
 /// 4-bit codes less their zero point are at most 8 in magnitude, so an int16 takes 32 products (32 · 8 · 127 = 32512), those of 128 inputs,
-/// before it is widened. 8-bit codes fill an int16 with two products, so that every `smlal` has a `smull` and half of a `sadalp` beside
-/// it; on the cores without dot product these run in different units.
+/// before it is widened; of uneven levels, at most 31, 8 products, those of 32 inputs. 8-bit codes fill an int16 with two products, so
+/// that every `smlal` has a `smull` and half of a `sadalp` beside it; on the cores without dot product these run in different units.
 ///
 /// Many tokens: 8 rows by 4 tokens, with 8-bit codes by 2. Limit: `smlal` alone, 8 products each.
 package let quantizedKernelsNEON = QuantizedKernels(
   quantizeRows: quantizeRows, multiply3: { multiply(bits: 3, $0, $1, $2, $3) }, multiply4: { multiply(bits: 4, $0, $1, $2, $3) },
-  multiply8: { multiply(bits: 8, $0, $1, $2, $3) },
+  multiply8: { multiply(bits: 8, $0, $1, $2, $3) }, multiplyUneven: multiplyUneven,
   scratchBytes: blockInputs * panelRows, multiplyInRegisters: multiplyInRegisters)
 
 @inline(__always)
@@ -27,7 +27,18 @@ private func multiply(
   multiplyUnpacked(bits: bits, panel, rows, output, scratch) {
     storeFours($0, $1, $2, $3, $4)
   } multiply: { tile in
-    multiplyTile(tile, bits: bits)
+    multiplyTile(tile, bits: bits, inputsOfInt16)
+  }
+}
+
+private func multiplyUneven(
+  _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
+) {
+  if rows.count == 1 { return multiplyOneTokenOfUneven(panel, rows, output) }
+  multiplyUnpacked(bits: 4, isUneven: true, panel, rows, output, scratch) {
+    storeFours($0, $1, $2, $3, $4)
+  } multiply: { tile in
+    multiplyTile(tile, bits: 4, unevenInputsOfInt16)
   }
 }
 
@@ -197,17 +208,31 @@ private let unsignedInputsOfInt16 = 64
 /// All 32 rows: two accumulators of int16 for each four.
 @inline(never)
 func multiplyOneToken4(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  multiplyOneToken4(isUneven: false, panel, rows, output)
+}
+
+/// Uneven levels are looked up as they are, signed.
+@inline(never)
+func multiplyOneTokenOfUneven(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  multiplyOneToken4(isUneven: true, panel, rows, output)
+}
+
+@inline(__always)
+private func multiplyOneToken4(
+  isUneven: Bool, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>
+) {
+  let levels = neon_levels()
   clear(output, 1)
   var sums = zeros16x16()
   var wide = zeros24()
   var codes = panel.codes
   var values = UnsafeRawPointer(rows.values)
   for group in 0..<panel.groups {
-    let offset = neon_fill(rows.offsets[group])
+    let offset = isUneven ? neon_int32() : neon_fill(rows.offsets[group])
     for index in 0..<8 { wide[unchecked: index] = offset }
     var rest = panel.group
     while rest > 0 {
-      let some = smaller(unsignedInputsOfInt16, rest)
+      let some = smaller(isUneven ? unevenInputsOfInt16 : unsignedInputsOfInt16, rest)
       rest -= some
       for index in 0..<16 { sums[unchecked: index] = neon_int16() }
       for _ in 0..<some / 8 {
@@ -217,8 +242,8 @@ func multiplyOneToken4(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output:
         let last = neon_broadcast(values + 4)
         for vector in 0..<8 {
           let packed = neon_load(codes + 16 * vector)
-          let low = neon_low_codes(packed)
-          let high = neon_high_codes(packed)
+          let low = isUneven ? neon_look_up(levels, neon_low_codes(packed)) : neon_low_codes(packed)
+          let high = isUneven ? neon_look_up(levels, neon_high_codes(packed)) : neon_high_codes(packed)
           let index = 2 * vector
           sums[unchecked: index] = neon_add_products_low(sums[unchecked: index], low, first)
           sums[unchecked: index + 1] = neon_add_products_high(sums[unchecked: index + 1], low, first)
@@ -331,7 +356,7 @@ func multiplyOneToken8(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output:
 // knows it, and accumulators stay in registers.
 
 @inline(__always)
-func multiplyTile(_ tile: QuantizedTile, bits: Int) {
+func multiplyTile(_ tile: QuantizedTile, bits: Int, _ inputsOfInt16: Int) {
   for quarter in 0..<4 {
     var first = 0
     while first < tile.width {
@@ -341,10 +366,10 @@ func multiplyTile(_ tile: QuantizedTile, bits: Int) {
         first += 2
       } else {
         switch rest {
-        case 1: TileTokens4<1>.multiply(tile, first, quarter, bits)
-        case 2: TileTokens4<2>.multiply(tile, first, quarter, bits)
-        case 3: TileTokens4<3>.multiply(tile, first, quarter, bits)
-        default: TileTokens4<4>.multiply(tile, first, quarter, bits)
+        case 1: TileTokens4<1>.multiply(tile, first, quarter, bits, inputsOfInt16)
+        case 2: TileTokens4<2>.multiply(tile, first, quarter, bits, inputsOfInt16)
+        case 3: TileTokens4<3>.multiply(tile, first, quarter, bits, inputsOfInt16)
+        default: TileTokens4<4>.multiply(tile, first, quarter, bits, inputsOfInt16)
         }
         first += 4
       }
@@ -355,8 +380,8 @@ func multiplyTile(_ tile: QuantizedTile, bits: Int) {
 /// Codes of 3 or 4 bits, as bytes.
 private enum TileTokens4<let tokens: Int> {
   @inline(never)
-  static func multiply(_ tile: QuantizedTile, _ first: Int, _ quarter: Int, _ bits: Int) {
-    multiplyTokens4(tokens, tile, first, quarter, bits)
+  static func multiply(_ tile: QuantizedTile, _ first: Int, _ quarter: Int, _ bits: Int, _ inputsOfInt16: Int) {
+    multiplyTokens4(tokens, tile, first, quarter, bits, inputsOfInt16)
   }
 }
 
@@ -367,10 +392,14 @@ private enum TileTokens8<let tokens: Int> {
 
 /// Inputs that an int16 takes of 4-bit codes less their zero point: a product for each four.
 private let inputsOfInt16 = 128
+/// The same of uneven levels, which are at most 31 in magnitude.
+private let unevenInputsOfInt16 = 32
 
 /// 8 rows by `tokens` (a constant) tokens: four accumulators of int16 a token, one for each two rows.
 @inline(__always)
-private func multiplyTokens4(_ tokens: Int, _ tile: QuantizedTile, _ first: Int, _ quarter: Int, _ bits: Int) {
+private func multiplyTokens4(
+  _ tokens: Int, _ tile: QuantizedTile, _ first: Int, _ quarter: Int, _ bits: Int, _ inputsOfInt16: Int
+) {
   var sums = zeros16x16()
   var wide = zeros24()
   var weights = tile.weights + quarter * (tile.groups * tile.group * 8)

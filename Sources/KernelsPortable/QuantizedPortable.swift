@@ -5,13 +5,20 @@ import Kernels
 /// the zero point taken off the codes, and sums of two products added into int32.
 package let quantizedKernelsPortable = QuantizedKernels(
   quantizeRows: quantizeRows, multiply3: { multiply(bits: 3, $0, $1, $2, $3) }, multiply4: { multiply(bits: 4, $0, $1, $2, $3) },
-  multiply8: { multiply(bits: 8, $0, $1, $2, $3) },
+  multiply8: { multiply(bits: 8, $0, $1, $2, $3) }, multiplyUneven: multiplyUneven,
   scratchBytes: blockInputs * panelRows * 2 + blockInputs * tileTokens * 2 + (blockInputs / 32) * panelRows * 8,
   multiplyInRegisters: multiplyInRegisters)
 
+private func multiplyUneven(
+  _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
+) {
+  multiply(bits: 4, isUneven: true, panel, rows, output, scratch)
+}
+
 @inline(__always)
 private func multiply(
-  bits: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
+  bits: Int, isUneven: Bool = false, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>,
+  _ scratch: UnsafeMutableRawPointer
 ) {
   let weights = scratch.assumingMemoryBound(to: Int16.self)
   let values = weights + blockInputs * panelRows
@@ -22,7 +29,7 @@ private func multiply(
     let codes = (panel.codes + first * panel.group * panelRows * bits / 8).assumingMemoryBound(to: UInt8.self)
     switch bits {
     case 3: unpack3(codes, inputs, weights)
-    case 4: unpack4(codes, inputs, weights)
+    case 4: unpack4(isUneven: isUneven, codes, inputs, weights)
     default: unpack8(codes, inputs, weights)
     }
     for index in 0..<groups * panelRows {
@@ -107,9 +114,9 @@ private func widen(_ tile: QuantizedTile, _ to: UnsafeMutablePointer<Int16>) {
   }
 }
 
-/// Codes less their zero point as int16: `[inputs / 2][32 rows][2 inputs]`.
+/// Codes less their zero point, or their uneven levels, as int16: `[inputs / 2][32 rows][2 inputs]`.
 @inline(__always)
-private func unpack4(_ codes: UnsafePointer<UInt8>, _ inputs: Int, _ to: UnsafeMutablePointer<Int16>) {
+private func unpack4(isUneven: Bool, _ codes: UnsafePointer<UInt8>, _ inputs: Int, _ to: UnsafeMutablePointer<Int16>) {
   for eight in 0..<inputs / 8 {
     let from = codes + eight * 128
     let place = to + eight * 256
@@ -117,8 +124,8 @@ private func unpack4(_ codes: UnsafePointer<UInt8>, _ inputs: Int, _ to: UnsafeM
       for pair in 0..<2 {
         for index in 0..<2 {
           let code = from[4 * row + 2 * pair + index]
-          place[64 * pair + 2 * row + index] = Int16(code & 15) &- 8
-          place[64 * (pair + 2) + 2 * row + index] = Int16(code >> 4) &- 8
+          place[64 * pair + 2 * row + index] = isUneven ? Int16(uneven_level(code)) : Int16(code & 15) &- 8
+          place[64 * (pair + 2) + 2 * row + index] = isUneven ? Int16(uneven_level(code >> 4)) : Int16(code >> 4) &- 8
         }
       }
     }

@@ -1,12 +1,15 @@
 /// How the weights of a matrix become small integers: bits of a code, inputs that share a scale, and whether 0 is a fixed code.
 ///
-/// A symmetric code stands for `scale · (code − zero)`, another for `scale · code + minimum`; scales and minima are float16.
+/// A symmetric code stands for `scale · (code − zero)`, or with uneven levels for `scale · unevenLevels[code]`, another for
+/// `scale · code + minimum`; scales and minima are float16.
 package struct QuantizedScheme: Hashable, Sendable {
   /// Bits of a code, one of `bitChoices`.
   package var bits: Int
   /// Inputs of a row that share a scale: a multiple of `groupUnit` in `groupRange`.
   package var group: Int
   package var isSymmetric: Bool
+  /// Codes stand for `unevenLevels`: only of 4 bits, symmetric.
+  package var isUneven: Bool
 
   /// A width that is added here needs its cases in `QuantizedLayout.decode` and `pack` and in `decodeCodes` of `Kernels`, and no kernel of
   /// its own to be right: without one its codes are decoded to bytes and multiplied by the kernels for 8 bits.
@@ -14,15 +17,20 @@ package struct QuantizedScheme: Hashable, Sendable {
   /// What matrices are quantized with; files and kernels take others too.
   package static let groupChoices = [32, 64, 128]
   package static let groupUnit = 32
+  /// What 4-bit codes stand for beside evenly spaced numbers: closer where weights are, which is about 0. With searched scales the squared
+  /// error of groups of 32 normally distributed weights is 0.83 of evenly spaced codes'. Less than 32 in magnitude, so that two sums of two
+  /// products of `level + 32` with int8 fit an int16; 0 has the code that it has among even ones.
+  package static let unevenLevels: [Int8] = [-31, -25, -19, -15, -11, -8, -5, -2, 0, 3, 6, 9, 12, 16, 20, 26]
   package static let groupRange = 32...65536
 
-  package init(bits: Int, group: Int, isSymmetric: Bool) {
+  package init(bits: Int, group: Int, isSymmetric: Bool, isUneven: Bool = false) {
     self.bits = bits
     self.group = group
     self.isSymmetric = isSymmetric
+    self.isUneven = isUneven
   }
 
-  package var hasValidBits: Bool { Self.bitChoices.contains(bits) }
+  package var hasValidBits: Bool { Self.bitChoices.contains(bits) && (!isUneven || bits == 4 && isSymmetric) }
   package var hasValidGroup: Bool { Self.groupRange.contains(group) && group % Self.groupUnit == 0 }
 
   package var greatestCode: Int { 1 << bits - 1 }
@@ -31,7 +39,7 @@ package struct QuantizedScheme: Hashable, Sendable {
 }
 
 extension QuantizedScheme: CustomStringConvertible {
-  package var description: String { "int\(bits)/\(group)\(isSymmetric ? "" : " asymmetric")" }
+  package var description: String { "int\(bits)/\(group)\(isUneven ? " uneven" : isSymmetric ? "" : " asymmetric")" }
 }
 
 /// Where the parts of a quantized matrix stand, in files, in memory and for every kernel: in panels of 32 rows, with the rows padded to 32
@@ -134,6 +142,13 @@ extension QuantizedLayout {
           let place = (k >> 5) &* 384 &+ (k & 3)
           let code = Self.code3(codes + place, four: k >> 2 & 7)
           target[k] = scale * (Float(code) - zero) + minimum
+        }
+      case 4 where scheme.isUneven:
+        QuantizedScheme.unevenLevels.withUnsafeBufferPointer { levels in
+          for k in first..<end {
+            let byte = codes.load(fromByteOffset: (k >> 3) &* 128 &+ (k & 3), as: UInt8.self)
+            target[k] = scale * Float(levels[Int(k & 4 == 0 ? byte & 15 : byte >> 4)])
+          }
         }
       case 4:
         for k in first..<end {

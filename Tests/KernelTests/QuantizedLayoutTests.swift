@@ -58,6 +58,18 @@ struct QuantizedLayoutTests {
     try checkOneInput(table, bits: 3, codes) { row, input in Float(code(row, input) - 4) }
   }
 
+  /// The same bytes with uneven levels.
+  @Test(arguments: tableNames)
+  func bytesOfUnevenCodes(_ table: String) throws {
+    let codes = (0..<4 * 128).map { place -> UInt8 in
+      let first = place / 4 % 32 + 8 * (place / 128) + place % 4
+      return UInt8(((first + 4) % 16) << 4 | first % 16)
+    }
+    #expect(codes[..<8] == [0x40, 0x51, 0x62, 0x73, 0x51, 0x62, 0x73, 0x84])
+    let levels: [Float] = [-31, -25, -19, -15, -11, -8, -5, -2, 0, 3, 6, 9, 12, 16, 20, 26]
+    try checkOneInput(table, bits: 4, isUneven: true, codes) { row, input in levels[(row + input) % 16] }
+  }
+
   /// The same in 8 bits, with code (8r + k) mod 256.
   @Test(arguments: tableNames)
   func bytesOf8Bits(_ table: String) throws {
@@ -72,7 +84,9 @@ struct QuantizedLayoutTests {
   }
 
   /// Tokens that are 127 in one input and 0 elsewhere read the weights out one by one; scales are 1 in even rows and 0.5 in odd ones.
-  private func checkOneInput(_ table: String, bits: Int, _ codes: [UInt8], _ weight: (Int, Int) -> Float) throws {
+  private func checkOneInput(
+    _ table: String, bits: Int, isUneven: Bool = false, _ codes: [UInt8], _ weight: (Int, Int) -> Float
+  ) throws {
     let kernels = try quantizedKernels(table)
     let codes = GuardedMemory(codes)
     let scales = GuardedMemory((0..<32).map { Float16($0 % 2 == 0 ? 1 : 0.5).bitPattern })
@@ -88,7 +102,7 @@ struct QuantizedLayoutTests {
           x[start + token] = 127
           kernels.quantizeRows(x, 32, 32, rows, token..<token + 1, 0..<rows.groups)
         }
-        kernels.multiply(bits: bits, panel, rows, output.pointer(to: Float.self), scratch.base)
+        kernels.multiply(bits: bits, isUneven: isUneven, panel, rows, output.pointer(to: Float.self), scratch.base)
         for token in 0..<count {
           for row in 0..<32 {
             let expected = 127 * weight(row, start + token) * (row % 2 == 0 ? 1 : 0.5)

@@ -1,4 +1,5 @@
 import Kernels
+import Tensors
 import TestSupport
 
 /// One token's activations as int8, by the book.
@@ -25,6 +26,7 @@ struct ReferenceRow {
 /// A panel of 32 rows with everything that its layout hides: codes `[row][input]`, scales and minima `[group][row]`.
 struct ReferencePanel {
   var bits: Int
+  var isUneven = false
   let groups: Int
   let group: Int
   var codes: [UInt8]
@@ -34,8 +36,9 @@ struct ReferencePanel {
   var columns: Int { groups * group }
   private var zero: Int32 { 1 << (bits - 1) }
 
-  init(bits: Int, groups: Int, group: Int, hasMinima: Bool, _ numbers: inout SeededNumbers) {
+  init(bits: Int, isUneven: Bool = false, groups: Int, group: Int, hasMinima: Bool, _ numbers: inout SeededNumbers) {
     self.bits = bits
+    self.isUneven = isUneven
     self.groups = groups
     self.group = group
     codes = (0..<panelRows * groups * group).map { _ in UInt8.random(in: 0...UInt8((1 << bits) - 1), using: &numbers) }
@@ -68,12 +71,15 @@ struct ReferencePanel {
     return packed
   }
 
-  /// Σ (code − zero) · value over a group, exact.
+  /// What a code stands for without minima, before the scale.
+  private func level(_ code: UInt8) -> Int32 { isUneven ? Int32(QuantizedScheme.unevenLevels[Int(code)]) : Int32(code) - zero }
+
+  /// Σ level · value over a group, exact.
   func integerSum(_ row: Int, _ group: Int, _ values: UnsafePointer<Int8>) -> Int32 {
     codes.withUnsafeBufferPointer { codes in
       var sum: Int32 = 0
       for input in group * self.group..<(group + 1) * self.group {
-        sum += (Int32(codes[row * columns + input]) - zero) * Int32(values[input])
+        sum += level(codes[row * columns + input]) * Int32(values[input])
       }
       return sum
     }
@@ -105,8 +111,8 @@ struct ReferencePanel {
       var magnitude = 0.0
       for input in 0..<columns {
         let place = input / group * panelRows + row
-        let code = Double(codes[row * columns + input])
-        let weight = Double(scales[place]) * (code - (minima == nil ? Double(zero) : 0)) + (minima.map { Double($0[place]) } ?? 0)
+        let code = codes[row * columns + input]
+        let weight = Double(scales[place]) * (minima == nil ? Double(level(code)) : Double(code)) + (minima.map { Double($0[place]) } ?? 0)
         let term = weight * Double(token.values[input]) * Double(token.scales[input / group])
         sum += term
         magnitude += abs(term)
@@ -145,7 +151,7 @@ struct KernelRun {
       codes: codes.base, scales: scales.pointer(to: UInt16.self), minima: minima.map { UnsafePointer($0.pointer(to: UInt16.self)) },
       groups: panel.groups, group: panel.group)
     let multiply = isDefault ? kernels.multiplyDecoded : kernels.multiply
-    multiply(panel.bits, operand, rows, result.pointer(to: Float.self), scratch.base)
+    multiply(panel.bits, panel.isUneven, operand, rows, result.pointer(to: Float.self), scratch.base)
     let values = result.pointer(to: Float.self)
     output = (0..<tokens.count).map { token in (0..<panelRows).map { values[token * panelRows + $0] } }
     isIntact = owner.isGuardIntact && result.isGuardIntact && scratch.isGuardIntact

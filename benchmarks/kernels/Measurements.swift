@@ -8,6 +8,7 @@ struct RandomMatrix {
   private let rows: Int
   private let columns: Int
   private let bits: Int
+  private let isUneven: Bool
   private let group: Int
   private let codes: AlignedMemory
   private let scales: AlignedMemory
@@ -18,8 +19,8 @@ struct RandomMatrix {
   private var codesPerPanel: Int { columns * panelRows * bits / 8 }
   private var scalesPerPanel: Int { groups * panelRows * 2 }
 
-  init(rows: Int, columns: Int, bits: Int, group: Int) {
-    (self.rows, self.columns, self.bits, self.group) = (rows, columns, bits, group)
+  init(rows: Int, columns: Int, bits: Int, isUneven: Bool, group: Int) {
+    (self.rows, self.columns, self.bits, self.isUneven, self.group) = (rows, columns, bits, isUneven, group)
     copies = (200 << 20) / (rows * columns * bits / 8)
     let codeBytes = copies * rows * columns * bits / 8
     let scaleCount = copies * rows * columns / group
@@ -72,7 +73,7 @@ struct RandomMatrix {
     return fastest {
       pool.forEachInRuns(count) { index, worker in
         let output = outputs[worker].base.assumingMemoryBound(to: Float.self)
-        kernels.multiply(bits: bits, panel(index), activations, output, scratch[worker].base)
+        kernels.multiply(bits: bits, isUneven: isUneven, panel(index), activations, output, scratch[worker].base)
       }
     }
   }

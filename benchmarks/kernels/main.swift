@@ -22,14 +22,14 @@ for table in tables {
       "\n\(table.name), \(threads) threads: multiply-adds in registers \(format(limits.products)) GMAC/s, of floats in cache "
         + "\(format(limits.floatProducts)) GMAC/s, reading memory \(format(limits.bytes)) GB/s")
     print("bits group |  1 token: GB/s  %  | GMAC/s (% of the multiply-adds) at 4, 12, 96, 512 tokens | from memory at 48, 96")
-    for bits in [3, 4, 8] {
+    for (bits, isUneven) in [(3, false), (4, false), (4, true), (8, false)] {
       for group in [32, 64, 128] {
-        let matrix = RandomMatrix(rows: 3584, columns: 3584, bits: bits, group: group)
+        let matrix = RandomMatrix(rows: 3584, columns: 3584, bits: bits, isUneven: isUneven, group: group)
         let bandwidth = matrix.bytesPerSecond(table.quantized, pool) / 1e9
         let rates = [4, 12, 96, 512].map { matrix.productsPerSecond(table.quantized, pool, tokens: $0) / 1e9 }
         let streamed = [48, 96].map { matrix.productsPerSecondFromMemory(table.quantized, pool, tokens: $0) / 1e9 }
         print(
-          "\(bits)    \(pad(group, 4)) | \(format(bandwidth)) \(percent(bandwidth, limits.bytes)) | "
+          "\(bits)\(isUneven ? "u" : " ")   \(pad(group, 4)) | \(format(bandwidth)) \(percent(bandwidth, limits.bytes)) | "
             + rates.map { "\(format($0)) (\(percent($0, limits.products)))" }.joined(separator: "  ") + " | "
             + streamed.map { "\(format($0)) (\(percent($0, limits.products)))" }.joined(separator: "  "))
       }

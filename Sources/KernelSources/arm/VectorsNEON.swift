@@ -9,11 +9,12 @@ var prefetchDistance: Int { 1024 }
 
 /// Many tokens: codes are unpacked to bytes in scratch, a block of inputs at a time, and `multiply` takes each tile of tokens over them.
 ///
-/// `store` puts codes less their zero point in their places in the block at `to`: four rows', the first and the last four of eight inputs;
-/// `vector` counts fours of rows.
+/// `store` puts codes less their zero point, or their uneven levels, in their places in the block at `to`: four rows', the first and the
+/// last four of eight inputs; `vector` counts fours of rows.
 @inline(__always)
 func multiplyUnpacked(
-  bits: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer,
+  bits: Int, isUneven: Bool = false, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>,
+  _ scratch: UnsafeMutableRawPointer,
   store: (_ first: neon_int8, _ last: neon_int8, _ vector: Int, _ inputs: Int, _ to: UnsafeMutableRawPointer) -> Void,
   multiply: (QuantizedTile) -> Void
 ) {
@@ -35,7 +36,10 @@ func multiplyUnpacked(
     for _ in 0..<(bits == 3 ? 0 : inputs / 8) {
       for vector in 0..<8 {
         let codes = neon_load(from + 16 * vector)
-        if bits == 4 {
+        if isUneven {
+          let levels = neon_levels()
+          store(neon_look_up(levels, neon_low_codes(codes)), neon_look_up(levels, neon_high_codes(codes)), vector, inputs, to)
+        } else if bits == 4 {
           store(neon_less_8(neon_low_codes(codes)), neon_less_8(neon_high_codes(codes)), vector, inputs, to)
         } else {
           store(neon_less_128(codes), neon_less_128(neon_load(from + 16 * vector + 128)), vector, inputs, to)

@@ -59,6 +59,32 @@ func unpack4(_ codes: UnsafeRawPointer, _ inputs: Int, _ to: UnsafeMutableRawPoi
   }
 }
 
+/// Uneven levels plus 32 as bytes, in the same order.
+@inline(__always)
+func storeLevels(_ codes: UnsafeRawPointer, _ inputs: Int, _ to: UnsafeMutableRawPointer) {
+  let levels = avx2_levels(32)
+  let half = inputs / 4 * 64
+  var from = codes
+  var to = to
+  for _ in 0..<inputs / 8 {
+    for vector in 0..<4 {
+      let (low, high) = lookUp(levels, avx2_load(from + 32 * vector))
+      let place = to + (vector >> 1) * half + (vector & 1) * 32
+      avx2_store(place, low)
+      avx2_store(place + 64, high)
+    }
+    from += 128
+    to += 128
+  }
+}
+
+/// What a table of levels has for the codes in the lower and in the upper halves of bytes.
+@inline(__always)
+func lookUp(_ levels: __m256i, _ packed: __m256i) -> (low: __m256i, high: __m256i) {
+  let mask = avx2_fill8(15)
+  return (avx2_look_up(levels, avx2_and(packed, mask)), avx2_look_up(levels, avx2_and(avx2_shift4(packed), mask)))
+}
+
 /// 3-bit codes as bytes, in the same order.
 @inline(__always)
 func unpack3(_ codes: UnsafeRawPointer, _ inputs: Int, _ to: UnsafeMutableRawPointer) {

@@ -15,9 +15,19 @@ func multiplyPackedCodes(
   bits: Int, _ tokens: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>
 ) {
   if tokens == 1, bits != 3 {
-    multiplyOneToken(bits: bits, panel, rows, output)
+    multiplyOneToken(bits: bits, isUneven: false, panel, rows, output)
   } else {
-    multiplySome(bits: bits, tokens, panel, rows, output)
+    multiplySome(bits: bits, isUneven: false, tokens, panel, rows, output)
+  }
+}
+
+/// The same of 4-bit codes with uneven levels: they are looked up with 32 added, as codes of six bits.
+@inline(__always)
+func multiplyUnevenCodes(_ tokens: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  if tokens == 1 {
+    multiplyOneToken(bits: 4, isUneven: true, panel, rows, output)
+  } else {
+    multiplySome(bits: 4, isUneven: true, tokens, panel, rows, output)
   }
 }
 
@@ -25,20 +35,27 @@ func multiplyPackedCodes(
 /// halves of 4-bit codes stay where they are, so that their sums come out 16 times too large, which costs one shift a group in place of
 /// one a vector.
 @inline(__always)
-private func multiplyOneToken(bits: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+private func multiplyOneToken(
+  bits: Int, isUneven: Bool, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>
+) {
   let zero = avx512_fill_float(0)
+  let levels = avx512_levels(32)
   var results: InlineArray<2, __m512> = [zero, zero]
   var codes = panel.codes
   var values = UnsafeRawPointer(rows.values)
   for group in 0..<panel.groups {
-    let offset = start(rows.offsets + group, bits: bits)
+    let offset = start(rows.offsets + group, bits: isUneven ? 6 : bits)
     var first: InlineArray<2, __m512i> = [offset, offset]
     var last: InlineArray<2, __m512i> = [zeroIntegers(), zeroIntegers()]
     for _ in 0..<panel.group / 8 {
+      if isUneven { prefetch(codes + 8192, 128) }
       for vector in 0..<2 {
         let packed = avx512_load(codes + 64 * vector)
-        let left = bits == 4 ? lowerHalves(packed) : packed
-        let right = bits == 4 ? avx512_and(packed, avx512_fill8(-16)) : avx512_load(codes + 64 * vector + 128)
+        let left = isUneven ? avx512_look_up(levels, packed) : bits == 4 ? lowerHalves(packed) : packed
+        let right =
+          isUneven
+          ? avx512_look_up(levels, avx512_shift4(packed))
+          : bits == 4 ? avx512_and(packed, avx512_fill8(-16)) : avx512_load(codes + 64 * vector + 128)
         first[unchecked: vector] = avx512_dot(first[unchecked: vector], left, avx512_broadcast(values))
         last[unchecked: vector] = avx512_dot(last[unchecked: vector], right, avx512_broadcast(values + 4))
       }
@@ -50,7 +67,7 @@ private func multiplyOneToken(bits: Int, _ panel: QuantizedPanel, _ rows: Quanti
       let row = group * panelRows + 16 * vector
       let scales = avx512_load_halves(panel.scales + row)
       let rest = last[unchecked: vector]
-      let sum = avx512_add32(first[unchecked: vector], bits == 4 ? avx512_divide16(rest) : rest)
+      let sum = avx512_add32(first[unchecked: vector], bits == 4 && !isUneven ? avx512_divide16(rest) : rest)
       results[unchecked: vector] = add(sum, scales, rows.scales + group, to: results[unchecked: vector])
       if let halves = panel.minima {
         let minima = minima(halves + row, scales, bits: bits)
@@ -67,15 +84,16 @@ private func multiplyOneToken(bits: Int, _ panel: QuantizedPanel, _ rows: Quanti
 /// comes to look ahead at, a twentieth less).
 @inline(__always)
 private func multiplySome(
-  bits: Int, _ tokens: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>
+  bits: Int, isUneven: Bool, _ tokens: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>
 ) {
   var sums = zeros16()
+  let levels = avx512_levels(32)
   var codes = panel.codes
   let steps = valueSteps(tokens: tokens, group: panel.group)
   for group in 0..<panel.groups {
     var values = UnsafeRawPointer(rows.values) + group * panel.group * tokens
     for token in 0..<tokens {
-      sums[unchecked: 2 * token] = start(rows.offsets + group * tokens + token, bits: bits)
+      sums[unchecked: 2 * token] = start(rows.offsets + group * tokens + token, bits: isUneven ? 6 : bits)
       sums[unchecked: 2 * token + 1] = sums[unchecked: 2 * token]
     }
     for _ in 0..<(bits == 3 ? panel.group / 32 : 0) {
@@ -88,7 +106,12 @@ private func multiplySome(
       prefetch(codes + 8192, 32 * bits)
       let upper = avx512_load(codes)
       let lower = avx512_load(codes + 64)
-      if bits == 4 {
+      if isUneven {
+        multiplyFour(avx512_look_up(levels, upper), avx512_look_up(levels, lower), tokens, values, steps.token, &sums)
+        multiplyFour(
+          avx512_look_up(levels, avx512_shift4(upper)), avx512_look_up(levels, avx512_shift4(lower)), tokens, values + steps.four,
+          steps.token, &sums)
+      } else if bits == 4 {
         multiplyFour(lowerHalves(upper), lowerHalves(lower), tokens, values, steps.token, &sums)
         multiplyFour(lowerHalves(avx512_shift4(upper)), lowerHalves(avx512_shift4(lower)), tokens, values + steps.four, steps.token, &sums)
       } else {
@@ -130,6 +153,7 @@ func start(_ offset: UnsafePointer<Int32>, bits: Int) -> __m512i {
   switch bits {
   case 3: return avx512_halve(start)
   case 4: return start
+  case 6: return avx512_times4(start)
   default: return avx512_times16(start)
   }
 }

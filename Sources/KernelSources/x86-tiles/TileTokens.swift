@@ -1,7 +1,7 @@
 import CIntrinsics
 import Kernels
 
-// As in `TokenCounts`: a function for each width of codes and number of tokens.
+// As in `TokenCounts`: a function for each width of codes and number of tokens. 6 bits are what uneven levels come to, with 32 added.
 
 private enum TileTokens<let bits: Int, let tokens: Int> {
   @inline(never)
@@ -24,6 +24,12 @@ func multiplyUpTo6(bits: Int, _ tokens: Int, _ tile: QuantizedTile, _ first: Int
   case (4, 4): TileTokens<4, 4>.multiply(tile, first)
   case (4, 5): TileTokens<4, 5>.multiply(tile, first)
   case (4, _): TileTokens<4, 6>.multiply(tile, first)
+  case (6, 1): TileTokens<6, 1>.multiply(tile, first)
+  case (6, 2): TileTokens<6, 2>.multiply(tile, first)
+  case (6, 3): TileTokens<6, 3>.multiply(tile, first)
+  case (6, 4): TileTokens<6, 4>.multiply(tile, first)
+  case (6, 5): TileTokens<6, 5>.multiply(tile, first)
+  case (6, _): TileTokens<6, 6>.multiply(tile, first)
   case (_, 1): TileTokens<8, 1>.multiply(tile, first)
   case (_, 2): TileTokens<8, 2>.multiply(tile, first)
   case (_, 3): TileTokens<8, 3>.multiply(tile, first)

@@ -10,7 +10,7 @@ import Kernels
 /// Limit: `vpdpbusd` alone, in registers.
 package let quantizedKernelsVNNI256 = QuantizedKernels(
   quantizeRows: quantizeRows, multiply3: { multiply(bits: 3, $0, $1, $2, $3) }, multiply4: { multiply(bits: 4, $0, $1, $2, $3) },
-  multiply8: { multiply(bits: 8, $0, $1, $2, $3) },
+  multiply8: { multiply(bits: 8, $0, $1, $2, $3) }, multiplyUneven: multiplyUneven,
   scratchBytes: blockInputs * panelRows, multiplyInRegisters: multiplyInRegisters)
 
 /// 3- and 4-bit codes are unpacked to bytes, a block of inputs at a time; those of 8 bits are read where they are.
@@ -29,6 +29,19 @@ private func multiply(
   }
 }
 
+/// Uneven levels are looked up with 32 added and multiplied as codes of six bits.
+private func multiplyUneven(
+  _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
+) {
+  if rows.count <= fewTokens { return multiplyFewTokensOfUneven(panel, rows, output) }
+  multiplyInBlocks(bits: 4, panel, rows, output, scratch: scratch) { first, groups in
+    storeLevels(panel.codes + first * panel.group * panelRows / 2, groups * panel.group, scratch)
+    return UnsafeRawPointer(scratch)
+  } multiply: { tile in
+    multiplyTile(bits: 6, tile)
+  }
+}
+
 private func multiplyInRegisters(_ iterations: Int) -> Int { repeatInRegisters(iterations) { vnni256_dot($0, $1, $2) } }
 
 /// What a sum starts from: −zero · Σ values, of which −8 · Σ values is stored.
@@ -38,6 +51,7 @@ func start(_ offset: UnsafePointer<Int32>, bits: Int) -> __m256i {
   switch bits {
   case 3: return avx2_halve(start)
   case 4: return start
+  case 6: return avx2_times4(start)
   default: return avx2_times16(start)
   }
 }
@@ -94,6 +108,20 @@ let fewTokens = 4
 func multiplyPackedCodes(
   bits: Int, _ tokens: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>
 ) {
+  multiplyPackedCodes(bits: bits, isUneven: false, tokens, panel, rows, output)
+}
+
+/// The same of 4-bit codes with uneven levels: they are looked up with 32 added, as codes of six bits.
+@inline(__always)
+func multiplyUnevenCodes(_ tokens: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  multiplyPackedCodes(bits: 4, isUneven: true, tokens, panel, rows, output)
+}
+
+@inline(__always)
+private func multiplyPackedCodes(
+  bits: Int, isUneven: Bool, _ tokens: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>
+) {
+  let levels = avx2_levels(32)
   // Vectors of 8 rows at a time: with their tokens at most four sums of each kind.
   let vectors = tokens > 2 ? 1 : tokens == 2 ? 2 : 4
   var first = zeros8()
@@ -104,7 +132,7 @@ func multiplyPackedCodes(
     let place = output + part * vectors * 8
     for group in 0..<panel.groups {
       for token in 0..<tokens {
-        let offset = start(rows.offsets + group * tokens + token, bits: bits)
+        let offset = start(rows.offsets + group * tokens + token, bits: isUneven ? 6 : bits)
         for vector in 0..<vectors {
           first[unchecked: token * vectors + vector] = offset
           last[unchecked: token * vectors + vector] = avx2_fill32(0)
@@ -130,10 +158,12 @@ func multiplyPackedCodes(
         values += 32 * tokens
       }
       for _ in 0..<(bits == 3 ? 0 : panel.group / 8) {
+        if isUneven, part == 0 { prefetch(codes + 8192, 128) }
         for vector in 0..<vectors {
           let packed = avx2_load(codes + 32 * vector)
-          let left = bits == 4 ? avx2_and(packed, avx2_fill8(0x0f)) : packed
-          let right = bits == 4 ? avx2_and(packed, avx2_fill8(-16)) : avx2_load(codes + 32 * vector + 128)
+          var left = bits == 4 ? avx2_and(packed, avx2_fill8(0x0f)) : packed
+          var right = bits == 4 ? avx2_and(packed, avx2_fill8(-16)) : avx2_load(codes + 32 * vector + 128)
+          if isUneven { (left, right) = lookUp(levels, packed) }
           for token in 0..<tokens {
             let index = token * vectors + vector
             first[unchecked: index] = vnni256_dot(first[unchecked: index], left, avx2_broadcast(values + 4 * token))
@@ -150,7 +180,8 @@ func multiplyPackedCodes(
         for token in 0..<tokens {
           let index = token * vectors + vector
           let rest = last[unchecked: index]
-          let sum = avx2_add32(first[unchecked: index], bits == 3 ? avx2_divide8(rest) : bits == 4 ? avx2_divide16(rest) : rest)
+          let whole = bits == 3 ? avx2_divide8(rest) : bits == 4 && !isUneven ? avx2_divide16(rest) : rest
+          let sum = avx2_add32(first[unchecked: index], whole)
           add(sum, scales, rows.scales + group * tokens + token, to: place + token * panelRows + 8 * vector)
         }
         if let halves = panel.minima {

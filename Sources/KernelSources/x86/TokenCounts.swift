@@ -17,6 +17,13 @@ private enum FewTokens<let bits: Int, let tokens: Int> {
   }
 }
 
+private enum FewTokensOfUneven<let tokens: Int> {
+  @inline(never)
+  static func multiply(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+    if tokens <= fewTokens { multiplyUnevenCodes(tokens, panel, rows, output) }
+  }
+}
+
 /// At most `fewTokens` tokens, of 3, 4 or 8 bits; `multiplyPackedCodes` is the instruction set's own.
 @inline(__always)
 func multiplyFewTokens(bits: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
@@ -46,6 +53,22 @@ func multiplyFewTokens(bits: Int, _ panel: QuantizedPanel, _ rows: QuantizedRows
   case (_, 6): FewTokens<8, 6>.multiply(panel, rows, output)
   case (_, 7): FewTokens<8, 7>.multiply(panel, rows, output)
   case (_, _): FewTokens<8, 8>.multiply(panel, rows, output)
+  }
+}
+
+/// The same of uneven levels; `multiplyUnevenCodes` is the instruction set's own.
+@inline(__always)
+func multiplyFewTokensOfUneven(_ panel: QuantizedPanel, _ rows: QuantizedRows, _ output: UnsafeMutablePointer<Float>) {
+  clear(output, rows.count)
+  switch rows.count {
+  case 1: FewTokensOfUneven<1>.multiply(panel, rows, output)
+  case 2: FewTokensOfUneven<2>.multiply(panel, rows, output)
+  case 3: FewTokensOfUneven<3>.multiply(panel, rows, output)
+  case 4: FewTokensOfUneven<4>.multiply(panel, rows, output)
+  case 5: FewTokensOfUneven<5>.multiply(panel, rows, output)
+  case 6: FewTokensOfUneven<6>.multiply(panel, rows, output)
+  case 7: FewTokensOfUneven<7>.multiply(panel, rows, output)
+  case _: FewTokensOfUneven<8>.multiply(panel, rows, output)
   }
 }
 
