@@ -23,11 +23,12 @@ import xxhash
 import zstandard
 
 MAGIC = b"\x89SFQ\r\n\x1a\n"
-MAJOR, MINOR = 1, 1
-HAS_3_BITS = 1  # flag: a tensor has codes of 3 bits
+MAJOR, MINOR = 1, 2
+HAS_3_BITS, HAS_UNEVEN = 1, 2  # flags: a tensor has codes of 3 bits, has uneven levels
 ELEMENT_LIMIT = 1 << 42
 FLOATS = {0: ("float32", 4), 1: ("float16", 2), 2: ("bfloat16", 2)}
-SYMMETRIC, ASYMMETRIC = 3, 4
+SYMMETRIC, ASYMMETRIC, UNEVEN = 3, 4, 5
+LEVELS = np.array([-31, -25, -19, -15, -11, -8, -5, -2, 0, 3, 6, 9, 12, 16, 20, 26], np.float32)
 
 
 class Refusal(Exception):
@@ -93,7 +94,7 @@ class Tensor:
     def encoding_name(self):
         if self.encoding in FLOATS:
             return FLOATS[self.encoding][0]
-        return f"int{self.bits}/{self.group}" + (" asymmetric" if self.encoding == ASYMMETRIC else "")
+        return f"int{self.bits}/{self.group}" + {ASYMMETRIC: " asymmetric", UNEVEN: " uneven"}.get(self.encoding, "")
 
 
 class Cursor:
@@ -151,7 +152,7 @@ class File:
         file_length = cursor.number(8, "file length")
         reserved = cursor.number(8, "reserved")
         require(checksum(data[:56]) == cursor.number(8, "prelude checksum"), "prelude-checksum", "bytes 0 to 56 are damaged")
-        require(flags & 0xFFFF & ~HAS_3_BITS == 0, "required-flag", f"flags {flags:#x}")
+        require(flags & 0xFFFF & ~(HAS_3_BITS | HAS_UNEVEN) == 0, "required-flag", f"flags {flags:#x}")
         self.flags = flags
         self.newer = self.minor > MINOR
         require(reserved == 0 or self.newer, "reserved", "byte 48")
@@ -230,7 +231,8 @@ class File:
             name = raw_name.decode("utf-8")
         except UnicodeDecodeError:
             raise Refusal("tensor-name", repr(raw_name)) from None
-        require(encoding in FLOATS or encoding in (SYMMETRIC, ASYMMETRIC), "encoding", f"{name!r}: {encoding}")
+        quantized = (SYMMETRIC, ASYMMETRIC, UNEVEN) if self.flags & HAS_UNEVEN else (SYMMETRIC, ASYMMETRIC)
+        require(encoding in FLOATS or encoding in quantized, "encoding", f"{name!r}: {encoding}")
         if encoding in FLOATS:
             require(bits == 0, "bits", f"{name!r}: {bits}")
             require(group == 0, "group", f"{name!r}: {group}")
@@ -253,7 +255,7 @@ class File:
         require(tensor.rows * tensor.columns <= ELEMENT_LIMIT, "element-limit", repr(tensor.name))
         if tensor.encoding in FLOATS:
             return [tensor.rows * tensor.columns * FLOATS[tensor.encoding][1]]
-        allowed = (3, 4, 8) if self.flags & HAS_3_BITS else (4, 8)
+        allowed = (4,) if tensor.encoding == UNEVEN else (3, 4, 8) if self.flags & HAS_3_BITS else (4, 8)
         require(tensor.bits in allowed, "bits", f"{tensor.name!r}: {tensor.bits}")
         require(32 <= tensor.group <= 65536 and tensor.group % 32 == 0, "group", f"{tensor.name!r}: {tensor.group}")
         rows, columns = up(tensor.rows, 32), up(tensor.columns, tensor.group)
@@ -384,7 +386,9 @@ def dequantize(tensor, planes):
     def per_group(plane):
         return np.frombuffer(plane, "<f2").astype(np.float32).reshape(panels, groups, 32).transpose(0, 2, 1)[..., None]
 
-    if tensor.encoding == SYMMETRIC:
+    if tensor.encoding == UNEVEN:
+        values = per_group(planes[1]) * LEVELS[codes.astype(np.uint8)]
+    elif tensor.encoding == SYMMETRIC:
         values = per_group(planes[1]) * (codes - np.float32(1 << (tensor.bits - 1)))
     else:
         values = per_group(planes[1]) * codes + per_group(planes[2])

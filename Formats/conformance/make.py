@@ -63,7 +63,8 @@ def record(body, wrong):
     return struct.pack("<I", wrong("record_length", len(body) + 4)) + body
 
 
-CODES = {"float32": 0, "float16": 1, "bfloat16": 2, "symmetric": 3, "asymmetric": 4}
+CODES = {"float32": 0, "float16": 1, "bfloat16": 2, "symmetric": 3, "asymmetric": 4, "uneven": 5}
+LEVELS = [-31, -25, -19, -15, -11, -8, -5, -2, 0, 3, 6, 9, 12, 16, 20, 26]
 
 
 def tensor(data, name, shape, encoding, planes, bits=0, group=0, compress=False, **wrong):
@@ -151,7 +152,7 @@ def place_3_bits(plane, block, row, column, code):
         plane[((block * 3 + part) * 32 + row) * 4 + column % 4] |= (code >> bit & 1) << shift
 
 
-def quantized(rows, columns, bits, group, symmetric):
+def quantized(rows, columns, bits, group, symmetric, uneven):
     """Planes and the values that they stand for, code by code in plain loops."""
     panels, groups = up(rows, 32) // 32, up(columns, group) // group
     codes = random.integers(0, 1 << bits, (rows, columns))
@@ -177,7 +178,8 @@ def quantized(rows, columns, bits, group, symmetric):
                 code_plane[at] |= code << (4 if bits == 4 and c % 8 >= 4 else 0)
             if inside:
                 scale, minimum = np.float32(scales[row, g]), np.float32(minima[row, g])
-                values[row, column] = scale * np.float32(code - zero) if symmetric else scale * np.float32(code) + minimum
+                level = LEVELS[code] if uneven else code - zero
+                values[row, column] = scale * np.float32(level) if symmetric else scale * np.float32(code) + minimum
     for row in range(rows):
         scale_plane[row // 32, :, row % 32] = scales[row]
         minimum_plane[row // 32, :, row % 32] = minima[row]
@@ -190,10 +192,10 @@ def float_tensor(name, shape, kind, **more):
     return dict(name=name, shape=shape, encoding=kind, planes=[raw], **more), values
 
 
-def quantized_tensor(name, shape, bits, group, symmetric, **more):
+def quantized_tensor(name, shape, bits, group, symmetric, uneven=False, **more):
     rows, columns = shape[0], int(np.prod(shape[1:]))
-    planes, values = quantized(rows, columns, bits, group, symmetric)
-    kind = "symmetric" if symmetric else "asymmetric"
+    planes, values = quantized(rows, columns, bits, group, symmetric, uneven)
+    kind = "uneven" if uneven else "symmetric" if symmetric else "asymmetric"
     return dict(name=name, shape=shape, encoding=kind, planes=planes, bits=bits, group=group, **more), values.reshape(shape)
 
 
@@ -208,7 +210,7 @@ def good(file, note, tensors=(), sections=(), **more):
     listed = []
     for entry, values in tensors:
         bits = f"int{entry.get('bits')}/{entry.get('group')}"
-        names = {"symmetric": bits, "asymmetric": bits + " asymmetric"}
+        names = {"symmetric": bits, "asymmetric": bits + " asymmetric", "uneven": bits + " uneven"}
         listed.append(
             {
                 "name": entry["name"],
@@ -317,6 +319,20 @@ def write_good():
         ],
         minor=1, flags=1,
     )
+    good(
+        "uneven.sfq", "4 bits with uneven levels, of version 1.2: rows and columns padded, beside even ones",
+        [
+            quantized_tensor("uneven", (40, 64), 4, 32, True, uneven=True),
+            quantized_tensor("padded", (33, 70), 4, 64, True, uneven=True),
+            quantized_tensor("even", (5, 32), 4, 32, True),
+        ],
+        minor=2, flags=2,
+    )
+    good(
+        "uneven3.sfq", "uneven levels beside codes of 3 bits: both flags",
+        [quantized_tensor("uneven", (5, 32), 4, 32, True, uneven=True), quantized_tensor("three", (5, 32), 3, 32, True)],
+        minor=2, flags=3,
+    )
 
 
 def write_bad():
@@ -329,7 +345,7 @@ def write_bad():
     bad("mangled", "the eighth bit cut off", bytes([whole[0] & 127]) + whole[1:], "-7bit")
     bad("major-version", "major version 2", build([small()], major=2))
     bad("prelude-checksum", "one bit of the prelude flipped", whole[:20] + bytes([whole[20] ^ 1]) + whole[21:])
-    bad("required-flag", "a feature that no reader of version 1.1 knows", build([small()], flags=2, minor=1))
+    bad("required-flag", "a feature that no reader of version 1.2 knows", build([small()], flags=4, minor=2))
     bad("required-flag", "the same in a newer minor version", build([small()], flags=0x8000, minor=3), "-newer")
     bad("reserved", "a reserved field of the prelude", build([small()], prelude_reserved=1), "-prelude")
     bad("file-length", "the last byte is missing", whole[:-1], "-truncated")
@@ -365,6 +381,9 @@ def write_bad():
     bad("duplicate-name", "two tensors of one name", build([small(), small()]), "-tensor")
     bad("duplicate-name", "two sections of one name", build([], [CONFIG, CONFIG]), "-section")
     bad("encoding", "encoding 200", build([small(encoding_code=200)]))
+    bad("encoding", "uneven levels without the flag that says so", build([small_quantized(encoding="uneven")]), "-unflagged")
+    wide = small_quantized(encoding="uneven", bits=8, planes=[b"\x80" * 1024, bytes(64)])
+    bad("bits", "8 bits with uneven levels", build([wide], flags=2, minor=2), "-uneven")
     bad("bits", "2 bits", build([small_quantized(bits=2)]))
     bad("bits", "3 bits without the flag that says so", build([small_quantized(bits=3, planes=[b"\x24" * 384, bytes(64)])]), "-unflagged")
     bad("bits", "bits of a float", build([small(bits=4)]), "-float")

@@ -21,6 +21,13 @@ QUANTIZER quantizer_floats quantizer_round(quantizer_floats x, float least, floa
   const quantizer_floats shift = 12582912.0f;
   return (quantizer_min(quantizer_max(x, (quantizer_floats)least), (quantizer_floats)greatest) + shift) - shift;
 }
+// For each lane the number of `table`, 128 of them, that stands for the half in which it lies: the first for all below −31.5, the second
+// for −31.5 … −31, the last for all from 31.5 on.
+QUANTIZER quantizer_floats quantizer_look_up(quantizer_floats x, const float *table) {
+  quantizer_floats place = quantizer_min(quantizer_max(x * 2.0f + 64.0f, (quantizer_floats)0.0f), (quantizer_floats)127.0f);
+  quantizer_integers index = __builtin_convertvector(place, quantizer_integers);
+  return (quantizer_floats){table[index.x], table[index.y], table[index.z], table[index.w]};
+}
 // Integers 0 … 255 as bytes.
 QUANTIZER void quantizer_store(uint8_t *to, quantizer_floats x) {
   quantizer_bytes bytes = __builtin_convertvector(__builtin_convertvector(x, quantizer_integers), quantizer_bytes);

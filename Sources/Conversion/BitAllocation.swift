@@ -187,11 +187,10 @@ struct SensitivityMeter {
   /// Encodings to choose from.
   static func encodings(_ requirement: TensorRequirement, _ options: ConversionOptions) -> [TensorEncoding] {
     let columns = StorageDefaults.columns(requirement)
-    let symmetric = !options.isAsymmetric
     return QuantizedScheme.bitChoices.flatMap { bits in
       // Beside 8 bits the default group alone.
       let padding = bits < 8 ? StorageDefaults.groups : [StorageDefaults.group(columns: columns, longest: StorageDefaults.groups[0])]
-      return (options.group.map { [$0] } ?? padding).map { TensorEncoding.quantized(bits: bits, group: $0, symmetric: symmetric) }
+      return (options.group.map { [$0] } ?? padding).map { options.encoding(bits: bits, group: $0) }
     }
   }
 

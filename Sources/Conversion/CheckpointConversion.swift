@@ -30,6 +30,7 @@ public struct CheckpointConversion: Sendable {
     calibrating: @escaping (CalibrationProgress) -> Void = { _ in }, isCancelled: @escaping @Sendable () -> Bool = { false }
   ) throws(SlowFastError) -> ConversionReport {
     do {
+      try checkLevels()
       // Without a target, a plan depends on no inputs.
       let converter = target == nil ? converter : try prepared(calibrating, isCancelled).converter
       return try converter.plan().report(converter.options)
@@ -53,6 +54,16 @@ public struct CheckpointConversion: Sendable {
     case (.rtn, .some): throw .conversion(.calibrationUnused(.rtn))
     default: break
     }
+    try checkLevels()
+  }
+
+  /// Whether uneven levels have a use. A target may give any matrix 4 bits, or none.
+  private func checkLevels() throws(SlowFastError) {
+    guard converter.options.isUneven, target == nil else { return }
+    let hasUse = try converter.plan().stored.contains {
+      if case .quantized(let scheme) = $0.descriptor.encoding { scheme.isUneven } else { false }
+    }
+    guard hasUse else { throw .conversion(.unevenUnused) }
   }
 
   /// Opens the clips; nil without calibration.

@@ -10,6 +10,10 @@ package enum ConversionError: Error {
   case invalidBits(Int)
   case invalidGroup(Int)
   case invalidKeepRule(String)
+  /// Uneven levels have no minima.
+  case unevenAsymmetric
+  /// No matrix has 4 bits, which alone have uneven levels.
+  case unevenUnused
   /// The method needs to know the inputs of the layers.
   case calibrationMissing(QuantizationMethod)
   /// The method does nothing with the inputs of the layers.
@@ -56,6 +60,8 @@ extension ConversionError: CustomStringConvertible {
     case .invalidKeepRule(let text):
       "\(text.quoted): expected PATTERN=BITS with \(ConversionOptions.bitChoices.alternatives) bits, "
         + "such as \"*.down_proj.weight=8\" or \"tower=4\""
+    case .unevenAsymmetric: "uneven levels have no minimum: codes are uneven or asymmetric"
+    case .unevenUnused: "uneven levels are for 4 bits, which no matrix has"
     case .calibrationMissing(let method): "the method \(method.rawValue) needs calibration: name clips or an eval.jsonl"
     case .calibrationUnused(let method): "the method \(method.rawValue) takes no calibration; search and gptq do"
     case .targetTooSmall(let target, let least): "\(target) cannot be met: \(least) are the least"
@@ -93,7 +99,8 @@ extension ConversionError: CustomStringConvertible {
 extension ConversionError: ClassifiedError {
   package var kind: SlowFastError.Kind {
     switch self {
-    case .invalidBits, .invalidGroup, .invalidKeepRule, .calibrationMissing, .calibrationUnused: .invalidOption
+    case .invalidBits, .invalidGroup, .invalidKeepRule, .unevenAsymmetric, .unevenUnused, .calibrationMissing, .calibrationUnused:
+      .invalidOption
     case .outOfMemory: .notEnoughMemory
     default: .invalidModel
     }

@@ -15,6 +15,9 @@ public struct ConversionOptions: Sendable, Equatable {
   public var group: Int?
   /// Codes with a minimum for each group, instead of codes about zero.
   public var isAsymmetric: Bool
+  /// Codes of 4 bits stand for levels that are closer about zero, in place of evenly spaced ones: a smaller error in as many bits. Not with
+  /// `isAsymmetric`; other widths stay as they are.
+  public var isUneven: Bool
   /// The first rule that fits a matrix decides its bits.
   public var keep: [KeepRule]
   /// How codes, scales and floats are packed.
@@ -40,15 +43,16 @@ public struct ConversionOptions: Sendable, Equatable {
 
   /// Defaults for 3, 4, 8, 16 or 32 bits.
   public init(
-    bits: Int = 4, method: QuantizationMethod = .search, group: Int? = nil, isAsymmetric: Bool = false, keep: [KeepRule] = [],
-    compression: ChunkCompression = .standard,
-    threadCount: Int? = nil, replacesOutput: Bool = false, allowsNonfinite: Bool = false, ignoresUnknown: Bool = false,
+    bits: Int = 4, method: QuantizationMethod = .search, group: Int? = nil, isAsymmetric: Bool = false, isUneven: Bool = false,
+    keep: [KeepRule] = [], compression: ChunkCompression = .standard, threadCount: Int? = nil,
+    replacesOutput: Bool = false, allowsNonfinite: Bool = false, ignoresUnknown: Bool = false,
     program: String = "slowfast"
   ) {
     self.bits = bits
     self.method = method
     self.group = group
     self.isAsymmetric = isAsymmetric
+    self.isUneven = isUneven
     self.keep = keep
     self.compression = compression
     self.threadCount = threadCount
@@ -65,9 +69,15 @@ public struct ConversionOptions: Sendable, Equatable {
   /// What `group` may be.
   public static let groupChoices = QuantizedScheme.groupChoices
 
+  /// Of a quantized matrix.
+  func encoding(bits: Int, group: Int) -> TensorEncoding {
+    .quantized(QuantizedScheme(bits: bits, group: group, isSymmetric: !isAsymmetric, isUneven: isUneven && bits == 4))
+  }
+
   func validate() throws(ConversionError) {
     guard Self.bitChoices.contains(bits) else { throw .invalidBits(bits) }
     if let group, !Self.groupChoices.contains(group) { throw .invalidGroup(group) }
+    if isUneven, isAsymmetric { throw .unevenAsymmetric }
     for rule in keep where !Self.bitChoices.contains(rule.bits) { throw .invalidBits(rule.bits) }
   }
 }
@@ -144,8 +154,7 @@ package enum StorageDefaults {
     switch bits {
     case _ where QuantizedScheme.bitChoices.contains(bits):
       let longest = bits >= 8 ? groups[0] : RolePolicy(requirement.role).longestGroup
-      return .quantized(
-        bits: bits, group: options.group ?? group(columns: columns(requirement), longest: longest), symmetric: !options.isAsymmetric)
+      return options.encoding(bits: bits, group: options.group ?? group(columns: columns(requirement), longest: longest))
     case 16: return type == .float16 ? .float16 : .bfloat16
     default: return .float32
     }

@@ -75,6 +75,8 @@ struct Provenance: Codable {
     var bits: Int
     var group: Int?
     var asymmetric: Bool
+    /// `uneven`; nil where they are even.
+    var levels: String?
     /// `PATTERN=BITS`
     var keep: [String]
     var compression: String
@@ -123,6 +125,7 @@ extension Provenance.Recipe {
     bits = options.bits
     group = options.group
     asymmetric = options.isAsymmetric
+    levels = options.isUneven ? "uneven" : nil
     keep = options.keep.map { "\($0.pattern)=\($0.bits)" }
     compression =
       switch options.compression {
@@ -195,6 +198,7 @@ package struct ModelOrigin: Sendable {
       var bits: Int?
       var group: Int?
       var asymmetric: Bool?
+      var levels: String?
       var keep: [String]?
       var target: String?
       var calibration: Calibration?
@@ -206,6 +210,7 @@ package struct ModelOrigin: Sendable {
         if let target { parts.append("target \(target)") }
         if let group { parts.append("group \(group)") }
         if asymmetric == true { parts.append("asymmetric") }
+        if let levels { parts.append("\(levels) levels") }
         return (parts + (keep ?? [])).joined(separator: ", ")
       }
     }

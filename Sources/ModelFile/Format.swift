@@ -7,13 +7,15 @@ enum Format {
   /// A byte above 127, the name, both line ends and the end-of-file mark of old systems: any text-mode copy changes it.
   static let magic: [UInt8] = [0x89, 0x53, 0x46, 0x51, 0x0D, 0x0A, 0x1A, 0x0A]
   static let major: UInt16 = 1
-  /// The newest that is read. A file has the least that it needs: 1 where codes of 3 bits are in it, else 0.
-  static let minor: UInt16 = 1
+  /// The newest that is read. A file has the least that it needs: 2 where uneven levels are in it, 1 where codes of 3 bits are, else 0.
+  static let minor: UInt16 = 2
   /// Bits of the prelude's flags that a reader must know, and those that this one does.
   static let requiredFlags: UInt32 = 0xFFFF
-  static let knownFlags: UInt32 = hasCodesOf3Bits
+  static let knownFlags: UInt32 = hasCodesOf3Bits | hasUnevenLevels
   /// A tensor has codes of 3 bits, which came with version 1.1.
   static let hasCodesOf3Bits: UInt32 = 1
+  /// A tensor has codes with uneven levels, which came with version 1.2.
+  static let hasUnevenLevels: UInt32 = 2
 
   static let preludeLength = 64
   static let tableHeaderLength = 16
@@ -92,6 +94,7 @@ struct Prelude: Equatable {
   /// Of a file with these tensors, whose table is at `tableOffset`.
   init(_ tensors: [StoredTensor], tableOffset: Int, table bytes: [UInt8]) {
     if tensors.contains(where: { $0.descriptor.encoding.bits == 3 }) { (minor, flags) = (1, Format.hasCodesOf3Bits) }
+    if tensors.contains(where: { $0.descriptor.encoding.isUneven }) { (minor, flags) = (2, flags | Format.hasUnevenLevels) }
     self.tableOffset = tableOffset
     tableLength = bytes.count
     tableChecksum = checksum(bytes)

@@ -1,4 +1,5 @@
 import Support
+import Tensors
 
 /// What is in a file: its table, parsed.
 struct Table: Equatable {
@@ -94,13 +95,14 @@ enum EncodingCode: UInt8 {
   case bfloat16 = 2
   case symmetric = 3
   case asymmetric = 4
+  case uneven = 5
 
   init(_ encoding: TensorEncoding) {
     switch encoding {
     case .float(.float32): self = .float32
     case .float(.float16): self = .float16
     case .float(.bfloat16): self = .bfloat16
-    case .quantized(let scheme): self = scheme.isSymmetric ? .symmetric : .asymmetric
+    case .quantized(let scheme): self = scheme.isUneven ? .uneven : scheme.isSymmetric ? .symmetric : .asymmetric
     }
   }
 }
@@ -279,7 +281,9 @@ struct TableParser {
   }
 
   private func encoding(_ code: UInt8, bits: Int, group: Int, tensor: String) throws(ModelFileError) -> TensorEncoding {
-    guard let known = EncodingCode(rawValue: code) else { throw .unknownEncoding(path: path, tensor: tensor, code: Int(code)) }
+    guard let known = EncodingCode(rawValue: code), known != .uneven || flags & Format.hasUnevenLevels != 0 else {
+      throw .unknownEncoding(path: path, tensor: tensor, code: Int(code))
+    }
     switch known {
     case .float32, .float16, .bfloat16:
       guard bits == 0 else { throw .unsupportedBits(path: path, tensor: tensor, bits: bits) }
@@ -288,6 +292,7 @@ struct TableParser {
     case .symmetric, .asymmetric:
       guard bits != 3 || flags & Format.hasCodesOf3Bits != 0 else { throw .unsupportedBits(path: path, tensor: tensor, bits: bits) }
       return .quantized(bits: bits, group: group, symmetric: known == .symmetric)
+    case .uneven: return .quantized(QuantizedScheme(bits: bits, group: group, isSymmetric: true, isUneven: true))
     }
   }
 

@@ -33,6 +33,11 @@ package enum TensorEncoding: Hashable, Sendable, CustomStringConvertible {
     if case .quantized(let scheme) = self { scheme.bits } else { nil }
   }
 
+  /// Codes have uneven levels.
+  package var isUneven: Bool {
+    if case .quantized(let scheme) = self { scheme.isUneven } else { false }
+  }
+
   package var description: String {
     switch self {
     case .float(let type): type.description

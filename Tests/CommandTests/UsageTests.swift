@@ -43,6 +43,7 @@ import Testing
     "run MODEL CLIP -q hi --cache OUT --cache-size 99999999999G", "bench", "bench MODEL --stages tower,wheel", "bench MODEL --repeat 0",
     "chat", "chat MODEL CLIP --frames 0", "frames CLIP", "frames CLIP -n 0", "frames CLIP -n -1", "frames -n 2",
     "convert GOLDEN", "convert GOLDEN OUT --bits 5", "convert GOLDEN OUT --bits x", "convert GOLDEN OUT --group 33",
+    "convert GOLDEN OUT --levels odd", "convert GOLDEN OUT --levels uneven --asymmetric", "convert GOLDEN OUT --levels uneven --bits 8",
     "convert GOLDEN OUT --keep tower", "convert GOLDEN OUT --keep tower=7", "convert GOLDEN OUT --keep foo=8",
     "convert GOLDEN OUT --compress gzip",
     "convert GOLDEN OUT --threads 0", "convert GOLDEN OUT --method best", "convert GOLDEN OUT --method gptq",

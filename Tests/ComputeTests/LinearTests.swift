@@ -41,6 +41,18 @@ import Testing
     }
   }
 
+  /// 4-bit codes with uneven levels.
+  @Test(arguments: kernelNames, shapes)
+  func unevenWeights(_ kernels: String, _ shape: Shape) throws {
+    var numbers = SeededNumbers(14)
+    let engine = try engine(kernels)
+    for group in [32, 64, 128] {
+      let weight = TestWeight(bits: 4, group: group, asymmetric: false, uneven: true, rows: shape.rows, columns: shape.columns, &numbers)
+      let input = try exactInput(shape.tokens, shape.columns, group: group, &numbers)
+      try checkEpilogues(engine, weight, input.widened(by: 5), tolerance: 2e-6 * 127 * 4 * Double(10 + shape.columns))
+    }
+  }
+
   /// Widths of vision transformers, which 32 or a group does not divide: patches of 14 × 14 × 3, SigLIP's perceptron, heads of 72.
   static let visionShapes = [
     Shape(tokens: 13, rows: 72, columns: 4304), Shape(tokens: 7, rows: 1160, columns: 72), Shape(tokens: 2, rows: 272, columns: 588),

@@ -29,7 +29,7 @@ struct TestWeight {
   }
 
   /// Random codes, scales and, where asymmetric, minima, in panels of 32 rows.
-  init(bits: Int, group: Int, asymmetric: Bool, rows: Int, columns: Int, _ numbers: inout SeededNumbers) {
+  init(bits: Int, group: Int, asymmetric: Bool, uneven: Bool = false, rows: Int, columns: Int, _ numbers: inout SeededNumbers) {
     let panels = (rows + 31) / 32
     let groups = (columns + group - 1) / group
     let padded = groups * group
@@ -65,11 +65,12 @@ struct TestWeight {
         guard inside else { continue }
         let scale = Double(Float16(bitPattern: scales[at]))
         let minimum = Double(Float16(bitPattern: minima[at]))
-        values[row * columns + k] = asymmetric ? scale * Double(code) + minimum : scale * (Double(code) - Double(1 << (bits - 1)))
+        let level = uneven ? Double(QuantizedScheme.unevenLevels[Int(code)]) : Double(code) - Double(1 << (bits - 1))
+        values[row * columns + k] = asymmetric ? scale * Double(code) + minimum : scale * level
       }
     }
     let owner = [GuardedMemory(codes), GuardedMemory(scales), GuardedMemory(minima)]
-    let scheme = QuantizedScheme(bits: bits, group: group, isSymmetric: !asymmetric)
+    let scheme = QuantizedScheme(bits: bits, group: group, isSymmetric: !asymmetric, isUneven: uneven)
     guard let layout = QuantizedLayout(rows: rows, columns: columns, scheme: scheme) else { preconditionFailure("no such layout") }
     let planes = QuantizedPlanes(
       codes: UnsafeRawPointer(owner[0].base), scales: UnsafePointer(owner[1].base.assumingMemoryBound(to: UInt16.self)),

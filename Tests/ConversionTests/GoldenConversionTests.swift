@@ -114,6 +114,27 @@ import Tokenizer
     }
   }
 
+  /// What was converted is what the file stands for, and tells so; with even levels nothing of it is there.
+  @Test func unevenLevels() throws {
+    let golden = try EditableCheckpoint("strides")
+    let uneven = ConversionOptions(isUneven: true, replacesOutput: true)
+    var rounded = uneven
+    rounded.method = .rtn
+    for options in [uneven, rounded] {
+      let result = try Converter(checkpoint: golden.write(in: directory), options: options).run(to: directory.output)
+      let file = try ModelFileReader(path: directory.output)
+      #expect(file.version == (1, 2) && file.tensors.contains { $0.descriptor.encoding.isUneven })
+      try expectSame(file, golden, result.plan)
+      let provenance = String(decoding: try file.section("provenance"), as: UTF8.self)
+      #expect(provenance.contains(#""levels" : "uneven""#))
+    }
+    let even = ConversionOptions(replacesOutput: true)
+    _ = try Converter(checkpoint: golden.write(in: directory), options: even).run(to: directory.output)
+    let file = try ModelFileReader(path: directory.output)
+    #expect(file.version == (1, 0))
+    #expect(!String(decoding: try file.section("provenance"), as: UTF8.self).contains("levels"))
+  }
+
   @Test func compressionMakesTheFileSmallerAndNotOther() throws {
     let checkpoint = try Checkpoint(directory: goldenDirectory + "/clip")
     let result = try Converter(checkpoint: checkpoint).run(to: directory.output)
@@ -168,6 +189,7 @@ extension TensorEncoding {
   /// Half a step for 8 bits, and a little for scales and minima in float16. Fewer bits may cut extremes where that serves the others.
   fileprivate var bound: (steps: Float, relative: Float) {
     switch self {
+    case .quantized(let scheme) where scheme.isUneven: (12, 0.12)
     case .quantized(let scheme) where scheme.bits < 8: scheme.bits == 3 ? (3, 0.24) : (3, 0.12)
     case .quantized(let scheme): scheme.isSymmetric ? (0.57, 0.01) : (0.65, 0.01)
     case .float: (0, 0)

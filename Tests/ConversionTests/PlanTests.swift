@@ -40,6 +40,37 @@ import Testing
     }
   }
 
+  /// Uneven levels where there are 4 bits, and nowhere else.
+  @Test func unevenLevels() throws {
+    for stored in try plan("clip", ConversionOptions(isUneven: true)).stored {
+      let encoding = "\(stored.descriptor.encoding)"
+      switch stored.requirement.role {
+      case .towerLinear, .towerDownsample, .projector: #expect(encoding.hasPrefix("int8/") && !encoding.hasSuffix("uneven"))
+      case let role: #expect(!role.isMatrix || encoding.hasPrefix("int4/") && encoding.hasSuffix(" uneven"))
+      }
+    }
+  }
+
+  /// Refused where they would be nothing; a target may give any matrix 4 bits.
+  @Test func unevenLevelsNeedAUse() throws {
+    let golden = goldenDirectory + "/clip"
+    let all8 = [KeepRule(pattern: "*", bits: 8)]
+    for options in [ConversionOptions(bits: 8, isUneven: true), ConversionOptions(isUneven: true, keep: all8)] {
+      for isReport in [true, false] {
+        let error = #expect(throws: SlowFastError.self) {
+          let conversion = try CheckpointConversion(golden, options: options)
+          if isReport { _ = try conversion.report() } else { _ = try conversion.check() }
+        }
+        #expect(error?.description.contains("uneven levels are for 4 bits, which no matrix has") == true)
+      }
+    }
+    let some = ConversionOptions(bits: 8, isUneven: true, keep: [KeepRule(pattern: "mlp", bits: 4)])
+    #expect(try CheckpointConversion(golden, options: some).check() == nil)
+    #expect(try CheckpointConversion(golden, options: ConversionOptions(bits: 8, isUneven: true), target: .bits(6)).check() == nil)
+    let error = #expect(throws: SlowFastError.self) { try plan("clip", ConversionOptions(isAsymmetric: true, isUneven: true)) }
+    #expect(error?.description.contains("uneven levels have no minimum") == true)
+  }
+
   @Test func fourBitsHaveShorterGroupsWhereItMatters() throws {
     let rules = [KeepRule(pattern: "tower", bits: 4), KeepRule(pattern: "projector", bits: 4)]
     for stored in try plan("clip", ConversionOptions(keep: rules)).stored {

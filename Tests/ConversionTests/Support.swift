@@ -2,6 +2,7 @@ import Foundation
 import ModelFile
 import Parallel
 import Safetensors
+import Tensors
 import TestSupport
 
 let goldenDirectory = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().path + "/Golden"
@@ -137,7 +138,8 @@ struct ReadTensor {
           }
           let index = (panel * groups + g) * 32 + lane
           let scale = half(.scales, index)
-          values.append(symmetric ? scale * Float(code - (1 << (bits - 1))) : scale * Float(code) + half(.minima, index))
+          let level = scheme.isUneven ? Int(QuantizedScheme.unevenLevels[code]) : code - (1 << (bits - 1))
+          values.append(symmetric ? scale * Float(level) : scale * Float(code) + half(.minima, index))
           steps.append(abs(scale))
         }
       }

@@ -1,6 +1,7 @@
 import Foundation
 import ModelFile
 import Parallel
+import Tensors
 import TestSupport
 import Testing
 
@@ -59,9 +60,11 @@ struct PythonReaderTests {
     #expect(String(decoding: output, as: UTF8.self).contains("bytes \(chunk.range.lowerBound) to \(chunk.range.upperBound)"))
   }
 
-  @Test func dequantizesAsTheLayoutSays() throws {
+  @Test(arguments: [false, true])
+  func dequantizesAsTheLayoutSays(isUneven: Bool) throws {
     let folder = try TemporaryDirectory()
-    let tensor = SampleTensor("w", [40, 64], .quantized(bits: 4, group: 32, symmetric: true), seed: 11)
+    let scheme = QuantizedScheme(bits: 4, group: 32, isSymmetric: true, isUneven: isUneven)
+    let tensor = SampleTensor("w", [40, 64], .quantized(scheme), seed: 11)
     try write([tensor], to: folder.file("model.sfq"))
     #expect(try Python.reader("dump", folder.file("model.sfq"), "w", folder.file("w.npy")).status == 0)
     let array = try bytes(of: folder.file("w.npy"))
@@ -71,7 +74,7 @@ struct PythonReaderTests {
     let code = Int(codes[1157] >> 4)
     let scale = floatOfHalf(scales.integer(UInt16.self, at: 2 * 65))
     let dumped = Float(bitPattern: array.integer(UInt32.self, at: array.count - 40 * 64 * 4 + (33 * 64 + 13) * 4))
-    #expect(dumped == scale * Float(code - 8))
+    #expect(dumped == scale * Float(isUneven ? Int(QuantizedScheme.unevenLevels[code]) : code - 8))
   }
 
   /// A normal float16.

@@ -1,6 +1,7 @@
 import Foundation
 import ModelFile
 import Parallel
+import Tensors
 import TestSupport
 import Testing
 
@@ -79,6 +80,29 @@ import Testing
     }
     let read = try ModelFileReader(path: folder.file("1.sfq")).load(three.descriptor.name, pool: ThreadPool(threadCount: 1))
     #expect(read.planes.map { Array($0.bytes) } == [PlaneKind.codes, .scales].map { three.planes[$0] ?? [] })
+  }
+
+  /// The same of uneven levels: version 1.2 and their flag, beside that of 3 bits where both are; in no other width.
+  @Test func unevenLevelsAreSaidAtTheBeginning() throws {
+    let folder = try TemporaryDirectory()
+    let scheme = QuantizedScheme(bits: 4, group: 64, isSymmetric: true, isUneven: true)
+    let uneven = SampleTensor("layers.0.o.weight", [70, 200], .quantized(scheme), seed: 9)
+    let three = SampleTensor("layers.0.mlp.weight", [70, 200], .quantized(bits: 3, group: 64, symmetric: true), seed: 8)
+    for (tensors, flags) in [(SampleTensor.all + [uneven], UInt32(2)), ([three, uneven], 3)] {
+      let path = folder.file("\(flags).sfq")
+      try write(tensors, to: path)
+      let bytes = try bytes(of: path)
+      #expect(bytes.integer(UInt16.self, at: 10) == 2 && bytes.integer(UInt32.self, at: 12) == flags)
+      let reader = try ModelFileReader(path: path)
+      #expect(reader.version == (1, 2) && reader.tensors.map(\.descriptor.encoding) == tensors.map(\.descriptor.encoding))
+      let read = try reader.load(uneven.descriptor.name, pool: ThreadPool(threadCount: 1))
+      #expect(read.planes.map { Array($0.bytes) } == [PlaneKind.codes, .scales].map { uneven.planes[$0] ?? [] })
+    }
+    for (bits, symmetric) in [(8, true), (4, false)] {
+      let scheme = QuantizedScheme(bits: bits, group: 64, isSymmetric: symmetric, isUneven: true)
+      let descriptor = TensorDescriptor(name: "w", shape: [70, 200], encoding: .quantized(scheme))
+      #expect(throws: ModelFileError.self) { _ = try descriptor.byteCount }
+    }
   }
 
   @Test func longPlanesBeginAtPagesAndAllAtCacheLines() throws {

@@ -20,6 +20,10 @@ struct LayoutTests {
     for (bits, group) in [(2, 32), (5, 32), (4, 0), (4, -32), (4, 16), (4, 48), (8, 65568)] {
       #expect(QuantizedLayout(rows: 1, columns: 1, scheme: scheme(bits, group, symmetric: true)) == nil)
     }
+    for (bits, symmetric) in [(3, true), (8, true), (4, false)] {
+      let scheme = QuantizedScheme(bits: bits, group: 32, isSymmetric: symmetric, isUneven: true)
+      #expect(QuantizedLayout(rows: 1, columns: 1, scheme: scheme) == nil)
+    }
     for (rows, columns) in [(0, 1), (1, 0), (1, Int.max), (Int.max, 1), (Int.max, Int.max), (1 << 30, 1 << 30)] {
       #expect(QuantizedLayout(rows: rows, columns: columns, scheme: scheme(4, 32, symmetric: true)) == nil)
     }
@@ -38,6 +42,22 @@ struct LayoutTests {
     }
     // 1 and −0.5: the extreme has code 0, whatever its sign.
     #expect(panel.scales == [0x3c00, 0xb800] + [UInt16](repeating: 0, count: 30))
+  }
+
+  /// Weights that uneven levels hold without loss, in the same bytes.
+  @Test
+  func bytesOfUnevenCodes() throws {
+    let levels = QuantizedScheme.unevenLevels.map(Float.init)
+    #expect(levels.count == 16 && levels == levels.sorted() && levels[unevenScheme(32).zero] == 0)
+    let rows: [[Float]] = [(0..<32).map { levels[$0 % 16] }, (0..<32).map { levels[$0 % 16] * -0.5 }]
+    let panel = try Panel(rows.flatMap(\.self), rows: 2, unevenScheme(32))
+    let row: [[UInt8]] = [[0x40, 0x51, 0x62, 0x73], [0xc8, 0xd9, 0xea, 0xfb]]
+    for block in 0..<4 {
+      let expected = row[block % 2] + row[block % 2] + [UInt8](repeating: 0x88, count: 120)
+      #expect(Array(panel.codes[block * 128..<(block + 1) * 128]) == expected)
+    }
+    #expect(panel.scales == [0x3c00, 0xb800] + [UInt16](repeating: 0, count: 30))
+    #expect(panel.restored == rows.flatMap(\.self))
   }
 
   /// The same of 3 bits: each of the three parts.

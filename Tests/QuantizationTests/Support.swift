@@ -15,6 +15,8 @@ func scheme(_ bits: Int, _ group: Int, symmetric: Bool) -> QuantizedScheme {
   QuantizedScheme(bits: bits, group: group, isSymmetric: symmetric)
 }
 
+func unevenScheme(_ group: Int) -> QuantizedScheme { QuantizedScheme(bits: 4, group: group, isSymmetric: true, isUneven: true) }
+
 /// A quantized panel and what it stands for.
 struct Panel {
   let layout: QuantizedLayout
@@ -24,7 +26,9 @@ struct Panel {
   /// `[rows][columns]`.
   private(set) var restored: [Float]
 
-  init(_ values: [Float], rows: Int, _ scheme: QuantizedScheme) throws(QuantizationError) {
+  init(
+    _ values: [Float], rows: Int, _ scheme: QuantizedScheme, _ method: QuantizationMethod = .search, moments: [Float]? = nil
+  ) throws(QuantizationError) {
     let columns = values.count / rows
     guard let layout = QuantizedLayout(rows: rows, columns: columns, scheme: scheme) else { preconditionFailure("no such layout") }
     self.layout = layout
@@ -36,7 +40,11 @@ struct Panel {
     var failure: QuantizationError?
     codes.withUnsafeMutableBytes { codes in
       do throws(QuantizationError) {
-        try layout.quantize(values, stride: columns, rows: rows, codes: codes.baseAddress!, scales: &scales, minima: &minima)
+        try (moments ?? []).withUnsafeBufferPointer { weights throws(QuantizationError) in
+          try layout.quantize(
+            values, stride: columns, rows: rows, PanelQuantizer(method, moments: moments == nil ? nil : weights.baseAddress),
+            codes: codes.baseAddress!, scales: &scales, minima: &minima)
+        }
       } catch {
         failure = error
       }
@@ -47,7 +55,11 @@ struct Panel {
     }
   }
 
-  func squaredError(_ values: [Float]) -> Double {
-    zip(values, restored).reduce(0) { $0 + (Double($1.0) - Double($1.1)) * (Double($1.0) - Double($1.1)) }
+  /// Each column's errors times its moment, if there are moments.
+  func squaredError(_ values: [Float], _ moments: [Float]? = nil) -> Double {
+    values.indices.reduce(0) { sum, index in
+      let difference = Double(values[index]) - Double(restored[index])
+      return sum + difference * difference * Double(moments?[index % layout.columns] ?? 1)
+    }
   }
 }

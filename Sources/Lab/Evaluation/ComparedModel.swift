@@ -53,6 +53,7 @@ struct ComparedModel {
     let calibrated = calibration.map { "\($0)" } ?? ""
     let target = target.map { "\($0)" } ?? ""
     return "\(options.bits) \(options.method) \(calibrated) \(target) \(options.group ?? 0) \(options.isAsymmetric) \(keep)"
+      + (options.isUneven ? " uneven" : "")
   }
 
   /// The conversion that has to be there before it can be measured.

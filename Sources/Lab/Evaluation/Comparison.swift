@@ -61,10 +61,11 @@ public struct ComparisonOptions: Sendable {
   }
 }
 
-/// A way to store the checkpoint, as `--variants` names it: `BITS[a][:OPTION]…`.
+/// A way to store the checkpoint, as `--variants` names it: `BITS[a|u][:OPTION]…`.
 ///
 ///     4                    as convert --bits 4
 ///     4a                   with a minimum for each group
+///     4u                   with uneven levels
 ///     4:tower=8            a keep rule: a part or a pattern, and its bits
 ///     4:group=64           inputs that share a scale
 ///     4:method=rtn         how codes and scales are chosen: rtn, search or gptq, which is calibrated
@@ -83,7 +84,7 @@ public struct ComparisonVariant: Sendable, Equatable {
   /// Bits a weight that the whole model may take.
   public var target: SizeTarget?
 
-  static let form = "BITS[a][:OPTION]…, as in 8, 4a, 4:tower=8, 4:group=64, 4:target=4.5, 4:input=float"
+  static let form = "BITS[a|u][:OPTION]…, as in 8, 4a, 4u, 4:tower=8, 4:group=64, 4:target=4.5, 4:input=float"
 
   /// Reads variants with commas between.
   public static func list(parsing text: String) throws(SlowFastError) -> [ComparisonVariant] {
@@ -94,7 +95,7 @@ public struct ComparisonVariant: Sendable, Equatable {
     return variants
   }
 
-  /// As written for the command: `BITS[a][:OPTION]…`.
+  /// As written for the command: `BITS[a|u][:OPTION]…`.
   public init(parsing text: String) throws(SlowFastError) {
     func refused(_ expected: String) -> SlowFastError { .badOption("variants", found: text, expected: .text(expected)) }
     var parts = text.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
@@ -103,6 +104,9 @@ public struct ComparisonVariant: Sendable, Equatable {
     conversion = ConversionOptions()
     if bits.hasSuffix("a") {
       conversion.isAsymmetric = true
+      bits.removeLast()
+    } else if bits.hasSuffix("u") {
+      conversion.isUneven = true
       bits.removeLast()
     }
     guard let number = Int(bits), ConversionOptions.bitChoices.contains(number) else { throw refused(Self.form) }
@@ -138,6 +142,9 @@ public struct ComparisonVariant: Sendable, Equatable {
       }
     }
     if isCalibrated, conversion.method == .rtn { throw refused("method=search or gptq beside calibrated: rtn looks at no inputs") }
+    if conversion.isUneven, number != 4, target == nil, !conversion.keep.contains(where: { $0.bits == 4 }) {
+      throw refused("4u: only 4 bits have uneven levels")
+    }
     // Keep rules may quantize parts of a variant of floats.
     if conversion.keep.isEmpty, target == nil, number > 8, conversion.group != nil || hasFloatInputs || isCalibrated {
       throw refused("options that matter: nothing is quantized")
@@ -163,6 +170,7 @@ extension ComparisonVariant {
     }
     if let target { parts.append("bits and groups chosen by error, \(target) at most") }
     if conversion.isAsymmetric { parts.append("a minimum for each group") }
+    if conversion.isUneven { parts.append("4 bits with uneven levels") }
     if let group = conversion.group { parts.append("\(group) inputs share a scale") }
     if isQuantized || !conversion.keep.isEmpty || target != nil {
       switch conversion.method {

@@ -38,6 +38,8 @@ struct ConvertCommand: ParsableCommand {
   var group: Int?
   @Flag(help: "Codes with a minimum for each group instead of codes about zero.")
   var asymmetric = false
+  @Option(help: "even or uneven: whether what codes of 4 bits stand for is closer about zero, for less error of the weights.")
+  var levels: Levels = .even
   @Option(
     help:
       "PATTERN=BITS: bits of the tensors whose name a pattern with * and ? fits, or of a part. May be repeated; the first that fits counts."
@@ -92,7 +94,12 @@ struct ConvertCommand: ParsableCommand {
     }
   }
 
+  enum Levels: String, ExpressibleByArgument, CaseIterable {
+    case even, uneven
+  }
+
   func validate() throws {
+    if levels == .uneven, asymmetric { throw ValidationError("--levels uneven and --asymmetric exclude each other") }
     if output == nil, !dryRun { throw ValidationError("Missing the file to write.") }
     if targetBits != nil, targetSize != nil { throw ValidationError("--target-bits and --target-size exclude each other") }
     if let targetBits, !SizeTarget.bitRange.contains(targetBits) {
@@ -116,8 +123,8 @@ struct ConvertCommand: ParsableCommand {
 
   func run() throws {
     var options = ConversionOptions(
-      bits: bits, method: method, group: group, isAsymmetric: asymmetric, keep: try keep.map { try KeepRule(parsing: $0) },
-      compression: compress.choice, threadCount: threads, replacesOutput: force,
+      bits: bits, method: method, group: group, isAsymmetric: asymmetric, isUneven: levels == .uneven,
+      keep: try keep.map { try KeepRule(parsing: $0) }, compression: compress.choice, threadCount: threads, replacesOutput: force,
       allowsNonfinite: allowNonfinite, ignoresUnknown: ignoreUnknown)
     options.slowAttention = slowAttention
     options.tower = tower

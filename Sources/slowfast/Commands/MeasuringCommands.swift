@@ -22,9 +22,9 @@ struct CompareCommand: ParsableCommand {
       report.html to the report's folder, and with --json prints the first; what was measured is kept there too, and a repeated run goes \
       on with what is missing.
 
-      A variant is BITS[a][:OPTION]…: bits as of convert, a for a minimum in each group, and options: PART=BITS or PATTERN=BITS as \
-      convert --keep, group=32|64|128, method=rtn|search|gptq, calibrated (with --calibrate; gptq always is), target=BITS as convert \
-      --target-bits, input=float (no int8 inputs: the weights' error alone).
+      A variant is BITS[a|u][:OPTION]…: bits as of convert, a for a minimum in each group, u for uneven levels, and options: PART=BITS \
+      or PATTERN=BITS as convert --keep, group=32|64|128, method=rtn|search|gptq, calibrated (with --calibrate; gptq always is), \
+      target=BITS as convert --target-bits, input=float (no int8 inputs: the weights' error alone).
       """)
 
   @Argument(help: "A checkpoint directory: the baseline.", completion: .file())

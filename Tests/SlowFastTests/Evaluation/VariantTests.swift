@@ -17,6 +17,7 @@ import Testing
   @Test(arguments: [
     "", "5", "a", "4b", "16a", "4,", "4:", "4:tower", "4:tower=7", "4:group=33", "4:=8", "4:input=int4", "8:speed", "16:group=64", "4 8",
     "4:method=best", "4:target=", "4:target=0.5", "4:target=33", "4:target=x", "4:target=nan", "4:method=rtn:calibrated", "16:calibrated",
+    "u", "8u", "4ua", "4au", "16u", "3u:mlp=8",
   ])
   func senselessOnes(text: String) throws {
     let error = try #require(failure { _ = try ComparisonVariant.list(parsing: text) })
@@ -24,6 +25,12 @@ import Testing
       Issue.record("\(error)")
       return
     }
+  }
+
+  @Test func unevenLevels() throws {
+    let variants = try ComparisonVariant.list(parsing: "4,4u,8u:mlp=4,3u:target=4,4u:method=gptq:group=32")
+    #expect(variants.map(\.conversion.isUneven) == [false, true, true, true, true])
+    #expect(variants.map(\.conversion.bits) == [4, 4, 8, 3, 4])
   }
 
   @Test func methods() throws {
