@@ -9,7 +9,7 @@ sanitizers=(${2:-address thread})
 skip=(--skip parsesALongHeaderQuickly)
 export SWIFT_BACKTRACE=enable=no
 # Leaks are looked for by nobody: Swift's own metadata looks like them.
-export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 TSAN_OPTIONS=halt_on_error=0:exitcode=66
+export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 TSAN_OPTIONS=halt_on_error=0:exitcode=66:suppressions=$PWD/Tests/sanitizers_suppressed.txt
 for sanitizer in "${sanitizers[@]}"; do
   options=(--sanitize "$sanitizer" --scratch-path ".build/$sanitizer")
   if [ "$which" = quick ]; then

@@ -90,6 +90,10 @@ private func quantizeRows(
   }
 }
 
+/// Whether one token's codes are asked for two pages ahead.
+@inline(__always)
+var asksAheadForOneToken: Bool { true }
+
 /// A token's inputs lie side by side.
 @inline(__always)
 func valueSteps(tokens: Int, group: Int) -> ValueSteps { (token: group, four: 4) }

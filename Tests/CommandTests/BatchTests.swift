@@ -64,13 +64,14 @@ import Testing
       #"{"question": "What?", "choices": ["a", "b"], "schema": {}}"#, #"{"question": "one", "question": "two"}"#,
       #"{"id": "x", "question": "one"}"#, #"{"id": "x", "question": "two"}"#, #"{"id": {}, "question": "two"}"#,
       #"{"question": "What?", "choices": ["a", "a"]}"#, #"{"video": "clip.mp4", "question": "What?", "start": 1000}"#,
+      "{\"video\": \"clip.mp4\", \"question\": \"What?\", \"frames\": [\"\u{7f}\"]}",
     ])
-    #expect(outcome.status == 1 && outcome.errors.contains("1 answer, 16 errors"), "\(outcome.errors)")
+    #expect(outcome.status == 1 && outcome.errors.contains("1 answer, 17 errors"), "\(outcome.errors)")
     let found = try answers()
     let expected = [
       "no JSON", "no JSON object", "no \"question\"", "no such file", "questions.jsonl", "exclude each other", "\"frames\" is 0",
       "\"end\" is 4", "\"choices\" is no list", "\"schema\": ", "exclude each other", "\"question\" appears twice", "",
-      "is that of line 13", "\"id\" is neither", "twice", "1000",
+      "is that of line 13", "\"id\" is neither", "twice", "1000", #""frames" is ["\u{7f}"]"#,
     ]
     #expect(found.count == expected.count)
     for (record, words) in zip(found, expected) {

@@ -189,7 +189,7 @@ import Testing
     ),
     (
       "compare M --data D -o R --variants 5",
-      "--variants is 5, expected BITS[a][:OPTION]…, as in 8, 4a, 4:tower=8, 4:group=64, 4:target=4.5, 4:input=float"
+      "--variants is 5, expected BITS[a|u][:OPTION]…, as in 8, 4a, 4u, 4:tower=8, 4:group=64, 4:target=4.5, 4:input=float"
     ),
     ("compare M --data D -o R --variants 4,4", "--variants is 4 twice, expected each variant once"),
     ("compare M --data D -o R --variants 4:calibrated", "--variants is 4:calibrated, expected --calibrate beside it"),

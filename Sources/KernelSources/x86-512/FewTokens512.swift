@@ -48,7 +48,7 @@ private func multiplyOneToken(
     var first: InlineArray<2, __m512i> = [offset, offset]
     var last: InlineArray<2, __m512i> = [zeroIntegers(), zeroIntegers()]
     for _ in 0..<panel.group / 8 {
-      if isUneven { prefetch(codes + 8192, 128) }
+      if isUneven || asksAheadForOneToken { prefetch(codes + 8192, 32 * bits) }
       for vector in 0..<2 {
         let packed = avx512_load(codes + 64 * vector)
         let left = isUneven ? avx512_look_up(levels, packed) : bits == 4 ? lowerHalves(packed) : packed

@@ -27,7 +27,7 @@ extension Benchmark {
       names.append(name)
       bytes += size
     }
-    let directory = NSTemporaryDirectory() + "/slowfast-bench-\(getpid())"
+    let directory = NSTemporaryDirectory() + "/slowfast-bench-\(UUID().uuidString)"
     do { try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true) } catch {
       return skip("load", "cannot make \(directory)")
     }

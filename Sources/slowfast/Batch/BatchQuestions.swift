@@ -176,7 +176,7 @@ extension BatchClip {
     let range = fields["frames"] ?? .null
     if range != .null {
       guard let count = range.integer, (1...Limits.frames).contains(count) else {
-        throw LineProblem("\"frames\" is \(range.compact), expected 1 to \(Limits.frames)")
+        throw LineProblem("\"frames\" is \(range.compact.escaped()), expected 1 to \(Limits.frames)")
       }
       frames = count
     }
@@ -186,7 +186,7 @@ extension BatchClip {
 
   private static func seconds(_ name: String, _ fields: JSONValue.Object) throws(LineProblem) -> Double? {
     guard let value = fields[name], value != .null else { return nil }
-    guard let seconds = value.double, seconds >= 0 else { throw LineProblem("\"\(name)\" is \(value.compact), expected seconds") }
+    guard let seconds = value.double, seconds >= 0 else { throw LineProblem("\"\(name)\" is \(value.compact.escaped()), expected seconds") }
     return seconds
   }
 }
