@@ -166,8 +166,9 @@ package struct ClipCache: ClipStore {
   }
 }
 
-/// The turn of one process, of all that use a directory, to make room and to fill it, so that together they stay within the limit. The file
-/// that is locked holds what all entries take, at least: whoever adds one says so there, so that not every one has to look at all others.
+/// The turn of one process, of all that use a directory, to make room and to fill it, so that together they stay within the limit. The
+/// file that is locked holds a number of bytes that all entries together do not exceed: whoever adds one says so there, so that not every
+/// one has to look at all others.
 private final class CacheTurn {
   private let lock: Int32
 
