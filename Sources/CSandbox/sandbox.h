@@ -7,6 +7,7 @@
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -16,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -27,8 +29,9 @@
 #include <unistd.h>
 
 // Processes that decode clips. A program starts one `nursery`, which is itself again with other arguments; that links its libraries once,
-// and forks a child for each clip. The nursery has one thread, touches nothing that comes from outside, and is told of a clip by one byte
-// and two descriptors: what the child talks over, and a socket whose closing kills it and over which its status comes back.
+// and forks a child for each clip. The nursery has one thread, touches nothing that comes from outside, and is told of a clip by what
+// decoding it may take and two descriptors: what the child talks over, and a socket whose closing kills it and over which its status
+// comes back.
 //
 // In C because fork(2) may only be called where no other thread can hold a lock, and descriptors travel in macros that Swift has not.
 
@@ -90,10 +93,13 @@ static inline int sandbox_execute(const char *program, const char *word, const c
 /// The name that this program was executed by, or NULL.
 static inline const char *sandbox_own_name(void) { return (const char *)getauxval(AT_EXECFN); }
 
-/// Asks a nursery for a child. 0, or an error number.
-static inline int sandbox_ask(int control, int clip, int status) {
-  char byte = 1;
-  struct iovec part = {&byte, 1};
+/// What decoding one clip may take: bytes, and seconds of processors' time.
+struct sandbox_limits { uint64_t memory, seconds; };
+
+/// Asks a nursery for a child that may take so much. 0, or an error number.
+static inline int sandbox_ask(int control, int clip, int status, uint64_t memory, uint64_t seconds) {
+  struct sandbox_limits limits = {memory, seconds};
+  struct iovec part = {&limits, sizeof limits};
   union { char bytes[CMSG_SPACE(2 * sizeof(int))]; struct cmsghdr align; } room;
   memset(&room, 0, sizeof room);
   struct msghdr message;
@@ -171,158 +177,21 @@ static inline int sandbox_send(int socket, const void *bytes, size_t count, int 
   return 0;
 }
 
-struct sandbox_child { pid_t process; int status; };
-
-/// A child that waits for its clip, and the socket over which that comes; 0 and -1 where there is none.
-struct sandbox_spare { pid_t process; int socket; };
-
-enum { sandbox_most_children = 512 };
-
-/// Forks a child that calls `prepare` and waits for a clip. In it this is 1, once its clip's socket is descriptor 3, and no other is open
-/// but the three standard ones.
-static inline int sandbox_fork(struct sandbox_spare *spare, const sigset_t *mask, void (*prepare)(void)) {
-  int ends[2];
-  pid_t own = getpid();
-  *spare = (struct sandbox_spare){0, -1};
-  if (sandbox_stream_pair(ends) != 0) return 0;
-  pid_t process = fork();
-  if (process != 0) {
-    close(ends[1]);
-    if (process > 0) *spare = (struct sandbox_spare){process, ends[0]}; else close(ends[0]);
-    return 0;
-  }
-  prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-  if (getppid() != own) _exit(0);
-  dup2(ends[1], sandbox_socket);
-  sandbox_close_from(sandbox_socket + 1);
-  sigprocmask(SIG_UNBLOCK, mask, NULL);
-  prepare();
-  char byte;
-  int clip;
-  if (sandbox_receive(sandbox_socket, &byte, 1, &clip, 1) <= 0 || clip < 0) _exit(0);
-  dup2(clip, sandbox_socket);
-  close(clip);
-  return 1;
-}
-
-/// What a nursery does until whoever started it is gone. Returns in a child only: see above. One child more than is needed is there
-/// always, so that nobody waits for a process to be made. `prepare` is what is better done before there is a clip: here once, for it fills
-/// memory that children share, and in each child, which then has what it needs in its own tables of pages. It leaves no thread.
-static inline void sandbox_serve(void (*prepare)(void)) {
-  static struct sandbox_child children[sandbox_most_children];
-  static struct pollfd waits[sandbox_most_children + 2];
-  int count = 0;
-  sandbox_close_from(sandbox_socket + 1);
-  fcntl(sandbox_socket, F_SETFD, FD_CLOEXEC);
-  prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-  // What looks for files when it is first used.
-  tzset();
-  iconv_t conversion = iconv_open("UTF-8", "ISO-8859-1");
-  if (conversion != (iconv_t)-1) iconv_close(conversion);
-  prepare();
-  sigset_t mask;
-  sigemptyset(&mask);
-  sigaddset(&mask, SIGCHLD);
-  sigprocmask(SIG_BLOCK, &mask, NULL);
-  int signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
-  if (signals < 0) _exit(1);
-  struct sandbox_spare spare;
-  if (sandbox_fork(&spare, &mask, prepare)) return;
-  while (1) {
-    waits[0] = (struct pollfd){sandbox_socket, POLLIN, 0};
-    waits[1] = (struct pollfd){signals, POLLIN, 0};
-    for (int place = 0; place < count; place++) waits[place + 2] = (struct pollfd){children[place].status, 0, 0};
-    if (poll(waits, (nfds_t)count + 2, -1) < 0) continue;
-    // Nobody wants it any more.
-    for (int place = 0; place < count; place++) {
-      if (!(waits[place + 2].revents & (POLLHUP | POLLERR))) continue;
-      kill(children[place].process, SIGKILL);
-      close(children[place].status);
-      children[place].status = -1;
-    }
-    if (waits[1].revents) {
-      struct signalfd_siginfo news;
-      while (read(signals, &news, sizeof news) > 0) {}
-      int status;
-      pid_t ended;
-      while ((ended = waitpid(-1, &status, WNOHANG)) > 0) {
-        if (ended == spare.process) {
-          close(spare.socket);
-          spare = (struct sandbox_spare){0, -1};
-        }
-        for (int place = 0; place < count; place++) {
-          if (children[place].process != ended) continue;
-          if (children[place].status >= 0) {
-            sandbox_send(children[place].status, &status, sizeof status, -1);
-            close(children[place].status);
-          }
-          children[place] = children[--count];
-          break;
-        }
-      }
-    }
-    if (!waits[0].revents) continue;
-    char byte = 1;
-    int ends[2];
-    // Children are killed with it.
-    if (sandbox_receive(sandbox_socket, &byte, 1, ends, 2) <= 0) _exit(0);
-    if (ends[0] < 0 || ends[1] < 0) continue;
-    int isTaken = 0;
-    // A spare one may have died, and its end not be known yet.
-    for (int attempt = 0; attempt < 2 && !isTaken && count < sandbox_most_children; attempt++) {
-      if (!spare.process && sandbox_fork(&spare, &mask, prepare)) return;
-      if (!spare.process) break;
-      isTaken = sandbox_send(spare.socket, &byte, 1, ends[0]) == 0;
-      if (isTaken) break;
-      close(spare.socket);
-      spare = (struct sandbox_spare){0, -1};
-    }
-    close(ends[0]);
-    if (!isTaken) {
-      close(ends[1]);
-      continue;
-    }
-    children[count++] = (struct sandbox_child){spare.process, ends[1]};
-    close(spare.socket);
-    if (sandbox_fork(&spare, &mask, prepare)) return;
-  }
-}
-
-/// Waits until there is something to read, or the other end is closed; 1, 0 after so many milliseconds, or a negative error number.
-static inline int sandbox_wait(int socket, int milliseconds) {
-  struct pollfd wait = {socket, POLLIN, 0};
-  int ready = poll(&wait, 1, milliseconds);
-  return ready < 0 ? (errno == EINTR ? 0 : -errno) : ready;
-}
-
-/// Memory without a name that keeps its size, of which pages count that were written; -1 where the system gives none.
-static inline int sandbox_memory(size_t size) {
-#ifdef SYS_memfd_create
-  int descriptor = (int)syscall(SYS_memfd_create, "slowfast-frames", 3U /* MFD_CLOEXEC | MFD_ALLOW_SEALING */);
-  if (descriptor < 0) return -1;
-  // 1033: F_ADD_SEALS; 7: F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW.
-  if (ftruncate(descriptor, (off_t)size) == 0 && fcntl(descriptor, 1033, 7) == 0) return descriptor;
-  close(descriptor);
-#endif
-  return -1;
-}
-
-static inline int sandbox_is_signalled(int status) { return WIFSIGNALED(status) ? WTERMSIG(status) : 0; }
-static inline int sandbox_exit_status(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : -1; }
-
 // What a process that decodes may do: compute, take memory within its limit, start threads, read what it was handed, and talk over the
 // socket that it has. Everything else ends it.
 
 /// What holds a process, as far as the kernel has it.
 enum { sandbox_has_filter = 1, sandbox_has_landlock = 2 };
 
-static inline void sandbox_lower(int resource, uint64_t soft, uint64_t hard) {
-  struct rlimit limit;
-  if (getrlimit(resource, &limit) != 0) return;
-  if (limit.rlim_max == RLIM_INFINITY || limit.rlim_max > hard) limit.rlim_max = (rlim_t)hard;
-  if (limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur > soft) limit.rlim_cur = (rlim_t)soft;
-  if (limit.rlim_cur > limit.rlim_max) limit.rlim_cur = limit.rlim_max;
-  setrlimit(resource, &limit);
+/// Lowers a limit of a process, 0 for this one. 0, or -1.
+static inline int sandbox_lower(pid_t process, int resource, uint64_t soft, uint64_t hard) {
+  // As the kernel has it: none is the largest number.
+  struct { uint64_t soft, hard; } limit;
+  if (syscall(SYS_prlimit64, process, resource, NULL, &limit) != 0) return -1;
+  if (limit.hard > hard) limit.hard = hard;
+  if (limit.soft > soft) limit.soft = soft;
+  if (limit.soft > limit.hard) limit.soft = limit.hard;
+  return (int)syscall(SYS_prlimit64, process, resource, &limit, NULL);
 }
 
 /// No path can be opened, made or removed; no address of TCP bound or reached; no process outside met.
@@ -474,15 +343,12 @@ static inline int sandbox_filter(void) {
 static inline int sandbox_filter(void) { return 0; }
 #endif
 
-/// Confines this process, which has one thread, for good: `memory` in bytes, `seconds` of processors' time. What the kernel has of the
-/// rest.
-static inline int sandbox_confine(uint64_t memory, uint64_t seconds) {
-  sandbox_lower(RLIMIT_DATA, memory, memory);
-  sandbox_lower(RLIMIT_CPU, seconds, seconds + 5);
-  sandbox_lower(RLIMIT_FSIZE, 0, 0);
-  sandbox_lower(RLIMIT_CORE, 0, 0);
-  sandbox_lower(RLIMIT_NOFILE, 16, 16);
-  sandbox_lower(RLIMIT_MEMLOCK, 0, 0);
+/// Confines this process, which has one thread, for good: all but what its clip may take. What the kernel has of it.
+static inline int sandbox_confine(void) {
+  sandbox_lower(0, RLIMIT_FSIZE, 0, 0);
+  sandbox_lower(0, RLIMIT_CORE, 0, 0);
+  sandbox_lower(0, RLIMIT_NOFILE, 16, 16);
+  sandbox_lower(0, RLIMIT_MEMLOCK, 0, 0);
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return 0;
   int held = 0;
@@ -490,6 +356,178 @@ static inline int sandbox_confine(uint64_t memory, uint64_t seconds) {
   if (sandbox_filter()) held |= sandbox_has_filter;
   return held;
 }
+
+struct sandbox_child { pid_t process; int status; };
+
+/// A child that waits for its clip, and the socket over which that comes; 0 and -1 where there is none.
+struct sandbox_spare { pid_t process; int socket; };
+
+/// What a child has, once it has a clip: what it talks over, and what holds it.
+struct sandbox_task { int socket, held; };
+
+enum { sandbox_most_children = 512 };
+
+/// Makes the pages of the heap above `low` this process's own in one call: one after the other, as they are written to, each costs many
+/// times as much.
+static inline void sandbox_own_heap(uintptr_t low) {
+  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = (low + page - 1) & ~(page - 1), end = (uintptr_t)sbrk(0) & ~(page - 1);
+  if (first < end) madvise((void *)first, end - first, 23 /* MADV_POPULATE_WRITE */);
+}
+
+/// Forks a child that calls `prepare`, is confined, and waits for a clip. In it this is 1, once it has one and no other descriptor but the
+/// three standard ones.
+static inline int sandbox_fork(
+    struct sandbox_spare *spare, const sigset_t *mask, uintptr_t low, void (*prepare)(void), struct sandbox_task *task) {
+  int ends[2];
+  pid_t own = getpid();
+  *spare = (struct sandbox_spare){0, -1};
+  if (sandbox_stream_pair(ends) != 0) return 0;
+  pid_t process = fork();
+  if (process != 0) {
+    close(ends[1]);
+    if (process > 0) *spare = (struct sandbox_spare){process, ends[0]}; else close(ends[0]);
+    return 0;
+  }
+  prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  if (getppid() != own) _exit(0);
+  dup2(ends[1], sandbox_socket);
+  sandbox_close_from(sandbox_socket + 1);
+  sigprocmask(SIG_UNBLOCK, mask, NULL);
+  prepare();
+  sandbox_own_heap(low);
+  task->held = sandbox_confine();
+  char byte;
+  if (sandbox_receive(sandbox_socket, &byte, 1, &task->socket, 1) <= 0 || task->socket < 0) _exit(0);
+  close(sandbox_socket);
+  return 1;
+}
+
+/// Limits a child, and hands it its clip. Whether it has it.
+static inline int sandbox_hand(const struct sandbox_spare *spare, int clip, struct sandbox_limits limits) {
+  char byte = 1;
+  return sandbox_lower(spare->process, RLIMIT_DATA, limits.memory, limits.memory) == 0 &&
+    sandbox_lower(spare->process, RLIMIT_CPU, limits.seconds, limits.seconds + 5) == 0 &&
+    sandbox_send(spare->socket, &byte, 1, clip) == 0;
+}
+
+/// What a nursery does until whoever started it is gone. Returns in a child only: see above. One child more than is needed is there soon,
+/// so that nobody waits for a process to be made. `prepare` is what is better done before there is a clip: here once, for it fills memory
+/// that children share, and in each child, which then has what it needs in its own tables of pages. It leaves no thread.
+static inline struct sandbox_task sandbox_serve(void (*prepare)(void)) {
+  static struct sandbox_child children[sandbox_most_children];
+  static struct pollfd waits[sandbox_most_children + 2];
+  int count = 0;
+  // Milliseconds without anything to do after which a child is made: whoever has got the last one needs the processors now.
+  const int moment = 4;
+#ifdef __GLIBC__
+  // One heap, which keeps what is given back to it: as what it would come to by itself.
+  mallopt(M_ARENA_MAX, 1);
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);
+  mallopt(M_TRIM_THRESHOLD, 64 << 20);
+  mallopt(M_TOP_PAD, 1 << 20);
+#endif
+  uintptr_t low = (uintptr_t)sbrk(0);
+  sandbox_close_from(sandbox_socket + 1);
+  fcntl(sandbox_socket, F_SETFD, FD_CLOEXEC);
+  prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  // What looks for files when it is first used.
+  tzset();
+  iconv_t conversion = iconv_open("UTF-8", "ISO-8859-1");
+  if (conversion != (iconv_t)-1) iconv_close(conversion);
+  prepare();
+  sigset_t mask;
+  sigemptyset(&mask);
+  sigaddset(&mask, SIGCHLD);
+  sigprocmask(SIG_BLOCK, &mask, NULL);
+  int signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
+  if (signals < 0) _exit(1);
+  struct sandbox_spare spare;
+  struct sandbox_task task;
+  int isWanted = 0;
+  if (sandbox_fork(&spare, &mask, low, prepare, &task)) return task;
+  while (1) {
+    waits[0] = (struct pollfd){sandbox_socket, POLLIN, 0};
+    waits[1] = (struct pollfd){signals, POLLIN, 0};
+    for (int place = 0; place < count; place++) waits[place + 2] = (struct pollfd){children[place].status, 0, 0};
+    int ready = poll(waits, (nfds_t)count + 2, isWanted ? moment : -1);
+    if (ready < 0) continue;
+    if (ready == 0) {
+      isWanted = 0;
+      if (sandbox_fork(&spare, &mask, low, prepare, &task)) return task;
+      continue;
+    }
+    // Nobody wants it any more.
+    for (int place = 0; place < count; place++) {
+      if (!(waits[place + 2].revents & (POLLHUP | POLLERR))) continue;
+      kill(children[place].process, SIGKILL);
+      close(children[place].status);
+      children[place].status = -1;
+    }
+    if (waits[1].revents) {
+      struct signalfd_siginfo news;
+      while (read(signals, &news, sizeof news) > 0) {}
+      int status;
+      pid_t ended;
+      while ((ended = waitpid(-1, &status, WNOHANG)) > 0) {
+        if (ended == spare.process) {
+          close(spare.socket);
+          spare = (struct sandbox_spare){0, -1};
+        }
+        for (int place = 0; place < count; place++) {
+          if (children[place].process != ended) continue;
+          if (children[place].status >= 0) {
+            sandbox_send(children[place].status, &status, sizeof status, -1);
+            close(children[place].status);
+          }
+          children[place] = children[--count];
+          break;
+        }
+      }
+    }
+    if (!waits[0].revents) continue;
+    struct sandbox_limits limits = {0, 0};
+    int ends[2];
+    // Children are killed with it.
+    long got = sandbox_receive(sandbox_socket, &limits, sizeof limits, ends, 2);
+    if (got <= 0) _exit(0);
+    int isTaken = 0;
+    // A spare one may have died, and its end not be known yet.
+    for (int attempt = 0; attempt < 2 && !isTaken && got == sizeof limits && ends[1] >= 0 && count < sandbox_most_children; attempt++) {
+      if (!spare.process && sandbox_fork(&spare, &mask, low, prepare, &task)) return task;
+      if (!spare.process) break;
+      isTaken = sandbox_hand(&spare, ends[0], limits);
+      if (isTaken) children[count++] = (struct sandbox_child){spare.process, ends[1]};
+      // One that cannot be limited, or is gone, ends by this.
+      close(spare.socket);
+      spare = (struct sandbox_spare){0, -1};
+    }
+    isWanted = !spare.process;
+    if (ends[0] >= 0) close(ends[0]);
+    if (!isTaken && ends[1] >= 0) close(ends[1]);
+  }
+}
+
+/// Waits until there is something to read, or the other end is closed; 1, 0 after so many milliseconds, or a negative error number.
+static inline int sandbox_wait(int socket, int milliseconds) {
+  struct pollfd wait = {socket, POLLIN, 0};
+  int ready = poll(&wait, 1, milliseconds);
+  return ready < 0 ? (errno == EINTR ? 0 : -errno) : ready;
+}
+
+/// Memory without a name that keeps its size, of which pages count that were written; -1 where the system gives none.
+static inline int sandbox_memory(size_t size) {
+#ifdef SYS_memfd_create
+  int descriptor = (int)syscall(SYS_memfd_create, "slowfast-frames", 3U /* MFD_CLOEXEC | MFD_ALLOW_SEALING */);
+  if (descriptor < 0) return -1;
+  // 1033: F_ADD_SEALS; 7: F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW.
+  if (ftruncate(descriptor, (off_t)size) == 0 && fcntl(descriptor, 1033, 7) == 0) return descriptor;
+  close(descriptor);
+#endif
+  return -1;
+}
+
+static inline int sandbox_is_signalled(int status) { return WIFSIGNALED(status) ? WTERMSIG(status) : 0; }
+static inline int sandbox_exit_status(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : -1; }
 
 /// Does what no decoder does: asks for a socket. Whether it got one.
 static inline int sandbox_try_socket(void) {

@@ -7,7 +7,7 @@ import Support
   import Musl
 #endif
 
-/// The process that decodes one clip, from its own side: it takes the order, confines itself, and does it.
+/// The process that decodes one clip, from its own side: it is confined, takes the order, and does it.
 final class ClipService {
   private let socket: MessageSocket
   private var files: [String] = []
@@ -16,9 +16,10 @@ final class ClipService {
   /// When it last said something.
   private var lastSign = 0.0
   private var shared: SharedFrame?
-  private var isConfined = false
+  /// What holds it, as flags, until that is told.
+  private var held: Int?
 
-  init(_ socket: MessageSocket) { self.socket = socket }
+  init(_ socket: MessageSocket, held: Int) { (self.socket, self.held) = (socket, held) }
 
   /// Decodes a film of this program's own: tables are made, functions found and pages there before a clip is.
   static func prepare() {
@@ -35,7 +36,7 @@ final class ClipService {
     guard let preprocessing = try? Preprocessing(size: 24) else { return }
     let request = SamplingRequest(frames: 3)
     let order = ClipOrder(
-      input: input, task: .sample(request, preparing: preprocessing, limits, frameBytes: nil), memory: 0, seconds: 0)
+      input: input, task: .sample(request, preparing: preprocessing, limits, frameBytes: nil))
     guard let order = try? ClipOrder(order.message()) else { return }
     let sink = FrameSink(preparing: preprocessing) { event in
       guard case .frame(let frame) = event else { return }
@@ -56,9 +57,8 @@ final class ClipService {
       guard let memory = socket.takeFile() else { return }
       shared = SharedFrame(memory, limit: bytes)
     }
-    // From here on it may do what a decoder must.
-    if !isConfined { say(.confined(Int(sandbox_confine(UInt64(order.memory), UInt64(order.seconds))))) }
-    isConfined = true
+    if let held { say(.confined(held)) }
+    held = nil
     let access = FileAccess(
       open: { [self] (path) throws(VideoError) in try open(path) },
       cancelled: { [self] in

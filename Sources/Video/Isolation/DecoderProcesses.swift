@@ -76,8 +76,8 @@ public final class DecoderProcesses: Sendable {
     let arguments = CommandLine.systemArguments
     guard arguments.count == 2, arguments[0] == word else { return }
     guard arguments[1] == SlowFastVersion.current else { exit(1) }
-    sandbox_serve { ClipService.prepare() }
-    ClipService(MessageSocket(sandbox_socket)).run()
+    let task = sandbox_serve { ClipService.prepare() }
+    ClipService(MessageSocket(task.socket), held: Int(task.held)).run()
     _exit(0)
   }
 
@@ -120,7 +120,7 @@ public final class DecoderProcesses: Sendable {
           if nursery == nil { nursery = try started() }
         } catch { return error.code }
         guard let control = nursery?.control else { break }
-        let code = sandbox_ask(control, clip, status)
+        let code = sandbox_ask(control, clip, status, UInt64(memoryLimit), UInt64(seconds))
         if code != EPIPE, code != ECONNRESET { return code }
         Self.end(&nursery)
       }

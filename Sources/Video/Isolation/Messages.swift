@@ -20,9 +20,6 @@ struct ClipOrder {
 
   var input: MediaInput
   var task: Task
-  /// Bytes and seconds of processors' time that the process may take.
-  var memory: Int
-  var seconds: Int
 }
 
 /// What it is told meanwhile.
@@ -141,8 +138,6 @@ struct MessageReader {
 extension ClipOrder {
   func message() -> [UInt8] {
     var writer = MessageWriter(1, files: input.files)
-    writer.put(memory)
-    writer.put(seconds)
     writer.put(input.path)
     switch input.kind {
     case .video: writer.put(0)
@@ -169,8 +164,6 @@ extension ClipOrder {
 
   init(_ bytes: [UInt8]) throws(Nonsense) {
     var reader = MessageReader(bytes)
-    memory = try reader.int()
-    seconds = try reader.int()
     let path = try reader.text()
     let kind: MediaInput.Kind
     switch try reader.int() {

@@ -135,16 +135,8 @@ struct RemoteClip {
 
   private func start(_ task: ClipOrder.Task, with memory: Int32?) throws(VideoError) -> ClipProcess {
     do throws(SystemError) {
-      let process: ClipProcess
-      // One that is at work has its limits.
-      var limit = 0
-      if let waiting = decoder.take(name) {
-        process = waiting
-      } else {
-        process = try decoder.start()
-        limit = decoder.memoryLimit
-      }
-      let order = ClipOrder(input: input, task: task, memory: limit, seconds: decoder.seconds)
+      let process = if let waiting = decoder.take(name) { waiting } else { try decoder.start() }
+      let order = ClipOrder(input: input, task: task)
       // Where nobody is there to receive it, that is seen when it does not answer.
       _ = process.socket.send(order.message(), with: memory ?? -1)
       return process

@@ -95,7 +95,13 @@ final class FrameConverter {
     let isExact =
       shape.format.depth > 8
       || shape.format.chromaShift.rows > 0 && ![AV_PIX_FMT_YUV420P, AV_PIX_FMT_YUVA420P].contains(shape.format)
-    let flags = isStill ? lav_convert_smooth : isExact ? lav_convert_exact : lav_convert_fast
+    // Where it has no instructions of the machine's own, its fast way never writes the last column of an odd width.
+    #if arch(x86_64)
+      let isWhole = true
+    #else
+      let isWhole = shape.width % 2 == 0
+    #endif
+    let flags = isStill ? lav_convert_smooth : isExact || !isWhole ? lav_convert_exact : lav_convert_fast
     converter = lav_converter_open(
       Int32(shape.width), Int32(shape.height), shape.format.rawValue, target.rawValue, flags, Int32(shape.matrix.rawValue),
       shape.isFullRange ? 1 : 0)
