@@ -68,7 +68,12 @@ struct BatchCommand: ParsableCommand {
     options.cacheBits = cacheBits.cacheBits
     options.keepsWeights = true
     let clips = output + ".clips"
-    if options.clipCache == nil { options.clipCache = ClipCacheOptions(directory: clips, limit: .max) }
+    if options.clipCache == nil {
+      guard Self.mayKeepClips(in: clips) else {
+        throw ValidationError("\(clips.quoted) is there and no batch has made it: choose another OUTPUT, or --cache DIRECTORY")
+      }
+      options.clipCache = ClipCacheOptions(directory: clips, limit: .max)
+    }
     let generationOptions = try generation.options(defaults: model.generationDefaults)
     try generationOptions.validate()
     let answers = try BatchAnswers(
@@ -101,6 +106,14 @@ struct BatchCommand: ParsableCommand {
     Display.printError(
       "\(output.escaped()): \(counted(asked.questions.count - errors, "answer")), \(counted(errors, "error")), \(seconds)")
     if errors > 0 { throw ExitCode(1) }
+  }
+
+  /// Whether nothing is there, or the cache of a batch that was cut off: it is taken away in the end, with all that is in it.
+  private static func mayKeepClips(in folder: String) -> Bool {
+    let files = FileManager.default
+    // Of a link, not of what it leads to.
+    guard let type = try? files.attributesOfItem(atPath: folder)[.type] as? FileAttributeType else { return true }
+    return type == .typeDirectory && files.fileExists(atPath: folder + "/.lock")
   }
 
   private func ask() throws -> BatchQuestions {
