@@ -54,6 +54,23 @@ import Testing
     #expect(Set(directory.contents) == ["clip.mp4", "questions.jsonl", "answers.jsonl"])
   }
 
+  /// A folder that has the name of a batch's own, and is not, stays as it is; one that a batch left empty is taken.
+  @Test func takesNoFolderAway() throws {
+    let lines = [#"{"video": "clip.mp4", "question": "What?"}"#]
+    try FileManager.default.createDirectory(atPath: directory.file("answers.jsonl.clips"), withIntermediateDirectories: false)
+    _ = try directory.write("answers.jsonl.clips/holiday.mp4", Array("a film".utf8))
+    let refused = try batch(lines)
+    #expect(refused.status == 2 && refused.errors.contains("answers.jsonl.clips\" is there and no batch has made it"), "\(refused.errors)")
+    #expect(directory.contents.contains("answers.jsonl.clips") && !directory.contents.contains("answers.jsonl"))
+    #expect(try String(contentsOfFile: directory.file("answers.jsonl.clips/holiday.mp4"), encoding: .utf8) == "a film")
+    let link = directory.file("other.jsonl.clips")
+    try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: directory.file("answers.jsonl.clips"))
+    #expect(try batch(lines, output: "other.jsonl").status == 2)
+    try FileManager.default.createDirectory(atPath: directory.file("empty.jsonl.clips"), withIntermediateDirectories: false)
+    #expect(try batch(lines, output: "empty.jsonl").status == 0)
+    #expect(!directory.contents.contains("empty.jsonl.clips"))
+  }
+
   /// The others are answered all the same.
   @Test func whatIsOfNoUseIsToldOnItsLine() throws {
     let outcome = try batch([

@@ -35,8 +35,7 @@ final class ClipService {
     let limits = DecoderLimits(threads: 1, memory: nil)
     guard let preprocessing = try? Preprocessing(size: 24) else { return }
     let request = SamplingRequest(frames: 3)
-    let order = ClipOrder(
-      input: input, task: .sample(request, preparing: preprocessing, limits, frameBytes: nil))
+    let order = ClipOrder(input: input, task: .sample(request, preparing: preprocessing, limits, frameBytes: nil))
     guard let order = try? ClipOrder(order.message()) else { return }
     let sink = FrameSink(preparing: preprocessing) { event in
       guard case .frame(let frame) = event else { return }

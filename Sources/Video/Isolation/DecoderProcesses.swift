@@ -120,7 +120,7 @@ public final class DecoderProcesses: Sendable {
           if nursery == nil { nursery = try started() }
         } catch { return error.code }
         guard let control = nursery?.control else { break }
-        let code = sandbox_ask(control, clip, status, UInt64(memoryLimit), UInt64(seconds))
+        let code = sandbox_ask(control, clip, status, UInt64(clamping: memoryLimit), UInt64(clamping: seconds))
         if code != EPIPE, code != ECONNRESET { return code }
         Self.end(&nursery)
       }

@@ -113,7 +113,8 @@ struct BatchCommand: ParsableCommand {
     let files = FileManager.default
     // Of a link, not of what it leads to.
     guard let type = try? files.attributesOfItem(atPath: folder)[.type] as? FileAttributeType else { return true }
-    return type == .typeDirectory && files.fileExists(atPath: folder + "/.lock")
+    guard type == .typeDirectory, let content = try? files.contentsOfDirectory(atPath: folder) else { return false }
+    return content.isEmpty || content.contains(".lock")
   }
 
   private func ask() throws -> BatchQuestions {
