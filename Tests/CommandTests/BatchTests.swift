@@ -77,18 +77,20 @@ import Testing
       "rubbish", "[1]", #"{"question": "  ", "video": "clip.mp4"}"#, #"{"video": "none.mp4", "question": "What?"}"#,
       #"{"video": "questions.jsonl", "question": "What?"}"#, #"{"video": "clip.mp4", "images": [], "question": "What?"}"#,
       #"{"video": "clip.mp4", "question": "What?", "frames": 0}"#, #"{"video": "clip.mp4", "question": "What?", "start": 5, "end": 4}"#,
-      #"{"question": "What?", "choices": "yes"}"#, #"{"question": "What?", "schema": {"type": "date"}}"#,
-      #"{"question": "What?", "choices": ["a", "b"], "schema": {}}"#, #"{"question": "one", "question": "two"}"#,
-      #"{"id": "x", "question": "one"}"#, #"{"id": "x", "question": "two"}"#, #"{"id": {}, "question": "two"}"#,
-      #"{"question": "What?", "choices": ["a", "a"]}"#, #"{"video": "clip.mp4", "question": "What?", "start": 1000}"#,
+      #"{"video": null, "question": "What?", "choices": "yes"}"#, #"{"video": null, "question": "What?", "schema": {"type": "date"}}"#,
+      #"{"video": null, "question": "What?", "choices": ["a", "b"], "schema": {}}"#, #"{"question": "one", "question": "two"}"#,
+      #"{"id": "x", "video": null, "question": "one"}"#, #"{"id": "x", "video": null, "question": "two"}"#,
+      #"{"id": {}, "video": null, "question": "two"}"#,
+      #"{"video": null, "question": "What?", "choices": ["a", "a"]}"#, #"{"video": "clip.mp4", "question": "What?", "start": 1000}"#,
+      #"{"vidoe": "clip.mp4", "question": "What?"}"#,
       "{\"video\": \"clip.mp4\", \"question\": \"What?\", \"frames\": [\"\u{7f}\"]}",
     ])
-    #expect(outcome.status == 1 && outcome.errors.contains("1 answer, 17 errors"), "\(outcome.errors)")
+    #expect(outcome.status == 1 && outcome.errors.contains("1 answer, 18 errors"), "\(outcome.errors)")
     let found = try answers()
     let expected = [
       "no JSON", "no JSON object", "no \"question\"", "no such file", "questions.jsonl", "exclude each other", "\"frames\" is 0",
       "\"end\" is 4", "\"choices\" is no list", "\"schema\": ", "exclude each other", "\"question\" appears twice", "",
-      "is that of line 13", "\"id\" is neither", "twice", "1000", #""frames" is ["\u{7f}"]"#,
+      "is that of line 13", "\"id\" is neither", "twice", "1000", "no \"video\" and no \"images\"", #""frames" is ["\u{7f}"]"#,
     ]
     #expect(found.count == expected.count)
     for (record, words) in zip(found, expected) {
@@ -137,6 +139,26 @@ import Testing
     let twice = try Run(["batch", try Fixture.model(), questions, "-q", "What?", "-o", directory.file("b.jsonl")]).finish()
     #expect(twice.status == 2 && twice.errors.contains("-q is for a folder of clips"), "\(twice.errors)")
     #expect(!exists(directory.file("b.jsonl")))
+  }
+
+  /// What it keeps beside its answers, in the folder itself, is none of the clips, before and after it is cut off.
+  @Test func answersInTheirClipsFolder() throws {
+    let output = directory.file("a.jsonl")
+    let arguments = ["batch", try Fixture.model(), directory.path, "-q", "What happens?", "-q", "And then?", "-o", output] + options
+    let killed = try Run(arguments)
+    #expect(killed.wait { exists(output + ".partial") })
+    killed.kill()
+    _ = try killed.finish()
+    let rest = try Run(arguments + (exists(output) ? ["--force"] : [])).finish()
+    #expect(rest.status == 0, "\(rest.errors)")
+    #expect(try answers("a.jsonl").map { $0["clip"] as? String } == ["clip.mp4", "clip.mp4"])
+  }
+
+  /// Objects that are no questions are lines with errors, all of them too.
+  @Test func noneOfUse() throws {
+    let outcome = try batch([#"{"video": null, "quesiton": "What?"}"#, "rubbish"])
+    #expect(outcome.status == 1 && outcome.errors.contains("0 answers, 2 errors"), "\(outcome.errors)")
+    #expect(try answers().count == 2)
   }
 
   /// A process that was killed has lost nothing that was answered, and the next one makes what an undisturbed one does.

@@ -158,9 +158,19 @@ import Video
     }
   }
 
+  @Test func listeners() throws {
+    for address in ["udp://:1", "RTP://:1", "tcp://:1?listen", "tcp://:1?a=b&listen=1", "srt://:1?mode=listener"] {
+      #expect(try LiveSource(address).listens, "\(address)")
+    }
+    for address in ["tcp://host:1", "tcp://listen:1?listening", "srt://host:1?mode=caller", "rtsp://host/a"] {
+      #expect(try !LiveSource(address).listens, "\(address)")
+    }
+  }
+
   @Test func passwordsAreNotTold() throws {
     #expect(try LiveSource("rtsp://me:secret@host:554/a?b@c").shown == "rtsp://***@host:554/a?b@c")
-    #expect(try LiveSource("udp://239.0.0.1:5000?a=b@c").shown == "udp://239.0.0.1:5000?a=b@c")
+    #expect(try LiveSource("udp://239.0.0.1:5000?a=b@c").shown == "udp://239.0.0.1:5000?a=***")
+    #expect(try LiveSource("srt://me:secret@host:1?mode=listener&passphrase=a@b").shown == "srt://***@host:1?mode=***&passphrase=***")
     let source = try LiveSource("rtsp://me:secret@127.0.0.1:1/a")
     #expect { try LiveReader(source, every: 1).run(isStopped: { false }, onOpen: {}, onFrame: { _ in }) } throws: {
       "\($0)" == "rtsp://***@127.0.0.1:1/a: cannot be read: Connection refused"

@@ -117,9 +117,9 @@ def blocks(lines, missing, size):
     for number in missing:
         key = clips(lines[number])
         try:
-            # A second line of an id is an error that names the first one.
+            # A second line of an id is an error that names the first one. A line without one has its number for it.
             said = json.loads(lines[number]).get("id")
-            key = first.setdefault(json.dumps(said), key) if said is not None else key
+            key = first.setdefault(json.dumps(number + 1 if said is None else said), key)
         except (ValueError, AttributeError):
             key = next(iter(groups), key)
         groups.setdefault(key, []).append(number)

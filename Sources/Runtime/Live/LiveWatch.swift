@@ -244,8 +244,8 @@ private final class LiveCore: @unchecked Sendable {
         known.state = .waiting
         known.problem = problem
       }
-      // One that lasted was not refused.
-      if monotonicSeconds() - start > 60 { pause = 1 }
+      // One that lasted was not refused, and whoever sends to a place where nobody listens may not try again.
+      if reader.source.listens { pause = 0.1 } else if monotonicSeconds() - start > 60 { pause = 1 }
       let end = monotonicSeconds() + pause
       while !hasStopped, monotonicSeconds() < end { usleep(50_000) }
       pause = min(30, pause * 2)

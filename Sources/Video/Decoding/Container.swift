@@ -23,6 +23,9 @@ final class Container {
   private let io: InputContext?
   private let format: UnsafeMutablePointer<AVFormatContext>
 
+  /// The format says of no picture when it is, and libav makes times up.
+  var inventsTimes: Bool { format.pointee.iformat.pointee.flags & AVFMT_NOTIMESTAMPS != 0 }
+
   /// No protocol of libav has this name.
   private static let noProtocol = "none"
 

@@ -48,16 +48,18 @@ package struct LiveReader: Sendable {
     let converter = FrameConverter(path: source.shown)
     var keys = KeyFrames(every: every)
     var clock = FrameClock(every: every)
+    // Pictures one after the other, as cameras send JPEGs: libav makes up 25 a second, however many come.
+    let hasClock = source.kind == .file || !container.inventsTimes
     reader.onPacket = { packet in
       watchdog.feed()
-      keys.note(isKey: packet.isKey, seconds: reader.stream.timeOf(packet.pts))
+      keys.note(isKey: packet.isKey, seconds: hasClock ? reader.stream.timeOf(packet.pts) : monotonicSeconds())
       reader.takesKeysOnly = keys.areEnough
     }
     defer { reader.onPacket = { _ in } }
     var isFirst = true
     while try AttemptFailure.unwrapped({ () throws(AttemptFailure) in try reader.next() }) {
       let arrival = monotonicSeconds()
-      let seconds = reader.stream.timeOf(reader.frame.time) ?? arrival
+      let seconds = hasClock ? reader.stream.timeOf(reader.frame.time) ?? arrival : arrival
       if isFirst { onOpen() }
       isFirst = false
       // What is made up of parts that were lost is nothing to answer from.

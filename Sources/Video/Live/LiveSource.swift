@@ -49,14 +49,24 @@ public struct LiveSource: Sendable, Equatable {
     "http": "http,https,tcp,tls,crypto,httpproxy", "https": "https,http,tcp,tls,crypto,httpproxy",
   ]
 
-  /// As messages name it: without the name and the password of a user.
+  /// Waits for a sender, and misses what is sent while it does not.
+  package var listens: Bool {
+    let parts = address.split(separator: "?", maxSplits: 1).dropFirst().flatMap { $0.split(separator: "&") }
+    return ["udp", "rtp"].contains(address.prefix { $0 != ":" }.lowercased())
+      || parts.contains { $0 == "mode=listener" || $0.prefix { $0 != "=" } == "listen" }
+  }
+
+  /// As messages name it: without the name and the password of a user, and without what a query's keys have.
   public var shown: String { Self.withoutSecrets(address) }
 
   private static func withoutSecrets(_ address: String) -> String {
     guard let start = address.range(of: "://")?.upperBound else { return address }
-    let host = address[start...].prefix { $0 != "/" && $0 != "?" && $0 != "#" }
-    guard let at = host.lastIndex(of: "@") else { return address }
-    return address[..<start] + "***" + address[at...]
+    let query = address.firstIndex(of: "?") ?? address.endIndex
+    let host = address[start..<query].prefix { $0 != "/" && $0 != "#" }
+    let named = host.lastIndex(of: "@").map { "\(address[..<start])***\(address[$0..<query])" } ?? String(address[..<query])
+    // Passwords and passphrases are values of a query too.
+    let parts = address[query...].split(separator: "&", omittingEmptySubsequences: false)
+    return named + parts.map { part in part.firstIndex(of: "=").map { "\(part[...$0])***" } ?? String(part) }.joined(separator: "&")
   }
 }
 

@@ -120,7 +120,8 @@ struct BatchCommand: ParsableCommand {
   private func ask() throws -> BatchQuestions {
     if FileStatus(path: questions)?.kind == .directory {
       if question.isEmpty { throw ValidationError("\(questions.quoted) is a folder: missing -q QUESTION.") }
-      return try BatchQuestions(folder: questions, asking: try QuestionText.read(question))
+      return try BatchQuestions(
+        folder: questions, asking: try QuestionText.read(question), except: ["", ".partial", ".clips"].map { output + $0 })
     }
     if !question.isEmpty { throw ValidationError("-q is for a folder of clips, and \(questions.quoted) is a file") }
     return try BatchQuestions(jsonLines: questions)

@@ -67,33 +67,42 @@ struct BatchQuestions {
   var questions: [BatchQuestion]
   var fingerprint: String
 
-  /// A file of JSON lines. A line that is no question is one with a problem; throws where all are.
+  /// A file of JSON lines. A line that is no question is one with a problem; throws where none is a JSON object.
   init(jsonLines path: String) throws(SlowFastError) {
     let bytes = try EvaluationFile.bytes(of: path)
     questions = []
     var lines: [BatchID: Int] = [:]
+    var hasObjects = false
     for (number, line) in EvaluationFile.lines(bytes) {
       var question = BatchQuestion(line: number, id: .number(number))
+      var isObject = true
       do throws(LineProblem) {
         try question.read(Array(line).withoutMark, beside: path)
         if let first = lines.updateValue(number, forKey: question.id) { throw LineProblem("\"id\" is that of line \(first) too") }
-      } catch { question.problem = error.text }
+      } catch { (question.problem, isObject) = (error.text, !error.isOfNoObject) }
+      hasObjects = hasObjects || isObject
       questions.append(question)
     }
     if questions.isEmpty {
       throw .badFile(path: path, problem: "no question in it, expected a JSON object with video and question a line")
     }
     // A file of another kind, most likely.
-    if let first = questions.first, let problem = first.problem, questions.allSatisfy({ $0.problem != nil }) {
+    if !hasObjects, let first = questions.first, let problem = first.problem {
       throw .badFile(path: path, line: first.line, problem: "\(problem); no other line is a question either")
     }
     fingerprint = checksum(bytes).hexadecimal()
   }
 
-  /// The same questions about each video, picture and directory of pictures of a folder, in the order of their names.
-  init(folder path: String, asking texts: [String]) throws(SlowFastError) {
+  /// The same questions about each video, picture and directory of pictures of a folder, in the order of their names; not about `own`,
+  /// files that the batch itself has.
+  init(folder path: String, asking texts: [String], except own: [String]) throws(SlowFastError) {
+    func resolved(_ url: URL) -> String { url.resolvingSymlinksInPath().path }
+    let own = Set(own.map { URL(fileURLWithPath: $0) }.map { resolved($0.deletingLastPathComponent()) + "/" + $0.lastPathComponent })
+    let folder = resolved(URL(fileURLWithPath: path))
     let names: [String]
-    do throws(SystemError) { names = try SystemCalls.entries(of: path).filter { !$0.hasPrefix(".") }.sorted() } catch {
+    do throws(SystemError) {
+      names = try SystemCalls.entries(of: path).filter { !$0.hasPrefix(".") && !own.contains(folder + "/" + $0) }.sorted()
+    } catch {
       throw .badFile(path: path, problem: "cannot be read: \(error.message)")
     }
     questions = []
@@ -115,7 +124,9 @@ struct BatchQuestions {
 /// What is wrong with a line, in words.
 private struct LineProblem: Error {
   let text: String
-  init(_ text: String) { self.text = text }
+  /// The line is not even a JSON object.
+  let isOfNoObject: Bool
+  init(_ text: String, isOfNoObject: Bool = false) { (self.text, self.isOfNoObject) = (text, isOfNoObject) }
 }
 
 extension BatchQuestion {
@@ -123,9 +134,9 @@ extension BatchQuestion {
     let value: JSONValue
     do throws(JSONError) { value = try JSONValue(line) } catch {
       if case .duplicateKey(let key) = error { throw LineProblem("\(key.quoted) appears twice") }
-      throw LineProblem("no JSON, expected an object with video and question")
+      throw LineProblem("no JSON, expected an object with video and question", isOfNoObject: true)
     }
-    guard let fields = value.object else { throw LineProblem("no JSON object, expected one with video and question") }
+    guard let fields = value.object else { throw LineProblem("no JSON object, expected one with video and question", isOfNoObject: true) }
     switch fields["id"] ?? .null {
     case .null: break
     case .string(let text): id = .text(text)
@@ -158,10 +169,14 @@ extension BatchQuestion {
 }
 
 extension BatchClip {
-  /// nil where the line names none.
+  /// nil where the line says that there is none: a name that is spelled otherwise must not go by unseen.
   fileprivate init?(_ fields: JSONValue.Object, beside path: String) throws(LineProblem) {
     switch (fields["video"] ?? .null, fields["images"] ?? .null) {
-    case (.null, .null): return nil
+    case (.null, .null):
+      if fields["video"] == nil, fields["images"] == nil {
+        throw LineProblem("no \"video\" and no \"images\"; \"video\": null is for a question about none")
+      }
+      return nil
     case (let video, .null):
       guard let name = video.string, !name.isEmpty else { throw LineProblem("\"video\" is no file's name") }
       names = [name]
