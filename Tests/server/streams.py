@@ -117,6 +117,13 @@ def ffmpeg_sender(clip, address):
         "ffmpeg", "-v", "error", "-nostdin", "-re", "-stream_loop", "-1", "-i", clip, "-c", "copy", "-muxdelay", "0", "-f", "mpegts", address)
 
 
+def jpeg_sender(clip, address):
+    """Five pictures a second by HTTP, as simple cameras send them: nothing says when one was taken."""
+    return Sender(
+        "ffmpeg", "-v", "error", "-nostdin", "-re", "-stream_loop", "-1", "-i", clip, "-an", "-r", "5", "-c:v", "mjpeg", "-f", "mpjpeg", "-listen", "1",
+        address)
+
+
 class GrowingFile:
     """A recording that is being written: `rate` bytes a second of what is in `source`, over and over."""
 
@@ -312,6 +319,15 @@ def stalls(server, name, sender, seconds, connections):
     check(told["age"] > seconds - FRESH / 2, name, told)
     sender.signal(signal.SIGCONT)
     comes(server, name, connections)
+
+
+def keeps_time(server, name, every):
+    """A frame is taken every so many seconds of this machine's clock."""
+    count = lambda: server.get("/streams/" + name)["frames"]  # noqa: E731
+    first, begun = count(), time.monotonic()
+    time.sleep(10 * every)
+    taken, due = count() - first, (time.monotonic() - begun) / every
+    check(abs(taken - due) <= 3, name, taken, "frames taken where", due, "were due")
 
 
 def file_stops(server, file):
@@ -598,13 +614,14 @@ def main():
         has_rtsp = subprocess.run(
             ["/usr/bin/python3", "-c", "import gi; gi.require_version('GstRtspServer', '1.0')\nfrom gi.repository import GstRtspServer"],
             capture_output=True, check=False).returncode == 0
-        ports = {name: free_port() for name in ("tcp", "rtsp", "size")}
+        ports = {name: free_port() for name in ("tcp", "rtsp", "size", "jpegs")}
         udp = free_port(socket.SOCK_DGRAM)
         senders = {
             "tcp": ffmpeg_sender(scratch + "/clips.ts", f"tcp://127.0.0.1:{ports['tcp']}"),
             "udp": ffmpeg_sender(scratch + "/clips.ts", f"udp://127.0.0.1:{udp}?pkt_size=1316"),
+            "jpegs": jpeg_sender(scratch + "/clips.ts", f"http://127.0.0.1:{ports['jpegs']}/v"),
         }
-        addresses = {"tcp": f"tcp://127.0.0.1:{ports['tcp']}?listen", "udp": f"udp://127.0.0.1:{udp}"}
+        addresses = {"jpegs": f"http://127.0.0.1:{ports['jpegs']}/v", "tcp": f"tcp://127.0.0.1:{ports['tcp']}?listen", "udp": f"udp://127.0.0.1:{udp}"}
         if has_rtsp:
             senders["rtsp"] = Sender("/usr/bin/python3", "-c", RTSP_SERVER, str(ports["rtsp"]), scratch + "/long.ts")
             addresses["rtsp"] = f"rtsp://127.0.0.1:{ports['rtsp']}/door"
@@ -645,7 +662,7 @@ def main():
             if has_rtsp:
                 stalls(server, "rtsp", senders["rtsp"], 13, 3)
         timed("senders that die, stall and change", together, tcp, rtsp, lambda: dies_and_comes(server, "udp", senders["udp"]),
-              lambda: file_stops(server, file), lambda: size_changes(server, scratch, ports["size"]))
+              lambda: file_stops(server, file), lambda: size_changes(server, scratch, ports["size"]), lambda: keeps_time(server, "jpegs", 0.5))
         timed("rules", rules_told, server, receivers, scratch + "/events.jsonl", disk)
         try:
             import playwright  # noqa: F401

@@ -218,7 +218,7 @@ private final class LiveCore: @unchecked Sendable {
 
   // MARK: Reading
 
-  /// Connects, reads, and after each end waits longer before it tries again, half a minute at most.
+  /// Connects, reads, and after each end waits longer before it tries again, half a minute at most; a second where it listens.
   private func read() {
     var pause = 1.0
     while !hasStopped {
@@ -245,7 +245,7 @@ private final class LiveCore: @unchecked Sendable {
         known.problem = problem
       }
       // One that lasted was not refused, and whoever sends to a place where nobody listens may not try again.
-      if reader.source.listens { pause = 0.1 } else if monotonicSeconds() - start > 60 { pause = 1 }
+      if reader.source.listens || monotonicSeconds() - start > 60 { pause = 1 }
       let end = monotonicSeconds() + pause
       while !hasStopped, monotonicSeconds() < end { usleep(50_000) }
       pause = min(30, pause * 2)
