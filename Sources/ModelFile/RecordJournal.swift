@@ -59,6 +59,9 @@ package final class RecordJournal {
     }
   }
 
+  /// Records, each number once.
+  package var count: Int { places.count }
+
   /// Whether there is a record of that number.
   package func contains(_ number: Int) -> Bool { places[number] != nil }
 

@@ -28,6 +28,7 @@ final class Answering: Sendable {
     var session = SessionOptions()
     session.threads = options.threads
     session.reuse = options.reuse
+    session.fastFrames = options.fastFrames
     session.keepsWeights = true
     session.marksAreText = true
     if let cache = options.cache {
@@ -102,8 +103,9 @@ final class Answering: Sendable {
         case .text(let text): parts.append(.text(text))
         case .clip(let clip) where clip.stream != nil:
           let name = clip.stream ?? ""
-          var window = try streams.window(name, clip.path)
-          if let frames = clip.isPictures ? 1 : clip.sampling.frames ?? clip.sampling.maximumFrames { window = window.suffix(frames) }
+          var asked = clip.sampling
+          if clip.isPictures { asked.frames = 1 }
+          let window = try streams.window(name, asked, clip.path)
           prepared.windows.append(NamedWindow(name: name, window: window))
           parts.append(.clip(.live(window), nil))
         case .clip(let clip):

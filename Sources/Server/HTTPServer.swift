@@ -57,12 +57,15 @@
         onServerRunning: { channel in onListening(channel.localAddress?.port ?? options.port) }, logger: quiet)
       let (outcomes, tell) = AsyncStream<Result<Void, any Error>>.makeStream()
       let deadline = Deadline(seconds: options.grace + 5) { tell.yield(.success(())) }
-      let rules: [ServiceGroupConfiguration.ServiceConfiguration] =
-        options.rules.isEmpty
-        ? [] : [.init(service: RuleWatch(answering: answering, rules: options.rules, logger: logger))]
+      // A service that has nothing to do would end all.
+      var watching: [ServiceGroupConfiguration.ServiceConfiguration] = []
+      if !answering.streams.all.isEmpty { watching.append(.init(service: StreamLog(streams: answering.streams, logger: logger))) }
+      if !options.rules.isEmpty {
+        watching.append(.init(service: RuleWatch(answering: answering, rules: options.rules, logger: logger)))
+      }
       var configuration = ServiceGroupConfiguration(
         // Ended from the last to the first: the deadline begins at once, whoever takes long.
-        services: rules + [
+        services: watching + [
           .init(service: application), .init(service: deadline),
           .init(service: ModelWatch(model: answering.model), failureTerminationBehavior: .gracefullyShutdownGroup),
         ], gracefulShutdownSignals: signals, logger: quiet)

@@ -134,6 +134,9 @@ public struct RuleState: Sendable {
       }
       if question.isEmpty { throw wrong(node, "\(name) has no question") }
       if choices.count < 2 { throw wrong(node, "\(name) has \(choices.isEmpty ? "no choices" : "one choice"), expected two or more") }
+      if let twice = choices.first(where: { choice in choices.count { $0 == choice } > 1 }) {
+        throw wrong(node, "\(name) has the choice \(twice) twice, expected different ones")
+      }
       if let other = when.first(where: { !choices.contains($0) }) {
         throw wrong(node, "\(name) is told when the answer is \(other), expected one of its choices: \(choices.joined(separator: ", "))")
       }

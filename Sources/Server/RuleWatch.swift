@@ -35,7 +35,8 @@
 
     private func follow(_ stream: Streams.Stream, _ rule: Rule, _ deliveries: [Delivery]) async {
       var state = RuleState(rule)
-      for await window in stream.watch.windows() {
+      // What is asked about a minute is not answered from its first seconds.
+      for await window in stream.watch.windows() where window.frames.count == stream.watch.windowSize {
         do {
           guard let answer = try await answering.answer(rule, about: window) else { continue }
           let event = Self.event(answer, rule, stream.name, window)
@@ -124,27 +125,27 @@
     }
 
     func add(_ event: JSON) {
-      if case .dropped = feed.yield(event) { logger.error("\(name): \(Self.room) events wait, the oldest is lost") }
+      guard case .dropped(let oldest) = feed.yield(event) else { return }
+      logger.error("\(name): \(Self.room) events wait, the oldest is lost: \(oldest.text)")
     }
 
     func end() { feed.finish() }
 
     func run() async {
-      var (isGivenUp, lost) = (false, 0)
+      var isGivenUp = false
       var last: ContinuousClock.Instant?
       for await event in events {
         if Task.isShuttingDownGracefully {
           let end = last ?? .now + .seconds(Self.grace)
           last = end
           if isGivenUp || .now > end {
-            lost += 1
+            logger.error("\(name): the server ends, the event is lost: \(event.text)")
             continue
           }
         }
         // Who did not take one at the end is not asked again: the server would wait for each.
         isGivenUp = await !tell(event)
       }
-      if lost > 0 { logger.error("\(name): the server ends, \(lost) more are lost") }
     }
 
     /// Tries again after 1, 2, 4 … seconds, ten times in all: a quarter of an hour. Whether it was told.
@@ -156,7 +157,7 @@
         }
         guard case .failure(let error) = result else { return true }
         guard error.isTransient, attempt < 10, !Task.isShuttingDownGracefully else {
-          logger.error("\(name): \(error), the event is lost")
+          logger.error("\(name): \(error), the event is lost: \(event.text)")
           return false
         }
         logger.warning("\(name): \(error), tried again in \(pause) s")

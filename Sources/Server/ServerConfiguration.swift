@@ -64,12 +64,15 @@
         case "parallel": parallel = try number(1...64)
         case "queue": queue = try number(0...100_000)
         case "frames": frames = try number(1...65_536)
+        case "fast-frames": fastFrames = try number(1...65_536)
         case "reuse":
           guard let difference = value.float, (0...1).contains(difference) else { throw wrong("0 to 1") }
           reuse = difference
         case "threads": threads = try number(1...1024)
         case "every":
-          guard let seconds = value.float, seconds > 0, seconds <= 3600 else { throw wrong("more than 0 and at most 3600 seconds") }
+          guard let seconds = value.float, LiveOptions.intervals.contains(seconds) else {
+            throw wrong("\(LiveOptions.intervals.lowerBound) to 3600 seconds")
+          }
           live.every = seconds
         case "window": live.window = try number(1...65_536)
         case "watch":

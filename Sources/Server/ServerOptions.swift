@@ -45,6 +45,8 @@ public struct ServerOptions: Sendable {
   public var queue = 64
   /// Frames of a clip unless the request says otherwise; nil: the model's own number.
   public var frames: Int?
+  /// Of so many frames at most fast tokens stand in a prompt; nil: in the model's own way.
+  public var fastFrames: Int?
   /// Difference below which a ConvNeXt tower's blocks take again what they made: see `SessionOptions.reuse`.
   public var reuse = 0.0
   /// Threads that compute; nil: as many as processors.

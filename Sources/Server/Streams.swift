@@ -50,9 +50,18 @@ final class Streams: Sendable {
   }
 
   /// The newest frames of a stream. Refused where there is none: nobody is answered without a picture.
-  func window(_ name: String, _ parameter: String? = nil) throws(APIError) -> LiveWindow {
+  func window(
+    _ name: String, _ asked: ChatRequest.Sampling = ChatRequest.Sampling(), _ parameter: String? = nil
+  ) throws(APIError) -> LiveWindow {
     let stream = try stream(name, parameter)
-    if let window = stream.watch.window { return window }
+    for (key, value) in [("start", asked.start), ("end", asked.end), ("fps", asked.rate)] where value != nil {
+      throw APIError(400, "\(key) is for files: a stream is asked about its newest frames.", parameter)
+    }
+    let most = stream.watch.windowSize
+    if let frames = asked.frames, frames > most {
+      throw APIError(400, "num_frames is \(frames), the stream \(JSON.string(name).text) has a window of \(most).", parameter)
+    }
+    if let window = stream.watch.window { return (asked.frames ?? asked.maximumFrames).map(window.suffix) ?? window }
     let why = stream.watch.status.problem.map { ": \($0)" } ?? ""
     throw APIError(503, "The stream \(JSON.string(name).text) has shown nothing yet\(why).", parameter, code: "no_frame", retryAfter: 2)
   }
@@ -66,7 +75,7 @@ extension Streams.Stream {
       "name": .string(name), "object": "stream", "state": .string(status.state.rawValue),
       "problem": status.problem.map(JSON.string) ?? .null, "connections": .integer(status.connections),
       "frames": .integer(status.frames), "dropped": .integer(status.dropped), "age": status.age.map(Self.rounded) ?? .null,
-      "window": window.map(Self.json) ?? .null, "rules": .array(answers.all),
+      "window": window.map(Self.json) ?? .null, "window_size": .integer(watch.windowSize), "rules": .array(answers.all),
     ]
   }
 

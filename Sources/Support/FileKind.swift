@@ -77,6 +77,18 @@ package enum FileKind: Equatable, Sendable {
     return .other
   }
 
+  /// Whether a name ends as those of videos and pictures do.
+  package static func isClipName(_ name: String) -> Bool {
+    guard let dot = name.lastIndex(of: ".") else { return false }
+    return clipSuffixes.contains(name[name.index(after: dot)...].lowercased())
+  }
+
+  private static let clipSuffixes = Set(
+    """
+    3g2 3gp asf avi divx f4v flv h264 h265 hevc ivf m2ts m2v m4v mjpeg mjpg mkv mov mp4 mpeg mpg mts mxf nut obu ogv qt rm rmvb ts vob \
+    webm wmv y4m avif bmp gif heic heif jpeg jpg jxl png ppm tif tiff webp
+    """.split(separator: " ").map(String.init))
+
   private static let lfsBeginning = "version https://git-lfs.github.com/spec/"
 
   /// What an error says of a file that cannot be what its name promises; nil where there is nothing to say.

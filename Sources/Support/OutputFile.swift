@@ -15,6 +15,8 @@ package enum OutputError: Error, Equatable {
   /// Another process is writing it.
   case locked(path: String)
   case cannotWrite(path: String, SystemError)
+  /// What means standard output elsewhere.
+  case dash
 }
 
 extension OutputError: CustomStringConvertible {
@@ -25,6 +27,7 @@ extension OutputError: CustomStringConvertible {
     case .isInput(let path, let input):
       path == input ? "\(path.escaped()): is what is read" : "\(path.escaped()): is \(input.escaped()), which is read"
     case .locked(let path): "\(path.escaped()): another process is writing it"
+    case .dash: "-: expected the name of a file, standard output is not written to; ./- is a file of this name"
     case .cannotWrite(let path, let error): "\(path.escaped()): cannot write: \(error.message)"
     }
   }
@@ -44,6 +47,7 @@ package final class OutputFile {
   /// Throws what keeps a file from being written to `path`. Without `replacing`, a file that is there does; `inputs` are the names of what
   /// is read.
   package static func check(_ path: String, replacing: Bool, inputs: [String] = []) throws(OutputError) {
+    if path == "-" { throw .dash }
     guard !path.isEmpty, !path.hasSuffix("/") else { throw .notReplaceable(path: path, kind: .directory) }
     guard let found = FileStatus(path: path, followingLinks: false) else { return }
     for input in inputs {

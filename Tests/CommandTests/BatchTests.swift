@@ -50,7 +50,10 @@ import Testing
     }
     #expect((found[3]["choices"] as? [[String: Any]])?.map { $0["text"] as? String } == ["yes", "no"])
     #expect(["3", "4", "5"].contains(found[4]["answer"] as? String))
-    #expect((found[0]["statistics"] as? [String: Any])?["cached_frames"] as? Int == 4)
+    // What the tower took is told once of each clip.
+    let statistics = found.map { $0["statistics"] as? [String: Any] }
+    #expect(statistics.map { $0?["encoded_frames"] as? Int } == [4, 0, 2, 0, 0])
+    #expect(statistics.map { (($0?["times"] as? [String: Any])?["tower"] as? Double ?? 0) > 0 } == [true, false, true, false, false])
     #expect(Set(directory.contents) == ["clip.mp4", "questions.jsonl", "answers.jsonl"])
   }
 
@@ -90,7 +93,7 @@ import Testing
     let expected = [
       "no JSON", "no JSON object", "no \"question\"", "no such file", "questions.jsonl", "exclude each other", "\"frames\" is 0",
       "\"end\" is 4", "\"choices\" is no list", "\"schema\": ", "exclude each other", "\"question\" appears twice", "",
-      "is that of line 13", "\"id\" is neither", "twice", "1000", "no \"video\" and no \"images\"", #""frames" is ["\u{7f}"]"#,
+      "\"id\" is that of line 13", "\"id\" is neither", "twice", "1000", "no \"video\" and no \"images\"", #""frames" is ["\u{7f}"]"#,
     ]
     #expect(found.count == expected.count)
     for (record, words) in zip(found, expected) {
@@ -122,16 +125,25 @@ import Testing
     let folder = directory.file("clips")
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     try FileManager.default.createSymbolicLink(atPath: folder + "/b, \"two\".mp4", withDestinationPath: Repository.clip)
-    _ = try directory.write("clips/a.txt", Array("no clip".utf8))
+    _ = try directory.write("clips/a.mp4", Array("no clip".utf8))
+    _ = try directory.write("clips/notes.txt", Array("no clip".utf8))
+    for name in ["more", "more/pictures", "empty"] {
+      try FileManager.default.createDirectory(atPath: folder + "/" + name, withIntermediateDirectories: true)
+    }
+    _ = try directory.write("clips/more/pictures/1.jpg", [0xFF, 0xD8, 0xFF, 0])
+    try FileManager.default.createSymbolicLink(atPath: folder + "/more/clip", withDestinationPath: Repository.clip)
+    try FileManager.default.createSymbolicLink(atPath: folder + "/more/round", withDestinationPath: folder)
     _ = try directory.write("clips/.hidden", Array("nothing".utf8))
     let arguments = ["batch", try Fixture.model(), folder, "-q", "What happens?", "-q", "Yes?", "-o", directory.file("a.csv"), "--csv"]
     let outcome = try Run(arguments + options + ["--choices", "yes,no"]).finish()
-    #expect(outcome.status == 1 && outcome.errors.contains("2 answers, 2 errors"), "\(outcome.errors)")
+    #expect(outcome.status == 1 && outcome.errors.contains("4 answers, 4 errors"), "\(outcome.errors)")
+    #expect(outcome.errors.contains("no clips and left out: \"notes.txt\"\n"), "\(outcome.errors)")
     let rows = try String(contentsOfFile: directory.file("a.csv"), encoding: .utf8).components(separatedBy: "\r\n")
-    #expect(rows[0] == "id,line,clip,question,answer,probability,end_reason,error" && rows.count == 6 && rows[5] == "")
-    #expect(rows[1].hasPrefix("1,1,a.txt,What happens?,,,,"), "\(rows[1])")
+    #expect(rows[0] == "id,line,clip,question,answer,probability,end_reason,error" && rows.count == 10 && rows[9] == "")
+    #expect(rows[1].hasPrefix("1,1,a.mp4,What happens?,,,,"), "\(rows[1])")
     #expect(rows[3].hasPrefix(#"3,3,"b, ""two"".mp4",What happens?,"#), "\(rows[3])")
     #expect(rows[3].hasSuffix(",stop token,") && rows[3].contains(",0."), "\(rows[3])")
+    #expect(rows[5].hasPrefix("5,5,more/clip,What happens?,") && rows[7].hasPrefix("7,7,more/pictures,What happens?,,,,"), "\(rows)")
 
     let missing = try Run(["batch", try Fixture.model(), folder, "-o", directory.file("b.jsonl")]).finish()
     #expect(missing.status == 2 && missing.errors.contains("missing -q QUESTION"), "\(missing.errors)")
@@ -196,22 +208,60 @@ import Testing
     try Run(arguments).finish().expectBadInput("answers.jsonl: exists already; --force replaces it")
   }
 
-  @Test func aDamagedAnswerIsMadeAgain() throws {
-    let line = #"{"video": "clip.mp4", "question": "What happens?"}"#
-    #expect(try batch([line]).status == 0)
-    let whole = try answers()
-    try FileManager.default.removeItem(atPath: directory.file("answers.jsonl"))
-    let arguments = ["batch", try Fixture.model(), directory.file("questions.jsonl"), "-o", directory.file("answers.jsonl")] + options
-    let run = try Run(arguments)
+  /// Starts it, and kills it when so many answers are kept.
+  private func kill(_ arguments: [String], after count: Int) throws {
     let partial = directory.file("answers.jsonl.partial")
-    #expect(run.wait { exists(partial) && (try? Data(contentsOf: URL(fileURLWithPath: partial)))?.isEmpty == false })
+    func kept() -> Int { ((try? String(contentsOfFile: partial, encoding: .utf8)) ?? "").count { $0 == "\n" } - 1 }
+    let run = try Run(arguments)
+    #expect(run.wait { kept() >= count })
     run.kill()
     _ = try run.finish()
-    let file = try #require(FileHandle(forUpdatingAtPath: partial))
-    try file.seekToEnd()
-    try file.write(contentsOf: Data("1\t0123456789abcdef\t{\"answer\":\"wrong\"}\n".utf8))
-    try file.close()
+    #expect(!exists(directory.file("answers.jsonl")))
+  }
+
+  private func tokens(_ name: String = "answers.jsonl") throws -> [[Int]?] { try answers(name).map { $0["tokens"] as? [Int] } }
+
+  @Test func aDamagedAnswerIsMadeAgain() throws {
+    let lines = (0..<30).map { #"{"video": "clip.mp4", "question": "What happens, number \#($0)?"}"# }
+    #expect(try batch(lines, output: "whole.jsonl").status == 0)
+    let arguments = ["batch", try Fixture.model(), directory.file("questions.jsonl"), "-o", directory.file("answers.jsonl")] + options
+    try kill(arguments, after: 3)
+    let partial = directory.file("answers.jsonl.partial")
+    let kept = try String(contentsOfFile: partial, encoding: .utf8)
+    #expect(kept.contains("tokens\":["))
+    try kept.replacing("tokens\":[", with: "tokens\":[1").write(toFile: partial, atomically: false, encoding: .utf8)
     #expect(try Run(arguments).finish().status == 0)
-    #expect(try answers().map { $0["tokens"] as? [Int] } == whole.map { $0["tokens"] as? [Int] })
+    #expect(try tokens() == tokens("whole.jsonl"))
+  }
+
+  /// Answers count for the questions and the clips that they were made of, wherever those stand now; only the others are asked.
+  @Test func goesOnWhenQuestionsAndClipsChange() throws {
+    let clips = directory.file("clips")
+    try FileManager.default.createDirectory(atPath: clips, withIntermediateDirectories: true)
+    for name in ["b.mp4", "c.mp4"] { try FileManager.default.copyItem(atPath: Repository.clip, toPath: clips + "/" + name) }
+    let questions = (0..<20).flatMap { ["-q", "What happens, number \($0)?"] }
+    func arguments(_ output: String) throws -> [String] {
+      ["batch", try Fixture.model(), clips, "-o", directory.file(output)] + questions + options
+    }
+    try kill(arguments("answers.jsonl"), after: 23)
+    // One before the others, and another one of the same name.
+    try FileManager.default.copyItem(atPath: Repository.clip, toPath: clips + "/a.mp4")
+    try FileManager.default.removeItem(atPath: clips + "/c.mp4")
+    try FileManager.default.copyItem(atPath: Repository.root + "/Tests/Clips/levels.ts", toPath: clips + "/c.mp4")
+    let rest = try Run(arguments("answers.jsonl")).finish()
+    #expect(rest.status == 0 && rest.errors.contains("of the run before are of no use any more"), "\(rest.errors)")
+    #expect(try Run(arguments("whole.jsonl")).finish().status == 0)
+    #expect(try tokens() == tokens("whole.jsonl"))
+    let found = try answers()
+    #expect(found.map { $0["id"] as? Int } == Array(1...60) && found.map { $0["line"] as? Int } == Array(1...60))
+    #expect(found.map { $0["clip"] as? String } == ["a.mp4", "b.mp4", "c.mp4"].flatMap { Array(repeating: $0, count: 20) })
+    // What b's first question had been answered with is no new answer: its clip was not looked at again.
+    #expect((found[20]["statistics"] as? [String: Any])?["encoded_frames"] as? Int == 4)
+    #expect(Set(directory.contents) == ["clip.mp4", "clips", "answers.jsonl", "whole.jsonl"])
+
+    try FileManager.default.removeItem(atPath: directory.file("answers.jsonl"))
+    try kill(arguments("answers.jsonl"), after: 3)
+    let others = try Run(["batch", try Fixture.model(), clips, "-q", "Why?", "-o", directory.file("answers.jsonl")] + options).finish()
+    others.expectBadInput("answers.jsonl.partial: holds answers to other questions")
   }
 }

@@ -53,6 +53,11 @@
       #expect(extra["encoded_frames"] as? Int == 0 && extra["frames"] as? Int == 8)
       let two = try #require(try await ask(server, stream("stream:door", ["num_frames": 2])).json()["slowfast"] as? [String: Any])
       #expect(two["frames"] as? Int == 2)
+      for (key, value) in [("num_frames", 9), ("start", 1), ("end", 2), ("fps", 1)] {
+        let refused = try await ask(server, stream("stream:door", [key: value]))
+        #expect(refused.status == 400 && refused.text.contains(key), "\(refused.text)")
+      }
+      #expect(try await ask(server, stream("stream:door", ["max_frames": 9])).status == 200)
       // A picture of it is its newest frame.
       let picture = try await ask(server, ["type": "image_url", "image_url": ["url": "stream:door"]])
       #expect((try picture.json()["slowfast"] as? [String: Any])?["frames"] as? Int == 1)
@@ -84,6 +89,7 @@
       let list = try #require(try await server.send("GET", "/v1/streams").json()["data"] as? [[String: Any]])
       #expect(list.map { $0["name"] as? String } == ["door", "gone"])
       #expect(list[0]["state"] as? String == "live" && list[0]["frames"] as? Int == 24 && list[0]["connections"] as? Int == 1)
+      #expect(list[0]["window_size"] as? Int == 8)
       let frames = try await server.send("GET", "/v1/streams/door/frames").json()
       #expect((frames["sheet"] as? String)?.hasPrefix("data:image/jpeg;base64,/9j/") == true)
       #expect((frames["window"] as? [String: Any])?["frames"] as? Int == 8)
@@ -130,7 +136,8 @@
 
     @Test(arguments: [
       ("", "there is no rule"), ("- 3", "line 1: a rule is names and values"), ("- question: What?", "rule 1 has no choices"),
-      ("- {question: A, choices: [a]}", "one choice"), ("- {choices: [a, b]}", "rule 1 has no question"),
+      ("- {question: A, choices: [a]}", "one choice"),
+      ("- {question: A, choices: [a, b, a]}", "rule 1 has the choice a twice"), ("- {choices: [a, b]}", "rule 1 has no question"),
       ("- {question: A, choices: [a, b]}", "tells nobody"),
       ("- {question: A, choices: [a, b], file: f, when: c}", "one of its choices: a, b"),
       ("- {question: A, choices: [a, b], file: f, stream: x}", "stream is x, expected door"),

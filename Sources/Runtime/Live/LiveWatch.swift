@@ -13,12 +13,15 @@ public struct LiveOptions: Sendable {
   /// Reads the prompt up to the newest frames when nothing else is to be done, so that a question is answered at once.
   public var readsAhead = true
 
+  /// What `every` may be, in seconds.
+  public static let intervals = 0.01...3600
+
   /// A frame every two seconds, as many as the model sees of a clip.
   public init() {}
 
   package func validate() throws(SlowFastError) {
-    guard every.isFinite, every > 0, every <= 3600 else {
-      throw .badOption("every", found: "\(every)", expected: "more than 0 and at most 3600 seconds")
+    guard Self.intervals.contains(every) else {
+      throw .badOption("every", found: "\(every)", expected: "\(Self.intervals.lowerBound) to 3600 seconds")
     }
     if let window, !(1...Limits.frames).contains(window) {
       throw .badOption("window", found: "\(window)", expected: "1 to \(Limits.frames) frames")
@@ -91,6 +94,9 @@ public final class LiveWatch: Sendable {
 
   /// Nothing is read from now on. Windows that were given out stay good.
   public func stop() { core.stop() }
+
+  /// Frames of a window that is complete.
+  public var windowSize: Int { core.windowSize }
 
   /// How the source is doing.
   public var status: LiveStatus { core.status }

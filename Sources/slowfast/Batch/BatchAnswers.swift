@@ -5,19 +5,24 @@ import Support
 import Synchronization
 
 /// The answers of a batch: kept one by one beside the output while it runs, and written in the order of the questions when all are there.
+/// Each is found again by what it answers, so that a batch goes on when lines or clips were added, taken away or changed.
 final class BatchAnswers: Sendable {
   private let journal: Mutex<RecordJournal>
   private let path: String
+  /// Answers of an earlier run that none of the questions asks for.
+  let unusedCount: Int
 
   /// Of the first record, which says what all of them are answers of.
   private static let identityNumber = 0
 
-  /// What was kept of an earlier run is taken over where `identity` is its own; with `replacing` another's is forgotten.
-  init(_ output: String, identity: [String], replacing: Bool) throws(SlowFastError) {
+  /// What was kept of an earlier run is taken over where `identity` is its own and one of `questions` at least asks for it; with
+  /// `replacing` another's is forgotten.
+  init(_ output: String, _ questions: [BatchQuestion], identity: [String], replacing: Bool) throws(SlowFastError) {
     path = output + ".partial"
     let own = [UInt8](JSONValue.array(identity.map { .string($0) }).compact.utf8)
     var found = try RecordJournal(path: path)
-    if let other = found.record(Self.identityNumber), other != own {
+    func used(_ journal: RecordJournal) -> Int { questions.count { journal.contains($0.key) } }
+    if let other = found.record(Self.identityNumber), other != own || found.count > 1 && used(found) == 0 {
       guard replacing else {
         throw .badFile(
           path: path, problem: "holds answers to other questions, of another model or with other options; remove it, or use --force")
@@ -26,16 +31,17 @@ final class BatchAnswers: Sendable {
       found = try RecordJournal(path: path)
     }
     if found.record(Self.identityNumber) == nil { try found.append(Self.identityNumber, own) }
+    unusedCount = found.count - 1 - used(found)
     journal = Mutex(found)
   }
 
-  /// Whether the question of that line is done with.
-  func has(_ line: Int) -> Bool { journal.withLock { $0.contains(line) } }
+  /// Whether the question is done with.
+  func has(_ question: BatchQuestion) -> Bool { question.problem != nil || journal.withLock { $0.contains(question.key) } }
 
   /// On the disk when this returns.
   func keep(_ record: BatchRecord) throws {
-    let json = [UInt8](try Printing.json(record, onOneLine: true).utf8)
-    try journal.withLock { journal throws(SlowFastError) in try journal.append(record.question.line, json) }
+    let json = try record.json()
+    try journal.withLock { journal throws(SlowFastError) in try journal.append(record.question.key, json) }
   }
 
   /// Writes all answers. Returns how many of them are errors.
@@ -50,7 +56,7 @@ final class BatchAnswers: Sendable {
 
   /// How many answers in a file are errors, where it holds all of these and nothing else; nil where it does not.
   func errors(in output: String, _ questions: [BatchQuestion], asCSV: Bool) -> Int? {
-    guard questions.allSatisfy({ has($0.line) }), let file = FileHandle(forReadingAtPath: output) else { return nil }
+    guard questions.allSatisfy(has), let file = FileHandle(forReadingAtPath: output) else { return nil }
     var isSame = true
     let errors = forEachPiece(questions, asCSV: asCSV) { (piece) throws(Never) in
       isSame = isSame && (try? file.read(upToCount: piece.count)) == Data(piece)
@@ -66,7 +72,9 @@ final class BatchAnswers: Sendable {
     var errors = 0
     if asCSV { try body(Array(BatchTable.head.utf8)) }
     for question in questions {
-      guard let json = journal.withLock({ $0.record(question.line) }) else { continue }
+      let kept = question.problem.map { try? BatchRecord(question: question, error: $0).json() }
+      guard let kept = kept ?? journal.withLock({ $0.record(question.key) }) else { continue }
+      let json = question.head + kept.dropFirst()
       let fields = (try? JSONValue(json))?.object ?? [:]
       if fields["error"] != nil { errors += 1 }
       try body(asCSV ? Array(BatchTable.row(fields).utf8) : json + [UInt8(ascii: "\n")])
@@ -75,23 +83,36 @@ final class BatchAnswers: Sendable {
   }
 }
 
-/// What is written of a question.
+/// What is kept of a question: what is written, but for where it stands.
 struct BatchRecord: Encodable {
   var question: BatchQuestion
   var answer: AnswerRecord?
   var error: String?
 
-  private enum CodingKeys: CodingKey { case id, line, clip, question, error }
+  private enum CodingKeys: CodingKey { case clip, question, error }
 
   func encode(to encoder: any Encoder) throws {
     try answer?.encode(to: encoder)
-    var container = encoder.container(keyedBy: CodingKeys.self)
-    try container.encode(question.id, forKey: .id)
-    try container.encode(question.line, forKey: .line)
     guard let error else { return }
+    var container = encoder.container(keyedBy: CodingKeys.self)
     try container.encode(ClipNames(names: question.clip?.names ?? []), forKey: .clip)
     try container.encode(question.text, forKey: .question)
     try container.encode(error, forKey: .error)
+  }
+
+  /// An object with a member at least.
+  fileprivate func json() throws -> [UInt8] { [UInt8](try Printing.json(self, onOneLine: true).utf8) }
+}
+
+extension BatchQuestion {
+  /// How the object of its answer begins.
+  fileprivate var head: [UInt8] {
+    let id: JSONValue =
+      switch id {
+      case .number(let number): .number("\(number)")
+      case .text(let text): .string(text)
+      }
+    return [UInt8]("{\"id\":\(id.compact),\"line\":\(line),".utf8)
   }
 }
 

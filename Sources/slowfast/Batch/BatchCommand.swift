@@ -19,8 +19,8 @@ struct BatchCommand: ParsableCommand {
         slowfast batch model.sfq clips/ -q "What happens?" -o a.csv --csv
 
       A line is a JSON object with question, and if wanted id, video or images (paths relative to the file), frames, start and end \
-      (seconds), choices (a list of texts) or schema (a JSON schema); other fields are ignored. Of a folder each video, picture and \
-      directory of pictures is asked about.
+      (seconds), choices (a list of texts) or schema (a JSON schema); other fields are ignored. Of a folder, and the folders in it, each \
+      video, picture and directory of pictures is asked about.
 
       First all clips go through the tower, then the decoder answers, so that one of the two is in memory at a time. Answers are written \
       in the order of the questions; a line or a clip that is of no use gives an error on its line, and the status is 1. What was \
@@ -45,6 +45,7 @@ struct BatchCommand: ParsableCommand {
   @OptionGroup var generation: GenerationArguments
   @OptionGroup var session: SessionArguments
   @OptionGroup var modelOptions: ModelArguments
+  @OptionGroup var fastFrames: FastFramesArguments
   @OptionGroup var cacheBits: CacheBitsArguments
   @OptionGroup var reuse: ReuseArguments
   @OptionGroup var display: ProgressArguments
@@ -61,23 +62,34 @@ struct BatchCommand: ParsableCommand {
       throw SlowFastError(error)
     }
     let asked = try ask()
+    if !asked.leftOut.isEmpty { Display.printError("\(questions.escaped()): no clips and left out: \(BatchFolder.list(asked.leftOut))") }
+    let isContinued = FileStatus(path: output + ".partial", followingLinks: false) != nil
     let model = try modelOptions.open(model)
     var options = session.options
     modelOptions.apply(to: &options)
     reuse.apply(to: &options)
+    options.fastFrames = fastFrames.fastFrames
     options.cacheBits = cacheBits.cacheBits
     options.keepsWeights = true
     let clips = output + ".clips"
+    let mayKeepClips = Self.mayKeepClips(in: clips)
     if options.clipCache == nil {
-      guard Self.mayKeepClips(in: clips) else {
+      guard mayKeepClips else {
         throw ValidationError("\(clips.quoted) is there and no batch has made it: choose another OUTPUT, or --cache DIRECTORY")
       }
       options.clipCache = ClipCacheOptions(directory: clips, limit: .max)
     }
+    // What an earlier run kept without --cache goes as well, if it is not named as one now.
+    let ownsClips = reuse.cache.map { isContinued && mayKeepClips && FileStatus(path: $0)?.inode != FileStatus(path: clips)?.inode } ?? true
     let generationOptions = try generation.options(defaults: model.generationDefaults)
     try generationOptions.validate()
     let answers = try BatchAnswers(
-      output, identity: identity(asked, model, options, generationOptions), replacing: force)
+      output, asked.questions, identity: identity(model, options, generationOptions), replacing: force)
+    if answers.unusedCount > 0 {
+      Display.printError(
+        "\(counted(answers.unusedCount, "answer")) of the run before \(answers.unusedCount == 1 ? "is" : "are") of no use any more: "
+          + "lines or clips were changed or taken away")
+    }
     let batch = Batch(
       model: model, options: options, sampling: sampling.request(model, frames: nil), generation: generationOptions,
       drawsSeeds: generation.seed == nil, parallel: parallel, answers: answers, progress: ProgressLine(display))
@@ -92,7 +104,7 @@ struct BatchCommand: ParsableCommand {
       do {
         try batch.run(asked.questions)
       } catch {
-        if asked.questions.contains(where: { answers.has($0.line) }) {
+        if asked.questions.contains(where: { $0.problem == nil && answers.has($0) }) {
           Display.printError("what is answered so far is in \((output + ".partial").escaped()); the same command goes on from there")
         }
         throw error
@@ -100,7 +112,7 @@ struct BatchCommand: ParsableCommand {
       errors = try answers.publish(asked.questions, to: output, asCSV: csv, replacing: force)
     }
     // The answers last: as long as they are there, the next run knows that there is something to take away.
-    if reuse.cache == nil { try? FileManager.default.removeItem(atPath: clips) }
+    if ownsClips { try? FileManager.default.removeItem(atPath: clips) }
     answers.forget()
     let seconds = Printing.seconds((ContinuousClock.now - start) / .seconds(1))
     Display.printError(
@@ -127,10 +139,8 @@ struct BatchCommand: ParsableCommand {
     return try BatchQuestions(jsonLines: questions)
   }
 
-  /// What the answers depend on.
-  private func identity(
-    _ asked: BatchQuestions, _ model: VideoLanguageModel, _ options: SessionOptions, _ generation: GenerationOptions
-  ) -> [String] {
+  /// What all answers depend on.
+  private func identity(_ model: VideoLanguageModel, _ options: SessionOptions, _ generation: GenerationOptions) -> [String] {
     var drawn = generation
     // Sets have another order in each process, and seeds may be drawn.
     (drawn.stopTokens, drawn.form) = ([], .text)
@@ -142,10 +152,23 @@ struct BatchCommand: ParsableCommand {
       case .text: "-"
       }
     return [
-      SlowFastVersion.current, model.identity, asked.fingerprint, "\(sampling.request(model, frames: nil))", "\(drawn)", form,
+      SlowFastVersion.current, model.identity, "\(sampling.request(model, frames: nil))", "\(drawn)", form,
       "\(generation.stopTokens.sorted())",
-      "\(options.slowAttention?.rawValue ?? "-") \(options.cacheBits ?? 0) \(options.reuse)", options.system ?? "-",
+      "\(options.slowAttention?.rawValue ?? "-") \(options.cacheBits ?? 0) \(options.reuse) \(options.fastFrames ?? 0)",
+      options.system ?? "-",
     ]
+  }
+}
+
+extension RunStatistics {
+  /// What the clip took when the tower saw it, in place of finding it again.
+  fileprivate func with(clip: RunStatistics) -> RunStatistics {
+    var all = self
+    (all.decodedFrames, all.frames, all.encodedFrames) = (clip.decodedFrames, clip.frames, clip.encodedFrames)
+    (all.computedFrames, all.reusedFrames, all.cachedFrames) = (clip.computedFrames, clip.reusedFrames, clip.cachedFrames)
+    let stages: [WritableKeyPath<StageTimes, Double>] = [\.clipCache, \.loadVision, \.decode, \.frameWait, \.resize, \.tower, \.projector]
+    for stage in stages { all.times[keyPath: stage] += clip.times[keyPath: stage] }
+    return all
   }
 }
 
@@ -163,18 +186,15 @@ private struct Batch: Sendable {
   let progress: ProgressLine
 
   func run(_ questions: [BatchQuestion]) throws {
-    for question in questions where !answers.has(question.line) {
-      if let problem = question.problem { try answers.keep(BatchRecord(question: question, error: problem)) }
-    }
     try refuse(pending(questions))
     try checkMemory(pending(questions))
-    try encode(pending(questions))
-    try answer(pending(questions))
+    let statistics = try encode(pending(questions))
+    try answer(pending(questions), statistics)
   }
 
   /// Those without an answer, questions about one clip together.
   private func pending(_ questions: [BatchQuestion]) -> [BatchQuestion] {
-    let open = questions.filter { !answers.has($0.line) }
+    let open = questions.filter { !answers.has($0) }
     var order: [BatchClip?: Int] = [:]
     for question in open where order[question.clip] == nil { order[question.clip] = order.count }
     return open.sorted { (order[$0.clip] ?? 0, $0.line) < (order[$1.clip] ?? 0, $1.line) }
@@ -214,8 +234,9 @@ private struct Batch: Sendable {
       sources, sampling: request(largest.clip), question: largest.text, maximumTokens: generation.maximumTokens)
   }
 
-  /// All clips through the tower. One that is of no use is an error on each of its lines.
-  private func encode(_ questions: [BatchQuestion]) throws {
+  /// All clips through the tower. One that is of no use is an error on each of its lines. Returns what each took.
+  private func encode(_ questions: [BatchQuestion]) throws -> [BatchClip: RunStatistics] {
+    var statistics: [BatchClip: RunStatistics] = [:]
     let session = try Session(model, options: options)
     var clips: [BatchClip] = []
     for question in questions { if let clip = question.clip, clips.last != clip { clips.append(clip) } }
@@ -228,9 +249,16 @@ private struct Batch: Sendable {
         try session.watch(
           clip.sources(model), sampling: request,
           progress: { [progress] news in
-            guard case .encoding(let frame, let frames) = news else { return progress.show(news) }
-            progress.line("encoding", first + frame, total, "clip \(index + 1) of \(count), frame \(frame) of \(frames)")
+            func line(_ done: Int, _ frame: Int, _ frames: Int) {
+              progress.line("encoding", first + done, total, "clip \(index + 1) of \(count), frame \(frame) of \(frames)")
+            }
+            switch news {
+            case .decoding(let frame, let frames): line(frame - 1, frame, frames)
+            case .encoding(let frame, let frames): line(frame, frame, frames)
+            default: progress.show(news)
+            }
           }, isCancelled: { Interrupt.isRequested })
+        statistics[clip] = session.statistics
         for warning in session.statistics.warnings { Display.printError("warning: \(clip.names[0].escaped()): \(warning)") }
       } catch {
         guard Self.isOfOneQuestion(error) else { throw error }
@@ -240,6 +268,7 @@ private struct Batch: Sendable {
       }
       done += request.frames
     }
+    return statistics
   }
 
   /// Whether the others may go on.
@@ -248,10 +277,10 @@ private struct Batch: Sendable {
   }
 
   /// All questions through the decoder, `parallel` at a time.
-  private func answer(_ questions: [BatchQuestion]) throws {
+  private func answer(_ questions: [BatchQuestion], _ statistics: [BatchClip: RunStatistics]) throws {
     if questions.isEmpty { return }
     let runner = try ModelRunner(model, options: options)
-    let queue = Queue(questions)
+    let queue = Queue(questions, statistics)
     let end = DispatchSemaphore(value: 0)
     let work = Task {
       await withTaskGroup(of: Void.self) { group in
@@ -269,24 +298,31 @@ private struct Batch: Sendable {
   /// Questions that several tasks take, each the next one.
   private final class Queue: Sendable {
     private struct State {
+      /// What clips took that no question was taken about yet.
+      var clips: [BatchClip: RunStatistics]
       var next = 0
       var done = 0
       var failure: (any Error)?
     }
     private let questions: [BatchQuestion]
-    private let state = Mutex(State())
+    private let state: Mutex<State>
 
-    init(_ questions: [BatchQuestion]) { self.questions = questions }
+    init(_ questions: [BatchQuestion], _ clips: [BatchClip: RunStatistics]) {
+      self.questions = questions
+      state = Mutex(State(clips: clips))
+    }
 
     var count: Int { questions.count }
     /// What ends the work on all of them.
     var failure: (any Error)? { state.withLock { $0.failure } }
 
-    func take() -> BatchQuestion? {
+    /// The next one; with the first about a clip, what that took.
+    func take() -> (BatchQuestion, RunStatistics?)? {
       state.withLock { state in
         guard state.failure == nil, state.next < questions.count else { return nil }
+        let question = questions[state.next]
         state.next += 1
-        return questions[state.next - 1]
+        return (question, question.clip.flatMap { state.clips.removeValue(forKey: $0) })
       }
     }
 
@@ -302,14 +338,15 @@ private struct Batch: Sendable {
   }
 
   private func answer(_ queue: Queue, _ runner: ModelRunner) async {
-    while !Task.isCancelled, let question = queue.take() {
-      do { try await answer(question, runner) } catch { return queue.fail(error) }
+    while !Task.isCancelled, let (question, watched) = queue.take() {
+      do { try await answer(question, watched, runner) } catch { return queue.fail(error) }
       let done = queue.finish()
       progress.line("answering", done, queue.count, "question \(done) of \(queue.count)")
     }
   }
 
-  private func answer(_ question: BatchQuestion, _ runner: ModelRunner) async throws {
+  /// `watched`: what the clip took, where it is told with this answer.
+  private func answer(_ question: BatchQuestion, _ watched: RunStatistics?, _ runner: ModelRunner) async throws {
     let options = options(of: question)
     do {
       let conversation = runner.conversation(about: try question.clip?.sources(model) ?? [], sampling: request(question.clip))
@@ -317,7 +354,7 @@ private struct Batch: Sendable {
         guard case .finished(let answer, let statistics) = event else { continue }
         let record = AnswerRecord(
           answer, to: question.text, about: question.clip?.names ?? [], options: options, tokenizer: model.tokenizer,
-          statistics: statistics)
+          statistics: watched.map(statistics.with) ?? statistics)
         return try answers.keep(BatchRecord(question: question, answer: record))
       }
     } catch let error as SlowFastError {

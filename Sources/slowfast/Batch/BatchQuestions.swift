@@ -17,6 +17,8 @@ struct BatchQuestion: Sendable {
   var form: AnswerForm?
   /// Why it cannot be asked.
   var problem: String?
+  /// What its answer is kept under: the same for the same question about the same files, wherever it stands.
+  fileprivate(set) var key = 0
 }
 
 /// What an answer is found by.
@@ -62,15 +64,15 @@ struct BatchClip: Sendable, Hashable {
   }
 }
 
-/// All that is asked, and what tells it from another batch.
+/// All that is asked.
 struct BatchQuestions {
-  var questions: [BatchQuestion]
-  var fingerprint: String
+  private(set) var questions: [BatchQuestion] = []
+  /// Files of a folder that are no clips.
+  private(set) var leftOut: [String] = []
 
   /// A file of JSON lines. A line that is no question is one with a problem; throws where none is a JSON object.
   init(jsonLines path: String) throws(SlowFastError) {
     let bytes = try EvaluationFile.bytes(of: path)
-    questions = []
     var lines: [BatchID: Int] = [:]
     var hasObjects = false
     for (number, line) in EvaluationFile.lines(bytes) {
@@ -78,7 +80,11 @@ struct BatchQuestions {
       var isObject = true
       do throws(LineProblem) {
         try question.read(Array(line).withoutMark, beside: path)
-        if let first = lines.updateValue(number, forKey: question.id) { throw LineProblem("\"id\" is that of line \(first) too") }
+        if let first = lines[question.id] {
+          let own = question.id == .number(number) ? "the line has no \"id\", and its number" : "\"id\""
+          throw LineProblem("\(own) is that of line \(first) too")
+        }
+        lines[question.id] = number
       } catch { (question.problem, isObject) = (error.text, !error.isOfNoObject) }
       hasObjects = hasObjects || isObject
       questions.append(question)
@@ -90,34 +96,42 @@ struct BatchQuestions {
     if !hasObjects, let first = questions.first, let problem = first.problem {
       throw .badFile(path: path, line: first.line, problem: "\(problem); no other line is a question either")
     }
-    fingerprint = checksum(bytes).hexadecimal()
+    setKeys()
   }
 
-  /// The same questions about each video, picture and directory of pictures of a folder, in the order of their names; not about `own`,
-  /// files that the batch itself has.
+  /// The same questions about each clip of a folder, those of the folders in it too, in the order of their names; not about `own`, files
+  /// that the batch itself has.
   init(folder path: String, asking texts: [String], except own: [String]) throws(SlowFastError) {
-    func resolved(_ url: URL) -> String { url.resolvingSymlinksInPath().path }
-    let own = Set(own.map { URL(fileURLWithPath: $0) }.map { resolved($0.deletingLastPathComponent()) + "/" + $0.lastPathComponent })
-    let folder = resolved(URL(fileURLWithPath: path))
-    let names: [String]
-    do throws(SystemError) {
-      names = try SystemCalls.entries(of: path).filter { !$0.hasPrefix(".") && !own.contains(folder + "/" + $0) }.sorted()
-    } catch {
-      throw .badFile(path: path, problem: "cannot be read: \(error.message)")
-    }
-    questions = []
-    for name in names {
+    let folder = try BatchFolder(path, except: own)
+    for name in folder.clips {
       for text in texts {
         let clip = BatchClip(names: [name], paths: [path + "/" + name])
         questions.append(BatchQuestion(line: questions.count + 1, id: .number(questions.count + 1), text: text, clip: clip))
       }
     }
-    if questions.isEmpty { throw .badFile(path: path, problem: "nothing in it, expected videos") }
-    let files = names.map { name -> String in
-      let status = FileStatus(path: path + "/" + name)
-      return "\(name)\t\(status?.byteCount ?? 0)\t\(status?.modified ?? 0)"
+    leftOut = folder.others
+    if questions.isEmpty {
+      let found = leftOut.isEmpty ? "nothing in it" : "no clip in it, only " + BatchFolder.list(leftOut)
+      throw .badFile(path: path, problem: "\(found), expected videos or pictures")
     }
-    fingerprint = checksum(Array((files + texts).joined(separator: "\n").utf8)).hexadecimal()
+    setKeys()
+  }
+
+  /// The same question about the same clip may stand there more than once.
+  private mutating func setKeys() {
+    var states: [String: String] = [:]
+    var counts: [String: Int] = [:]
+    for index in questions.indices where questions[index].problem == nil {
+      let content = questions[index].content { path in
+        if let known = states[path] { return known }
+        let state = BatchFolder.state(of: path)
+        states[path] = state
+        return state
+      }
+      let count = counts[content, default: 0]
+      counts[content] = count + 1
+      questions[index].key = Int(truncatingIfNeeded: checksum(Array("\(count) \(content)".utf8)))
+    }
   }
 }
 
@@ -130,6 +144,18 @@ private struct LineProblem: Error {
 }
 
 extension BatchQuestion {
+  /// All that its answer depends on, but for the model and its options; `state` tells what is at a path.
+  fileprivate func content(_ state: (String) -> String) -> String {
+    let form =
+      switch form {
+      case nil: "-"
+      case .text: "text"
+      case .json(let schema): "schema \(schema.text)"
+      case .choices(let texts): "choices \(texts)"
+      }
+    return "\([text, form] + (clip.map { ["\($0)"] + $0.paths.map(state) } ?? []))"
+  }
+
   fileprivate mutating func read(_ line: [UInt8], beside path: String) throws(LineProblem) {
     let value: JSONValue
     do throws(JSONError) { value = try JSONValue(line) } catch {

@@ -55,6 +55,7 @@
     var queue: Int?
     @Option(help: "Frames to take from a video unless the request says otherwise. Default: the model's own number.")
     var frames: Int?
+    @OptionGroup var fastFrames: FastFramesArguments
     @Option(
       help: ArgumentHelp(
         "Compute of a frame only where it has changed by more than this: as in slowfast run. Default: 0.", valueName: "difference"))
@@ -114,12 +115,16 @@
       if let parallel { options.parallel = parallel }
       if let queue { options.queue = queue }
       if let frames { options.frames = frames }
+      if let fastFrames = fastFrames.fastFrames { options.fastFrames = fastFrames }
       if let reuse { options.reuse = reuse }
       if let threads { options.threads = threads }
       if let maxUpload { options.maximumUpload = maxUpload.bytes }
       if !watch.isEmpty { options.streams = try watch.map(Self.source) }
       if let every { options.live.every = every }
       if let window { options.live.window = window }
+      if options.streams.isEmpty, let needless = every != nil ? "--every" : window != nil ? "--window" : nil {
+        throw ValidationError("\(needless) needs --watch.")
+      }
       try Self.checkNames(options.streams)
       if let path = rule ?? options.ruleFile { options.rules = try rules(path, options.streams.map(\.name)) }
       guard let model = model ?? options.model else {
@@ -169,7 +174,7 @@
     /// Of what is written as `door=rtsp://…`.
     private static func source(_ text: String) throws -> NamedSource {
       let name = text.prefix { $0 != "=" }
-      guard name.count < text.count, NamedSource.isName(String(name)) else {
+      guard name.count + 1 < text.count, NamedSource.isName(String(name)) else {
         // An address may have a password.
         let shown = String(text.prefix { $0 != ":" && $0 != "@" }).escaped()
         throw ValidationError("--watch is \(shown)…, expected NAME=ADDRESS, the name of letters, digits, -, _ and .")

@@ -34,6 +34,7 @@ struct WatchCommand: ParsableCommand {
   var changes = false
   @Option(help: "Stop after so many answers. Default: never.")
   var count: Int?
+  @OptionGroup var fastFrames: FastFramesArguments
   @OptionGroup var cacheBits: CacheBitsArguments
   @OptionGroup var reuse: FrameReuseArguments
   @OptionGroup var generation: GenerationArguments
@@ -53,6 +54,7 @@ struct WatchCommand: ParsableCommand {
     let opened = try modelOptions.open(model)
     var options = session.options
     modelOptions.apply(to: &options)
+    options.fastFrames = fastFrames.fastFrames
     options.cacheBits = cacheBits.cacheBits
     options.reuse = reuse.reuse
     options.keepsWeights = true
@@ -147,7 +149,7 @@ private struct LiveAnswers: Sendable {
       if !isSlow, status.dropped > 3, let interval = watch.window?.interval, interval > 1.5 * every {
         isSlow = true
         Display.printError(
-          "warning: the tower takes a frame every \(Printing.fixed(interval, 1)) seconds, not every \(Printing.fixed(every, 1))")
+          "warning: the tower takes a frame every \(Printing.fixed(interval, 2)) seconds, not every \(Printing.fixed(every, 2))")
       }
       let age = status.age.map { ", the newest \(Printing.fixed($0, 1)) s old" } ?? ""
       progress.show("\(status.state == .live ? "watching" : status.state.rawValue): \(counted(status.frames, "frame"))\(age)")

@@ -16,8 +16,7 @@ struct ClipArguments: ParsableArguments {
       "What several pictures are: a clip's frames, or pictures of their own. Default: pictures where the model knows them, else a clip.",
       valueName: "clip|images"))
   var pictures: PictureUse?
-  @Option(help: "Of how many frames fast tokens stand in the prompt, at most: for clips of many frames. Default: the model's own way.")
-  var fastFrames: Int?
+  @OptionGroup var fastFrames: FastFramesArguments
   @OptionGroup var cacheBits: CacheBitsArguments
   @OptionGroup var sampling: SamplingArguments
   @OptionGroup var generation: GenerationArguments
@@ -35,7 +34,7 @@ struct ClipArguments: ParsableArguments {
     var sessionOptions = session.options
     reuse.apply(to: &sessionOptions)
     modelOptions.apply(to: &sessionOptions)
-    sessionOptions.fastFrames = fastFrames
+    sessionOptions.fastFrames = fastFrames.fastFrames
     sessionOptions.cacheBits = cacheBits.cacheBits
     sessionOptions.takesWholePrompts = takesWholePrompts
     let sources = try sources(model)
@@ -47,6 +46,12 @@ struct ClipArguments: ParsableArguments {
       sources: sources, request: sampling.request(model, frames: isOneClip ? inputs.count : nil),
       options: options, session: try Session(model, options: sessionOptions), isForced: force)
   }
+}
+
+/// How a clip of many frames fits into a prompt.
+struct FastFramesArguments: ParsableArguments {
+  @Option(help: "Of how many frames fast tokens stand in the prompt, at most: for clips of many frames. Default: the model's own way.")
+  var fastFrames: Int?
 }
 
 /// What several pictures are.
