@@ -60,6 +60,11 @@ test-integrations: build
 	integrations/lmms-eval/run.sh $(BUILD)/slowfast --questions 12
 	integrations/ray/run.sh $(BUILD)/slowfast
 
+# What the tests of the server, of integrations and of ARM bring from elsewhere: where it cannot be had they say so, and pass.
+test-downloads: test-packages
+	@for script in Tests/server/test.sh integrations/lmms-eval/run.sh integrations/ray/run.sh; do $$script install; done
+	@[ "$$(uname -m)" != x86_64 ] || timeout $${ARM64_SETUP_SECONDS:-1800} Tests/arm64/toolchain.sh setup
+
 # Converter and runtime alone.
 test-without-server: packages
 	swift build --disable-default-traits --scratch-path .build/alone

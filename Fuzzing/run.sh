@@ -15,9 +15,10 @@ TMPDIR=$(mktemp -d "$([ -w /dev/shm ] && echo /dev/shm || echo /tmp)/slowfast-fu
 export TMPDIR
 trap 'rm -rf "$TMPDIR"' EXIT
 export SWIFT_BACKTRACE=enable=no ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1
-status=0
-printf '%-18s %10s %8s %8s %8s\n' target inputs seconds edges corpus
-for target in "${targets[@]}"; do
+
+# run TARGET: prints its line.
+run() {
+  local target=$1 log folders largest result inputs edges corpus took
   log=$work/$target.log
   folders=("$work/$target${FILMS:+-$FILMS}")
   [ -d "Fuzzing/Corpus/$target" ] && folders+=("Fuzzing/Corpus/$target")
@@ -32,9 +33,18 @@ for target in "${targets[@]}"; do
   corpus=$(grep -o ' corp: [0-9]*' "$log" | tail -1 | tr -dc 0-9)
   took=$(sed -n 's/^Done [0-9]* runs in \([0-9]*\) second.*/\1/p' "$log")
   printf '%-18s %10s %8s %8s %8s\n' "$target${FILMS:+ $FILMS}" "${inputs:-?}" "${took:-?}" "${edges:-?}" "${corpus:-?}"
-  if [ $result -ne 0 ]; then
-    status=1
-    grep -E 'ERROR|Fatal error|SUMMARY|Test unit written' "$log" | cut -c1-300 || tail -3 "$log"
-  fi
+  [ $result -ne 0 ] || return 0
+  grep -E 'ERROR|Fatal error|SUMMARY|Test unit written' "$log" | cut -c1-300 || tail -3 "$log"
+  return 1
+}
+
+printf '%-18s %10s %8s %8s %8s\n' target inputs seconds edges corpus
+status=0 running=0
+for target in "${targets[@]}"; do
+  # One on each processor.
+  [ $running -lt "$(nproc)" ] || { wait -n || status=1; running=$((running - 1)); }
+  run "$target" &
+  running=$((running + 1))
 done
+while [ $running -gt 0 ]; do wait -n || status=1; running=$((running - 1)); done
 exit $status

@@ -27,15 +27,19 @@ trap 'rm -rf "$stage"' EXIT
 built=$($toolchain build -c release "${traits[@]}" --show-bin-path 2>/dev/null | tail -1)
 Tests/check_kernel_objects.sh "$built"
 cp -r "$built"/*.xctest "$built"/*.resources "$stage"
-cp "$built/slowfast" "$stage/slowfast.arm64"
+programs=(slowfast)
+[ "${1:-all}" != all ] || programs+=(example-ask example-watch)
+for program in "${programs[@]}"; do cp "$built/$program" "$stage/$program.arm64"; done
 
 failed=() skipped=()
 # An emulated run takes that many times longer before its test gives it up.
 export SLOWFAST_TEST_SLOWNESS=${SLOWFAST_TEST_SLOWNESS:-20}
 for model in $models; do
   # What tests of the command start: the machine itself cannot run an ARM program.
-  printf '#!/bin/sh\nexec %s emulate %s %s/slowfast.arm64 "$@"\n' "$PWD/$toolchain" "$model" "$stage" >"$stage/slowfast"
-  chmod +x "$stage/slowfast"
+  for program in "${programs[@]}"; do
+    printf '#!/bin/sh\nexec %s emulate %s %s/%s.arm64 "$@"\n' "$PWD/$toolchain" "$model" "$stage" "$program" >"$stage/$program"
+    chmod +x "$stage/$program"
+  done
   # They take minutes to emulate: "quick" has all but kernels on the last model only.
   tests=(--filter '^(Kernel|Compute)Tests\.|GoldenTests')
   case "${1:-all} $model" in

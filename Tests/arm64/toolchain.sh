@@ -5,7 +5,8 @@
 #   toolchain.sh build [swift build ...]  builds this package for aarch64 (Debian's Swift, at the machine's own speed)
 #   toolchain.sh probe                    fails where the machine does not allow what building needs
 #   toolchain.sh suite|mirror|emulator    what it was made of, from where; the emulator's program
-#   toolchain.sh emulate CPU FILE [...]   runs an aarch64 program as a processor of that model (cortex-a72, neoverse-n1, max, ...)
+#   toolchain.sh emulate CPU FILE [...]   runs an aarch64 program as a processor of that model (cortex-a72, neoverse-n1, max, ...);
+#                                         FILE.arm64 with the script FILE in its place when it starts itself once more
 #
 # How: a chroot of Debian holds its Swift compiler and qemu. The same version of the same Debian package for arm64 has the standard library,
 # Foundation and the testing libraries as modules that this compiler reads; a Swift SDK joins them with an arm64 sysroot. Nothing outside the
@@ -24,6 +25,8 @@ host=$folder/host
 sysroot=$folder/sysroot
 # Made anew for other libraries.
 sysroot_done=$folder/sysroot-$(md5sum <<<"$libraries" | cut -c1-8).done
+shim=$package/Tests/arm64/spawn_self.c
+shim_done=$folder/shim-$(md5sum <"$shim" | cut -c1-8).done
 scratch=$folder/scratch-$(md5sum <<<"$package" | cut -c1-8)${SLOWFAST_ARM64_FLAVOR:+-$SLOWFAST_ARM64_FLAVOR}
 swift=usr/libexec/swift/lib
 # Old suites' release files are past their dates on frozen mirrors; documentation would be a fifth of all files.
@@ -96,6 +99,15 @@ install_sysroot() {
   touch "$sysroot_done"
 }
 
+# What emulated programs have in place of the machine's own.
+install_shim() {
+  [ ! -e "$shim_done" ] || return 0
+  # Devices without drivers: the machine's are meant.
+  rm -rf "$sysroot/dev"
+  in_chroot clang --target="$triple" --sysroot="$sysroot" -O -Wall -fuse-ld=lld -shared -fPIC "$shim" -o "$sysroot/spawn_self.so"
+  touch "$shim_done"
+}
+
 write_sdk() {
   local bundle=$folder/sdks/$sdk.artifactbundle
   mkdir -p "$bundle/arm64"
@@ -120,7 +132,7 @@ command=${1:-help}
 shift || true
 case $command in
   setup)
-    if [ -e "$folder/host.done" ] && [ -e "$sysroot_done" ]; then exit 0; fi
+    if [ -e "$folder/host.done" ] && [ -e "$sysroot_done" ] && [ -e "$shim_done" ]; then exit 0; fi
     as_root "$0" install
     ;;
   install)
@@ -128,6 +140,7 @@ case $command in
     install_debootstrap
     install_host
     install_sysroot
+    install_shim
     write_sdk
     say "ready: $(du -sh --one-file-system "$folder" | cut -f1) in $folder"
     ;;
@@ -141,7 +154,9 @@ case $command in
   emulate)
     model=$1
     shift
-    exec "$host/usr/bin/qemu-aarch64" -cpu "$model" -L "$sysroot" -E LD_LIBRARY_PATH="$sysroot/$swift/swift/linux" "$@"
+    preload=()
+    case $1 in *.arm64) preload=(-E LD_PRELOAD="$sysroot/spawn_self.so") ;; esac
+    exec "$host/usr/bin/qemu-aarch64" -cpu "$model" -L "$sysroot" -E LD_LIBRARY_PATH="$sysroot/$swift/swift/linux" "${preload[@]}" "$@"
     ;;
-  *) sed -n '2,14p' "$0" ;;
+  *) sed -n '2,15p' "$0" ;;
 esac

@@ -1,0 +1,1 @@
+../../Sources/slowfast/Batch/BatchFolder.swift
