@@ -51,7 +51,8 @@ import Testing
   func theScreenShowsTheOutput(command: Command, columns: Int) throws {
     let arguments = try arguments(command.line)
     let file = try Run(arguments).finish()
-    #expect(file.status == 0 && file.errors == "", "\(file.errors)")
+    // What takes half a minute is followed.
+    #expect(file.status == 0 && (file.errors == "" || slowness != 1), "\(file.errors)")
     try? FileManager.default.removeItem(atPath: directory.file("out"))
     let terminal = try PseudoTerminal(arguments, columns: columns)
     #expect(try terminal.finish() == 0)
@@ -181,7 +182,7 @@ import Testing
   }
 
   /// Every 30 seconds, without a character that moves a cursor.
-  @Test func aLongRunWithoutATerminalWritesLines() throws {
+  @Test(.enabled(if: slowness == 1, "an emulator has no frame to tell of by then")) func aLongRunWithoutATerminalWritesLines() throws {
     let clips = Array(repeating: Repository.clip, count: 40)
     let arguments = ["run", try Fixture.model()] + clips + ["-q", "hi", "--frames", "390", "--fast-frames", "8"]
     let run = try Run(arguments)
