@@ -21,7 +21,7 @@ HAS_PYTHON := $(VENV)/bin/python3 -c 'import $(shell echo $(PYTHON_PACKAGES) | s
 ARCHITECTURE := $(shell dpkg --print-architecture 2>/dev/null)
 export SLOWFAST_PYTHON := $(CURDIR)/$(VENV)/bin/python3
 
-.PHONY: all build demo test test-server test-integrations test-without-server lint docs test-arm64 test-arm64-quick torture torture-quick fuzz test-sanitizers test-sanitizers-quick deb deb-amd64 deb-arm64 test-deb swift packages test-packages clean format
+.PHONY: all build demo test test-server test-integrations test-without-server lint docs test-arm64 test-arm64-quick test-arm64-system test-downloads torture torture-quick fuzz test-sanitizers test-sanitizers-quick deb deb-amd64 deb-arm64 test-deb swift packages test-packages clean format
 
 all: build
 
@@ -81,6 +81,10 @@ test-sanitizers test-sanitizers-quick: packages
 
 test-arm64 test-arm64-quick: build
 	@Tests/arm64/test.sh $(if $(findstring quick,$@),quick,all)
+
+# Decoders behind bars, on a whole ARM machine that is emulated; not part of CI.
+test-arm64-system: packages
+	@Tests/arm64/system.sh
 
 torture: build
 	Tests/torture/torture.py $(BUILD)/slowfast

@@ -141,6 +141,8 @@ import Testing
 
 /// Also where `strace` is there, a container may forbid it.
 let canTrace: Bool = {
+  // Of an emulated command the emulator would be traced.
+  if isEmulated { return false }
   let process = Process()
   process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
   process.arguments = ["strace", "-f", "-o", "/dev/null", "true"]

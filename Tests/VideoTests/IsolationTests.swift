@@ -227,5 +227,5 @@ import Video
   }()
 
   /// One program at a time, by something that knows only what it needs of the system.
-  private static let isEmulated = ProcessInfo.processInfo.environment["SLOWFAST_TEST_SLOWNESS"] != nil
+  private static let isEmulated = ProcessInfo.processInfo.environment["SLOWFAST_TEST_EMULATED"] != nil
 }

@@ -33,7 +33,7 @@ for program in "${programs[@]}"; do cp "$built/$program" "$stage/$program.arm64"
 
 failed=() skipped=()
 # An emulated run takes that many times longer before its test gives it up.
-export SLOWFAST_TEST_SLOWNESS=${SLOWFAST_TEST_SLOWNESS:-20}
+export SLOWFAST_TEST_SLOWNESS=${SLOWFAST_TEST_SLOWNESS:-20} SLOWFAST_TEST_EMULATED=yes
 for model in $models; do
   # What tests of the command start: the machine itself cannot run an ARM program.
   for program in "${programs[@]}"; do
