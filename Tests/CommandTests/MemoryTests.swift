@@ -2,7 +2,7 @@ import Foundation
 import Testing
 
 /// What a run takes beside what was planned, where pictures are large.
-@Suite struct MemoryTests {
+@Suite(.enabled(if: !isEmulated, "an emulator's own memory counts too")) struct MemoryTests {
   private func run(_ name: String, threads: Int, _ options: String...) throws -> (planned: Int, taken: Int, errors: String) {
     let clip = Repository.root + "/Tests/VideoTests/Data/large/\(name)"
     let arguments = [

@@ -16,6 +16,9 @@ struct Outcome {
   var errors: String
   var seconds: Double
 
+  /// Nothing was told, as far as one can say: what takes half a minute is followed.
+  var isSilent: Bool { errors == "" || slowness != 1 }
+
   func json() throws -> [String: Any] {
     try #require(try JSONSerialization.jsonObject(with: Data(output.utf8)) as? [String: Any], "\(output)")
   }
