@@ -42,6 +42,7 @@
       quiet.logLevel = .critical
       let most = Self.mostConnections()
       let connections = Connections(limit: most - most / 8)
+      let listening = Mark()
       let application = Application(
         responder: CallbackResponder<BasicRequestContext> { request, _ in await respond(to: request) },
         server: .http1(
@@ -54,12 +55,17 @@
         configuration: ApplicationConfiguration(
           address: .hostname(options.host, port: options.port), serverName: "slowfast",
           availableConnectionsDelegate: .maximum(most, logger: quiet)),
-        onServerRunning: { channel in onListening(channel.localAddress?.port ?? options.port) }, logger: quiet)
+        onServerRunning: { channel in
+          onListening(channel.localAddress?.port ?? options.port)
+          listening.set()
+        }, logger: quiet)
       let (outcomes, tell) = AsyncStream<Result<Void, any Error>>.makeStream()
       let deadline = Deadline(seconds: options.grace + 5) { tell.yield(.success(())) }
       // A service that has nothing to do would end all.
       var watching: [ServiceGroupConfiguration.ServiceConfiguration] = []
-      if !answering.streams.all.isEmpty { watching.append(.init(service: StreamLog(streams: answering.streams, logger: logger))) }
+      if !answering.streams.all.isEmpty {
+        watching.append(.init(service: StreamLog(streams: answering.streams, logger: logger, isListening: { listening.isSet })))
+      }
       if !options.rules.isEmpty {
         watching.append(.init(service: RuleWatch(answering: answering, rules: options.rules, logger: logger)))
       }
@@ -130,7 +136,7 @@
   }
 
   /// Set once, seen by all threads.
-  private final class StopMark: Sendable {
+  private final class Mark: Sendable {
     private let mark = Atomic(false)
     var isSet: Bool { mark.load(ordering: .relaxed) }
     func set() { mark.store(true, ordering: .relaxed) }
@@ -236,7 +242,7 @@
       case .frames(let id):
         let answering = answering
         let query = Dictionary(request.uri.queryParameters.map { (String($0.key), String($0.value)) }, uniquingKeysWith: { $1 })
-        let stop = StopMark()
+        let stop = Mark()
         return try await request.body.consumeWithCancellationOnInboundClose { _ in
           try await withTaskCancellationHandler {
             let place = try await answering.sheets.enter()

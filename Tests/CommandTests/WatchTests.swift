@@ -66,7 +66,7 @@ import Testing
   @Test func wrongUsage() throws {
     let model = try Fixture.model()
     for (arguments, words) in [
-      (["--every", "0"], "error: --every is 0.0, expected more than 0"), (["--window", "0"], "error: --window is 0, expected 1 to"),
+      (["--every", "0"], "error: --every is 0.0, expected 0.01 to 3600"), (["--window", "0"], "error: --window is 0, expected 1 to"),
       (["--count", "0"], "--count is 0"), (["--logprobs", "3"], "--logprobs needs --json"),
     ] {
       let outcome = try Run(["watch", model, Self.clip, "-q", "What?"] + arguments).finish()

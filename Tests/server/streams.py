@@ -153,14 +153,10 @@ class Server:
 
     def __init__(self, program, *options):
         self.process = subprocess.Popen([program, "serve", *options, "--port", "0"], stderr=subprocess.PIPE, text=True, errors="replace")
-        # A stream may be told of before.
-        found, self.log = None, []
-        while not found:
-            line = self.process.stderr.readline()
-            check(line, "no address in", self.log)
-            found = re.search(r"http://\S+", line)
-            self.log.append(line)
-        self.base = found.group()
+        line = self.process.stderr.readline()
+        found = re.search(r"http://\S+", line)
+        check(found, "no address in", line)
+        self.base, self.log = found.group(), []
         self.origin = self.base.removesuffix("/v1")
         threading.Thread(target=lambda: self.log.extend(self.process.stderr), daemon=True).start()
 
