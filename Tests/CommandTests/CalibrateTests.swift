@@ -25,7 +25,7 @@ import Testing
     let data = try write((0..<6).map { Self.line("What happens in scene \($0)?") })
     let arguments = ["--method", "gptq", "--calibrate", data, "--calibration-frames", "2"] + options
     let outcome = try Run(["convert", Repository.golden("clip"), directory.file("model.sfq")] + arguments).finish()
-    #expect(outcome.status == 0 && outcome.isSilent, "\(outcome.errors)")
+    #expect(outcome.status == 0 && outcome.errors == "", "\(outcome.errors)")
     let recipe = try slowfast("inspect", directory.file("model.sfq")).output
     for words in ["gptq", "data.jsonl", "fingerprint"] { #expect(recipe.contains(words), "\(recipe)") }
     #expect(recipe.contains("6.00 bits a weight") == options.contains("--target-bits"))

@@ -34,8 +34,7 @@ import Testing
     ]
     let outcome = try Run(arguments + ["--json"]).finish()
     #expect(outcome.status == 0)
-    // What takes long is followed.
-    let warnings = outcome.errors.split(separator: "\n").filter { !$0.hasPrefix("measuring") || slowness == 1 }
+    let warnings = outcome.errors.split(separator: "\n")
     #expect(warnings.count == 2, "\(outcome.errors)")
     #expect(
       warnings[0].hasPrefix(

@@ -148,7 +148,7 @@ import Testing
     let answer = try run("--greedy").output
     let arguments = ["chat", try Fixture.model(), Repository.clip, "--frames", "4", "--max-tokens", "6", "--greedy"]
     let outcome = try Run(arguments, input: "What happens?\nAnd then?\n").finish()
-    #expect(outcome.status == 0 && outcome.isSilent)
+    #expect(outcome.status == 0 && outcome.errors == "")
     #expect(outcome.output.hasPrefix(answer) && outcome.output.count > answer.count)
     #expect(try Run(arguments, input: "").finish().output == "")
   }

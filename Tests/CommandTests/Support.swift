@@ -16,9 +16,6 @@ struct Outcome {
   var errors: String
   var seconds: Double
 
-  /// Nothing was told, as far as one can say: what takes half a minute is followed.
-  var isSilent: Bool { errors == "" || slowness != 1 }
-
   func json() throws -> [String: Any] {
     try #require(try JSONSerialization.jsonObject(with: Data(output.utf8)) as? [String: Any], "\(output)")
   }
@@ -106,6 +103,8 @@ final class Run {
     var errors = try text("errors")
     // Which an emulator does not.
     if isEmulated { errors.replace(/warning: this system filters no calls[^\n]*\n/, with: "") }
+    // What takes half a minute is followed, a line each: "encoding frame 1 of 8".
+    if slowness != 1 { errors.replace(/^[a-z]+ing [^\n]*\n/.anchorsMatchLineEndings(), with: "") }
     return Outcome(status: status, output: try text("output"), errors: errors, seconds: Date().timeIntervalSince(start))
   }
 }

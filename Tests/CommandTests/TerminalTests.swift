@@ -51,7 +51,7 @@ import Testing
   func theScreenShowsTheOutput(command: Command, columns: Int) throws {
     let arguments = try arguments(command.line)
     let file = try Run(arguments).finish()
-    #expect(file.status == 0 && file.isSilent, "\(file.errors)")
+    #expect(file.status == 0 && file.errors == "", "\(file.errors)")
     try? FileManager.default.removeItem(atPath: directory.file("out"))
     let terminal = try PseudoTerminal(arguments, columns: columns)
     #expect(try terminal.finish() == 0)
