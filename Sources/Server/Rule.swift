@@ -71,6 +71,9 @@ public struct RuleState: Sendable {
       for node in node?.sequence.map({ Array($0) }) ?? node.map({ [$0] }) ?? [] {
         rules.append(try Rule(node, number: rules.count + 1, streams))
       }
+      for (number, rule) in rules.enumerated() where rules[..<number].contains(where: { $0.name == rule.name }) {
+        throw .init(description: "two rules are called \(rule.name), expected a name for each")
+      }
       if rules.isEmpty { throw .init(description: "there is no rule, expected a question, choices, and a webhook or a file") }
       return rules
     }

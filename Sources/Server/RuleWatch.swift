@@ -135,11 +135,16 @@
       var isGivenUp = false
       var last: ContinuousClock.Instant?
       for await event in events {
+        if Task.isCancelled {
+          // Nothing is waited for.
+          lose(event, "the server ends")
+          continue
+        }
         if Task.isShuttingDownGracefully {
           let end = last ?? .now + .seconds(Self.grace)
           last = end
           if isGivenUp || .now > end {
-            logger.error("\(name): the server ends, the event is lost: \(event.text)")
+            lose(event, "the server ends")
             continue
           }
         }
@@ -152,12 +157,10 @@
     private func tell(_ event: JSON) async -> Bool {
       var pause = 1
       for attempt in 1... {
-        let result = await withCheckedContinuation { continuation in
-          DispatchQueue.global().async { continuation.resume(returning: Result { () throws(Web.Failure) in try self.send(event) }) }
-        }
+        let result = await deliver(event)
         guard case .failure(let error) = result else { return true }
-        guard error.isTransient, attempt < 10, !Task.isShuttingDownGracefully else {
-          logger.error("\(name): \(error), the event is lost: \(event.text)")
+        guard error.isTransient, attempt < 10, !Task.isShuttingDownGracefully, !Task.isCancelled else {
+          lose(event, "\(error)")
           return false
         }
         logger.warning("\(name): \(error), tried again in \(pause) s")
@@ -167,6 +170,17 @@
         pause *= 2
       }
       return false
+    }
+
+    private func lose(_ event: JSON, _ reason: String) { logger.error("\(name): \(reason), the event is lost: \(event.text)") }
+
+    /// Who does not answer is not waited for any longer when the task is cancelled.
+    private func deliver(_ event: JSON) async -> Result<Void, Web.Failure> {
+      let (results, tell) = AsyncStream<Result<Void, Web.Failure>>.makeStream()
+      DispatchQueue.global().async { tell.yield(Result { () throws(Web.Failure) in try self.send(event) }) }
+      // A task that is cancelled gets none.
+      for await result in results { return result }
+      return .failure(Web.Failure(description: "the server ends", isTransient: false))
     }
 
     private static func append(_ event: JSON, to path: String) throws(Web.Failure) {

@@ -61,7 +61,8 @@ final class Streams: Sendable {
     if let frames = asked.frames, frames > most {
       throw APIError(400, "num_frames is \(frames), the stream \(JSON.string(name).text) has a window of \(most).", parameter)
     }
-    if let window = stream.watch.window { return (asked.frames ?? asked.maximumFrames).map(window.suffix) ?? window }
+    let wanted = [asked.frames, asked.maximumFrames].compactMap(\.self).min() ?? most
+    if let window = stream.watch.window { return window.suffix(wanted) }
     let why = stream.watch.status.problem.map { ": \($0)" } ?? ""
     throw APIError(503, "The stream \(JSON.string(name).text) has shown nothing yet\(why).", parameter, code: "no_frame", retryAfter: 2)
   }

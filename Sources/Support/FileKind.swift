@@ -77,17 +77,23 @@ package enum FileKind: Equatable, Sendable {
     return .other
   }
 
-  /// Whether a name ends as those of videos and pictures do.
-  package static func isClipName(_ name: String) -> Bool {
-    guard let dot = name.lastIndex(of: ".") else { return false }
-    return clipSuffixes.contains(name[name.index(after: dot)...].lowercased())
+  /// What a file is by the end of its name alone: a video, a picture, or neither.
+  package init?(name: String) {
+    guard let dot = name.lastIndex(of: ".") else { return nil }
+    let suffix = name[name.index(after: dot)...].lowercased()
+    guard let kind = Self.videoSuffixes.contains(suffix) ? FileKind.video : Self.pictureSuffixes.contains(suffix) ? .picture : nil else {
+      return nil
+    }
+    self = kind
   }
 
-  private static let clipSuffixes = Set(
+  private static let videoSuffixes = Set(
     """
     3g2 3gp asf avi divx f4v flv h264 h265 hevc ivf m2ts m2v m4v mjpeg mjpg mkv mov mp4 mpeg mpg mts mxf nut obu ogv qt rm rmvb ts vob \
-    webm wmv y4m avif bmp gif heic heif jpeg jpg jxl png ppm tif tiff webp
+    webm wmv y4m
     """.split(separator: " ").map(String.init))
+  private static let pictureSuffixes = Set(
+    "avif bmp gif heic heif jpeg jpg png tif tiff webp".split(separator: " ").map(String.init))
 
   private static let lfsBeginning = "version https://git-lfs.github.com/spec/"
 

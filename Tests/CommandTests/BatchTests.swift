@@ -66,6 +66,9 @@ import Testing
     #expect(refused.status == 2 && refused.errors.contains("answers.jsonl.clips\" is there and no batch has made it"), "\(refused.errors)")
     #expect(directory.contents.contains("answers.jsonl.clips") && !directory.contents.contains("answers.jsonl"))
     #expect(try String(contentsOfFile: directory.file("answers.jsonl.clips/holiday.mp4"), encoding: .utf8) == "a film")
+    // A batch's own mark does not make it one.
+    _ = try directory.write("answers.jsonl.clips/.lock", Array("".utf8))
+    #expect(try batch(lines).status == 2 && exists(directory.file("answers.jsonl.clips/holiday.mp4")))
     let link = directory.file("other.jsonl.clips")
     try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: directory.file("answers.jsonl.clips"))
     #expect(try batch(lines, output: "other.jsonl").status == 2)
@@ -127,23 +130,33 @@ import Testing
     try FileManager.default.createSymbolicLink(atPath: folder + "/b, \"two\".mp4", withDestinationPath: Repository.clip)
     _ = try directory.write("clips/a.mp4", Array("no clip".utf8))
     _ = try directory.write("clips/notes.txt", Array("no clip".utf8))
-    for name in ["more", "more/pictures", "empty"] {
+    for name in ["more", "more/pictures", "more/day", "empty"] {
       try FileManager.default.createDirectory(atPath: folder + "/" + name, withIntermediateDirectories: true)
     }
     _ = try directory.write("clips/more/pictures/1.jpg", [0xFF, 0xD8, 0xFF, 0])
+    // A picture beside a video does not hide it.
+    try FileManager.default.createSymbolicLink(atPath: folder + "/more/day/cam.mp4", withDestinationPath: Repository.clip)
+    _ = try directory.write("clips/more/day/thumb.jpg", [0xFF, 0xD8, 0xFF, 0])
     try FileManager.default.createSymbolicLink(atPath: folder + "/more/clip", withDestinationPath: Repository.clip)
     try FileManager.default.createSymbolicLink(atPath: folder + "/more/round", withDestinationPath: folder)
     _ = try directory.write("clips/.hidden", Array("nothing".utf8))
     let arguments = ["batch", try Fixture.model(), folder, "-q", "What happens?", "-q", "Yes?", "-o", directory.file("a.csv"), "--csv"]
     let outcome = try Run(arguments + options + ["--choices", "yes,no"]).finish()
-    #expect(outcome.status == 1 && outcome.errors.contains("4 answers, 4 errors"), "\(outcome.errors)")
+    #expect(outcome.status == 1 && outcome.errors.contains("6 answers, 6 errors"), "\(outcome.errors)")
     #expect(outcome.errors.contains("no clips and left out: \"notes.txt\"\n"), "\(outcome.errors)")
     let rows = try String(contentsOfFile: directory.file("a.csv"), encoding: .utf8).components(separatedBy: "\r\n")
-    #expect(rows[0] == "id,line,clip,question,answer,probability,end_reason,error" && rows.count == 10 && rows[9] == "")
+    #expect(rows[0] == "id,line,clip,question,answer,probability,end_reason,error" && rows.count == 14 && rows[13] == "")
     #expect(rows[1].hasPrefix("1,1,a.mp4,What happens?,,,,"), "\(rows[1])")
     #expect(rows[3].hasPrefix(#"3,3,"b, ""two"".mp4",What happens?,"#), "\(rows[3])")
     #expect(rows[3].hasSuffix(",stop token,") && rows[3].contains(",0."), "\(rows[3])")
-    #expect(rows[5].hasPrefix("5,5,more/clip,What happens?,") && rows[7].hasPrefix("7,7,more/pictures,What happens?,,,,"), "\(rows)")
+    let asked = [
+      "more/clip,What happens?,", "more/day/cam.mp4,What happens?,", "more/day/thumb.jpg,What happens?,,,,",
+      "more/pictures,What happens?,,,,",
+    ]
+    for (place, words) in asked.enumerated() {
+      let row = rows[5 + 2 * place]
+      #expect(row.hasPrefix("\(5 + 2 * place),\(5 + 2 * place),\(words)"), "\(row)")
+    }
 
     let missing = try Run(["batch", try Fixture.model(), folder, "-o", directory.file("b.jsonl")]).finish()
     #expect(missing.status == 2 && missing.errors.contains("missing -q QUESTION"), "\(missing.errors)")
@@ -199,7 +212,7 @@ import Testing
     #expect(told.status == 130 && told.errors.contains("answers.jsonl.partial; the same command goes on from there"), "\(told.errors)")
 
     let other = try Run(arguments + ["--system", "Be brief."]).finish()
-    other.expectBadInput("answers.jsonl.partial: holds answers to other questions")
+    other.expectBadInput("answers.jsonl.partial: holds answers of another model or with other options")
     let rest = try Run(arguments).finish()
     #expect(rest.status == 0, "\(rest.errors)")
     let (found, expected) = (try answers(), try answers("whole.jsonl"))
@@ -259,9 +272,50 @@ import Testing
     #expect((found[20]["statistics"] as? [String: Any])?["encoded_frames"] as? Int == 4)
     #expect(Set(directory.contents) == ["clip.mp4", "clips", "answers.jsonl", "whole.jsonl"])
 
+    // Spelt otherwise they are the same clips.
+    try FileManager.default.removeItem(atPath: directory.file("answers.jsonl"))
+    try kill(arguments("answers.jsonl"), after: 3)
+    let spelt = try Run(arguments("answers.jsonl").map { $0 == clips ? clips + "/./" : $0 }).finish()
+    #expect(spelt.status == 0 && !spelt.errors.contains("of no use any more"), "\(spelt.errors)")
     try FileManager.default.removeItem(atPath: directory.file("answers.jsonl"))
     try kill(arguments("answers.jsonl"), after: 3)
     let others = try Run(["batch", try Fixture.model(), clips, "-q", "Why?", "-o", directory.file("answers.jsonl")] + options).finish()
     others.expectBadInput("answers.jsonl.partial: holds answers to other questions")
+    let partial = directory.file("answers.jsonl.partial")
+    let kept = try String(contentsOfFile: partial, encoding: .utf8)
+    try ("x" + kept).write(toFile: partial, atomically: false, encoding: .utf8)
+    try Run(arguments("answers.jsonl") + ["--max-tokens", "2"]).finish().expectBadInput("answers.jsonl.partial: is damaged")
+    #expect(exists(partial))
+  }
+
+  /// What a run could not read, the next one may; two clips that took each other's names are not taken for each other.
+  @Test func clipsThatChangeUnderTheirNames() throws {
+    let clips = directory.file("clips")
+    try FileManager.default.createDirectory(atPath: clips, withIntermediateDirectories: true)
+    func picture(_ name: String, _ level: UInt8) throws {
+      // A bitmap of 8 by 8 pixels of 24 bits.
+      let head: [UInt32] = [54 + 192, 0, 54, 40, 8, 8, 1 | 24 << 16, 0, 192, 0, 0, 0, 0]
+      let bytes = Array("BM".utf8) + head.flatMap { withUnsafeBytes(of: $0.littleEndian, Array.init) } + Array(repeating: level, count: 192)
+      _ = try directory.write("clips/" + name, bytes)
+    }
+    try picture("00.bmp", 200)
+    try picture("1.bmp", 0)
+    try picture("2.bmp", 255)
+    let date = Date(timeIntervalSince1970: 1e9)
+    for name in ["1.bmp", "2.bmp"] { try FileManager.default.setAttributes([.modificationDate: date], ofItemAtPath: clips + "/" + name) }
+    try FileManager.default.createSymbolicLink(atPath: clips + "/0.bmp", withDestinationPath: clips + "/none")
+    let questions = (0..<20).flatMap { ["-q", "What happens, number \($0)?"] }
+    let arguments = ["batch", try Fixture.model(), clips, "-o", directory.file("answers.jsonl")] + questions + options
+    try kill(arguments, after: 63)
+    for (from, to) in [("1.bmp", "x"), ("2.bmp", "1.bmp"), ("x", "2.bmp")] {
+      try FileManager.default.moveItem(atPath: clips + "/" + from, toPath: clips + "/" + to)
+    }
+    try FileManager.default.removeItem(atPath: clips + "/0.bmp")
+    try picture("0.bmp", 100)
+    let rest = try Run(arguments).finish()
+    #expect(rest.status == 0 && rest.errors.contains("of no use any more"), "\(rest.errors)")
+    let whole = try Run(arguments.map { $0.replacing("answers.jsonl", with: "whole.jsonl") }).finish()
+    #expect(whole.status == 0, "\(whole.errors)")
+    #expect(try tokens() == tokens("whole.jsonl"))
   }
 }

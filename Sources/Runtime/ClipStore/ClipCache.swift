@@ -58,6 +58,23 @@ package struct ClipCache: ClipStore {
     turn.byteCount = evict(to: options.limit)
   }
 
+  /// Whether nothing but what a cache makes is in the directory, one that is missing or empty included.
+  package static func isAlone(in directory: String) -> Bool {
+    guard let status = FileStatus(path: directory, followingLinks: false) else { return true }
+    guard status.kind == .directory, let names = try? SystemCalls.entries(of: directory) else { return false }
+    return names.allSatisfy(isOwn)
+  }
+
+  /// Takes a cache away: its files, and the directory where nothing else is in it.
+  package static func remove(_ directory: String) {
+    for name in (try? SystemCalls.entries(of: directory)) ?? [] where isOwn(name) { SystemCalls.remove("\(directory)/\(name)") }
+    _ = directory.withFileName { rmdir($0) }
+  }
+
+  private static func isOwn(_ name: String) -> Bool {
+    name == ".lock" || name.wholeMatch(of: /[0-9a-f]{32}(-[0-9a-f]{16})?\.(clip|frames)(\.new)?(\.partial)?(\.journal)?/) != nil
+  }
+
   private func path(_ key: CacheKey) -> String { "\(options.directory)/\(key.name)\(Self.suffix)" }
 
   /// The entry of that key, every checksum checked.

@@ -246,6 +246,7 @@ private final class LiveCore: @unchecked Sendable {
         let name = reader.source.shown.escaped() + ": "
         problem = "\(error)".hasPrefix(name) ? String("\(error)".dropFirst(name.count)) : "\(error)"
       }
+      if hasStopped { return }
       monitor.withLock {
         known.state = .waiting
         known.problem = problem

@@ -7,7 +7,12 @@ import Synchronization
 /// The answers of a batch: kept one by one beside the output while it runs, and written in the order of the questions when all are there.
 /// Each is found again by what it answers, so that a batch goes on when lines or clips were added, taken away or changed.
 final class BatchAnswers: Sendable {
-  private let journal: Mutex<RecordJournal>
+  private struct State {
+    var journal: RecordJournal
+    /// Of errors of an earlier run: what kept a clip from being read may be over.
+    var retried: Set<Int>
+  }
+  private let state: Mutex<State>
   private let path: String
   /// Answers of an earlier run that none of the questions asks for.
   let unusedCount: Int
@@ -21,27 +26,40 @@ final class BatchAnswers: Sendable {
     path = output + ".partial"
     let own = [UInt8](JSONValue.array(identity.map { .string($0) }).compact.utf8)
     var found = try RecordJournal(path: path)
-    func used(_ journal: RecordJournal) -> Int { questions.count { journal.contains($0.key) } }
-    if let other = found.record(Self.identityNumber), other != own || found.count > 1 && used(found) == 0 {
-      guard replacing else {
-        throw .badFile(
-          path: path, problem: "holds answers to other questions, of another model or with other options; remove it, or use --force")
-      }
+    func used(_ journal: RecordJournal) -> [BatchQuestion] { questions.filter { journal.contains($0.key) } }
+    let identity = found.record(Self.identityNumber)
+    let problem: String? =
+      if identity == nil, found.count > 0 {
+        "is damaged: what its answers were made with is lost"
+      } else if let identity, identity != own {
+        "holds answers of another model or with other options"
+      } else if found.count > 1, used(found).isEmpty {
+        "holds answers to other questions, or about clips that were changed since"
+      } else { nil }
+    if let problem {
+      guard replacing else { throw .badFile(path: path, problem: problem + "; remove it, or use --force") }
       SystemCalls.remove(path)
       found = try RecordJournal(path: path)
     }
     if found.record(Self.identityNumber) == nil { try found.append(Self.identityNumber, own) }
-    unusedCount = found.count - 1 - used(found)
-    journal = Mutex(found)
+    let kept = used(found)
+    unusedCount = found.count - 1 - kept.count
+    let errors = kept.filter { question in found.record(question.key).flatMap { try? JSONValue($0) }?.object?["error"] != nil }
+    state = Mutex(State(journal: found, retried: Set(errors.map(\.key))))
   }
 
   /// Whether the question is done with.
-  func has(_ question: BatchQuestion) -> Bool { question.problem != nil || journal.withLock { $0.contains(question.key) } }
+  func has(_ question: BatchQuestion) -> Bool {
+    question.problem != nil || state.withLock { $0.journal.contains(question.key) && !$0.retried.contains(question.key) }
+  }
 
   /// On the disk when this returns.
   func keep(_ record: BatchRecord) throws {
     let json = try record.json()
-    try journal.withLock { journal throws(SlowFastError) in try journal.append(record.question.key, json) }
+    try state.withLock { state throws(SlowFastError) in
+      try state.journal.append(record.question.key, json)
+      state.retried.remove(record.question.key)
+    }
   }
 
   /// Writes all answers. Returns how many of them are errors.
@@ -56,7 +74,8 @@ final class BatchAnswers: Sendable {
 
   /// How many answers in a file are errors, where it holds all of these and nothing else; nil where it does not.
   func errors(in output: String, _ questions: [BatchQuestion], asCSV: Bool) -> Int? {
-    guard questions.allSatisfy(has), let file = FileHandle(forReadingAtPath: output) else { return nil }
+    let isWhole = state.withLock { state in questions.allSatisfy { $0.problem != nil || state.journal.contains($0.key) } }
+    guard isWhole, let file = FileHandle(forReadingAtPath: output) else { return nil }
     var isSame = true
     let errors = forEachPiece(questions, asCSV: asCSV) { (piece) throws(Never) in
       isSame = isSame && (try? file.read(upToCount: piece.count)) == Data(piece)
@@ -73,7 +92,7 @@ final class BatchAnswers: Sendable {
     if asCSV { try body(Array(BatchTable.head.utf8)) }
     for question in questions {
       let kept = question.problem.map { try? BatchRecord(question: question, error: $0).json() }
-      guard let kept = kept ?? journal.withLock({ $0.record(question.key) }) else { continue }
+      guard let kept = kept ?? state.withLock({ $0.journal.record(question.key) }) else { continue }
       let json = question.head + kept.dropFirst()
       let fields = (try? JSONValue(json))?.object ?? [:]
       if fields["error"] != nil { errors += 1 }

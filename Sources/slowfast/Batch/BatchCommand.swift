@@ -72,15 +72,18 @@ struct BatchCommand: ParsableCommand {
     options.cacheBits = cacheBits.cacheBits
     options.keepsWeights = true
     let clips = output + ".clips"
-    let mayKeepClips = Self.mayKeepClips(in: clips)
     if options.clipCache == nil {
-      guard mayKeepClips else {
+      guard ClipCache.isAlone(in: clips) else {
         throw ValidationError("\(clips.quoted) is there and no batch has made it: choose another OUTPUT, or --cache DIRECTORY")
       }
       options.clipCache = ClipCacheOptions(directory: clips, limit: .max)
     }
     // What an earlier run kept without --cache goes as well, if it is not named as one now.
-    let ownsClips = reuse.cache.map { isContinued && mayKeepClips && FileStatus(path: $0)?.inode != FileStatus(path: clips)?.inode } ?? true
+    let takesClipsAway =
+      reuse.cache.map { cache in
+        guard isContinued, let named = FileStatus(path: cache), let own = FileStatus(path: clips) else { return isContinued }
+        return !named.isSameFile(as: own)
+      } ?? true
     let generationOptions = try generation.options(defaults: model.generationDefaults)
     try generationOptions.validate()
     let answers = try BatchAnswers(
@@ -112,7 +115,7 @@ struct BatchCommand: ParsableCommand {
       errors = try answers.publish(asked.questions, to: output, asCSV: csv, replacing: force)
     }
     // The answers last: as long as they are there, the next run knows that there is something to take away.
-    if ownsClips { try? FileManager.default.removeItem(atPath: clips) }
+    if takesClipsAway, ClipCache.isAlone(in: clips) { ClipCache.remove(clips) }
     answers.forget()
     let seconds = Printing.seconds((ContinuousClock.now - start) / .seconds(1))
     Display.printError(
@@ -120,20 +123,11 @@ struct BatchCommand: ParsableCommand {
     if errors > 0 { throw ExitCode(1) }
   }
 
-  /// Whether nothing is there, or the cache of a batch that was cut off: it is taken away in the end, with all that is in it.
-  private static func mayKeepClips(in folder: String) -> Bool {
-    let files = FileManager.default
-    // Of a link, not of what it leads to.
-    guard let type = try? files.attributesOfItem(atPath: folder)[.type] as? FileAttributeType else { return true }
-    guard type == .typeDirectory, let content = try? files.contentsOfDirectory(atPath: folder) else { return false }
-    return content.isEmpty || content.contains(".lock")
-  }
-
   private func ask() throws -> BatchQuestions {
     if FileStatus(path: questions)?.kind == .directory {
       if question.isEmpty { throw ValidationError("\(questions.quoted) is a folder: missing -q QUESTION.") }
-      return try BatchQuestions(
-        folder: questions, asking: try QuestionText.read(question), except: ["", ".partial", ".clips"].map { output + $0 })
+      let own = ["", ".partial", ".clips"].map { output + $0 } + (reuse.cache.map { [$0] } ?? [])
+      return try BatchQuestions(folder: questions, asking: try QuestionText.read(question), except: own)
     }
     if !question.isEmpty { throw ValidationError("-q is for a folder of clips, and \(questions.quoted) is a file") }
     return try BatchQuestions(jsonLines: questions)
@@ -205,7 +199,11 @@ private struct Batch: Sendable {
     let session = try Session(model, options: options)
     for question in questions {
       do throws(SlowFastError) {
-        try options(of: question).validate()
+        do throws(SlowFastError) { try options(of: question).validate() } catch {
+          // The line's own, by its own name.
+          guard question.form != nil else { throw error }
+          throw SlowFastError(.invalidOption, error.description)
+        }
         try session.checkPrompt(question.text, about: question.clip?.sources(model) ?? [], sampling: request(question.clip))
       } catch {
         guard Self.isOfOneQuestion(error) else { throw error }

@@ -10,13 +10,13 @@ struct BatchFolder {
   private(set) var others: [String] = []
   private let path: String
   /// Files that are not looked at, each in its folder as that is without links.
-  private let own: Set<String>
+  private let excluded: Set<String>
   private var entered: Set<[UInt64]> = []
 
-  init(_ path: String, except own: [String]) throws(SlowFastError) {
+  init(_ path: String, except excluded: [String]) throws(SlowFastError) {
     self.path = path
-    self.own = Set(
-      own.map { URL(fileURLWithPath: $0) }.map { Self.resolved($0.deletingLastPathComponent().path) + "/" + $0.lastPathComponent })
+    self.excluded = Set(
+      excluded.map { URL(fileURLWithPath: $0) }.map { Self.resolved($0.deletingLastPathComponent().path) + "/" + $0.lastPathComponent })
     do throws(SystemError) { try look(in: "") } catch { throw .badFile(path: path, problem: "cannot be read: \(error.message)") }
   }
 
@@ -28,19 +28,36 @@ struct BatchFolder {
     // A link may lead back.
     guard let status = FileStatus(path: path), entered.insert([status.device, status.inode]).inserted else { return }
     let place = Self.resolved(path)
-    for entry in try SystemCalls.entries(of: path).sorted() where !entry.hasPrefix(".") && !own.contains("\(place)/\(entry)") {
+    for entry in try Self.entries(of: path) where !excluded.contains("\(place)/\(entry)") {
       let name = folder + entry
       switch FileKind(path: path + entry) {
       case .directory:
-        // One that holds pictures is a clip, and one that cannot be read an error on its line.
+        // One that cannot be read is an error on its line.
         do throws(SystemError) {
-          if (try? ClipSource(path: path + entry)) != nil { clips.append(name) } else { try look(in: name + "/") }
+          if try Self.isClip(path + entry) { clips.append(name) } else { try look(in: name + "/") }
         } catch { clips.append(name) }
       case .video, .picture: clips.append(name)
       // One that is broken is told on its line.
-      default: if FileKind.isClipName(entry) { clips.append(name) } else { others.append(name) }
+      default: if FileKind(name: entry) != nil { clips.append(name) } else { others.append(name) }
       }
     }
+  }
+
+  private static func entries(of path: String) throws(SystemError) -> [String] {
+    try SystemCalls.entries(of: path).filter { !$0.hasPrefix(".") }.sorted()
+  }
+
+  /// Whether a directory holds pictures, and neither videos nor directories, which would go by unseen as its frames.
+  private static func isClip(_ path: String) throws(SystemError) -> Bool {
+    for entry in try entries(of: path) {
+      switch (FileKind(path: "\(path)/\(entry)"), FileKind(name: entry)) {
+      case (.directory, _), (_, .video): return false
+      // HEIF begins as MP4 does.
+      case (.video, let kind) where kind != .picture: return false
+      default: break
+      }
+    }
+    return (try? ClipSource(path: path)) != nil
   }
 
   /// As warnings name files.
@@ -49,15 +66,12 @@ struct BatchFolder {
     return names.count > 5 ? "\(shown) and \(names.count - 5) more" : shown
   }
 
-  /// Changes when what is at the path does, as far as lengths and times tell.
+  /// Changes when the clip at the path does, wherever it lies: which files it is made of, and when anything was done to them.
   static func state(of path: String) -> String {
-    guard let status = FileStatus(path: path) else { return "-" }
-    let own = "\(status.byteCount) \(status.modified)"
-    guard status.kind == .directory, let entries = try? SystemCalls.entries(of: path).sorted() else { return own }
-    return own
-      + entries.map { entry in
-        let status = FileStatus(path: "\(path)/\(entry)")
-        return "\t\(entry) \(status?.byteCount ?? 0) \(status?.modified ?? 0)"
-      }.joined()
+    // Of a directory only the pictures count: a batch may write beside them.
+    let files = (try? ClipSource(path: path))?.paths ?? [path]
+    return files.map { file in
+      FileStatus(path: file).map { "\($0.byteCount) \($0.modified) \($0.changed)" } ?? "-"
+    }.joined(separator: "\t")
   }
 }

@@ -59,7 +59,8 @@ struct BatchClip: Sendable, Hashable {
   func sampling(_ all: SamplingRequest, _ model: VideoLanguageModel) -> SamplingRequest {
     var request = all
     if let frames { request.frames = frames } else if isPictures, !model.knowsPictures { request.frames = paths.count }
-    if start != nil || end != nil { (request.start, request.end) = (start, end) }
+    if let start { request.start = start }
+    if let end { request.end = end }
     return request
   }
 }
@@ -153,7 +154,9 @@ extension BatchQuestion {
       case .json(let schema): "schema \(schema.text)"
       case .choices(let texts): "choices \(texts)"
       }
-    return "\([text, form] + (clip.map { ["\($0)"] + $0.paths.map(state) } ?? []))"
+    // As it is named, for the answer says that; a path may be spelt in many ways.
+    let shown = clip.map { "\($0.names) \($0.isPictures) \($0.frames ?? 0) \($0.start ?? -1) \($0.end ?? -1)" }
+    return "\([text, form, shown ?? "-"] + (clip?.paths.map(state) ?? []))"
   }
 
   fileprivate mutating func read(_ line: [UInt8], beside path: String) throws(LineProblem) {
