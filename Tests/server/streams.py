@@ -299,16 +299,19 @@ def dies_and_comes(server, name, sender, connections=2):
         lambda told: told["problem"] if told["state"] == "waiting" else None)(server.get("/streams/" + name)))
     check("\n" not in problem, problem)
     ages(server, name)
-    sender.start()
-    comes(server, name, connections)
+    with comes(server, name, connections):
+        sender.start()
 
 
+@contextlib.contextmanager
 def comes(server, name, connections):
+    """After what is done within, a stream shows newer frames than it has, and is answered from fresh ones."""
+    last = server.told(name)["newest"]
+    yield
     until(f"{name} comes again", 40, lambda: (
-        lambda told: told["state"] == "live" and told["connections"] == connections and (told["age"] or FRESH) < FRESH)(
-            server.get("/streams/" + name)))
-    told = server.get("/streams/" + name)
-    check(told["problem"] is None and server.told(name)["age"] < FRESH, told)
+        lambda told: told["state"] == "live" and told["problem"] is None and told["connections"] == connections)(server.get("/streams/" + name)))
+    until(f"{name} shows something new", 40, lambda: (
+        lambda told: told["newest"] > last and told["age"] < FRESH)(server.told(name)))
 
 
 def stalls(server, name, sender, seconds, connections):
@@ -317,8 +320,8 @@ def stalls(server, name, sender, seconds, connections):
     time.sleep(seconds)
     told = server.told(name)
     check(told["age"] > seconds - FRESH / 2, name, told)
-    sender.signal(signal.SIGCONT)
-    comes(server, name, connections)
+    with comes(server, name, connections):
+        sender.signal(signal.SIGCONT)
 
 
 def keeps_time(server, name, every):
@@ -336,8 +339,8 @@ def file_stops(server, file):
     time.sleep(2)
     ages(server, "file")
     check(server.get("/streams/file")["connections"] == 1, "a file that does not grow was opened again")
-    file.writes.set()
-    comes(server, "file", 1)
+    with comes(server, "file", 1):
+        file.writes.set()
 
 
 def mean_colour(server, name):
