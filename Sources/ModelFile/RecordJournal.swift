@@ -73,17 +73,25 @@ package final class RecordJournal {
   }
 
   /// Adds a record, JSON on one line; on the disk when this returns.
-  package func append(_ number: Int, _ json: [UInt8]) throws(SlowFastError) {
+  package func append(_ number: Int, _ json: [UInt8]) throws(SlowFastError) { try append([(number, json)]) }
+
+  /// Adds several records, which are written together.
+  package func append(_ records: [(number: Int, json: [UInt8])]) throws(SlowFastError) {
+    if records.isEmpty { return }
     do {
-      var line = Data("\(number)\t\(checksum(json).hexadecimal())\t".utf8)
-      line.append(contentsOf: json)
-      line.append(UInt8(ascii: "\n"))
+      var lines = Data()
+      var added: [(number: Int, place: Range<Int>)] = []
+      for (number, json) in records {
+        lines.append(contentsOf: "\(number)\t\(checksum(json).hexadecimal())\t".utf8)
+        added.append((number, length + lines.count..<length + lines.count + json.count))
+        lines.append(contentsOf: json)
+        lines.append(UInt8(ascii: "\n"))
+      }
       try file.seek(toOffset: UInt64(length))
-      try file.write(contentsOf: line)
+      try file.write(contentsOf: lines)
       try file.synchronize()
-      let end = length + line.count
-      places[number] = end - 1 - json.count..<end - 1
-      length = end
+      length += lines.count
+      for (number, place) in added { places[number] = place }
     } catch {
       try? file.truncate(atOffset: UInt64(length))
       throw .badFile(path: path, problem: "cannot write: \((error as NSError).localizedFailureReason ?? error.localizedDescription)")

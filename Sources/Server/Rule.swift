@@ -85,18 +85,20 @@ public struct RuleState: Sendable {
       guard let mapping = node.mapping else { throw wrong(node, "a rule is names and values, as question: Is anybody there?") }
       func texts(_ value: Node, _ name: String) throws(ServerOptions.ConfigurationError) -> [String] {
         let found = value.sequence.map { $0.map(\.string) } ?? [value.string]
-        let texts = found.compactMap { $0 }.filter { !$0.isEmpty }
+        let texts = found.compactMap { $0 }.filter { !$0.isBlank }
         guard texts.count == found.count, !texts.isEmpty else {
-          throw wrong(value, "\(name) is \(value.string ?? "a mapping"), expected a text or a list of texts")
+          let list = value.sequence.map { $0.isEmpty ? "an empty list" : "a list of other things" }
+          let shown = list ?? value.string?.quoted ?? "a mapping"
+          throw wrong(value, "\(name) is \(shown), expected a text or a list of texts")
         }
         return texts
       }
-      self.init(name: "rule \(number)", question: "", choices: [])
+      self.init(name: "\(number)", question: "", choices: [])
       for (key, value) in mapping {
         let key = key.string ?? ""
         func text() throws(ServerOptions.ConfigurationError) -> String {
-          guard let text = value.string, !text.isEmpty else {
-            throw wrong(value, "\(key) is \(value.string ?? "no text"), expected a text")
+          guard let text = value.string, !text.isBlank else {
+            throw wrong(value, "\(key) is \(value.string?.quoted ?? "no text"), expected a text")
           }
           return text
         }
@@ -131,19 +133,40 @@ public struct RuleState: Sendable {
           guard let scheme = parts?.scheme, ["http", "https"].contains(scheme), parts?.host?.isEmpty == false else {
             throw wrong(value, "webhook is no address, expected one as http://host/path or https://host/path")
           }
-        case "file": file = try text()
+        case "file":
+          let path = try text()
+          if let problem = Self.problem(ofFile: path) { throw wrong(value, "file is \(path), \(problem)") }
+          file = path
         default: throw wrong(value, "\(key) is nothing that a rule has")
         }
       }
-      if question.isEmpty { throw wrong(node, "\(name) has no question") }
-      if choices.count < 2 { throw wrong(node, "\(name) has \(choices.isEmpty ? "no choices" : "one choice"), expected two or more") }
-      if let twice = choices.first(where: { choice in choices.count { $0 == choice } > 1 }) {
-        throw wrong(node, "\(name) has the choice \(twice) twice, expected different ones")
+      if question.isEmpty { throw wrong(node, "rule \(name) has no question") }
+      if choices.count < 2 { throw wrong(node, "rule \(name) has \(choices.isEmpty ? "no choices" : "one choice"), expected two or more") }
+      // No model tells them apart that differ in the space around them.
+      let trimmed = choices.map { $0.trimmingCharacters(in: .whitespacesAndNewlines) }
+      if let twice = trimmed.first(where: { choice in trimmed.count { $0 == choice } > 1 }) {
+        throw wrong(node, "rule \(name) has the choice \(twice) twice, expected different ones")
       }
       if let other = when.first(where: { !choices.contains($0) }) {
-        throw wrong(node, "\(name) is told when the answer is \(other), expected one of its choices: \(choices.joined(separator: ", "))")
+        let known = choices.joined(separator: ", ")
+        throw wrong(node, "rule \(name) is told when the answer is \(other), expected one of its choices: \(known)")
       }
-      if webhook == nil, file == nil { throw wrong(node, "\(name) tells nobody, expected a webhook or a file") }
+      if webhook == nil, file == nil { throw wrong(node, "rule \(name) tells nobody, expected a webhook or a file") }
     }
+
+    /// Why events cannot be appended to it, as far as that is known before there are any.
+    private static func problem(ofFile path: String) -> String? {
+      var isDirectory = ObjCBool(false)
+      func isThere(_ path: String) -> Bool { FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) }
+      if isThere(path) { return isDirectory.boolValue ? "which is a directory, expected a file" : nil }
+      // URL would take "~" for somebody's home, which opening the file does not.
+      let directory = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."
+      return isThere(directory) && isDirectory.boolValue ? nil : "and there is no directory \(directory)"
+    }
+  }
+
+  extension String {
+    fileprivate var isBlank: Bool { allSatisfy(\.isWhitespace) }
+    fileprivate var quoted: String { JSON.string(self).text }
   }
 #endif

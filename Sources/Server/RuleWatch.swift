@@ -35,8 +35,16 @@
 
     private func follow(_ stream: Streams.Stream, _ rule: Rule, _ deliveries: [Delivery]) async {
       var state = RuleState(rule)
-      // What is asked about a minute is not answered from its first seconds.
-      for await window in stream.watch.windows() where window.frames.count == stream.watch.windowSize {
+      let size = stream.watch.windowSize
+      var hasWaited = false
+      for await window in stream.watch.windows() {
+        // What is asked about a minute is not answered from its first seconds.
+        guard window.frames.count == size else {
+          stream.answers.note(Self.problem("waits for frames: \(window.frames.count) of \(size) are there", rule), of: rule.name)
+          if !hasWaited { logger.info("rule \(rule.name): \(stream.name): asked from the time on when \(size) frames are there") }
+          hasWaited = true
+          continue
+        }
         do {
           guard let answer = try await answering.answer(rule, about: window) else { continue }
           let event = Self.event(answer, rule, stream.name, window)
@@ -45,12 +53,15 @@
           for delivery in deliveries { delivery.add(event) }
         } catch is CancellationError { return } catch {
           logger.warning("rule \(rule.name): \(stream.name): \(error)")
-          let problem: JSON = ["rule": .string(rule.name), "question": .string(rule.question), "problem": .string("\(error)")]
-          stream.answers.note(problem, of: rule.name)
+          stream.answers.note(Self.problem("\(error)", rule), of: rule.name)
           // The next window may do better, but not at once.
           try? await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(5)) }
         }
       }
+    }
+
+    private static func problem(_ text: String, _ rule: Rule) -> JSON {
+      ["rule": .string(rule.name), "question": .string(rule.question), "problem": .string(text)]
     }
 
     private static func event(_ answer: Answer, _ rule: Rule, _ stream: String, _ window: LiveWindow) -> JSON {
@@ -192,7 +203,8 @@
         throw Web.Failure(description: String(cString: strerror(code)), isTransient: code != EISDIR)
       }
       defer { close(descriptor) }
-      // In one piece, so that lines of several writers stay whole.
+      // Others may write to it, who must not lose what they add while this takes half of a line back.
+      flock(descriptor, LOCK_EX)
       let line = Array((event.text + "\n").utf8)
       let start = lseek(descriptor, 0, SEEK_END)
       let count = write(descriptor, line, line.count)

@@ -131,8 +131,19 @@ package enum FileKind: Equatable, Sendable {
     case .safetensors, .gguf: "a model's weights, expected a clip: the model comes first, then the clip"
     case .directory where FileKind(path: path + "/config.json") == .json:
       "a checkpoint's directory, expected a clip: the model comes first, then the clip"
-    case .danglingLink, .lfsPointer: instead
+    case .danglingLink(let target): "a link to \(target.quoted), which is missing"
+    case .lfsPointer: instead
     default: nil
+    }
+  }
+
+  /// What it is in place of a video that is being written; nil where it may become one.
+  package func insteadOfVideo(_ path: String) -> String? {
+    switch self {
+    case .picture: "a picture, expected a video that is being written"
+    case .zip: "an archive, expected a video that is being written"
+    case .json: "JSON, expected a video that is being written"
+    default: insteadOfClip(path)
     }
   }
 

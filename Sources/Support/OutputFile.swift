@@ -17,6 +17,7 @@ package enum OutputError: Error, Equatable {
   case cannotWrite(path: String, SystemError)
   /// What means standard output elsewhere.
   case dash
+  case unnamed
 }
 
 extension OutputError: CustomStringConvertible {
@@ -27,6 +28,7 @@ extension OutputError: CustomStringConvertible {
     case .isInput(let path, let input):
       path == input ? "\(path.escaped()): is what is read" : "\(path.escaped()): is \(input.escaped()), which is read"
     case .locked(let path): "\(path.escaped()): another process is writing it"
+    case .unnamed: "the name of the file to write is empty"
     case .dash: "-: expected the name of a file, standard output is not written to; ./- is a file of this name"
     case .cannotWrite(let path, let error): "\(path.escaped()): cannot write: \(error.message)"
     }
@@ -48,7 +50,8 @@ package final class OutputFile {
   /// is read.
   package static func check(_ path: String, replacing: Bool, inputs: [String] = []) throws(OutputError) {
     if path == "-" { throw .dash }
-    guard !path.isEmpty, !path.hasSuffix("/") else { throw .notReplaceable(path: path, kind: .directory) }
+    if path.isEmpty { throw .unnamed }
+    guard !path.hasSuffix("/") else { throw .notReplaceable(path: path, kind: .directory) }
     guard let found = FileStatus(path: path, followingLinks: false) else { return }
     for input in inputs {
       if let status = FileStatus(path: input), let target = FileStatus(path: path), status.isSameFile(as: target) {

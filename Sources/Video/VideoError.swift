@@ -117,7 +117,7 @@ extension VideoError: CustomStringConvertible {
 private func millions(_ width: Int, _ height: Int) -> Int { Int((Double(width) * Double(height) / 1e6).rounded()) }
 
 private func rangeText(_ start: Double?, _ end: Double?) -> String {
-  "\(start.map(secondsText) ?? "the start") to \(end.map(secondsText) ?? "the end")\(start == nil && end == nil ? "" : " s")"
+  "\(start.map { secondsText($0) + (end == nil ? " s" : "") } ?? "the start") to \(end.map { secondsText($0) + " s" } ?? "the end")"
 }
 
 /// Seconds with three decimals, without Foundation's formatting; for messages and labels.

@@ -90,15 +90,19 @@ import Testing
       #"{"video": null, "question": "What?", "choices": ["a", "a"]}"#, #"{"video": "clip.mp4", "question": "What?", "start": 1000}"#,
       #"{"vidoe": "clip.mp4", "question": "What?"}"#,
       "{\"video\": \"clip.mp4\", \"question\": \"What?\", \"frames\": [\"\u{7f}\"]}",
+      #"{"video": null, "question": "What?", "end": 3}"#,
     ])
-    #expect(outcome.status == 1 && outcome.errors.contains("1 answer, 18 errors"), "\(outcome.errors)")
+    #expect(outcome.status == 1 && outcome.errors.contains("1 answer, 19 errors"), "\(outcome.errors)")
     let found = try answers()
     let expected = [
       "no JSON", "no JSON object", "no \"question\"", "no such file", "questions.jsonl", "exclude each other", "\"frames\" is 0",
       "\"end\" is 4", "\"choices\" is no list", "\"schema\": ", "exclude each other", "\"question\" appears twice", "",
       "\"id\" is that of line 13", "\"id\" is neither", "twice", "1000", "no \"video\" and no \"images\"", #""frames" is ["\u{7f}"]"#,
+      "\"end\" is for a clip",
     ]
     #expect(found.count == expected.count)
+    // What is there of a line that is wrong is told with it.
+    #expect(found[2]["clip"] as? String == "clip.mp4" && found[6]["question"] as? String == "What?")
     for (record, words) in zip(found, expected) {
       let error = record["error"] as? String
       #expect(words.isEmpty ? error == nil && record["answer"] is String : error?.contains(words) == true, "\(record)")
@@ -143,7 +147,7 @@ import Testing
     let arguments = ["batch", try Fixture.model(), folder, "-q", "What happens?", "-q", "Yes?", "-o", directory.file("a.csv"), "--csv"]
     let outcome = try Run(arguments + options + ["--choices", "yes,no"]).finish()
     #expect(outcome.status == 1 && outcome.errors.contains("6 answers, 6 errors"), "\(outcome.errors)")
-    #expect(outcome.errors.contains("no clips and left out: \"notes.txt\"\n"), "\(outcome.errors)")
+    #expect(outcome.errors.contains("no clips and left out: \"empty/\", \"notes.txt\"\n"), "\(outcome.errors)")
     let rows = try String(contentsOfFile: directory.file("a.csv"), encoding: .utf8).components(separatedBy: "\r\n")
     #expect(rows[0] == "id,line,clip,question,answer,probability,end_reason,error" && rows.count == 14 && rows[13] == "")
     #expect(rows[1].hasPrefix("1,1,a.mp4,What happens?,,,,"), "\(rows[1])")

@@ -127,7 +127,7 @@
             webhook: https://127.0.0.1/hook
           - {name: count, question: How many?, choices: [1, 2], holds: 3, pause: 2.5, file: /tmp/events.jsonl, when: changes}
           """, streams: ["door", "garden"])
-      var first = Rule(name: "rule 1", question: "Is there a person at the door?", choices: ["yes", "no"])
+      var first = Rule(name: "1", question: "Is there a person at the door?", choices: ["yes", "no"])
       (first.when, first.streams, first.webhook) = (["yes"], ["door"], "https://127.0.0.1/hook")
       var second = Rule(name: "count", question: "How many?", choices: ["1", "2"])
       (second.holds, second.pause, second.file) = (3, 2.5, "/tmp/events.jsonl")
@@ -145,6 +145,11 @@
       ("- {question: A, choices: [a, b], file: f, holds: 0}", "holds is 0"),
       ("- {question: A, choices: [a, b], file: f, sound: on}", "sound is nothing"),
       ("- {question: A, choices: [[a], b], file: f}", "expected a text or a list"), ("- {question: [", "line"),
+      ("- {question: ' ', choices: [a, b], file: f}", "question is \" \""),
+      ("- {question: A, choices: [a, b], when: [], file: f}", "when is an empty list"),
+      ("- {question: A, choices: ['yes', 'yes '], file: f}", "the choice yes twice"),
+      ("- {question: A, choices: [a, b], file: /tmp}", "a directory, expected a file"),
+      ("- {question: A, choices: [a, b], file: '~/events.jsonl'}", "there is no directory"),
     ]) func rulesThatAreNone(_ yaml: String, _ words: String) {
       #expect { try Rule.read(yaml: yaml, streams: ["door"]) } throws: { "\($0)".contains(words) && !"\($0)".contains("\n") }
     }

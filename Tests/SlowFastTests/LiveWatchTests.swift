@@ -101,6 +101,32 @@ import Video
     #expect(statistics.frames == 4 && statistics.encodedFrames == 4 && runner.context.liveStore.byteCount == 0)
   }
 
+  /// A recording that is taken away is told, and the next one of its name is watched.
+  @Test func aFileThatIsReplaced() async throws {
+    let directory = try TemporaryDirectory()
+    let file = directory.file("recording.ts")
+    try FileManager.default.copyItem(atPath: Self.clip, toPath: file)
+    let runner = try ModelRunner(try VideoLanguageModel(path: Golden.path("clip")))
+    var options = LiveOptions()
+    (options.every, options.window, options.readsAhead) = (0.5, 4, false)
+    let watch = try runner.watch(try LiveSource(file), options: options)
+    defer { watch.stop() }
+    func wait(_ condition: () -> Bool) async throws {
+      for _ in 0..<3000 where !condition() { try await Task.sleep(for: .milliseconds(20)) }
+      #expect(condition(), "\(watch.status)")
+    }
+    try await wait { watch.status.frames == 24 }
+    try FileManager.default.removeItem(atPath: file)
+    try await wait { watch.status.state == .waiting && watch.status.problem != nil }
+    try FileManager.default.copyItem(atPath: Self.clip, toPath: file)
+    try await wait { watch.status.frames == 48 }
+    #expect(watch.status.connections == 2 && watch.status.problem == nil)
+    // What will never be a video is told at once.
+    let picture = directory.file("picture.ts")
+    try Data([0xFF, 0xD8, 0xFF, 0xE0]).write(to: URL(fileURLWithPath: picture))
+    #expect(failure { _ = try runner.watch(try LiveSource(picture)) }?.isA(.invalidClip, "a picture, expected a video") == true)
+  }
+
   @Test func optionsOutOfRange() throws {
     let runner = try ModelRunner(try VideoLanguageModel(path: Golden.path("clip")))
     for every in [0, -1, .infinity, .nan, 3601] { #expect(failure { _ = try watch(runner, every: every) }?.option == "every") }

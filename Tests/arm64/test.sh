@@ -26,7 +26,8 @@ stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 built=$($toolchain build -c release "${traits[@]}" --show-bin-path 2>/dev/null | tail -1)
 Tests/check_kernel_objects.sh "$built"
-cp -r "$built"/*.xctest "$built"/*.resources "$stage"
+# Resources where a module that is built has some.
+find "$built" -maxdepth 1 \( -name '*.xctest' -o -name '*.resources' \) -exec cp -r {} "$stage" \;
 programs=(slowfast)
 [ "${1:-all}" != all ] || programs+=(example-ask example-watch)
 for program in "${programs[@]}"; do cp "$built/$program" "$stage/$program.arm64"; done

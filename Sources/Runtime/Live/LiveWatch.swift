@@ -66,6 +66,9 @@ public final class LiveWatch: Sendable {
 
   init(_ context: RunContext, _ source: LiveSource, _ options: LiveOptions) throws(SlowFastError) {
     try options.validate()
+    if source.isFile, let reason = FileKind(path: source.address).insteadOfVideo(source.address) {
+      throw .notAClip(path: source.address, reason: reason)
+    }
     self.source = source
     core = LiveCore(context, source, options, preprocessing: try Preprocessing(context.model.config.pixels))
     // One that could never be asked about is told now.
@@ -188,12 +191,19 @@ private final class LiveCore: @unchecked Sendable {
     for listener in ended.values { listener.finish() }
   }
 
+  /// After which a file that does not grow is told of.
+  private static let quietSeconds = 30.0
+
   private var hasStopped: Bool { monitor.withLock { isStopped } }
 
   var status: LiveStatus {
     monitor.withLock {
       var status = known
       (status.frames, status.dropped, status.age) = (frames.taken, frames.dropped, frames.newest?.age)
+      // It may go on at any time, or never.
+      if status.problem == nil, status.state == .live, reader.source.isFile, status.age ?? 0 > Self.quietSeconds + reader.every {
+        status.problem = "nothing was added to it for \(Int(Self.quietSeconds)) seconds"
+      }
       return status
     }
   }

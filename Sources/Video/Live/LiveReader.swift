@@ -31,9 +31,13 @@ package struct LiveReader: Sendable {
   package func run(
     isStopped: @escaping () -> Bool, onOpen: () -> Void, onFrame: (LiveFrame) -> Void
   ) throws(VideoError) {
-    let watchdog = Watchdog(patience: source.kind == .file ? .infinity : patience, isStopped: isStopped)
+    let file = source.kind == .file ? source.address : nil
+    let watchdog = Watchdog(patience: file == nil ? patience : .infinity, file: file, isStopped: isStopped)
     do throws(VideoError) { try read(watchdog, onOpen, onFrame) } catch {
       if case .cancelled = error, !isStopped() {
+        if watchdog.hasLostFile {
+          throw .unreadable(path: source.shown, reason: "it was removed, or another file has its name")
+        }
         throw .unreadable(path: source.shown, reason: "nothing came for \(Int(patience)) seconds")
       }
       throw error
@@ -70,17 +74,31 @@ package struct LiveReader: Sendable {
   }
 }
 
-/// Ends a wait that takes too long.
+/// Ends a wait that takes too long, or is for a file that nobody can write to any more.
 private final class Watchdog {
   private let patience: Double
   private let isStopped: () -> Bool
   private var last = monotonicSeconds()
+  private let file: (path: String, status: FileStatus)?
+  private var lastLook = monotonicSeconds()
+  /// The name is another file's, or none's.
+  private(set) var hasLostFile = false
 
-  init(patience: Double, isStopped: @escaping () -> Bool) { (self.patience, self.isStopped) = (patience, isStopped) }
+  init(patience: Double, file: String?, isStopped: @escaping () -> Bool) {
+    (self.patience, self.isStopped) = (patience, isStopped)
+    self.file = file.flatMap { path in FileStatus(path: path).map { (path, $0) } }
+  }
 
   func feed() { last = monotonicSeconds() }
 
-  var ends: Bool { isStopped() || monotonicSeconds() - last > patience }
+  var ends: Bool { isStopped() || monotonicSeconds() - last > patience || losesFile() }
+
+  private func losesFile() -> Bool {
+    guard let file, !hasLostFile, monotonicSeconds() - lastLook > 1 else { return hasLostFile }
+    lastLook = monotonicSeconds()
+    hasLostFile = FileStatus(path: file.path).map { !$0.isSameFile(as: file.status) } ?? true
+    return hasLostFile
+  }
 }
 
 /// Which frames are taken: the first, then those at or after each multiple of an interval. A clock that goes back begins anew.

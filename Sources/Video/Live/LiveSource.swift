@@ -56,6 +56,9 @@ public struct LiveSource: Sendable, Equatable {
       || parts.contains { $0 == "mode=listener" || $0.prefix { $0 != "=" } == "listen" }
   }
 
+  /// Whether it is a file that is being written.
+  package var isFile: Bool { kind == .file }
+
   /// As messages name it: without the name and the password of a user, and without what a query's keys have.
   public var shown: String { Self.withoutSecrets(address) }
 

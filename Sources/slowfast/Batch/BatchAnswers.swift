@@ -14,6 +14,8 @@ final class BatchAnswers: Sendable {
   }
   private let state: Mutex<State>
   private let path: String
+  /// Whether an earlier run was cut off.
+  let isContinued: Bool
   /// Answers of an earlier run that none of the questions asks for.
   let unusedCount: Int
 
@@ -41,6 +43,7 @@ final class BatchAnswers: Sendable {
       SystemCalls.remove(path)
       found = try RecordJournal(path: path)
     }
+    isContinued = found.count > 0
     if found.record(Self.identityNumber) == nil { try found.append(Self.identityNumber, own) }
     let kept = used(found)
     unusedCount = found.count - 1 - kept.count
@@ -54,11 +57,14 @@ final class BatchAnswers: Sendable {
   }
 
   /// On the disk when this returns.
-  func keep(_ record: BatchRecord) throws {
-    let json = try record.json()
+  func keep(_ record: BatchRecord) throws { try keep([record]) }
+
+  /// The same of several at once.
+  func keep(_ records: [BatchRecord]) throws {
+    let kept = try records.map { (number: $0.question.key, json: try $0.json()) }
     try state.withLock { state throws(SlowFastError) in
-      try state.journal.append(record.question.key, json)
-      state.retried.remove(record.question.key)
+      try state.journal.append(kept)
+      state.retried.subtract(kept.map(\.number))
     }
   }
 

@@ -63,7 +63,6 @@ struct BatchCommand: ParsableCommand {
     }
     let asked = try ask()
     if !asked.leftOut.isEmpty { Display.printError("\(questions.escaped()): no clips and left out: \(BatchFolder.list(asked.leftOut))") }
-    let isContinued = FileStatus(path: output + ".partial", followingLinks: false) != nil
     let model = try modelOptions.open(model)
     var options = session.options
     modelOptions.apply(to: &options)
@@ -78,16 +77,17 @@ struct BatchCommand: ParsableCommand {
       }
       options.clipCache = ClipCacheOptions(directory: clips, limit: .max)
     }
-    // What an earlier run kept without --cache goes as well, if it is not named as one now.
-    let takesClipsAway =
-      reuse.cache.map { cache in
-        guard isContinued, let named = FileStatus(path: cache), let own = FileStatus(path: clips) else { return isContinued }
-        return !named.isSameFile(as: own)
-      } ?? true
     let generationOptions = try generation.options(defaults: model.generationDefaults)
     try generationOptions.validate()
     let answers = try BatchAnswers(
       output, asked.questions, identity: identity(model, options, generationOptions), replacing: force)
+    // What an earlier run kept without --cache goes as well, if it is not named as one now.
+    let takesClipsAway =
+      reuse.cache.map { cache in
+        guard answers.isContinued else { return false }
+        guard let named = FileStatus(path: cache), let own = FileStatus(path: clips) else { return true }
+        return !named.isSameFile(as: own)
+      } ?? true
     if answers.unusedCount > 0 {
       Display.printError(
         "\(counted(answers.unusedCount, "answer")) of the run before \(answers.unusedCount == 1 ? "is" : "are") of no use any more: "
@@ -197,20 +197,24 @@ private struct Batch: Sendable {
   /// What can be known before any clip is encoded: one that cannot be opened, choices that are none, a prompt that is too long.
   private func refuse(_ questions: [BatchQuestion]) throws {
     let session = try Session(model, options: options)
-    for question in questions {
+    var refused: [BatchRecord] = []
+    for (index, question) in questions.enumerated() {
+      if index % 64 == 0 { progress.line("checking", index, questions.count, "question \(index + 1) of \(questions.count)") }
       do throws(SlowFastError) {
         do throws(SlowFastError) { try options(of: question).validate() } catch {
           // The line's own, by its own name.
           guard question.form != nil else { throw error }
           throw SlowFastError(.invalidOption, error.description)
         }
+        try question.clip?.check(model)
         try session.checkPrompt(question.text, about: question.clip?.sources(model) ?? [], sampling: request(question.clip))
       } catch {
         guard Self.isOfOneQuestion(error) else { throw error }
-        try answers.keep(BatchRecord(question: question, error: error.text))
+        refused.append(BatchRecord(question: question, error: error.text))
       }
       if Interrupt.isRequested { throw SlowFastError.cancelled }
     }
+    try answers.keep(refused)
   }
 
   private func options(of question: BatchQuestion) -> GenerationOptions {
@@ -260,9 +264,7 @@ private struct Batch: Sendable {
         for warning in session.statistics.warnings { Display.printError("warning: \(clip.names[0].escaped()): \(warning)") }
       } catch {
         guard Self.isOfOneQuestion(error) else { throw error }
-        for question in questions where question.clip == clip {
-          try answers.keep(BatchRecord(question: question, error: error.text))
-        }
+        try answers.keep(questions.filter { $0.clip == clip }.map { BatchRecord(question: $0, error: error.text) })
       }
       done += request.frames
     }

@@ -28,7 +28,9 @@ struct BatchFolder {
     // A link may lead back.
     guard let status = FileStatus(path: path), entered.insert([status.device, status.inode]).inserted else { return }
     let place = Self.resolved(path)
-    for entry in try Self.entries(of: path) where !excluded.contains("\(place)/\(entry)") {
+    let entries = try Self.entries(of: path)
+    if entries.isEmpty, !folder.isEmpty { others.append(folder) }
+    for entry in entries where !excluded.contains("\(place)/\(entry)") {
       let name = folder + entry
       switch FileKind(path: path + entry) {
       case .directory:

@@ -56,6 +56,14 @@ struct BatchClip: Sendable, Hashable {
     return sources
   }
 
+  /// Throws where pictures that are shown one by one are to be taken as a clip's frames are.
+  func check(_ model: VideoLanguageModel) throws(SlowFastError) {
+    guard isPictures, model.knowsPictures else { return }
+    let fields = [("frames", frames != nil), ("start", start != nil), ("end", end != nil)].filter(\.1).map(\.0.quoted)
+    guard let field = fields.first else { return }
+    throw SlowFastError(.invalidOption, "\(field) is for a clip, and this model sees \("images".quoted) as pictures")
+  }
+
   func sampling(_ all: SamplingRequest, _ model: VideoLanguageModel) -> SamplingRequest {
     var request = all
     if let frames { request.frames = frames } else if isPictures, !model.knowsPictures { request.frames = paths.count }
@@ -173,9 +181,10 @@ extension BatchQuestion {
       guard let number = number.integer else { throw LineProblem("\"id\" is neither a text nor a whole number") }
       id = .number(number)
     }
-    guard let asked = fields["question"]?.string, !asked.isBlank else { throw LineProblem("no \"question\", expected a text") }
-    text = asked
+    // What is there of clip and question is told with what is wrong.
+    text = fields["question"]?.string ?? ""
     clip = try BatchClip(fields, beside: path)
+    if text.isBlank { throw LineProblem("no \"question\", expected a text") }
     form = try Self.form(fields)
   }
 
@@ -204,6 +213,9 @@ extension BatchClip {
     case (.null, .null):
       if fields["video"] == nil, fields["images"] == nil {
         throw LineProblem("no \"video\" and no \"images\"; \"video\": null is for a question about none")
+      }
+      if let field = ["frames", "start", "end"].first(where: { fields[$0] ?? .null != .null }) {
+        throw LineProblem("\(field.quoted) is for a clip, and the line has none")
       }
       return nil
     case (let video, .null):

@@ -144,7 +144,8 @@ private struct LiveAnswers: Sendable {
       let status = watch.status
       if status.problem != problem {
         problem = status.problem
-        if let problem { Display.printError("warning: \(watch.source.shown.escaped()): \(problem); it is tried again") }
+        let next = status.state == .waiting ? "; it is tried again" : ""
+        if let problem { Display.printError("warning: \(watch.source.shown.escaped()): \(problem)\(next)") }
       }
       if !isSlow, status.dropped > 3, let interval = watch.window?.interval, interval > 1.5 * every {
         isSlow = true
