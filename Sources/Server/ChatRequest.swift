@@ -133,7 +133,7 @@ extension ChatRequest {
 
   private static func refuseTools(_ top: Fields) throws(APIError) {
     for key in ["tools", "functions"] {
-      if let tools = top.json[key], tools.array?.isEmpty != true { throw APIError(400, "This model calls no tools.", key) }
+      if let tools = top.json[key], tools.array?.isEmpty != true { throw APIError(400, "This model calls no tools: send none.", key) }
     }
   }
 
@@ -229,7 +229,7 @@ extension ChatRequest.Message {
       throw APIError(400, "It is \(found), expected \"system\", \"user\" or \"assistant\".", fields.path("role"))
     }
     if let calls = fields.json["tool_calls"], calls.array?.isEmpty != true {
-      throw APIError(400, "This model calls no tools.", fields.path("tool_calls"))
+      throw APIError(400, "This model calls no tools: send none.", fields.path("tool_calls"))
     }
     guard let content = fields.json["content"] else { throw APIError(400, "The message says nothing.", fields.path("content")) }
     switch content {
