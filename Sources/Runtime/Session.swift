@@ -103,6 +103,8 @@ public struct SessionOptions: Sendable {
   public var clipCache: ClipCacheOptions?
   /// Where clips are kept nowhere else: bytes of this process's memory to keep them in, those not used for longest go first; nil: none.
   public var clipMemory: Int?
+  /// Where to keep what frames of sources that go on become; nil: in memory. A disk is written to with every frame that changes.
+  public var streamCache: ClipCacheOptions?
   /// Keep the tower's and the decoder's weights between clips instead of giving each back when the other is needed: faster for many
   /// clips, and takes the memory of both.
   public var keepsWeights = false

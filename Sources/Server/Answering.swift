@@ -36,6 +36,9 @@ final class Answering: Sendable {
     } else {
       session.clipMemory = options.cacheSize ?? max(64 << 20, (MemoryPlan.availableBytes() ?? 4 << 30) / 4)
     }
+    session.streamCache = options.streamCache.map {
+      ClipCacheOptions(directory: $0, limit: options.streamCacheSize ?? ClipCacheOptions.defaultLimit)
+    }
     runner = try ModelRunner(model, options: session)
     streams = try Streams(runner, options)
     admission = Admission(parallel: options.parallel, queue: options.queue)

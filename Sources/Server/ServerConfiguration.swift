@@ -88,6 +88,8 @@
               throw ConfigurationError(description: "\(line)watch: \(name): \(error)")
             }
           }
+        case "stream-cache": streamCache = try text()
+        case "stream-cache-size": streamCacheSize = try bytes()
         case "rule": ruleFile = try text()
         case "max-upload": maximumUpload = try bytes()
         default:

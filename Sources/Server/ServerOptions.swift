@@ -55,6 +55,10 @@ public struct ServerOptions: Sendable {
   public var maximumUpload = 2 << 30
   /// Sources that are watched, which requests ask about as `stream:NAME`.
   public var streams: [NamedSource] = []
+  /// Where what their frames become is kept; nil: in memory.
+  public var streamCache: String?
+  /// Bytes that it may take there.
+  public var streamCacheSize: Int?
   /// How they are watched.
   public var live = LiveOptions()
   /// What is asked of their newest frames without a request.

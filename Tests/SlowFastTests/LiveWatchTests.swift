@@ -76,6 +76,36 @@ import Video
     #expect((try? FileManager.default.contentsOfDirectory(atPath: directory.file("cache")))?.filter { $0.hasSuffix(".clip") } ?? [] == [])
   }
 
+  /// Frames, and no prompts, on a disk: as many as windows need, and the same ones another time.
+  @Test(arguments: ["clip", "onevision-hf"]) func framesOnADisk(_ name: String) async throws {
+    let directory = try TemporaryDirectory()
+    var options = SessionOptions()
+    let cache = directory.file("streams")
+    options.streamCache = ClipCacheOptions(directory: cache, limit: 3 << 20)
+    let model = try VideoLanguageModel(path: Golden.path(name))
+    let runner = try ModelRunner(model, options: options)
+    let watch = try watch(runner, ahead: true)
+    let window = try await lastWindow(watch)
+    let (answer, statistics) = try await ask(runner.conversation(about: [.live(window)]))
+    #expect(statistics.encodedFrames == 0)
+    func files() throws -> [String] { try FileManager.default.contentsOfDirectory(atPath: cache).filter { $0 != ".lock" } }
+    #expect(try files().allSatisfy { $0.hasSuffix(".frames") } && files().count >= 4)
+    // One more source has its room, and gives it back.
+    #expect(runner.context.liveFrameBytes.load(ordering: .relaxed) > 0)
+    var watches: [LiveWatch] = []
+    let refused = failure { for _ in 0..<100 { watches.append(try self.watch(runner)) } }
+    #expect(refused?.option == "streamCache.limit" && !watches.isEmpty, "\(refused.map { "\($0)" } ?? "")")
+    watch.stop()
+    // Nothing was written to that others would not find.
+    let other = try ModelRunner(model, options: options)
+    let again = try await ask(other.conversation(about: [.live(window)]))
+    #expect(again.1.encodedFrames == 0 && again.1.cachedFrames == 4 && again.0.tokens == answer.tokens)
+    let fresh = try await ask(try ModelRunner(model).conversation(about: [.frames(window.frames.map(\.image))]))
+    #expect(fresh.1.encodedFrames == 4 && fresh.0.tokens == answer.tokens)
+    options.clipCache = ClipCacheOptions(directory: cache + "/../streams")
+    #expect(failure { _ = try ModelRunner(model, options: options) }?.option == "streamCache")
+  }
+
   @Test func fewerOfItsFrames() async throws {
     let runner = try ModelRunner(try VideoLanguageModel(path: Golden.path("clip")))
     let watch = try watch(runner)

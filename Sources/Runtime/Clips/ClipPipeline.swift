@@ -209,7 +209,7 @@ private struct ClipPipeline {
       layout, hidden: context.model.config.hiddenSize, preprocessing: Preprocessing(context.model.config.pixels),
       reuse: reuse, slowTokens: context.cacheType, engine: context.engine
     ) { type in
-      guard observer == nil, let store = context.store(isLive: source.isLive) else { return nil }
+      guard observer == nil, let store = context.frameStore(isLive: source.isLive) else { return nil }
       // With a threshold a frame becomes what it does after those before it: in this clip, or, of a stream, once.
       let threshold = context.options.reuse
       guard threshold == 0 || source.isLive || key != nil else { return nil }
@@ -265,7 +265,7 @@ private struct ClipPipeline {
   ) throws(SlowFastError) -> WatchedClip {
     let source = clips[index].source
     // Where no frame can be known, the tower is read before the first one is there.
-    if observer != nil || context.store(isLive: source.isLive) == nil, vision == nil {
+    if observer != nil || context.frameStore(isLive: source.isLive) == nil, vision == nil {
       vision = try context.takeVision(&watched.statistics.times, progress)
     }
     let (own, isCancelled) = (progress, isCancelled)

@@ -61,8 +61,7 @@ public final class LiveWatch: Sendable {
   public let source: LiveSource
   private let core: LiveCore
   private let context: RunContext
-  /// Of what is kept for it.
-  private let keptBytes: Int
+  private let need: LiveNeed
 
   init(_ context: RunContext, _ source: LiveSource, _ options: LiveOptions) throws(SlowFastError) {
     try options.validate()
@@ -70,10 +69,11 @@ public final class LiveWatch: Sendable {
       throw .notAClip(path: source.address, reason: reason)
     }
     self.source = source
-    core = LiveCore(context, source, options, preprocessing: try Preprocessing(context.model.config.pixels))
+    let preprocessing = try Preprocessing(context.model.config.pixels)
+    core = LiveCore(context, source, options, preprocessing: preprocessing)
     // One that could never be asked about is told now.
     try context.checkPrompt("", about: [SampledClip(.live(core.emptyWindow), context.model.defaultSampling)])
-    let need = LiveNeed(context, window: core.windowSize, core.emptyWindow)
+    need = LiveNeed(context, window: core.windowSize, pixels: 3 * preprocessing.size * preprocessing.size, core.emptyWindow)
     let room = (MemoryPlan.availableBytes() ?? .max) / 2
     guard need.bytes <= room else {
       let most = need.frames(within: room)
@@ -81,9 +81,16 @@ public final class LiveWatch: Sendable {
         "window", found: "\(core.windowSize)",
         expected: "at most \(most) frames: so many take \(formatBytes(need.bytes)), half of what is free is \(formatBytes(room))")
     }
-    keptBytes = need.bytes
     self.context = context
-    context.liveStore.changeLimit(by: keptBytes)
+    // From here on `deinit` takes it back.
+    context.liveStore.changeLimit(by: need.storeBytes)
+    let onDisk = context.liveFrameBytes.add(need.diskBytes, ordering: .relaxed).newValue
+    if let cache = context.liveFrames, onDisk > cache.limit {
+      core.stop()
+      throw .badOption(
+        "streamCache.limit", found: formatBytes(cache.limit),
+        expected: "\(formatBytes(onDisk)) at least: so much take the newest \(counted(core.windowSize, "frame")) of each source")
+    }
     guard core.begin() else {
       core.stop()
       throw SlowFastError(.invalidOption, "\(source.shown): the system gives no thread to watch it")
@@ -92,7 +99,8 @@ public final class LiveWatch: Sendable {
 
   deinit {
     core.stop()
-    context.liveStore.changeLimit(by: -keptBytes)
+    context.liveStore.changeLimit(by: -need.storeBytes)
+    context.liveFrameBytes.subtract(need.diskBytes, ordering: .relaxed)
   }
 
   /// Nothing is read from now on. Windows that were given out stay good.
@@ -121,24 +129,41 @@ extension ModelRunner {
 
 /// What is kept of a source: the frames of a window and those on their way, and prompts up to them.
 private struct LiveNeed {
-  private let frame: Int
+  /// Of one frame: what the tower makes of it, and its pixels.
+  private let (features, pixels): (Int, Int)
   private let prompts: Int
   private let frames: Int
+  private let isOnDisk: Bool
 
-  init(_ context: RunContext, window: Int, _ empty: LiveWindow) {
+  /// Of a file with one frame, beside what the tower makes of it.
+  private static let fileBytes = 32 << 10
+
+  init(_ context: RunContext, window: Int, pixels: Int, _ empty: LiveWindow) {
     let layout = context.config.layout(.clip(frames: window), towerSide: context.model.source.schema.tower.outputSide)
     let bits = layout.slowCount > 0 ? context.cacheType.bits : 32
-    frame = layout.rowsOfView * context.config.hiddenSize * bits / 8
+    features = layout.rowsOfView * context.config.hiddenSize * bits / 8
+    self.pixels = pixels
+    isOnDisk = context.liveFrames != nil
     frames = window + LiveFrames.room
     let plan = context.plan([.live(empty)], sampling: context.model.defaultSampling, question: "", maximumTokens: 1)
     // The one that is there, the one that is read, and one of somebody who asked about frames before.
     prompts = 3 * (plan.cacheBytes + plan.slowCacheBytes)
   }
 
-  var bytes: Int { frame * frames + prompts + (1 << 20) }
+  /// Of a frame in memory.
+  private var frameBytes: Int { pixels + (isOnDisk ? 0 : features) }
+
+  /// In memory.
+  var bytes: Int { frameBytes * frames + prompts + (1 << 20) }
+
+  /// Of these, what is kept by content.
+  var storeBytes: Int { bytes - pixels * frames }
+
+  /// On a disk.
+  var diskBytes: Int { isOnDisk ? (features + Self.fileBytes) * frames : 0 }
 
   /// Frames of a window that has room, if prompts take no less.
-  func frames(within room: Int) -> Int { max(0, (room - prompts) / frame - LiveFrames.room) }
+  func frames(within room: Int) -> Int { max(0, (room - prompts) / frameBytes - LiveFrames.room) }
 }
 
 /// What the threads of a watch share: one reads the source, one brings frames through the tower, one reads prompts ahead.

@@ -73,6 +73,7 @@
     var every: Double?
     @Option(help: "Frames of what is watched that a question is about. Default: as --frames.")
     var window: Int?
+    @OptionGroup var streamCache: StreamCacheArguments
     @Option(
       help: ArgumentHelp(
         "Ask what this file says of each new window of what is watched, and tell its webhooks and files the answers.", valueName: "file"),
@@ -122,7 +123,10 @@
       if !watch.isEmpty { options.streams = try watch.map(Self.source) }
       if let every { options.live.every = every }
       if let window { options.live.window = window }
-      if options.streams.isEmpty, let needless = every != nil ? "--every" : window != nil ? "--window" : nil {
+      if let directory = streamCache.streamCache { options.streamCache = directory }
+      if let size = streamCache.streamCacheSize { options.streamCacheSize = size.bytes }
+      let needless = [("--every", every != nil), ("--window", window != nil), ("--stream-cache", streamCache.streamCache != nil)]
+      if options.streams.isEmpty, let needless = needless.first(where: \.1)?.0 {
         throw ValidationError("\(needless) needs --watch.")
       }
       try Self.checkNames(options.streams)

@@ -37,6 +37,7 @@ struct WatchCommand: ParsableCommand {
   @OptionGroup var fastFrames: FastFramesArguments
   @OptionGroup var cacheBits: CacheBitsArguments
   @OptionGroup var reuse: FrameReuseArguments
+  @OptionGroup var streamCache: StreamCacheArguments
   @OptionGroup var generation: GenerationArguments
   @OptionGroup var session: SessionArguments
   @OptionGroup var modelOptions: ModelArguments
@@ -57,6 +58,7 @@ struct WatchCommand: ParsableCommand {
     options.fastFrames = fastFrames.fastFrames
     options.cacheBits = cacheBits.cacheBits
     options.reuse = reuse.reuse
+    options.streamCache = streamCache.options
     options.keepsWeights = true
     let runner = try ModelRunner(opened, options: options)
     var live = LiveOptions()

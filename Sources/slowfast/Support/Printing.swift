@@ -295,7 +295,8 @@ extension SlowFastError {
     "frames": "--frames", "frequencyPenalty": "--frequency-penalty", "generatedTokens": "--tokens", "keep": "--keep",
     "maximumTokens": "--max-tokens", "minP": "--min-p", "partBits": "--parts", "presencePenalty": "--presence-penalty",
     "prompts": "--prompts", "repeats": "--repeat", "repetitionPenalty": "--repetition-penalty", "reuse": "--reuse",
-    "sampling": "--fps", "stopTexts": "--stop", "temperature": "--temperature", "threads": "--threads", "together": "--together",
+    "sampling": "--fps", "stopTexts": "--stop", "streamCache": "--stream-cache",
+    "streamCache.limit": "--stream-cache-size", "temperature": "--temperature", "threads": "--threads", "together": "--together",
     "topK": "--top-k", "topLogProbabilities": "--logprobs", "topP": "--top-p", "variants": "--variants",
     "window": "--window",
   ]
