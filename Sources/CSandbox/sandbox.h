@@ -374,8 +374,8 @@ static inline void sandbox_own_heap(uintptr_t low) {
   if (first < end) madvise((void *)first, end - first, 23 /* MADV_POPULATE_WRITE */);
 }
 
-/// Forks a child that calls `prepare`, is confined, and waits for a clip. In it this is 1, once it has one and no other descriptor but the
-/// three standard ones.
+/// Forks a child that calls `prepare` unless that is NULL, is confined, and waits for a clip. In it this is 1, once it has one and no other
+/// descriptor but the three standard ones.
 static inline int sandbox_fork(
     struct sandbox_spare *spare, const sigset_t *mask, uintptr_t low, void (*prepare)(void), struct sandbox_task *task) {
   int ends[2];
@@ -393,8 +393,10 @@ static inline int sandbox_fork(
   dup2(ends[1], sandbox_socket);
   sandbox_close_from(sandbox_socket + 1);
   sigprocmask(SIG_UNBLOCK, mask, NULL);
-  prepare();
-  sandbox_own_heap(low);
+  if (prepare) {
+    prepare();
+    sandbox_own_heap(low);
+  }
   task->held = sandbox_confine();
   char byte;
   if (sandbox_receive(sandbox_socket, &byte, 1, &task->socket, 1) <= 0 || task->socket < 0) _exit(0);
@@ -412,7 +414,7 @@ static inline int sandbox_hand(const struct sandbox_spare *spare, int clip, stru
 
 /// What a nursery does until whoever started it is gone. Returns in a child only: see above. One child more than is needed is there soon,
 /// so that nobody waits for a process to be made. `prepare` is what is better done before there is a clip: here once, for it fills memory
-/// that children share, and in each child, which then has what it needs in its own tables of pages. It leaves no thread.
+/// that children share, and in each child that is made ahead, which then has what it needs in its own tables of pages. It leaves no thread.
 static inline struct sandbox_task sandbox_serve(void (*prepare)(void)) {
   static struct sandbox_child children[sandbox_most_children];
   static struct pollfd waits[sandbox_most_children + 2];
@@ -493,7 +495,8 @@ static inline struct sandbox_task sandbox_serve(void (*prepare)(void)) {
     int isTaken = 0;
     // A spare one may have died, and its end not be known yet.
     for (int attempt = 0; attempt < 2 && !isTaken && got == sizeof limits && ends[1] >= 0 && count < sandbox_most_children; attempt++) {
-      if (!spare.process && sandbox_fork(&spare, &mask, low, prepare, &task)) return task;
+      // Its clip is there: what it has not prepared is done with that.
+      if (!spare.process && sandbox_fork(&spare, &mask, low, NULL, &task)) return task;
       if (!spare.process) break;
       isTaken = sandbox_hand(&spare, ends[0], limits);
       if (isTaken) children[count++] = (struct sandbox_child){spare.process, ends[1]};

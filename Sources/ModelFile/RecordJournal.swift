@@ -75,8 +75,8 @@ package final class RecordJournal {
   /// Adds a record, JSON on one line; on the disk when this returns.
   package func append(_ number: Int, _ json: [UInt8]) throws(SlowFastError) { try append([(number, json)]) }
 
-  /// Adds several records, which are written together.
-  package func append(_ records: [(number: Int, json: [UInt8])]) throws(SlowFastError) {
+  /// Adds several records, which are written together. Those that cost nothing to find again need not be on the disk when this returns.
+  package func append(_ records: [(number: Int, json: [UInt8])], isDurable: Bool = true) throws(SlowFastError) {
     if records.isEmpty { return }
     do {
       var lines = Data()
@@ -89,7 +89,7 @@ package final class RecordJournal {
       }
       try file.seek(toOffset: UInt64(length))
       try file.write(contentsOf: lines)
-      try file.synchronize()
+      if isDurable { try file.synchronize() }
       length += lines.count
       for (number, place) in added { places[number] = place }
     } catch {

@@ -101,7 +101,8 @@ install_sysroot() {
 
 # What emulated programs have in place of the machine's own.
 install_shim() {
-  [ ! -e "$shim_done" ] || return 0
+  # A system that was installed again has lost it.
+  [ ! -e "$shim_done" ] || [ ! -e "$sysroot/spawn_self.so" ] || return 0
   # Devices without drivers: the machine's are meant.
   rm -rf "$sysroot/dev"
   in_chroot clang --target="$triple" --sysroot="$sysroot" -O -Wall -fuse-ld=lld -shared -fPIC "$shim" -o "$sysroot/spawn_self.so"

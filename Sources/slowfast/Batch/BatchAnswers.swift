@@ -57,13 +57,15 @@ final class BatchAnswers: Sendable {
   }
 
   /// On the disk when this returns.
-  func keep(_ record: BatchRecord) throws { try keep([record]) }
+  func keep(_ record: BatchRecord) throws { try keep([record], isDurable: true) }
 
-  /// The same of several at once.
-  func keep(_ records: [BatchRecord]) throws {
+  /// Of questions that are asked again in any case when the work goes on.
+  func keep(errors: [BatchRecord]) throws { try keep(errors, isDurable: false) }
+
+  private func keep(_ records: [BatchRecord], isDurable: Bool) throws {
     let kept = try records.map { (number: $0.question.key, json: try $0.json()) }
     try state.withLock { state throws(SlowFastError) in
-      try state.journal.append(kept)
+      try state.journal.append(kept, isDurable: isDurable)
       state.retried.subtract(kept.map(\.number))
     }
   }

@@ -214,7 +214,7 @@ private struct Batch: Sendable {
       }
       if Interrupt.isRequested { throw SlowFastError.cancelled }
     }
-    try answers.keep(refused)
+    try answers.keep(errors: refused)
   }
 
   private func options(of question: BatchQuestion) -> GenerationOptions {
@@ -240,11 +240,16 @@ private struct Batch: Sendable {
   private func encode(_ questions: [BatchQuestion]) throws -> [BatchClip: RunStatistics] {
     var statistics: [BatchClip: RunStatistics] = [:]
     let session = try Session(model, options: options)
-    var clips: [BatchClip] = []
-    for question in questions { if let clip = question.clip, clips.last != clip { clips.append(clip) } }
-    let total = clips.reduce(0) { $0 + $1.sampling(sampling, model).frames }
+    // Questions about one clip stand together.
+    var clips: [(clip: BatchClip, questions: [BatchQuestion])] = []
+    for question in questions {
+      guard let clip = question.clip else { continue }
+      if clips.last?.clip != clip { clips.append((clip, [])) }
+      clips[clips.count - 1].questions.append(question)
+    }
+    let total = clips.reduce(0) { $0 + $1.clip.sampling(sampling, model).frames }
     var done = 0
-    for (index, clip) in clips.enumerated() {
+    for (index, (clip, questions)) in clips.enumerated() {
       let request = clip.sampling(sampling, model)
       let (first, count) = (done, clips.count)
       do throws(SlowFastError) {
@@ -264,7 +269,7 @@ private struct Batch: Sendable {
         for warning in session.statistics.warnings { Display.printError("warning: \(clip.names[0].escaped()): \(warning)") }
       } catch {
         guard Self.isOfOneQuestion(error) else { throw error }
-        try answers.keep(questions.filter { $0.clip == clip }.map { BatchRecord(question: $0, error: error.text) })
+        try answers.keep(errors: questions.map { BatchRecord(question: $0, error: error.text) })
       }
       done += request.frames
     }
@@ -359,7 +364,7 @@ private struct Batch: Sendable {
       }
     } catch let error as SlowFastError {
       guard Self.isOfOneQuestion(error) else { throw error }
-      return try answers.keep(BatchRecord(question: question, error: error.text))
+      return try answers.keep(errors: [BatchRecord(question: question, error: error.text)])
     }
     throw SlowFastError.cancelled
   }
