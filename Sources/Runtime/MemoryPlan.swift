@@ -57,6 +57,8 @@ public struct MemoryPlan: Sendable, Codable, Equatable {
     baseBytes + decoderWeightBytes + slowCacheBytes + tokenBytes
       + max(slowBufferBytes, decoderBufferBytes + cacheBytes - slowTokenBytes)
   }
+  /// Where the weights of both phases are in memory at a time, with what each works in.
+  package var bytesOfBoth: Int { visionPhaseBytes + decoderPhaseBytes - baseBytes - tokenBytes }
   /// The greater of the two phases.
   public var peakBytes: Int { max(visionPhaseBytes, decoderPhaseBytes) }
 

@@ -90,10 +90,20 @@ public final class ModelRunner: Sendable {
   package let context: RunContext
 
   /// No weight is read yet. Threads, kernels, the clip cache and `keepsWeights` are the whole runner's.
-  public init(_ model: VideoLanguageModel, options: SessionOptions = SessionOptions()) throws(SlowFastError) {
-    self.model = model
-    context = try RunContext(model, options: options)
+  public convenience init(_ model: VideoLanguageModel, options: SessionOptions = SessionOptions()) throws(SlowFastError) {
+    try self.init(model, options: options, available: MemoryPlan.availableBytes())
   }
+
+  /// `available`: bytes of memory that there are for all of it.
+  package init(_ model: VideoLanguageModel, options: SessionOptions, available: Int?) throws(SlowFastError) {
+    self.model = model
+    context = try RunContext(model, options: options, available: available)
+  }
+
+  /// With `keepsWeights`: tower and decoder are in memory one at a time, for there was no room for both when the runner was made.
+  public var weightsTakeTurns: Bool { context.turns != nil }
+  /// Bytes for which tower and decoder are in memory together: theirs, of a question about a clip, and `SessionOptions.clipMemory`.
+  public var bytesOfBoth: Int { context.bytesOfBoth }
 
   /// A conversation about clips, or about none. They are watched when the first question comes, as the model's own number of frames unless
   /// `sampling` says otherwise. Its keys and values go when nobody holds it any more.
@@ -170,6 +180,14 @@ public final class ModelRunner: Sendable {
     _ sources: [ClipSource], sampling: SamplingRequest, question: String, maximumTokens: Int
   ) -> MemoryPlan {
     context.plan(sources, sampling: sampling, question: question, maximumTokens: maximumTokens)
+  }
+
+  /// The same of a question about a clip that is not there yet, of so many frames; nil: the model's own number.
+  public func plan(frames: Int? = nil, maximumTokens: Int? = nil) -> MemoryPlan {
+    let frame = RGBImage(checkedWidth: 1, height: 1, pixels: [0, 0, 0])
+    return context.plan(
+      [.frames(Array(repeating: frame, count: max(1, frames ?? model.defaultFrameCount)))], sampling: model.defaultSampling, question: "",
+      maximumTokens: maximumTokens ?? model.generationDefaults.maximumTokens)
   }
 
   /// What a conversation will need that begins after `messages`, as if it were alone.

@@ -39,6 +39,11 @@ package final class RunContext: @unchecked Sendable {
   /// Without a threshold (`SessionOptions.reuse`) branches of a tower are remembered where that needs no more memory than the answer does.
   package let remembersEqualBranches: Bool
 
+  /// What a question about a clip takes where both parts of the model are in memory, and clips that are kept there.
+  package let bytesOfBoth: Int
+  /// With `keepsWeights`, where there is no room for both parts of the model; nil: each stays as it may.
+  package let turns: WeightTurns?
+
   private let lock = Mutex(())
   // Under the lock, and with `keepsWeights` only.
   private var spareVision: VisionModel?
@@ -51,8 +56,10 @@ package final class RunContext: @unchecked Sendable {
   /// By the clips' keys. Held while they are made: who needs the same ones waits for them.
   private let slowCaches = Mutex<[String: Weak<SlowCaches>]>([:])
 
-  /// No weight is read yet.
-  package init(_ model: VideoLanguageModel, options: SessionOptions) throws(SlowFastError) {
+  /// No weight is read yet. `available`: bytes of memory that there are for all of it.
+  package init(
+    _ model: VideoLanguageModel, options: SessionOptions, available: Int? = MemoryPlan.availableBytes()
+  ) throws(SlowFastError) {
     try options.validate()
     self.model = model
     self.options = options
@@ -85,6 +92,14 @@ package final class RunContext: @unchecked Sendable {
     engine = try classified { () throws(ComputeError) in
       try Engine(pool: pool, kernels: try options.kernels.map { name throws(ComputeError) in try KernelChoice.kernels(named: name) })
     }
+    // Of one question about one clip, with a text of some length.
+    let plan = MemoryPlan(
+      source: source, config: config, clips: [.clip(frames: model.defaultFrameCount)], decoding: [], decodingLimit: nil, textTokens: 256,
+      maximumAnswerTokens: model.generationDefaults.maximumTokens,
+      cacheType: options.cacheBits.flatMap { KeyValueType(bits: $0) } ?? model.cacheType, reuse: options.reuse, kernels: engine.kernels,
+      threads: pool.threadCount)
+    bytesOfBoth = plan.bytesOfBoth + (options.clipMemory ?? 0)
+    turns = options.keepsWeights && bytesOfBoth > available ?? .max ? WeightTurns() : nil
   }
 
   /// Where clips, and prompts up to the last of them, are kept; nil: nowhere.
@@ -94,14 +109,52 @@ package final class RunContext: @unchecked Sendable {
   package func frameStore(isLive: Bool) -> (any ClipStore)? { isLive ? liveFrames ?? liveStore : store }
 
   /// Tower and projector with memory to work in, for one user at a time: to be given back.
-  package func takeVision(_ times: inout StageTimes, _ progress: @escaping ProgressHandler) throws(SlowFastError) -> VisionModel {
+  package func takeVision(
+    _ times: inout StageTimes, _ progress: @escaping ProgressHandler, isCancelled: () -> Bool
+  ) throws(SlowFastError) -> VisionModel {
+    try enter(.vision, isCancelled: isCancelled)
     if let spare = exchangeSpareVision(nil) { return spare }
-    return try times.measure(\.loadVision) { () throws(SlowFastError) in
-      try VisionModel(model.residency.visionWeights(pool: pool, progress))
+    do throws(SlowFastError) {
+      return try times.measure(\.loadVision) { () throws(SlowFastError) in
+        try VisionModel(model.residency.visionWeights(pool: pool, progress))
+      }
+    } catch {
+      turns?.leave()
+      throw error
     }
   }
 
-  package func giveBack(_ vision: VisionModel) { if options.keepsWeights { _ = exchangeSpareVision(vision) } }
+  /// Takes what `takeVision` gave, if it has.
+  package func giveBack(_ vision: inout VisionModel?) {
+    if vision == nil { return }
+    if options.keepsWeights { _ = exchangeSpareVision(vision) }
+    // Before the others' turn comes.
+    vision = nil
+    turns?.leave()
+  }
+
+  /// While `body` runs the decoder may be in memory.
+  package func withDecoder<T>(
+    isCancelled: () -> Bool, _ body: () throws(SlowFastError) -> T
+  ) throws(SlowFastError) -> T {
+    try enter(.decoder, isCancelled: isCancelled)
+    defer { turns?.leave() }
+    return try body()
+  }
+
+  private func enter(_ part: WeightTurns.Part, isCancelled: () -> Bool) throws(SlowFastError) {
+    try turns?.enter(part, isCancelled: isCancelled) { other in
+      switch other {
+      case .vision: _ = exchangeSpareVision(nil)
+      case .decoder:
+        let passes = lock.withLock { _ in
+          keptDecoder = nil
+          return self.passes
+        }
+        passes?.letGo()
+      }
+    }
+  }
 
   private func exchangeSpareVision(_ vision: VisionModel?) -> VisionModel? {
     var spare: VisionModel?
@@ -115,11 +168,10 @@ package final class RunContext: @unchecked Sendable {
     let weights = try times.measure(\.loadDecoder) { () throws(SlowFastError) in
       try model.residency.decoderWeights(pool: pool, progress)
     }
-    let embedding = try model.source.makeEmbeddingTable()
-    return lock.withLock { _ in
+    return try lock.withLock { _ throws(SlowFastError) in
       if options.keepsWeights { keptDecoder = weights }
-      if let passes, passes.weights === weights { return passes }
-      let made = DecoderPasses(weights, embedding: embedding, engine: engine)
+      if let passes, passes.isOf(weights) { return passes }
+      let made = DecoderPasses(weights, embedding: try model.source.makeEmbeddingTable(), engine: engine)
       passes = made
       return made
     }

@@ -106,7 +106,7 @@ public struct SessionOptions: Sendable {
   /// Where to keep what frames of sources that go on become; nil: in memory. A disk is written to with every frame that changes.
   public var streamCache: ClipCacheOptions?
   /// Keep the tower's and the decoder's weights between clips instead of giving each back when the other is needed: faster for many
-  /// clips, and takes the memory of both.
+  /// clips, and takes the memory of both. Where that is not there each stays until the other is needed.
   public var keepsWeights = false
 
   /// The most frames whose fast tokens stand in the prompt, for clips of many frames: more are averaged together than the model's own way

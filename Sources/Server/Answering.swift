@@ -9,7 +9,7 @@ final class Answering: Sendable {
   let uploads: Uploads
   let metrics: Metrics
   let streams: Streams
-  private let runner: ModelRunner
+  let runner: ModelRunner
   private let admission: Admission
   /// Files that are fetched at a time.
   let fetches: Admission
@@ -25,21 +25,7 @@ final class Answering: Sendable {
     self.options = options
     let file = model.path.split(separator: "/").last.map(String.init) ?? model.path
     name = options.name ?? (file.hasSuffix(".sfq") ? String(file.dropLast(4)) : file)
-    var session = SessionOptions()
-    session.threads = options.threads
-    session.reuse = options.reuse
-    session.fastFrames = options.fastFrames
-    session.keepsWeights = true
-    session.marksAreText = true
-    if let cache = options.cache {
-      session.clipCache = ClipCacheOptions(directory: cache, limit: options.cacheSize ?? ClipCacheOptions.defaultLimit)
-    } else {
-      session.clipMemory = options.cacheSize ?? max(64 << 20, (MemoryPlan.availableBytes() ?? 4 << 30) / 4)
-    }
-    session.streamCache = options.streamCache.map {
-      ClipCacheOptions(directory: $0, limit: options.streamCacheSize ?? ClipCacheOptions.defaultLimit)
-    }
-    runner = try ModelRunner(model, options: session)
+    runner = try ModelRunner(model, options: options.session)
     streams = try Streams(runner, options)
     admission = Admission(parallel: options.parallel, queue: options.queue)
     fetches = Admission(parallel: 4, queue: options.queue)

@@ -29,6 +29,9 @@
     /// What the model is called.
     public var name: String { answering.name }
 
+    /// What answers.
+    public var runner: ModelRunner { answering.runner }
+
     /// Answers requests until the process is asked to end or the task is cancelled. `onListening` is told the port when requests are taken.
     ///
     /// Answers that are being made when the end is asked for go on for some seconds at most (`ServerOptions.grace`). Throws `modelChanged`

@@ -71,6 +71,25 @@ public struct ServerOptions: Sendable {
   /// On this machine alone, on port 8080.
   public init() {}
 
+  /// How the model is run.
+  public var session: SessionOptions {
+    var session = SessionOptions()
+    session.threads = threads
+    session.reuse = reuse
+    session.fastFrames = fastFrames
+    session.keepsWeights = true
+    session.marksAreText = true
+    if let cache {
+      session.clipCache = ClipCacheOptions(directory: cache, limit: cacheSize ?? ClipCacheOptions.defaultLimit)
+    } else {
+      session.clipMemory = cacheSize ?? max(64 << 20, (MemoryPlan.availableBytes() ?? 4 << 30) / 4)
+    }
+    session.streamCache = streamCache.map {
+      ClipCacheOptions(directory: $0, limit: streamCacheSize ?? ClipCacheOptions.defaultLimit)
+    }
+    return session
+  }
+
   /// Bytes of a request that is no upload: what is larger comes as a file.
   var maximumBody: Int { min(maximumUpload, 256 << 20) }
 }

@@ -232,7 +232,7 @@ private struct ClipPipeline {
     // At most; where a clip has fewer, that is known when it has been sampled.
     var total = clips.reduce(0) { $0 + $1.mostFrames }
     var vision: VisionModel?
-    defer { if let vision { context.giveBack(vision) } }
+    defer { context.giveBack(&vision) }
     var done = 0
     for index in clips.indices {
       let most = clips[index].mostFrames
@@ -266,8 +266,10 @@ private struct ClipPipeline {
     let source = clips[index].source
     // Where no frame can be known, the tower is read before the first one is there.
     if observer != nil || context.frameStore(isLive: source.isLive) == nil, vision == nil {
-      vision = try context.takeVision(&watched.statistics.times, progress)
+      vision = try context.takeVision(&watched.statistics.times, progress, isCancelled: isCancelled)
     }
+    // Who waits for a clip of others does not keep them from their turn.
+    defer { if context.turns != nil { context.giveBack(&vision) } }
     let (own, isCancelled) = (progress, isCancelled)
     let isAhead = isAhead
     let (clip, views) = try encode(
@@ -319,7 +321,11 @@ private struct ClipPipeline {
     }
     func encode(_ image: RGBImage, _ encoder: ClipEncoder, _ times: inout StageTimes) throws(SlowFastError) {
       if encoder.takeKnown(image) { return }
-      let tower = if let vision { vision } else { try context.takeVision(&times, progress) }
+      if turns() > 1, context.turns?.isWanted(.decoder) == true {
+        encoder.vision = nil
+        context.giveBack(&vision)
+      }
+      let tower = if let vision { vision } else { try context.takeVision(&times, progress, isCancelled: isCancelled) }
       (vision, encoder.vision) = (tower, tower)
       try engine.turns.withLock { () throws(SlowFastError) in
         try encoder.encode(

@@ -53,6 +53,15 @@ package final class Conversation {
     onText: (String) -> Bool = { _ in true }
   ) throws(SlowFastError) -> Answer {
     try options.validate()
+    return try context.withDecoder(isCancelled: isCancelled) { () throws(SlowFastError) in
+      try answer(question, options, progress, isCancelled, onTokens, onText)
+    }
+  }
+
+  private func answer(
+    _ question: String, _ options: GenerationOptions, _ progress: @escaping ProgressHandler, _ isCancelled: @escaping @Sendable () -> Bool,
+    _ onTokens: ([TokenProbability]) -> Void, _ onText: (String) -> Bool
+  ) throws(SlowFastError) -> Answer {
     var options = options
     var choices: ChoiceReader?
     if case .choices(let texts) = options.form {
@@ -117,7 +126,9 @@ package final class Conversation {
   ) throws(SlowFastError) {
     var options = GenerationOptions()
     options.maximumTokens = 1
-    statistics.promptTokens = try settlePrefix("", options: options, progress: progress, isCancelled: isCancelled)
+    statistics.promptTokens = try context.withDecoder(isCancelled: isCancelled) { () throws(SlowFastError) in
+      try settlePrefix("", options: options, progress: progress, isCancelled: isCancelled)
+    }
   }
 
   private func tooLong(_ total: Int) -> SlowFastError {
@@ -254,8 +265,9 @@ package final class Conversation {
 
   /// The decoder, loaded when the first question comes.
   package func readyGenerator(capacity: Int, progress: @escaping ProgressHandler) throws(SlowFastError) -> Generator {
-    if let generator { return generator }
+    // Read again where the tower had its turn.
     let passes = try context.decoderPasses(&statistics.times, progress)
+    if let generator { return generator }
     let slow = try statistics.times.measure(\.crossKeyValues) { () throws(SlowFastError) in
       try context.slowCaches(keys) { () throws(SlowFastError) in
         if let keptPrefix {

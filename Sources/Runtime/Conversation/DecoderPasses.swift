@@ -2,6 +2,7 @@ import Compute
 import Models
 import Parallel
 import Support
+import Synchronization
 import Tensors
 
 /// Passes through a decoder, which conversations that compute at the same time share: a weight is read once for all of them. What each
@@ -10,10 +11,15 @@ import Tensors
 /// Whoever comes first computes for all that have come, until its own part is done; then another does. Answers and prompts have passes of
 /// their own: those of prompts give way to tokens of answers after each layer.
 package final class DecoderPasses: @unchecked Sendable {
-  package let decoder: any Decoder
+  package let config: ModelConfig
   package let embedding: any EmbeddingTable
   package let engine: Engine
-  package let weights: DecoderWeights
+  /// nil while the tower has its turn to be in memory, when nobody computes here.
+  private let weights: Mutex<DecoderWeights?>
+  package var decoder: any Decoder {
+    guard let weights = weights.withLock({ $0 }) else { preconditionFailure("the decoder is used in the tower's turn") }
+    return weights.decoder
+  }
   private let answers = Gathering<AnswerPart>()
   private let prompts = Gathering<PromptPart>()
   // In a turn of the engine.
@@ -49,11 +55,21 @@ package final class DecoderPasses: @unchecked Sendable {
   static let mostLogits = 16
 
   package init(_ weights: DecoderWeights, embedding: any EmbeddingTable, engine: Engine) {
-    (self.weights, self.embedding, self.engine) = (weights, embedding, engine)
-    decoder = weights.decoder
+    (self.embedding, self.engine) = (embedding, engine)
+    self.weights = Mutex(weights)
+    config = weights.decoder.config
   }
 
-  private var config: ModelConfig { decoder.config }
+  /// Whether these are its weights; from now on, where it has let its own go.
+  package func isOf(_ weights: DecoderWeights) -> Bool {
+    self.weights.withLock { own in
+      if own == nil { own = weights }
+      return own === weights
+    }
+  }
+
+  /// Nobody computes here until `isOf` was asked again.
+  package func letGo() { weights.withLock { $0 = nil } }
 
   /// Rows that one conversation adds to its caches at once: a prompt or a part of it, at most `chunk`.
   package final class PromptPart {

@@ -13,7 +13,7 @@ package final class Generator {
   package var answerVocabulary: Int
   /// Tokens that the caches hold at most.
   package private(set) var capacity: Int
-  private var config: ModelConfig { passes.decoder.config }
+  private var config: ModelConfig { passes.config }
   private let logits: Matrix  // [1, vocabulary]
   private var isGenerating = false
 
@@ -29,7 +29,7 @@ package final class Generator {
     self.slowAttention = slowAttention
     self.answerVocabulary = answerVocabulary
     self.capacity = capacity
-    let config = passes.decoder.config
+    let config = passes.config
     (caches, logits) = try classified { () throws(ComputeError) in
       let caches = try DecoderCaches(config: config, capacity: capacity, type: cacheType, slow: slow)
       return (caches, try Matrix(rows: 1, columns: config.vocabularySize))

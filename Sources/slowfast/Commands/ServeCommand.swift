@@ -84,6 +84,8 @@
         "Take what is not said here from this file: these options' names and values in YAML, as port: 8080.", valueName: "file"),
       completion: .file())
     var config: String?
+    @Flag(help: "Print what a question about a clip needs, and whether tower and decoder are in memory together; answer nothing.")
+    var plan = false
     @Option(
       help: ArgumentHelp(
         "Of a checkpoint: the directory of its vision transformer, where it is not inside under the configuration's name.",
@@ -136,11 +138,18 @@
           path: config ?? "", problem: "names no model, expected a line such as model: /var/lib/slowfast/model.sfq")
       }
       options.media = try options.media.map(Self.directory)
+      if plan {
+        let runner = try ModelRunner(try VideoLanguageModel(path: model, tower: tower), options: options.session)
+        return try Display.print(Printing.plan(runner.plan(frames: options.frames), of: runner))
+      }
       DecoderProcesses.standard?.prepare()
       // Other requests go on, and this one is told.
       MappedFiles.outliveLostPages()
       let server = try HTTPServer(try VideoLanguageModel(path: model, tower: tower), options)
       try Self.checkDecoders()
+      if server.runner.weightsTakeTurns {
+        Display.printError("tower and decoder take turns in memory, which together need \(formatBytes(server.runner.bytesOfBoth))")
+      }
       try Self.wait(for: server, at: options.host)
     }
 

@@ -22,6 +22,13 @@ enum Printing {
 
   static func fixed(_ value: Double, _ digits: Int) -> String { value.fixed(digits) }
 
+  /// What a server's question about a clip takes.
+  static func plan(_ plan: MemoryPlan, of runner: ModelRunner) -> String {
+    let kept = runner.options.clipMemory.map { ", \(formatBytes($0)) of them for clips that are kept" } ?? ""
+    return self.plan(plan) + "\ntogether          \(formatBytes(runner.bytesOfBoth))\(kept): tower and decoder "
+      + (runner.weightsTakeTurns ? "take turns in memory" : "are both in memory")
+  }
+
   static func plan(_ plan: MemoryPlan) -> String {
     var lines = [
       "frames            \(plan.frames)",
