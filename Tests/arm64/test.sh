@@ -7,6 +7,7 @@ cd "$(dirname "$0")/../.."
 toolchain=Tests/arm64/toolchain.sh
 # No dot product; dot product; 8-bit matrix product on two processors.
 models=${ARM64_MODELS:-cortex-a72 neoverse-n1 neoverse-v1 max}
+# ARM64_TESTS: a regular expression, for some of them only.
 limit=${ARM64_SETUP_SECONDS:-1800}
 
 skip() {
@@ -49,6 +50,7 @@ for model in $models; do
     all*) ;;
     *) tests=(--filter '^KernelTests\.') ;;
   esac
+  [ -z "${ARM64_TESTS:-}" ] || tests=(--filter "$ARM64_TESTS")
   echo "[arm64] $model: ${tests[*]:-all tests}"
   start=$SECONDS
   $toolchain emulate "$model" "$stage"/*.xctest --testing-library swift-testing "${tests[@]}" | sed '/ started\.$/d' | tee "$stage/log" ||
