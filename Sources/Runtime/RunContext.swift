@@ -170,7 +170,7 @@ package final class RunContext: @unchecked Sendable {
     }
     return try lock.withLock { _ throws(SlowFastError) in
       if options.keepsWeights { keptDecoder = weights }
-      if let passes, passes.isOf(weights) { return passes }
+      if let passes, passes.adopts(weights) { return passes }
       let made = DecoderPasses(weights, embedding: try model.source.makeEmbeddingTable(), engine: engine)
       passes = made
       return made

@@ -60,15 +60,15 @@ package final class DecoderPasses: @unchecked Sendable {
     config = weights.decoder.config
   }
 
-  /// Whether these are its weights; from now on, where it has let its own go.
-  package func isOf(_ weights: DecoderWeights) -> Bool {
+  /// Computes with these from now on if it has let its own go; whether they are its own.
+  package func adopts(_ weights: DecoderWeights) -> Bool {
     self.weights.withLock { own in
       if own == nil { own = weights }
       return own === weights
     }
   }
 
-  /// Nobody computes here until `isOf` was asked again.
+  /// Nobody computes here until it has adopted weights again.
   package func letGo() { weights.withLock { $0 = nil } }
 
   /// Rows that one conversation adds to its caches at once: a prompt or a part of it, at most `chunk`.
