@@ -26,7 +26,8 @@ sysroot=$folder/sysroot
 # Made anew for other libraries.
 sysroot_done=$folder/sysroot-$(md5sum <<<"$libraries" | cut -c1-8).done
 shim=$package/Tests/arm64/spawn_self.c
-shim_done=$folder/shim-$(md5sum <"$shim" | cut -c1-8).done
+# Where the system is installed again it is gone with it.
+shim_done=$sysroot/shim-$(md5sum <"$shim" | cut -c1-8).done
 scratch=$folder/scratch-$(md5sum <<<"$package" | cut -c1-8)${SLOWFAST_ARM64_FLAVOR:+-$SLOWFAST_ARM64_FLAVOR}
 swift=usr/libexec/swift/lib
 # Old suites' release files are past their dates on frozen mirrors; documentation would be a fifth of all files.
@@ -101,8 +102,7 @@ install_sysroot() {
 
 # What emulated programs have in place of the machine's own.
 install_shim() {
-  # A system that was installed again has lost it.
-  [ ! -e "$shim_done" ] || [ ! -e "$sysroot/spawn_self.so" ] || return 0
+  [ ! -e "$shim_done" ] || return 0
   # Devices without drivers: the machine's are meant.
   rm -rf "$sysroot/dev"
   in_chroot clang --target="$triple" --sysroot="$sysroot" -O -Wall -fuse-ld=lld -shared -fPIC "$shim" -o "$sysroot/spawn_self.so"
