@@ -27,10 +27,8 @@ package final class RunContext: @unchecked Sendable {
   /// Where the newest frames of sources that go on are kept, and prompts about them: in memory, for a disk would be written to without end,
   /// and what else is kept would give way. It has room for what is watched.
   package let liveStore = MemoryClipStore(limit: 0)
-  /// Where those frames are kept instead, prompts apart; nil: nowhere.
+  /// Where those frames are kept instead, prompts apart, with room for what is watched; nil: nowhere.
   package let liveFrames: ClipCache?
-  /// Bytes that windows of all sources take there.
-  package let liveFrameBytes = Atomic(0)
   /// Questions that are being answered.
   package let answering = Atomic(0)
   package var isAnswering: Bool { answering.load(ordering: .relaxed) > 0 }
@@ -71,13 +69,13 @@ package final class RunContext: @unchecked Sendable {
     } else {
       store = options.clipMemory.map { MemoryClipStore(limit: $0) }
     }
-    liveFrames = try options.streamCache.map { (cache) throws(SlowFastError) in try ClipCache(cache) }
-    if let clips = options.clipCache?.directory, let frames = options.streamCache?.directory, let status = FileStatus(path: clips),
+    if let clips = options.clipCache?.directory, let frames = options.streamCache, let status = FileStatus(path: clips),
       FileStatus(path: frames)?.isSameFile(as: status) == true
     {
       // Each would make room at the other's cost.
       throw .badOption("streamCache", found: frames.escaped(), expected: "another directory than that of the clips")
     }
+    liveFrames = try options.streamCache.map { (directory) throws(SlowFastError) in try ClipCache(emptying: directory) }
     decodingLimit = MemoryPlan.availableBytes().map { $0 / 4 }
     let (schema, source) = (model.source.schema, model.source)
     remembersEqualBranches =

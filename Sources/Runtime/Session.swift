@@ -103,8 +103,9 @@ public struct SessionOptions: Sendable {
   public var clipCache: ClipCacheOptions?
   /// Where clips are kept nowhere else: bytes of this process's memory to keep them in, those not used for longest go first; nil: none.
   public var clipMemory: Int?
-  /// Where to keep what frames of sources that go on become; nil: in memory. A disk is written to with every frame that changes.
-  public var streamCache: ClipCacheOptions?
+  /// A directory for what the newest frames of sources that go on become; nil: that is in memory. It is this process's alone, has room for
+  /// the frames of windows, and is empty when nothing is watched. A disk is written to with every frame that changes.
+  public var streamCache: String?
   /// Keep the tower's and the decoder's weights between clips instead of giving each back when the other is needed: faster for many
   /// clips, and takes the memory of both. Where that is not there each stays until the other is needed.
   public var keepsWeights = false

@@ -89,7 +89,6 @@
             }
           }
         case "stream-cache": streamCache = try text()
-        case "stream-cache-size": streamCacheSize = try bytes()
         case "rule": ruleFile = try text()
         case "max-upload": maximumUpload = try bytes()
         default:

@@ -55,10 +55,8 @@ public struct ServerOptions: Sendable {
   public var maximumUpload = 2 << 30
   /// Sources that are watched, which requests ask about as `stream:NAME`.
   public var streams: [NamedSource] = []
-  /// Where what their frames become is kept; nil: in memory.
+  /// A directory of the server's own for what their frames become; nil: that is kept in memory.
   public var streamCache: String?
-  /// Bytes that it may take there.
-  public var streamCacheSize: Int?
   /// How they are watched.
   public var live = LiveOptions()
   /// What is asked of their newest frames without a request.
@@ -84,9 +82,7 @@ public struct ServerOptions: Sendable {
     } else {
       session.clipMemory = cacheSize ?? max(64 << 20, (MemoryPlan.availableBytes() ?? 4 << 30) / 4)
     }
-    session.streamCache = streamCache.map {
-      ClipCacheOptions(directory: $0, limit: streamCacheSize ?? ClipCacheOptions.defaultLimit)
-    }
+    session.streamCache = streamCache
     return session
   }
 

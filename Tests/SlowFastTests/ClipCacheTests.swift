@@ -241,15 +241,27 @@ final class Counter: Sendable {
   /// What a process left that was killed goes when room is made; what another one is writing stays.
   @Test func abandonedFilesGo() throws {
     try watch(session(), [clip(1)])
-    let abandoned = "\(cache)/00.clip.partial"
-    let busy = "\(cache)/11.clip.partial"
+    let name = { (digit: Character) in String(repeating: digit, count: 32) + ".clip.partial" }
+    let abandoned = "\(cache)/\(name("0"))"
+    let busy = "\(cache)/\(name("1"))"
     for path in [abandoned, abandoned + ".journal", busy] { try Data([1]).write(to: URL(fileURLWithPath: path)) }
     let descriptor = open(busy, O_RDWR)
     defer { close(descriptor) }
     #expect(flock(descriptor, LOCK_EX) == 0)
     try watch(session(), [clip(2)])
     let names = try FileManager.default.contentsOfDirectory(atPath: cache)
-    #expect(!names.contains { $0.hasPrefix("00.") } && names.contains("11.clip.partial"))
+    #expect(!names.contains { $0.hasPrefix("00") } && names.contains(name("1")))
+  }
+
+  /// Whatever a user's own files are called.
+  @Test func filesOfOthersStay() throws {
+    try watch(session(), [clip(1)])
+    let others = ["holiday.clip", "holiday.clip.partial", "old.frames"]
+    for name in others { try Data(count: 5000).write(to: URL(fileURLWithPath: "\(cache)/\(name)")) }
+    var names: [String] { (try? FileManager.default.contentsOfDirectory(atPath: cache)) ?? [] }
+    #expect(names.count > others.count + 1)
+    _ = try ClipCache(emptying: cache)
+    #expect(Set(names) == Set(others + [".lock"]))
   }
 
   /// Keys and values of other weights would be found again as this model's.

@@ -59,7 +59,11 @@ import Video
     let first = runner.conversation(about: [clip(0)])
     _ = try await ask(first)
     #expect(model.residency.isInMemory == (false, true))
-    // A conversation that is held keeps the decoder from nobody, and goes on with it.
+    // A conversation that is held does not keep the decoder in memory, and goes on when it is read again.
+    var times = StageTimes()
+    var vision: VisionModel? = try runner.context.takeVision(&times, { _ in }, isCancelled: { false })
+    #expect(model.residency.isInMemory == (true, false))
+    runner.context.giveBack(&vision)
     _ = try await ask(runner.conversation(about: [clip(1)]))
     let more = try await ask(first, "And then?")
     #expect(model.residency.isInMemory == (false, true))

@@ -28,34 +28,48 @@ public struct ClipCacheOptions: Sendable, Equatable {
 /// Frames that were encoded one after the other are kept together in a pack, a tensor for each, whose name begins with what they have in
 /// common; which frames there are stands in the packs alone.
 package struct ClipCache: ClipStore {
-  package let options: ClipCacheOptions
-  package var limit: Int { options.limit }
+  private let directory: String
+  private let bound: CacheBound
+  package var limit: Int { bound.bytes.load(ordering: .relaxed) }
   private let known = KnownPacks()
   fileprivate static let (suffix, packSuffix) = (".clip", ".frames")
 
   package init(_ options: ClipCacheOptions) throws(SlowFastError) {
-    self.options = options
     guard options.limit > 0 else { throw .badOption("clipCache.limit", found: "\(options.limit)", expected: "more than 0") }
-    do throws(SystemError) { try SystemCalls.makeDirectory(options.directory, mode: 0o700) } catch {
-      throw .cannotCache(directory: options.directory, reason: "the directory cannot be made: \(error.message)")
+    try self.init(directory: options.directory, limit: options.limit)
+  }
+
+  /// Without room, which `changeLimit` gives: what is there goes.
+  package init(emptying directory: String) throws(SlowFastError) { try self.init(directory: directory, limit: 0) }
+
+  private init(directory: String, limit: Int) throws(SlowFastError) {
+    (self.directory, bound) = (directory, CacheBound(limit))
+    do throws(SystemError) { try SystemCalls.makeDirectory(directory, mode: 0o700) } catch {
+      throw .cannotCache(directory: directory, reason: "the directory cannot be made: \(error.message)")
     }
-    guard options.directory.withFileName({ access($0, W_OK | X_OK) }) == 0 else {
-      throw .cannotCache(directory: options.directory, reason: "the directory cannot be written to")
+    guard directory.withFileName({ access($0, W_OK | X_OK) }) == 0 else {
+      throw .cannotCache(directory: directory, reason: "the directory cannot be written to")
     }
     // Whoever can write there decides what is answered.
-    if let status = FileStatus(path: options.directory) {
-      guard status.owner == geteuid() else { throw .cannotCache(directory: options.directory, reason: "the directory is another user's") }
+    if let status = FileStatus(path: directory) {
+      guard status.owner == geteuid() else { throw .cannotCache(directory: directory, reason: "the directory is another user's") }
       guard status.mode & 0o022 == 0 else {
-        throw .cannotCache(directory: options.directory, reason: "others may write to the directory; chmod go-w makes it yours alone")
+        throw .cannotCache(directory: directory, reason: "others may write to the directory; chmod go-w makes it yours alone")
       }
     }
     trim()
   }
 
+  /// Takes in so many bytes more from now on, or fewer: what does not fit then goes.
+  package func changeLimit(by bytes: Int) {
+    bound.bytes.add(bytes, ordering: .relaxed)
+    if bytes < 0 { trim() }
+  }
+
   /// Removes what is beyond the limit, which may have been larger before, and what interrupted processes left.
   private func trim() {
-    guard let turn = CacheTurn(options.directory) else { return }
-    turn.byteCount = evict(to: options.limit)
+    guard let turn = CacheTurn(directory) else { return }
+    turn.byteCount = evict(to: limit)
   }
 
   /// Whether nothing but what a cache makes is in the directory, one that is missing or empty included.
@@ -75,7 +89,7 @@ package struct ClipCache: ClipStore {
     name == ".lock" || name.wholeMatch(of: /[0-9a-f]{32}(-[0-9a-f]{16})?\.(clip|frames)(\.new)?(\.partial)?(\.journal)?/) != nil
   }
 
-  private func path(_ key: CacheKey) -> String { "\(options.directory)/\(key.name)\(Self.suffix)" }
+  private func path(_ key: CacheKey) -> String { "\(directory)/\(key.name)\(Self.suffix)" }
 
   /// The entry of that key, every checksum checked.
   package func lookup(_ key: CacheKey, pool: ThreadPool) -> ClipLookup {
@@ -105,22 +119,26 @@ package struct ClipCache: ClipStore {
     write(path(key), from: key.text, key, info, parts, pool: pool)
   }
 
-  package func frames(_ kind: CacheKey, pool: ThreadPool) -> any FrameReader { PackReader(options.directory, kind, known, pool: pool) }
+  package func frames(_ kind: CacheKey, pool: ThreadPool) -> any FrameReader { PackReader(directory, kind, known, pool: pool) }
 
   package func store(frames parts: [ClipEntry.Part], _ kind: CacheKey, pool: ThreadPool) -> String? {
     let names = parts.map(\.name).joined(separator: " ")
-    let path = "\(options.directory)/\(kind.name)-\(checksum(Array(names.utf8)).hexadecimal())\(Self.packSuffix)"
+    let path = "\(directory)/\(kind.name)-\(checksum(Array(names.utf8)).hexadecimal())\(Self.packSuffix)"
     return write(path, from: kind.text + "\n" + names, kind, [], parts, pool: pool)
   }
+
+  /// Beside what is kept in it, a file takes so many bytes at most.
+  package static func fileBytes(parts: Int) -> Int { (parts + 4) << 12 }
 
   /// `fingerprint`: of everything in it.
   private func write(
     _ path: String, from fingerprint: String, _ key: CacheKey, _ info: [UInt8], _ parts: [ClipEntry.Part], pool: ThreadPool
   ) -> String? {
-    let size = parts.reduce(info.count + key.text.utf8.count + (parts.count + 4) << 12) { $0 + $1.byteCount }
-    guard size <= options.limit else { return ClipEntry.tooLarge(size, limit: options.limit) }
-    let turn = CacheTurn(options.directory)
-    let room = options.limit - size
+    let size = parts.reduce(info.count + key.text.utf8.count + Self.fileBytes(parts: parts.count)) { $0 + $1.byteCount }
+    let limit = limit
+    guard size <= limit else { return ClipEntry.tooLarge(size, limit: limit) }
+    let turn = CacheTurn(directory)
+    let room = limit - size
     var others = turn?.byteCount ?? .max
     if others > room { others = evict(to: room) }
     // Until it is there it counts with what it takes at most.
@@ -155,8 +173,9 @@ package struct ClipCache: ClipStore {
   /// Returns what the others take.
   private func evict(to limit: Int) -> Int {
     var entries: [(path: String, bytes: Int, used: Int64)] = []
-    for name in (try? SystemCalls.entries(of: options.directory)) ?? [] {
-      let path = "\(options.directory)/\(name)"
+    // Somebody else's files may have such endings.
+    for name in (try? SystemCalls.entries(of: directory)) ?? [] where Self.isOwn(name) {
+      let path = "\(directory)/\(name)"
       let isOurs = { (end: String) in name.hasSuffix(Self.suffix + end) || name.hasSuffix(Self.packSuffix + end) }
       if isOurs(".partial") {
         removeIfAbandoned(path)
@@ -181,6 +200,13 @@ package struct ClipCache: ClipStore {
     SystemCalls.remove(path + ".journal")
     SystemCalls.remove(path)
   }
+}
+
+/// Bytes of all entries, at most.
+private final class CacheBound: Sendable {
+  let bytes: Atomic<Int>
+
+  init(_ bytes: Int) { self.bytes = Atomic(bytes) }
 }
 
 /// The turn of one process, of all that use a directory, to make room and to fill it, so that together they stay within the limit. The

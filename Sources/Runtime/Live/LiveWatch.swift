@@ -84,13 +84,7 @@ public final class LiveWatch: Sendable {
     self.context = context
     // From here on `deinit` takes it back.
     context.liveStore.changeLimit(by: need.storeBytes)
-    let onDisk = context.liveFrameBytes.add(need.diskBytes, ordering: .relaxed).newValue
-    if let cache = context.liveFrames, onDisk > cache.limit {
-      core.stop()
-      throw .badOption(
-        "streamCache.limit", found: formatBytes(cache.limit),
-        expected: "\(formatBytes(onDisk)) at least: so much take the newest \(counted(core.windowSize, "frame")) of each source")
-    }
+    context.liveFrames?.changeLimit(by: need.diskBytes)
     guard core.begin() else {
       core.stop()
       throw SlowFastError(.invalidOption, "\(source.shown): the system gives no thread to watch it")
@@ -100,7 +94,7 @@ public final class LiveWatch: Sendable {
   deinit {
     core.stop()
     context.liveStore.changeLimit(by: -need.storeBytes)
-    context.liveFrameBytes.subtract(need.diskBytes, ordering: .relaxed)
+    context.liveFrames?.changeLimit(by: -need.diskBytes)
   }
 
   /// Nothing is read from now on. Windows that were given out stay good.
@@ -135,9 +129,6 @@ private struct LiveNeed {
   private let frames: Int
   private let isOnDisk: Bool
 
-  /// Of a file with one frame, beside what the tower makes of it.
-  private static let fileBytes = 32 << 10
-
   init(_ context: RunContext, window: Int, pixels: Int, _ empty: LiveWindow) {
     let layout = context.config.layout(.clip(frames: window), towerSide: context.model.source.schema.tower.outputSide)
     let bits = layout.slowCount > 0 ? context.cacheType.bits : 32
@@ -160,7 +151,7 @@ private struct LiveNeed {
   var storeBytes: Int { bytes - pixels * frames }
 
   /// On a disk.
-  var diskBytes: Int { isOnDisk ? (features + Self.fileBytes) * frames : 0 }
+  var diskBytes: Int { isOnDisk ? (features + ClipCache.fileBytes(parts: 1)) * frames : 0 }
 
   /// Frames of a window that has room, if prompts take no less.
   func frames(within room: Int) -> Int { max(0, (room - prompts) / frameBytes - LiveFrames.room) }

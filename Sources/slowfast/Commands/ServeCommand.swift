@@ -126,7 +126,6 @@
       if let every { options.live.every = every }
       if let window { options.live.window = window }
       if let directory = streamCache.streamCache { options.streamCache = directory }
-      if let size = streamCache.streamCacheSize { options.streamCacheSize = size.bytes }
       let needless = [("--every", every != nil), ("--window", window != nil), ("--stream-cache", streamCache.streamCache != nil)]
       if options.streams.isEmpty, let needless = needless.first(where: \.1)?.0 {
         throw ValidationError("\(needless) needs --watch.")
@@ -139,7 +138,10 @@
       }
       options.media = try options.media.map(Self.directory)
       if plan {
-        let runner = try ModelRunner(try VideoLanguageModel(path: model, tower: tower), options: options.session)
+        var session = options.session
+        // No directory is made, and none loses anything.
+        (session.clipCache, session.streamCache) = (nil, nil)
+        let runner = try ModelRunner(try VideoLanguageModel(path: model, tower: tower), options: session)
         return try Display.print(Printing.plan(runner.plan(frames: options.frames), of: runner))
       }
       DecoderProcesses.standard?.prepare()

@@ -58,7 +58,7 @@ struct WatchCommand: ParsableCommand {
     options.fastFrames = fastFrames.fastFrames
     options.cacheBits = cacheBits.cacheBits
     options.reuse = reuse.reuse
-    options.streamCache = streamCache.options
+    options.streamCache = streamCache.streamCache
     options.keepsWeights = true
     let runner = try ModelRunner(opened, options: options)
     var live = LiveOptions()

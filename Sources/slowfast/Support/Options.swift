@@ -109,17 +109,9 @@ struct ReuseArguments: ParsableArguments {
 struct StreamCacheArguments: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "Keep what the newest frames of a stream become in this directory, for windows that are larger than memory. It is written to with "
-        + "every frame that changes. Default: in memory.", valueName: "directory"), completion: .directory)
+      "Keep what the newest frames of a stream become in this directory, which is emptied first, and not in memory. It is written to with "
+        + "every frame that changes.", valueName: "directory"), completion: .directory)
   var streamCache: String?
-  @Option(
-    help: ArgumentHelp(
-      "Bytes that this directory may take, such as 500M or 8G. Default: 4G.", valueName: "bytes"))
-  var streamCacheSize: ByteCount?
-
-  var options: ClipCacheOptions? {
-    streamCache.map { ClipCacheOptions(directory: $0, limit: streamCacheSize?.bytes ?? ClipCacheOptions.defaultLimit) }
-  }
 }
 
 /// A session before its clips are watched.

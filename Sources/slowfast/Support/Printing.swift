@@ -25,7 +25,8 @@ enum Printing {
   /// What a server's question about a clip takes.
   static func plan(_ plan: MemoryPlan, of runner: ModelRunner) -> String {
     let kept = runner.options.clipMemory.map { ", \(formatBytes($0)) of them for clips that are kept" } ?? ""
-    return self.plan(plan) + "\ntogether          \(formatBytes(runner.bytesOfBoth))\(kept): tower and decoder "
+    let frames = counted(runner.model.defaultFrameCount, "frame")
+    return self.plan(plan) + "\ntogether          \(formatBytes(runner.bytesOfBoth)) for a clip of \(frames)\(kept): tower and decoder "
       + (runner.weightsTakeTurns ? "take turns in memory" : "are both in memory")
   }
 
@@ -303,7 +304,7 @@ extension SlowFastError {
     "maximumTokens": "--max-tokens", "minP": "--min-p", "partBits": "--parts", "presencePenalty": "--presence-penalty",
     "prompts": "--prompts", "repeats": "--repeat", "repetitionPenalty": "--repetition-penalty", "reuse": "--reuse",
     "sampling": "--fps", "stopTexts": "--stop", "streamCache": "--stream-cache",
-    "streamCache.limit": "--stream-cache-size", "temperature": "--temperature", "threads": "--threads", "together": "--together",
+    "temperature": "--temperature", "threads": "--threads", "together": "--together",
     "topK": "--top-k", "topLogProbabilities": "--logprobs", "topP": "--top-p", "variants": "--variants",
     "window": "--window",
   ]
