@@ -67,10 +67,10 @@
       // A service that has nothing to do would end all.
       var watching: [ServiceGroupConfiguration.ServiceConfiguration] = []
       if !answering.streams.all.isEmpty {
-        watching.append(.init(service: StreamLog(streams: answering.streams, logger: logger, isListening: { listening.isSet })))
+        watching.append(.init(service: OnceListening(listening, StreamLog(streams: answering.streams, logger: logger))))
       }
       if !options.rules.isEmpty {
-        watching.append(.init(service: RuleWatch(answering: answering, rules: options.rules, logger: logger)))
+        watching.append(.init(service: OnceListening(listening, RuleWatch(answering: answering, rules: options.rules, logger: logger))))
       }
       var configuration = ServiceGroupConfiguration(
         // Ended from the last to the first: the deadline begins at once, whoever takes long.
@@ -110,6 +110,21 @@
         try? await Task.sleep(for: .seconds(seconds))
         pass()
       }
+    }
+  }
+
+  /// A service that begins when requests are taken: where that is comes first in the log.
+  private struct OnceListening: Service {
+    private let listening: Mark
+    private let service: any Service
+
+    init(_ listening: Mark, _ service: any Service) { (self.listening, self.service) = (listening, service) }
+
+    func run() async throws {
+      await cancelWhenGracefulShutdown {
+        while !listening.isSet, !Task.isCancelled { try? await Task.sleep(for: .milliseconds(20)) }
+      }
+      try await service.run()
     }
   }
 

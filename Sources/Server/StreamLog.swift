@@ -7,14 +7,12 @@
   struct StreamLog: Service {
     let streams: Streams
     let logger: Logger
-    /// What is told first is where the server listens.
-    let isListening: @Sendable () -> Bool
 
     func run() async throws {
       await cancelWhenGracefulShutdown {
         var known: [String: Known] = [:]
         while !Task.isCancelled {
-          for stream in streams.all where isListening() {
+          for stream in streams.all {
             known[stream.name, default: Known()].tell(stream.watch.status, of: stream.name, logger)
           }
           try? await Task.sleep(for: .milliseconds(500))
