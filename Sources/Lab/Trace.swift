@@ -51,7 +51,7 @@ extension Session {
   ) throws(SlowFastError) -> Trace {
     try checkPrompt(question, about: sources, sampling: sampling)
     let recorder = TraceRecorder(config: model.config)
-    try watch(sources, sampling: sampling, progress: progress, isCancelled: isCancelled, observer: recorder)
+    try watch(sources.map { SampledClip($0, sampling) }, progress: progress, isCancelled: isCancelled, observer: recorder)
     let showsPictures = sources.contains { $0.isPicture }
     return try trace(
       question, generate: generate, showsPictures: showsPictures, recorder: recorder, progress: progress, isCancelled: isCancelled)

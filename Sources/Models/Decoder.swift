@@ -69,6 +69,9 @@ package struct DecoderPart {
 }
 
 extension [LayerPart] {
+  /// In which they are attended to: what is of one conversation in its order.
+  package var inOrder: [LayerPart] { count == 1 ? self : sorted { $0.position < $1.position } }
+
   /// Rows of parts that have no other: they come first.
   package var alone: Int {
     let count = prefix { $0.rows.count == 1 }.count
@@ -215,7 +218,7 @@ package struct DecoderCaches: Sendable {
 
   package var hasSlow: Bool { slow.map { $0.count > 0 } ?? false }
 
-  /// Makes room for `capacity` tokens of the conversation.
+  /// Makes room for `capacity` tokens of the conversation, in memory of its own: copies made before keep theirs.
   package mutating func grow(to capacity: Int) throws(ComputeError) {
     for index in own.indices { own[index] = try own[index].grown(to: capacity) }
   }

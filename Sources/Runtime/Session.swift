@@ -36,17 +36,17 @@ public final class Session {
     _ sources: [ClipSource], sampling: SamplingRequest, progress: @escaping ProgressHandler = { _ in },
     isCancelled: @escaping @Sendable () -> Bool = { false }
   ) throws(SlowFastError) {
-    try watch(sources, sampling: sampling, progress: progress, isCancelled: isCancelled, observer: nil)
+    try watch(sources.map { SampledClip($0, sampling) }, progress: progress, isCancelled: isCancelled, observer: nil)
   }
 
   /// An observer wants to see everything, so nothing of it comes from a cache.
   package func watch(
-    _ sources: [ClipSource], sampling: SamplingRequest, progress: @escaping ProgressHandler = { _ in },
-    isCancelled: @escaping @Sendable () -> Bool, observer: (any ClipObserver)?
+    _ clips: [SampledClip], progress: @escaping ProgressHandler = { _ in }, isCancelled: @escaping @Sendable () -> Bool,
+    observer: (any ClipObserver)?
   ) throws(SlowFastError) {
     // What was there gives its memory back first.
     conversation = Conversation(context.nothingWatched, in: context)
-    let watched = try context.watch(sources, sampling: sampling, progress: progress, isCancelled: isCancelled, observer: observer)
+    let watched = try context.watch(clips, PromptOpening(), progress: progress, isCancelled: isCancelled, observer: observer)
     conversation = Conversation(watched, in: context)
   }
 

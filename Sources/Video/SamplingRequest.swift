@@ -1,7 +1,7 @@
 import Support
 
 /// Which frames of a clip are asked for.
-public struct SamplingRequest: Sendable {
+public struct SamplingRequest: Sendable, Equatable {
   /// How many frames: exactly so many with the rule `uniform`, at most so many with the others.
   public var frames: Int
   /// Which ones.

@@ -35,6 +35,32 @@ import Video
     return (try session.ask("What is it?", options: greedy(8)).tokens, session)
   }
 
+  /// A clip that several models see is decoded once, as far as there is room; what they see is the same.
+  @Test func framesAreKeptForOthers() throws {
+    let frames = KeptFrames(limit: 1 << 24)
+    func watch(_ kept: KeptFrames, _ number: Int, _ count: Int, _ name: String = "vanilla") throws -> (isDecoded: Bool, tokens: [Int32]) {
+      let session = try Session(try VideoLanguageModel(path: Golden.path(name)))
+      var clip = SampledClip(try ClipSource(path: Golden.clip), SamplingRequest(frames: count))
+      clip.kept = (kept, number)
+      try session.watch([clip], isCancelled: { false }, observer: nil)
+      let isDecoded = session.statistics.times.decode > 0
+      #expect(session.samplingReports.map(\.frames.count) == [count])
+      return (isDecoded, try session.ask("What is it?", options: greedy(8)).tokens)
+    }
+    let first = try watch(frames, 0, 3)
+    #expect(try first.isDecoded && first.tokens == ask([ClipSource(path: Golden.clip)], frames: 3).tokens)
+    let bytes = frames.byteCount
+    #expect(bytes > 0)
+    let again = try watch(frames, 0, 3)
+    #expect(!again.isDecoded && again.tokens == first.tokens && frames.byteCount == bytes)
+    // Another clip, and other frames of this one.
+    #expect(try watch(frames, 1, 3).isDecoded && watch(frames, 0, 4).isDecoded && !watch(frames, 0, 4).isDecoded)
+    #expect(frames.byteCount == bytes / 3 * 10)
+    // No room for all of them: none.
+    let small = KeptFrames(limit: bytes - 1)
+    #expect(try watch(small, 0, 3).tokens == first.tokens && watch(small, 0, 3).isDecoded && small.byteCount == 0)
+  }
+
   @Test func anImageIsOneFrame() throws {
     let (tokens, session) = try ask([ClipSource(path: image(3))], frames: 16)
     #expect(try tokens == ask([.frames([picture(3)])], frames: 1).tokens)

@@ -13,9 +13,10 @@ import Video
   }
 
   private func watch(_ context: RunContext) throws -> WatchedClips {
-    let clips = [0, 10].map { seed in ClipSource.frames((0..<2).compactMap { try? picture(seed + $0) }) }
-    return try context.watch(
-      clips, sampling: SamplingRequest(frames: 2), progress: { _ in }, isCancelled: { false }, observer: nil)
+    let clips = [0, 10].map { seed in
+      SampledClip(.frames((0..<2).compactMap { try? picture(seed + $0) }), SamplingRequest(frames: 2))
+    }
+    return try context.watch(clips, PromptOpening(), progress: { _ in }, isCancelled: { false }, observer: nil)
   }
 
   /// Each has its own questions, keys and values; what one begins anew, or drops, the others and the clips keep.

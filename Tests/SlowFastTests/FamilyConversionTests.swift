@@ -117,8 +117,8 @@ import Video
     if inMemory { options.clipMemory = 64 << 20 } else { options.clipCache = ClipCacheOptions(directory: directory.file("cache")) }
     let context = try RunContext(model, options: options)
     func ask(_ sources: [ClipSource]) throws -> (tokens: [Int32], statistics: RunStatistics) {
-      let watched = try context.watch(
-        sources, sampling: SamplingRequest(frames: 4), progress: { _ in }, isCancelled: { false }, observer: nil)
+      let clips = sources.map { SampledClip($0, SamplingRequest(frames: 4)) }
+      let watched = try context.watch(clips, PromptOpening(), progress: { _ in }, isCancelled: { false }, observer: nil)
       let conversation = Conversation(watched, in: context)
       return (try conversation.ask("What happens?", options: greedy(10)).tokens, conversation.statistics)
     }

@@ -34,6 +34,55 @@ import Testing
     return spoken
   }
 
+  /// Prompts and given answers of several conversations that go on from the same tokens: to the bit as one conversation after the other
+  /// reads its prompt, and then its answer; and also where one does not fit into a pass.
+  @Test(arguments: ["clip", "vanilla", "4 bits", "8 bits"], SlowAttention.allCases)
+  func scriptsAreReadTogether(_ name: String, _ attention: SlowAttention) throws {
+    let path = try Int(name.prefix(1)).map { bits in try convert("clip", bits: bits, to: directory) }
+    let model = try VideoLanguageModel(path: path ?? Golden.path(name))
+    var times = StageTimes()
+    let passes = try RunContext(model, options: SessionOptions()).decoderPasses(&times) { _ in }
+    var numbers = SeededNumbers(11)
+    let width = model.config.hiddenSize
+    let slow = try passes.readSlow(
+      [StoredRows(Matrix(rows: 30, columns: width, values: numbers.floats(30 * width)), type: .float32, on: passes.engine)],
+      type: model.cacheType)
+    func ids(_ count: Int) -> [Int32] { (0..<count).map { _ in Int32.random(in: 0..<200, using: &numbers) } }
+    // Answers of no, one and several tokens; a prompt of one; one that needs passes of its own.
+    let lengths = [(20, 1), (7, 5), (1, 1), (1, 3), (30, 0), (560, 4), (12, 2)]
+    let room = 40 + 600
+    try #require(room <= model.config.maximumPositions)
+    let opening = ids(40)
+    let scripts = lengths.map { Generator.Script(Prompt(pieces: [.text(ids($0.0))], followsVisual: true), answer: ids($0.1)) }
+    func generator() throws -> Generator {
+      let made = try Generator(
+        passes, slow: slow, capacity: room, cacheType: model.cacheType, slowAttention: attention,
+        answerVocabulary: model.answerVocabulary)
+      _ = try made.prefill(Prompt(pieces: [.text(opening)], followsVisual: true))
+      return made
+    }
+    var alone: [[Float]] = []
+    let first = try generator()
+    for script in scripts {
+      first.truncate(to: opening.count)
+      var logits = Array(try first.prefill(script.prompt))
+      try first.force(script.answer) { logits += $0 }
+      alone.append(logits)
+    }
+    first.truncate(to: opening.count)
+    let readers = try scripts.map { try first.branch(capacity: opening.count + $0.prompt.tokenCount + $0.answer.count) }
+    let before = passes.counts.prompts.passes
+    var together: [[Float]] = scripts.map { _ in [] }
+    try Generator.read(Array(zip(readers, scripts).map { ($0, $1) })) { together[$0] += $1 }
+    // All that fit are one pass; 512 rows of the long prompt and the rest of it are two.
+    #expect(passes.counts.prompts.passes - before == 3)
+    for index in scripts.indices { #expect(together[index] == alone[index], "script \(index)") }
+    for (reader, script) in zip(readers, scripts) {
+      #expect(reader.position == opening.count + script.prompt.tokenCount + script.answer.count)
+    }
+    #expect(first.position == opening.count)
+  }
+
   /// Each says to the bit what it says alone, whatever the weights, with other lengths and slow tokens, coming and going at any token; and
   /// there are fewer passes than tokens.
   @Test(arguments: ["clip", "vanilla", "4 bits", "8 bits"], SlowAttention.allCases)

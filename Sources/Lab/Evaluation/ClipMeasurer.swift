@@ -11,13 +11,22 @@ struct ClipMeasurer {
   let session: Session
   let sampling: SamplingRequest
   let maximumTokens: Int
+  /// Of all clips, by their places in the evaluation set.
+  let frames: KeptFrames
+  /// Nothing else is measured at the same time, so memory is this model's.
+  let isAlone: Bool
   let isCancelled: @Sendable () -> Bool
 
   private static let timedTokens = 16
 
-  init(_ model: VideoLanguageModel, _ options: ComparisonOptions, isCancelled: @escaping @Sendable () -> Bool) throws(SlowFastError) {
+  /// `threads`: nil as many as the options say; else others measure other clips meanwhile.
+  init(
+    _ model: VideoLanguageModel, _ options: ComparisonOptions, threads: Int? = nil, frames: KeptFrames,
+    isCancelled: @escaping @Sendable () -> Bool
+  ) throws(SlowFastError) {
+    (self.frames, isAlone) = (frames, threads == nil)
     var session = SessionOptions()
-    session.threads = options.threads
+    session.threads = threads ?? options.threads
     session.slowAttention = options.slowAttention
     session.keepsWeights = Self.fitsInMemory(model)
     self.session = try Session(model, options: session)
@@ -32,6 +41,9 @@ struct ClipMeasurer {
     let schema = model.source.schema
     return model.source.residentBytes(schema.visionNames + schema.decoderNames) < available / 2
   }
+
+  /// The most memory so far, without the frames that are kept for other models; nil where others take memory, too.
+  private var peakBytes: Int? { isAlone ? RunStatistics.peakResidentBytes.map { $0 - frames.byteCount } : nil }
 
   /// The baseline's record: distributions, and features if `keepsFeatures`.
   func measureBaseline(_ clip: EvaluationSet.Clip, index: Int, keepsFeatures: Bool) throws(SlowFastError) -> ClipRecord {
@@ -80,141 +92,35 @@ struct ClipMeasurer {
   ) throws(SlowFastError) -> ClipRecord {
     var record = ClipRecord(clip: index)
     let sources = try clip.source().map { [$0] } ?? []
+    let clips = sources.map { source in
+      var clip = SampledClip(source, sampling)
+      clip.kept = (frames, index)
+      return clip
+    }
     var sampler: FeatureSampler?
-    let plan = clip.questions.first.map { session.plan(sources, sampling: sampling, question: $0.question, maximumTokens: 1) }
-    if keepsFeatures, let plan { sampler = FeatureSampler(config: session.model.config, frames: plan.frames) }
-    PeakMemory.reset()
-    try session.watch(sources, sampling: sampling, isCancelled: isCancelled, observer: sampler)
+    // Clips are opened for it.
+    let first = keepsFeatures ? clip.questions.first : nil
+    let plan = first.map { session.plan(sources, sampling: sampling, question: $0.question, maximumTokens: 1) }
+    if let plan { sampler = FeatureSampler(config: session.model.config, frames: plan.frames) }
+    if isAlone { PeakMemory.reset() }
+    try session.watch(clips, isCancelled: isCancelled, observer: sampler)
     // The plan knows the most frames that there may be.
     if let plan { sampler?.choosePositions(of: plan.promptTokens - plan.fastTokens + session.statistics.fastTokens) }
-    record.peakEncodingBytes = RunStatistics.peakResidentBytes
-    PeakMemory.reset()
+    record.peakEncodingBytes = peakBytes
+    if isAlone { PeakMemory.reset() }
     var logProbabilities: [[Float]] = clip.questions.map { _ in [] }
     let answers = try session.score(
       clip.questions, maximumTokens: maximumTokens, observer: sampler.map { sampler in { sampler.add(layer: $0, position: $1, $2) } },
-      isCancelled: isCancelled
+      isCancelled: isCancelled, onFirst: isAlone ? { record.peakAnsweringBytes = peakBytes } : nil
     ) { question, token, logits in
       logProbabilities[question].append(Float(Double(logits[Int(token)]) - LogSum(logits).value))
       onLogits(question, token, logits)
     }
-    record.peakAnsweringBytes = RunStatistics.peakResidentBytes
     record.questions = zip(answers, logProbabilities).map { QuestionRecord(isRight: $0.isRight, logProbabilities: PackedFloats($1)) }
     record.features = sampler?.sample
     record.times = session.statistics.times
-    if keepsFeatures { record.tokensPerSecond = try session.generationSpeed(tokens: Self.timedTokens) }
+    if keepsFeatures, isAlone { record.tokensPerSecond = try session.generationSpeed(tokens: Self.timedTokens) }
     return record
-  }
-}
-
-/// What a model makes of a question whose answer is given.
-package struct ScoredAnswer {
-  /// The given answer's tokens and the token that ends a turn.
-  package var tokens: [Int32]
-  /// Whether the model's own answer, always its likeliest token, is the given one.
-  package var isRight: Bool
-}
-
-extension Session {
-  /// Asks about the clips one question after the other, each as if it were the only one, with the answer given: `onLogits` gets, for the
-  /// question of that index, the logits `[vocabulary]` from which each token of its answer would be chosen (the end included), valid
-  /// during the call. The prompt up to the questions goes through the decoder once.
-  ///
-  /// To be called after `watch`, before any question. `observer` sees the first question's prompt, as a generator's does.
-  package func score(
-    _ questions: [EvaluationSet.Question], maximumTokens: Int, observer: ((_ layer: Int, _ position: Int, _ x: Matrix) -> Void)? = nil,
-    isCancelled: @escaping @Sendable () -> Bool = { false },
-    onLogits: (_ question: Int, _ token: Int32, _ logits: UnsafeBufferPointer<Float>) -> Void
-  ) throws(SlowFastError) -> [ScoredAnswer] {
-    let endOfTurn = try endOfTurnToken()
-    let prompts = questions.map { conversation.promptHalves($0.question) }.map {
-      (opening: Prompt(pieces: $0.before), rest: Prompt(pieces: $0.after, followsVisual: !conversation.clips.isEmpty))
-    }
-    let lengths = prompts.map { $0.opening.tokenCount + $0.rest.tokenCount }
-    let answers = questions.map { model.tokenizer.encode($0.answer) + [endOfTurn] }
-    let longest = zip(lengths, answers).map { $0 + max($1.count, maximumTokens) }.max() ?? 0
-    for (length, answer) in zip(lengths, answers) where length + answer.count > model.config.contextLength {
-      throw .promptTooLong(tokens: length + answer.count, limit: model.config.contextLength)
-    }
-    let room = min(longest, model.config.maximumPositions)
-    let generator = try conversation.readyGenerator(capacity: room, progress: { _ in })
-    try generator.reserve(room)
-    generator.truncate(to: 0)
-    generator.isCancelled = isCancelled
-    generator.observer = observer
-    defer {
-      generator.isCancelled = { false }
-      generator.observer = nil
-      generator.truncate(to: 0)
-    }
-    var results: [ScoredAnswer] = []
-    var shared = 0
-    for (index, prompt) in prompts.enumerated() {
-      if index == 0, prompt.opening.tokenCount > 0 {
-        _ = try statistics.times.measure(\.prefill) { () throws(SlowFastError) in try generator.prefill(prompt.opening) }
-        shared = generator.position
-      }
-      generator.truncate(to: shared)
-      let first = try statistics.times.measure(\.prefill) { () throws(SlowFastError) in try generator.prefill(prompt.rest) }
-      generator.observer = nil
-      let answer = answers[index]
-      results.append(
-        try statistics.times.measure(\.generate) { () throws(SlowFastError) in
-          try score(answer, text: questions[index].answer, after: first, on: generator, maximumTokens: maximumTokens) {
-            onLogits(index, $0, $1)
-          }
-        })
-    }
-    return results
-  }
-
-  /// One answer, after its prompt.
-  private func score(
-    _ answer: [Int32], text: String, after first: UnsafeBufferPointer<Float>, on generator: Generator, maximumTokens: Int,
-    onLogits: (_ token: Int32, _ logits: UnsafeBufferPointer<Float>) -> Void
-  ) throws(SlowFastError) -> ScoredAnswer {
-    let start = generator.position
-    var greedy = Sampler(GenerationOptions())
-    // Where the model's own answer leaves the given one, and with which token.
-    var parting: (index: Int, token: Int32)?
-    var index = 0
-    func take(_ logits: UnsafeBufferPointer<Float>) {
-      onLogits(answer[index], logits)
-      let own = greedy.next(logits)
-      if own != answer[index], parting == nil { parting = (index, own) }
-      index += 1
-    }
-    take(first)
-    try generator.force(answer.dropLast(), body: take)
-    guard let parting else { return ScoredAnswer(tokens: answer, isRight: true) }
-    // Other tokens may still spell the same text.
-    generator.truncate(to: start + parting.index)
-    var said = Array(answer[..<parting.index])
-    var next = parting.token
-    while !model.generationDefaults.stopTokens.contains(next) {
-      said.append(next)
-      // A character that is not whole yet is no other character.
-      let spelled = model.tokenizer.decode(said, skipSpecial: true).trimmedOfSpace.prefix(while: { $0 != "\u{FFFD}" })
-      guard said.count < maximumTokens, generator.position < generator.capacity, text.trimmedOfSpace.hasPrefix(spelled) else {
-        return ScoredAnswer(tokens: answer, isRight: false)
-      }
-      next = greedy.next(try generator.step(next))
-    }
-    return ScoredAnswer(tokens: answer, isRight: model.tokenizer.decode(said, skipSpecial: true).trimmedOfSpace == text.trimmedOfSpace)
-  }
-
-  private func endOfTurnToken() throws(SlowFastError) -> Int32 {
-    let end = model.config.promptTemplate.turnEnd
-    guard let token = model.tokenizer.id(of: end) else { throw .missingToken(end) }
-    return token
-  }
-}
-
-extension String {
-  /// Without white space at both ends.
-  var trimmedOfSpace: String {
-    let start = drop { $0.isWhitespace }
-    let end = start.lastIndex { !$0.isWhitespace }
-    return end.map { String(start[...$0]) } ?? ""
   }
 }
 

@@ -33,6 +33,14 @@ struct QuestionRecord: Codable {
 }
 
 extension ClipRecord {
+  /// What is told of it beside other models': small.
+  var answers: ClipRecord {
+    var copy = self
+    copy.features = nil
+    for index in copy.questions.indices { copy.questions[index].distributions = nil }
+    return copy
+  }
+
   /// Whether sums over records like this one can be taken: the file may have been edited.
   var isPlausible: Bool {
     questions.allSatisfy { question in

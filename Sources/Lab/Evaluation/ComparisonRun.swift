@@ -1,8 +1,10 @@
 import Conversion
 import Foundation
 import Models
+import Parallel
 import Runtime
 import Support
+import Synchronization
 
 /// One run of a comparison: the baseline first, then one model after the other.
 struct ComparisonRun {
@@ -16,6 +18,8 @@ struct ComparisonRun {
   let count: Int
   let progress: @Sendable (ComparisonProgress) -> Void
   let isCancelled: @Sendable () -> Bool
+  /// Of the clips, for all models.
+  let frames = KeptFrames(limit: min(512 << 20, (MemoryPlan.availableBytes() ?? 1 << 32) / 8))
 
   private var options: ComparisonOptions {
     var options = comparison.options
@@ -32,12 +36,15 @@ struct ComparisonRun {
     try measureBaseline(reference)
     var failures: [ClipFailure] = []
     var tally = Tally(descriptions: comparison.data.descriptionKinds)
+    // Of the clips that could be measured.
+    var known: [Int: ClipRecord] = [:]
     for (index, clip) in clips.enumerated() {
       guard let record = reference.record(index) else { continue }
       if let reason = record.failure {
         failures.append(ClipFailure(video: clip.label, model: "baseline", reason: reason))
       } else {
         tally.add(record, of: clip, baseline: nil)
+        known[index] = record.answers
       }
     }
     guard tally.questionCount > 0 else {
@@ -50,16 +57,17 @@ struct ComparisonRun {
     for (place, compared) in models.enumerated() {
       let journal = try journal([identity] + compared.identity() + settings, of: compared.name, place + 1)
       let facts = FactsFile(path: String(journal.path.dropLast("jsonl".count)) + "json")
-      if facts.read() == nil || clips.indices.contains(where: { reference.record($0)?.failure == nil && journal.record($0) == nil }) {
+      let missing = known.keys.filter { journal.record($0) == nil }.sorted()
+      if facts.read() == nil || !missing.isEmpty {
         let key = compared.text.map { [identity, $0] }
         if let old = converted, old.key != key {
           SystemCalls.remove(old.path)
           converted = nil
         }
         if let key, converted == nil { converted = (key, folder.modelFile(key)) }
-        try measure(compared, place: place + 1, journal, reference: reference, facts, converted: converted?.path)
+        try measure(missing, of: compared, place: place + 1, journal, reference: reference, facts, converted: converted?.path)
       }
-      results.append(try result(of: compared, journal, reference: reference, facts, &failures))
+      results.append(try result(of: compared, journal, beside: known, facts, &failures))
     }
     var base = tally.result("baseline", isBaseline: true)
     let weights = ModelFacts(weightsOf: baseline)
@@ -111,17 +119,50 @@ struct ComparisonRun {
 
   private func measureBaseline(_ journal: MeasurementJournal) throws(SlowFastError) {
     let missing = clips.indices.filter { journal.record($0) == nil }
-    if missing.isEmpty { return }
-    let measurer = try ClipMeasurer(baseline, options, isCancelled: isCancelled)
-    for index in missing {
-      show("baseline", 0, .measuring(index, of: clips.count))
-      try journal.append(try measurer.measureBaseline(clips[index], index: index, keepsFeatures: index < options.featureClips))
+    try measure(missing, with: baseline, "baseline", 0, journal) { (measurer, index) throws(SlowFastError) in
+      try measurer.measureBaseline(clips[index], index: index, keepsFeatures: index < options.featureClips)
     }
   }
 
+  /// Measures what is missing of a model's clips. Threads that share the work of a small model wait for each other more than they work: so
+  /// after the first clip, of which memory and speed are told, each has clips of its own.
   private func measure(
-    _ compared: ComparedModel, place: Int, _ journal: MeasurementJournal, reference: MeasurementJournal, _ facts: FactsFile,
-    converted: String?
+    _ missing: [Int], with model: VideoLanguageModel, _ name: String, _ place: Int, _ journal: MeasurementJournal,
+    record: (ClipMeasurer, Int) throws(SlowFastError) -> ClipRecord
+  ) throws(SlowFastError) {
+    let done = Mutex(clips.count - missing.count)
+    func take(_ index: Int, _ measurer: ClipMeasurer) throws(SlowFastError) {
+      done.withLock { show(name, place, .measuring($0, of: clips.count)) }
+      try journal.append(try record(measurer, index))
+      done.withLock { $0 += 1 }
+    }
+    let pool = ThreadPool(threadCount: options.threads)
+    let isShared = pool.threadCount > 1 && Self.isSmall(model, threads: pool.threadCount)
+    let alone = isShared ? missing.prefix(1) : missing[...]
+    if !alone.isEmpty {
+      let measurer = try ClipMeasurer(model, options, frames: frames, isCancelled: isCancelled)
+      for index in alone { try take(index, measurer) }
+    }
+    let rest = missing.dropFirst(alone.count)
+    if rest.isEmpty { return }
+    let measurers = try (0..<pool.threadCount).map { _ throws(SlowFastError) in
+      try ClipMeasurer(model, options, threads: 1, frames: frames, isCancelled: isCancelled)
+    }
+    try pool.forEach(rest.count) { (number, worker) throws(SlowFastError) in
+      try take(rest[rest.startIndex + number], measurers[worker])
+    }
+  }
+
+  /// Whether its weights stay in the caches of processors, and there is memory for a conversation on each.
+  private static func isSmall(_ model: VideoLanguageModel, threads: Int) -> Bool {
+    let schema = model.source.schema
+    return model.source.residentBytes(schema.visionNames + schema.decoderNames) <= 32 << 20
+      && MemoryPlan.availableBytes() ?? .max > threads << 30
+  }
+
+  private func measure(
+    _ missing: [Int], of compared: ComparedModel, place: Int, _ journal: MeasurementJournal, reference: MeasurementJournal,
+    _ facts: FactsFile, converted: String?
   ) throws(SlowFastError) {
     var summary: ConversionSummary?
     if let converted, FileStatus(path: converted) == nil, let conversion = try compared.conversion(of: comparison.checkpoint) {
@@ -130,21 +171,21 @@ struct ComparisonRun {
         isCancelled: isCancelled)
     }
     try facts.write(try ModelFacts(compared, converted: converted, seconds: summary?.seconds ?? facts.read()?.conversionSeconds))
-    let measurer = try ClipMeasurer(try compared.model(baseline, converted: converted), options, isCancelled: isCancelled)
-    for (index, clip) in clips.enumerated() where journal.record(index) == nil {
-      guard let known = reference.record(index), known.failure == nil else { continue }
-      show(compared.name, place, .measuring(index, of: clips.count))
-      try journal.append(try measurer.measure(clip, beside: known))
+    let model = try compared.model(baseline, converted: converted)
+    try measure(missing, with: model, compared.name, place, journal) { (measurer, index) throws(SlowFastError) in
+      // It was there a moment ago.
+      guard let known = reference.record(index) else { throw .badFile(path: reference.path, problem: "changed while it was read") }
+      return try measurer.measure(clips[index], beside: known)
     }
   }
 
   private func result(
-    of compared: ComparedModel, _ journal: MeasurementJournal, reference: MeasurementJournal, _ facts: FactsFile,
+    of compared: ComparedModel, _ journal: MeasurementJournal, beside baseline: [Int: ClipRecord], _ facts: FactsFile,
     _ failures: inout [ClipFailure]
   ) throws(SlowFastError) -> ModelResult {
     var tally = Tally(descriptions: comparison.data.descriptionKinds)
     for (index, clip) in clips.enumerated() {
-      guard let record = journal.record(index), let known = reference.record(index) else { continue }
+      guard let known = baseline[index], let record = journal.record(index) else { continue }
       if let reason = record.failure {
         failures.append(ClipFailure(video: clip.label, model: compared.name.fileNameText, reason: reason))
       } else {

@@ -2,6 +2,7 @@ import Foundation
 import ModelFile
 import Safetensors
 import Support
+import Synchronization
 
 /// Where a comparison writes: reports, and below them what was measured so far.
 final class ReportFolder {
@@ -77,19 +78,23 @@ enum ModelIdentity {
   }
 }
 
-/// The records of one model on the disk, by clip.
-final class MeasurementJournal {
-  private let journal: RecordJournal
-  var path: String { journal.path }
+/// The records of one model on the disk, by clip. For several threads.
+final class MeasurementJournal: Sendable {
+  let path: String
   /// Lines, from 1, that are whole and yet not what was written: their clips are measured again.
-  var damagedLines: [Int] { journal.damagedLines }
+  let damagedLines: [Int]
+  private let journal: Mutex<RecordJournal>
 
   /// Opens the file, made if it is not there, and finds what is in it.
-  init(path: String) throws(SlowFastError) { journal = try RecordJournal(path: path) }
+  init(path: String) throws(SlowFastError) {
+    let journal = try RecordJournal(path: path)
+    (self.path, damagedLines) = (path, journal.damagedLines)
+    self.journal = Mutex(journal)
+  }
 
   /// The clip's record; nil where there is none that can be read.
   func record(_ clip: Int) -> ClipRecord? {
-    guard let json = journal.record(clip),
+    guard let json = journal.withLock({ $0.record(clip) }),
       let record = try? JSONReader.decode(ClipRecord.self, json, takesNonfinite: true)
     else { return nil }
     return record.isPlausible ? record : nil
@@ -101,7 +106,7 @@ final class MeasurementJournal {
     encoder.nonConformingFloatEncodingStrategy = .convertToString(positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
     let json: [UInt8]
     do { json = [UInt8](try encoder.encode(record)) } catch { throw .badFile(path: path, problem: "cannot write: \(error)") }
-    try journal.append(record.clip, json)
+    try journal.withLock { journal throws(SlowFastError) in try journal.append(record.clip, json) }
   }
 }
 

@@ -111,7 +111,7 @@ package struct Qwen2Decoder: Decoder {
       try engine.linear(
         x, norm: .rms(weight: inputNorm, epsilon: config.rmsNormEpsilon), alone: alone,
         [self.query.product(to: query), self.key.product(to: key), self.value.product(to: value)])
-      for part in parts {
+      for part in parts.inOrder {
         for x in [query, key] {
           try engine.rotate(x[rows: part.rows], headDimension: config.headDimension, position: part.position, theta: config.ropeTheta)
         }

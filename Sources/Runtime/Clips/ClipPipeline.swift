@@ -25,6 +25,8 @@ package struct WatchedClips {
 package struct SampledClip: Sendable {
   package var source: ClipSource
   package var sampling: SamplingRequest
+  /// Where its frames are kept for other models, and under which number.
+  package var kept: (frames: KeptFrames, number: Int)?
 
   package init(_ source: ClipSource, _ sampling: SamplingRequest) { (self.source, self.sampling) = (source, sampling) }
 
@@ -51,15 +53,6 @@ package struct EncodedFrame {
 extension RunContext {
   /// Encodes clips. The tower is loaded for it and given back at the end. What the store has of the clips is not computed again; but an
   /// observer wants to see everything, so for one nothing comes from there. `isAhead`: nobody waits for it, so answers go first.
-  package func watch(
-    _ sources: [ClipSource], sampling: SamplingRequest, progress: @escaping ProgressHandler,
-    isCancelled: @escaping @Sendable () -> Bool, observer: (any ClipObserver)?
-  ) throws(SlowFastError) -> WatchedClips {
-    try watch(
-      sources.map { SampledClip($0, sampling) }, PromptOpening(), progress: progress, isCancelled: isCancelled, observer: observer)
-  }
-
-  /// The same of clips that take their frames in different ways.
   package func watch(
     _ clips: [SampledClip], _ opening: PromptOpening, isAhead: Bool = false, progress: @escaping ProgressHandler,
     isCancelled: @escaping @Sendable () -> Bool, observer: (any ClipObserver)?
@@ -306,7 +299,8 @@ private struct ClipPipeline {
     let (context, engine, observer, modelSource) = (context, context.engine, observer, context.model.source)
     let feed = ViewFeed(
       sampled.source, context.config, towerSide: modelSource.schema.tower.outputSide, isAlone: isAlone, sampling: sampled.sampling,
-      preprocessing: try Preprocessing(context.model.config.pixels), threads: context.pool.threadCount, memory: context.decodingLimit)
+      preprocessing: try Preprocessing(context.model.config.pixels), threads: context.pool.threadCount, memory: context.decodingLimit,
+      kept: sampled.kept)
     // Tiles of a picture are none of each other.
     let reuse =
       observer == nil && !feed.isPicture

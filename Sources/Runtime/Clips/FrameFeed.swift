@@ -47,6 +47,8 @@ package struct FrameFeed: Sendable {
   package let threads: Int
   /// Bytes that decoding may take.
   package var memory: Int?
+  /// Where frames of a video are looked for and kept, and under which number; nil: nowhere.
+  package var kept: (frames: KeptFrames, number: Int)?
 
   package init(source: ClipSource, sampling: SamplingRequest, preprocessing: Preprocessing?, threads: Int, memory: Int? = nil) {
     self.source = source
@@ -84,25 +86,54 @@ package struct FrameFeed: Sendable {
         try body(.frame(times.measure(\.resize) { pixels(frame.image) }), &times)
       }
       return window.report
-    case .visual(let visual):
-      let queue = FrameQueue()
-      guard detachThread({ decode(visual, to: queue, isCancelled) }) else {
-        return try forEachOnThisThread(visual, times: &times, isCancelled: isCancelled, body: body)
+    case .visual(let visual): return try forEachKept(visual, times: &times, isCancelled: isCancelled, body: body)
+    }
+  }
+
+  /// What is kept of it, or else decoded and kept.
+  private func forEachKept(
+    _ visual: MediaInput, times: inout StageTimes, isCancelled: @escaping @Sendable () -> Bool,
+    body: (FrameEvent<RGBImage>, inout StageTimes) throws(SlowFastError) -> Void
+  ) throws(SlowFastError) -> SamplingReport {
+    guard let kept else { return try forEachDecoded(visual, times: &times, isCancelled: isCancelled, body: body) }
+    if let known = kept.frames.find(kept.number, sampling, preprocessing), let report = known.report {
+      for event in known.events {
+        if isCancelled() { throw .cancelled }
+        try body(event, &times)
       }
-      while true {
-        let item = times.measure(\.frameWait) { queue.take() }
-        do throws(SlowFastError) {
-          switch item {
-          case .event(let event): try body(event, &times)
-          case .end(let result, let decoding):
-            times.decode += decoding.decode
-            times.resize += decoding.resize
-            return try result.get()
-          }
-        } catch {
-          if case .end = item {} else { queue.stop() }
-          throw error
+      return report
+    }
+    var recording: KeptFrames.Recording? = KeptFrames.Recording()
+    let report = try forEachDecoded(visual, times: &times, isCancelled: isCancelled) { (event, times) throws(SlowFastError) in
+      recording?.add(event)
+      if let own = recording, !kept.frames.hasRoom(for: own) { recording = nil }
+      try body(event, &times)
+    }
+    if let recording { kept.frames.keep(recording, report, of: kept.number, sampling, preprocessing) }
+    return report
+  }
+
+  private func forEachDecoded(
+    _ visual: MediaInput, times: inout StageTimes, isCancelled: @escaping @Sendable () -> Bool,
+    body: (FrameEvent<RGBImage>, inout StageTimes) throws(SlowFastError) -> Void
+  ) throws(SlowFastError) -> SamplingReport {
+    let queue = FrameQueue()
+    guard detachThread({ decode(visual, to: queue, isCancelled) }) else {
+      return try forEachOnThisThread(visual, times: &times, isCancelled: isCancelled, body: body)
+    }
+    while true {
+      let item = times.measure(\.frameWait) { queue.take() }
+      do throws(SlowFastError) {
+        switch item {
+        case .event(let event): try body(event, &times)
+        case .end(let result, let decoding):
+          times.decode += decoding.decode
+          times.resize += decoding.resize
+          return try result.get()
         }
+      } catch {
+        if case .end = item {} else { queue.stop() }
+        throw error
       }
     }
   }

@@ -17,7 +17,7 @@ package struct ViewFeed: Sendable {
     case restart
   }
 
-  private let frames: FrameFeed
+  private var frames: FrameFeed
   private let config: ModelConfig
   private let towerSide: Int
   private let preprocessing: Preprocessing
@@ -30,12 +30,13 @@ package struct ViewFeed: Sendable {
   ///   - isAlone: Nothing else is shown in that conversation, so a picture may be shown in detail.
   package init(
     _ source: ClipSource, _ config: ModelConfig, towerSide: Int, isAlone: Bool, sampling: SamplingRequest, preprocessing: Preprocessing,
-    threads: Int, memory: Int? = nil
+    threads: Int, memory: Int? = nil, kept: (frames: KeptFrames, number: Int)? = nil
   ) {
     (self.config, self.towerSide, self.preprocessing, self.isAlone) = (config, towerSide, preprocessing, isAlone)
     isPicture = source.isPicture && config.sequence != nil
     frames = FrameFeed(
       source: source, sampling: sampling, preprocessing: isPicture ? nil : preprocessing, threads: threads, memory: memory)
+    frames.kept = kept
   }
 
   /// Calls `body` with what happens. Returns what sampling reports.

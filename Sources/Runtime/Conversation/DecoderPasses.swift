@@ -71,16 +71,16 @@ package final class DecoderPasses: @unchecked Sendable {
   /// Nobody computes here until it has adopted weights again.
   package func letGo() { weights.withLock { $0 = nil } }
 
-  /// Rows that one conversation adds to its caches at once: a prompt or a part of it, at most `chunk`.
+  /// Rows that one conversation adds to its caches at once, at most `chunk`: a prompt or a part of it, tokens of an answer, or both.
   package final class PromptPart {
-    let count: Int
+    /// How many rows come together, and after them the next ones: each run becomes what it would be in a pass of its own.
+    let runs: [Int]
+    var count: Int { runs.reduce(0, +) }
     let caches: DecoderCaches
-    /// Tokens of an answer: each row becomes what it would be in a pass of its own.
-    let isAnswer: Bool
     /// Of the part's own rows.
     let crossRanges: [Range<Int>]
-    /// Writes the rows' input embeddings.
-    let fill: (Matrix) throws(SlowFastError) -> Void
+    /// Writes the input embeddings of some of the rows.
+    let fill: (Matrix, Range<Int>) throws(SlowFastError) -> Void
     /// Rows of which it wants logits.
     let read: Range<Int>
     /// Gets them, row by row.
@@ -92,12 +92,12 @@ package final class DecoderPasses: @unchecked Sendable {
     fileprivate var error: SlowFastError?
 
     init(
-      count: Int, isAnswer: Bool, caches: DecoderCaches, crossRanges: [Range<Int>], observer: LayerObserver?,
-      isCancelled: @escaping () -> Bool, progress: @escaping (Int) -> Void, fill: @escaping (Matrix) throws(SlowFastError) -> Void,
-      read: Range<Int>,
+      runs: [Int], caches: DecoderCaches, crossRanges: [Range<Int>], observer: LayerObserver?,
+      isCancelled: @escaping () -> Bool, progress: @escaping (Int) -> Void = { _ in },
+      fill: @escaping (Matrix, Range<Int>) throws(SlowFastError) -> Void, read: Range<Int>,
       take: @escaping (UnsafeBufferPointer<Float>) -> Void
     ) {
-      (self.count, self.isAnswer, self.caches, self.crossRanges) = (count, isAnswer, caches, crossRanges)
+      (self.runs, self.caches, self.crossRanges) = (runs, caches, crossRanges)
       (self.observer, self.isCancelled, self.progress) = (observer, isCancelled, progress)
       (self.fill, self.read, self.take) = (fill, read, take)
     }
@@ -145,6 +145,13 @@ package final class DecoderPasses: @unchecked Sendable {
     if let error = part.error { throw error }
   }
 
+  /// The same of several conversations that wait for each other, in one pass: `chunk` rows at most. Those that have failed say so, and
+  /// their caches hold what they held before; the first failure is thrown.
+  package func read(_ parts: [PromptPart]) throws(SlowFastError) {
+    engine.turns.withLock { run(parts) }
+    if let error = parts.lazy.compactMap(\.error).first { throw error }
+  }
+
   /// Makes tokens until `choose` ends it. When it throws, the caches hold what they held before the last token.
   package func generate(_ part: AnswerPart) throws(SlowFastError) {
     answers.take(part) { waiting in
@@ -179,8 +186,6 @@ extension DecoderPasses {
 
 extension DecoderPasses {
   private func run(_ parts: [PromptPart]) {
-    // Rows alone come first, as the layers want them.
-    let parts = parts.filter { $0.count == 1 || $0.isAnswer } + parts.filter { $0.count != 1 && !$0.isAnswer }
     let counts = parts.map { $0.caches.count }
     promptCounts.add(parts: parts.count)
     do throws(SlowFastError) {
@@ -188,27 +193,32 @@ extension DecoderPasses {
       let (space, workspace) = try classified { () throws(ComputeError) in try promptMemory.reserve(total, config) }
       let x = space[rows: 0..<total]
       var pass: [DecoderPart] = []
-      var observers: [LayerObserver?] = []
-      var starts: [Int] = []
+      // Of each part its rows in `x`, and the stretches of its rows that lie together there.
+      var places = parts.map { Array(repeating: 0, count: $0.count) }
+      var stretches: [(part: Int, own: Range<Int>, start: Int)] = []
+      let runs = Self.runs(parts)
+      // Rows alone come first, as the layers want them.
+      let ordered = runs.filter { $0.own.count == 1 } + runs.filter { $0.own.count != 1 }
       var start = 0
-      for part in parts {
-        let rows = start..<start + part.count
-        try part.fill(x[rows: rows])
-        let cross = part.crossRanges.map { $0.lowerBound + start..<$0.upperBound + start }
-        for (offset, rows) in (part.isAnswer ? rows.map { $0..<$0 + 1 } : [rows]).enumerated() {
-          let reading = cross.map { $0.clamped(to: rows) }
-          pass.append(DecoderPart(rows: rows, caches: part.caches, crossRanges: reading, offset: part.isAnswer ? offset : 0))
-          observers.append(part.observer)
+      for (index, own) in ordered {
+        let (part, rows, shift) = (parts[index], start..<start + own.count, start - own.lowerBound)
+        let reading = part.crossRanges.map { $0.clamped(to: own) }.map { $0.lowerBound + shift..<$0.upperBound + shift }
+        pass.append(DecoderPart(rows: rows, caches: part.caches, crossRanges: reading, offset: own.lowerBound))
+        places[index].replaceSubrange(own, with: rows)
+        if let last = stretches.last, last.part == index, last.own.upperBound == own.lowerBound {
+          stretches[stretches.count - 1].own = last.own.lowerBound..<own.upperBound
+        } else {
+          stretches.append((index, own, start))
         }
-        starts.append(start)
         start = rows.upperBound
       }
-      try run(x, pass, observers, in: workspace) { layer in
+      for (index, own, start) in stretches { try parts[index].fill(x[rows: start..<start + own.count], own) }
+      try run(x, pass, ordered.map { parts[$0.part].observer }, in: workspace) { layer in
         for part in parts { part.progress(layer) }
         if total > 1 { engine.turns.yield() }
         return parts.contains { !$0.isCancelled() }
       }
-      let reads = zip(parts, starts).flatMap { part, start in part.read.map { (part, start + $0) } }
+      let reads = zip(parts, places).flatMap { part, places in part.read.map { (part, places[$0]) } }
       try readOut(reads.map(\.1), of: x) { index, logits in reads[index].0.take(logits) }
     } catch {
       for part in parts { part.error = error }
@@ -216,6 +226,17 @@ extension DecoderPasses {
     for (part, count) in zip(parts, counts) {
       if part.error == nil, part.isCancelled() { part.error = .cancelled }
       if part.error != nil { part.caches.truncate(to: count) }
+    }
+  }
+
+  /// Of each part by its index, as ranges of its own rows.
+  private static func runs(_ parts: [PromptPart]) -> [(part: Int, own: Range<Int>)] {
+    parts.enumerated().flatMap { index, part in
+      var start = 0
+      return part.runs.map { count in
+        defer { start += count }
+        return (index, start..<start + count)
+      }
     }
   }
 

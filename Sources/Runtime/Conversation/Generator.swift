@@ -36,7 +36,22 @@ package final class Generator {
     }
   }
 
+  private init(_ other: Generator, capacity: Int) throws(SlowFastError) {
+    passes = other.passes
+    slowAttention = other.slowAttention
+    answerVocabulary = other.answerVocabulary
+    self.capacity = capacity
+    let vocabulary = other.config.vocabularySize
+    (caches, logits) = try classified { () throws(ComputeError) in
+      var caches = other.caches
+      try caches.grow(to: capacity)
+      return (caches, try Matrix(rows: 1, columns: vocabulary))
+    }
+    isCancelled = other.isCancelled
+  }
+
   package var position: Int { caches.count }
+  private var answerReadsSlow: Bool { slowAttention == .all && caches.hasSlow }
 
   /// Makes room for a longer conversation, and for half as much again so that this is rare.
   package func reserve(_ tokens: Int) throws(SlowFastError) {
@@ -62,10 +77,12 @@ package final class Generator {
       for start in stride(from: 0, to: tokens, by: DecoderPasses.chunk) {
         let range = start..<min(start + DecoderPasses.chunk, tokens)
         try read(
-          range.count, crossRanges: crossRanges.map { $0.clamped(to: range) }.map { $0.lowerBound - start..<$0.upperBound - start },
+          [range.count], crossRanges: crossRanges.map { $0.clamped(to: range) }.map { $0.lowerBound - start..<$0.upperBound - start },
           progress: { progress(start + range.count * $0 / config.layerCount) },
           logitsOf: range.upperBound == tokens ? range.count - 1..<range.count : 0..<0, take: keep
-        ) { (rows) throws(SlowFastError) in try prompt.fill(rows, range, from: passes.embedding, on: passes.engine) }
+        ) { (x, rows) throws(SlowFastError) in
+          try prompt.fill(x, start + rows.lowerBound..<start + rows.upperBound, from: passes.embedding, on: passes.engine)
+        }
       }
       return chosenFrom(logits.pointer)
     }
@@ -90,7 +107,7 @@ package final class Generator {
     try withoutActuallyEscaping(choose) { choose throws(SlowFastError) in
       try passes.generate(
         DecoderPasses.AnswerPart(
-          caches: caches, readsSlow: slowAttention == .all && caches.hasSlow, first: token, observer: observer, isCancelled: isCancelled
+          caches: caches, readsSlow: answerReadsSlow, first: token, observer: observer, isCancelled: isCancelled
         ) { [self] (logits) throws(SlowFastError) in try choose(chosenFrom(logits.baseAddress)) })
     }
   }
@@ -101,9 +118,9 @@ package final class Generator {
       for start in stride(from: 0, to: tokens.count, by: DecoderPasses.chunk) {
         let part = Array(tokens[start..<min(start + DecoderPasses.chunk, tokens.count)])
         try read(
-          part.count, isAnswer: true, crossRanges: slowAttention == .all && caches.hasSlow ? [0..<part.count] : [], progress: { _ in },
+          part.map { _ in 1 }, crossRanges: answerReadsSlow ? [0..<part.count] : [],
           logitsOf: start + part.count == tokens.count ? part.count - 1..<part.count : 0..<0, take: keep
-        ) { (rows) throws(SlowFastError) in try passes.embedding.gather(part, to: rows, on: passes.engine) }
+        ) { (x, rows) throws(SlowFastError) in try passes.embedding.gather(Array(part[rows]), to: x, on: passes.engine) }
       }
       return chosenFrom(logits.pointer)
     }
@@ -123,8 +140,7 @@ package final class Generator {
     let before = position
     try keepingNothingOfFailure { () throws(SlowFastError) in
       try read(
-        tokens.count, isAnswer: true, crossRanges: slowAttention == .all && caches.hasSlow ? [0..<tokens.count] : [],
-        progress: { _ in }, logitsOf: sure - 1..<tokens.count,
+        tokens.map { _ in 1 }, crossRanges: answerReadsSlow ? [0..<tokens.count] : [], logitsOf: sure - 1..<tokens.count,
         take: { logits in
           defer { row += 1 }
           guard row == awaited, failure == nil else { return }
@@ -132,7 +148,7 @@ package final class Generator {
           right = row + 1
           if let next, tokens[right...].starts(with: next) { awaited = row + next.count }
         }
-      ) { (rows) throws(SlowFastError) in try passes.embedding.gather(tokens, to: rows, on: passes.engine) }
+      ) { (x, rows) throws(SlowFastError) in try passes.embedding.gather(Array(tokens[rows]), to: x, on: passes.engine) }
       if let failure { throw failure }
     }
     caches.truncate(to: before + right)
@@ -142,22 +158,9 @@ package final class Generator {
   /// Whether other conversations make tokens now, with which it would share passes.
   package var isAmongOthers: Bool { passes.conversations > (isGenerating ? 1 : 0) }
 
-  /// Adds tokens of an answer that is given, not chosen, and calls `body` with the logits after each.
-  package func force(_ tokens: [Int32], body: (UnsafeBufferPointer<Float>) -> Void) throws(SlowFastError) {
-    try keepingNothingOfFailure { () throws(SlowFastError) in
-      for start in stride(from: 0, to: tokens.count, by: DecoderPasses.chunk) {
-        let part = Array(tokens[start..<min(start + DecoderPasses.chunk, tokens.count)])
-        try read(
-          part.count, crossRanges: slowAttention == .all && caches.hasSlow ? [0..<part.count] : [], progress: { _ in },
-          logitsOf: 0..<part.count, take: { body(chosenFrom($0.baseAddress)) }
-        ) { (rows) throws(SlowFastError) in try passes.embedding.gather(part, to: rows, on: passes.engine) }
-      }
-    }
-  }
-
   private func read(
-    _ count: Int, isAnswer: Bool = false, crossRanges: [Range<Int>], progress: (Int) -> Void, logitsOf read: Range<Int>,
-    take: (UnsafeBufferPointer<Float>) -> Void, fill: (Matrix) throws(SlowFastError) -> Void
+    _ runs: [Int], crossRanges: [Range<Int>], progress: (Int) -> Void = { _ in }, logitsOf read: Range<Int>,
+    take: (UnsafeBufferPointer<Float>) -> Void, fill: (Matrix, Range<Int>) throws(SlowFastError) -> Void
   ) throws(SlowFastError) {
     // The part is done with when the pass returns.
     try withoutActuallyEscaping(fill) { fill throws(SlowFastError) in
@@ -165,8 +168,7 @@ package final class Generator {
         try withoutActuallyEscaping(progress) { progress throws(SlowFastError) in
           try passes.read(
             DecoderPasses.PromptPart(
-              count: count, isAnswer: isAnswer, caches: caches, crossRanges: crossRanges, observer: observer, isCancelled: isCancelled,
-              progress: progress,
+              runs: runs, caches: caches, crossRanges: crossRanges, observer: observer, isCancelled: isCancelled, progress: progress,
               fill: fill, read: read, take: take))
         }
       }
@@ -187,5 +189,87 @@ package final class Generator {
 
   private func chosenFrom(_ logits: UnsafePointer<Float>?) -> UnsafeBufferPointer<Float> {
     UnsafeBufferPointer(start: logits, count: answerVocabulary)
+  }
+}
+
+// MARK: Answers that are given
+
+extension Generator {
+  /// Adds tokens of an answer that is given, not chosen, and calls `body` with the logits after each.
+  package func force(_ tokens: [Int32], body: (UnsafeBufferPointer<Float>) -> Void) throws(SlowFastError) {
+    try keepingNothingOfFailure { () throws(SlowFastError) in
+      try Generator.read([(self, Script(Prompt(pieces: []), answer: tokens))]) { body($1) }
+    }
+  }
+
+  /// A prompt that goes on from what a generator has read, and its answer.
+  package struct Script {
+    package var prompt: Prompt
+    package var answer: [Int32]
+
+    package init(_ prompt: Prompt, answer: [Int32]) { (self.prompt, self.answer) = (prompt, answer) }
+
+    fileprivate var count: Int { prompt.tokenCount + answer.count }
+
+    /// Rows that come together, as in a conversation: those of the prompt, and then the answer's.
+    fileprivate var runs: [Int] {
+      [prompt.tokenCount, answer.count].flatMap { count in
+        stride(from: 0, to: count, by: DecoderPasses.chunk).map { min(DecoderPasses.chunk, count - $0) }
+      }
+    }
+  }
+
+  /// Another conversation that has read what this one has, with room for `capacity` tokens.
+  package func branch(capacity: Int) throws(SlowFastError) -> Generator { try Generator(self, capacity: capacity) }
+
+  /// Each generator reads its script, in passes that they share. `take` gets, of the script of that index, the logits
+  /// after the prompt and after each token of the answer: bit for bit what `prefill`, and then the answer read in one piece, would give.
+  package static func read(
+    _ scripts: [(generator: Generator, script: Script)], take: (_ index: Int, UnsafeBufferPointer<Float>) -> Void
+  ) throws(SlowFastError) {
+    guard let passes = scripts.first?.generator.passes else { return }
+    var left = scripts.map { (runs: $0.script.runs[...], start: 0) }
+    while left.contains(where: { !$0.runs.isEmpty }) {
+      var room = DecoderPasses.chunk
+      var parts: [(index: Int, runs: [Int], start: Int)] = []
+      for index in left.indices where parts.count < DecoderPasses.mostParts {
+        var (runs, count) = ([Int](), 0)
+        while let run = left[index].runs.first, run <= room {
+          runs.append(left[index].runs.removeFirst())
+          (count, room) = (count + run, room - run)
+        }
+        if runs.isEmpty { continue }
+        parts.append((index, runs, left[index].start))
+        left[index].start += count
+      }
+      try withoutActuallyEscaping(take) { take throws(SlowFastError) in
+        try passes.read(
+          parts.map { index, runs, start in
+            scripts[index].generator.part(of: scripts[index].script, runs: runs, start: start) { take(index, $0) }
+          })
+      }
+    }
+  }
+
+  /// The rows of a script from `start` on.
+  private func part(
+    of script: Script, runs: [Int], start: Int, take: @escaping (UnsafeBufferPointer<Float>) -> Void
+  ) -> DecoderPasses.PromptPart {
+    let (prompt, answer, passes) = (script.prompt, script.answer, passes)
+    let (count, first) = (runs.reduce(0, +), prompt.tokenCount)
+    let rows = start..<start + count
+    let reading = prompt.crossRanges(config: passes.config) + (answerReadsSlow ? [first..<script.count] : [])
+    let read = (max(first, 1) - 1..<script.count).clamped(to: rows)
+    return DecoderPasses.PromptPart(
+      runs: runs, caches: caches, crossRanges: reading.map { $0.clamped(to: rows) }.map { $0.lowerBound - start..<$0.upperBound - start },
+      observer: observer, isCancelled: isCancelled,
+      fill: { (x, own) throws(SlowFastError) in
+        let rows = own.lowerBound + start..<own.upperBound + start
+        let asked = rows.clamped(to: 0..<first)
+        if !asked.isEmpty { try prompt.fill(x[rows: 0..<asked.count], asked, from: passes.embedding, on: passes.engine) }
+        guard asked.count < rows.count else { return }
+        let said = Array(answer[rows.lowerBound + asked.count - first..<rows.upperBound - first])
+        try passes.embedding.gather(said, to: x[rows: asked.count..<rows.count], on: passes.engine)
+      }, read: read.lowerBound - start..<read.upperBound - start, take: { [self] in take(chosenFrom($0.baseAddress)) })
   }
 }

@@ -3,7 +3,7 @@ import Foundation
 import Support
 
 /// What the model does to a frame before its first layer.
-package struct Preprocessing: Sendable {
+package struct Preprocessing: Sendable, Equatable {
   package static let sizes = 1...8192
 
   /// Side of the square that the model sees, in pixels.
@@ -14,7 +14,7 @@ package struct Preprocessing: Sendable {
   package let resampling: Resampling
 
   /// What becomes of a picture that is no square.
-  package enum Fit: Sendable {
+  package enum Fit: Sendable, Equatable {
     /// The shorter side to `size`, the longer one to `size · long / short` (rounded down), and the square in the middle.
     case crop
     /// Both sides to `size`.

@@ -35,8 +35,11 @@ extension String {
     return try EvaluationSet(jsonLines: path)
   }
 
-  private func comparison(_ variants: String, files: [String] = [], parts: Int? = nil, data: EvaluationSet? = nil) throws -> Comparison {
+  private func comparison(
+    _ variants: String, files: [String] = [], parts: Int? = nil, data: EvaluationSet? = nil, threads: Int? = nil
+  ) throws -> Comparison {
     var options = ComparisonOptions()
+    options.threads = threads
     options.variants = variants.isEmpty ? [] : try ComparisonVariant.list(parsing: variants)
     options.files = files
     options.partBits = parts
@@ -148,22 +151,24 @@ extension String {
     }
   }
 
-  @Test func aRunThatWasCutOffGoesOn() throws {
-    let comparison = try comparison("8,4")
+  /// Several threads measure clips side by side.
+  @Test(arguments: [1, 2, 3]) func aRunThatWasCutOffGoesOn(threads: Int) throws {
+    let comparison = try comparison("8,4", threads: threads)
     let cut = try measured(comparison, cancelAfter: 4)
-    #expect(cut.report == nil && cut.clips == 5)
+    #expect(cut.report == nil && (5..<5 + threads).contains(cut.clips))
     // Nothing but measurements remains.
     let folder = try FileManager.default.contentsOfDirectory(atPath: directory.file("report"))
     #expect(folder == ["measurements"])
     let rest = try measured(comparison)
-    #expect(rest.clips == 9 - 4)
+    // Those that were begun when it was cut off were not all measured.
+    #expect((9 - cut.clips + 1...9 - cut.clips + threads).contains(rest.clips))
     let report = try #require(rest.report)
-    let whole = try comparison.run(to: directory.file("other"))
+    let whole = try self.comparison("8,4", threads: 1).run(to: directory.file("other"))
     #expect(report.variants.map(\.divergence) == whole.variants.map(\.divergence))
     #expect(report.variants.map(\.features) == whole.variants.map(\.features))
     // Again: nothing is left to do. With one more variant: only that.
     #expect(try measured(comparison).clips == 0)
-    #expect(try measured(self.comparison("8,4,4a")).clips == 3)
+    #expect(try measured(self.comparison("8,4,4a", threads: threads)).clips == 3)
     // No model file stays behind.
     let left = try FileManager.default.contentsOfDirectory(atPath: directory.file("report/measurements"))
     #expect(!left.contains { $0.hasSuffix(".sfq") || $0.hasSuffix(".partial") })

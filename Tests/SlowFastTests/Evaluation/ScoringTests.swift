@@ -18,9 +18,13 @@ import Video
     try session.watch([.frames(try (0..<3).map { try picture($0) })], sampling: SamplingRequest(frames: 3))
   }
 
-  private func score(_ session: Session, _ questions: [EvaluationSet.Question]) throws -> (answers: [ScoredAnswer], logits: [[[Float]]]) {
+  private func score(
+    _ session: Session, _ questions: [EvaluationSet.Question], branchBytes: Int = 256 << 20, onFirst: (() -> Void)? = nil
+  ) throws -> (answers: [ScoredAnswer], logits: [[[Float]]]) {
     var logits: [[[Float]]] = questions.map { _ in [] }
-    let answers = try session.score(questions, maximumTokens: 8) { question, _, values in logits[question].append(Array(values)) }
+    let answers = try session.score(questions, maximumTokens: 8, branchBytes: branchBytes, onFirst: onFirst) { question, _, values in
+      logits[question].append(Array(values))
+    }
     return (answers, logits)
   }
 
@@ -71,6 +75,10 @@ import Video
     let fresh = try session(attention)
     try watch(fresh)
     #expect(try score(fresh, Self.questions).logits == together.logits)
+    // Nor on how many share a pass.
+    var calls = 0
+    #expect(try score(fresh, Self.questions) { calls += 1 }.logits == together.logits && calls == 1)
+    #expect(try score(fresh, Self.questions, branchBytes: 1).logits == together.logits)
     // And a conversation begins as if nothing had been scored.
     let before = try session(attention)
     try watch(before)
