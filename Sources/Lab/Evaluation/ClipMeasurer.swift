@@ -48,8 +48,8 @@ struct ClipMeasurer {
   /// The baseline's record: distributions, and features if `keepsFeatures`.
   func measureBaseline(_ clip: EvaluationSet.Clip, index: Int, keepsFeatures: Bool) throws(SlowFastError) -> ClipRecord {
     var distributions: [[SparseDistribution]] = clip.questions.map { _ in [] }
-    var record = try measure(clip, index: index, keepsFeatures: keepsFeatures) { question, _, logits in
-      distributions[question].append(SparseDistribution(logits))
+    var record = try measure(clip, index: index, keepsFeatures: keepsFeatures) { question, logits, total in
+      distributions[question].append(SparseDistribution(logits, total))
     }
     for question in record.questions.indices { record.questions[question].distributions = distributions[question] }
     return record
@@ -59,10 +59,10 @@ struct ClipMeasurer {
   func measure(_ clip: EvaluationSet.Clip, beside baseline: ClipRecord) throws(SlowFastError) -> ClipRecord {
     var divergences: [[Float]] = clip.questions.map { _ in [] }
     var agreements = clip.questions.map { _ in 0 }
-    var record = try measure(clip, index: baseline.clip, keepsFeatures: baseline.features != nil) { question, _, logits in
+    var record = try measure(clip, index: baseline.clip, keepsFeatures: baseline.features != nil) { question, logits, total in
       let place = divergences[question].count
       guard let known = baseline.questions[question].distributions, place < known.count else { return }
-      divergences[question].append(Float(known[place].divergence(of: logits)))
+      divergences[question].append(Float(known[place].divergence(of: logits, total)))
       var greedy = Sampler(GenerationOptions())
       if greedy.next(logits) == known[place].tokens.first { agreements[question] += 1 }
     }
@@ -77,7 +77,7 @@ struct ClipMeasurer {
 
   /// A clip that cannot be decoded, or a question that is too long, makes a record of its failure; everything else is thrown.
   private func measure(
-    _ clip: EvaluationSet.Clip, index: Int, keepsFeatures: Bool, onLogits: (Int, Int32, UnsafeBufferPointer<Float>) -> Void
+    _ clip: EvaluationSet.Clip, index: Int, keepsFeatures: Bool, onLogits: (Int, UnsafeBufferPointer<Float>, LogSum) -> Void
   ) throws(SlowFastError) -> ClipRecord {
     do throws(SlowFastError) {
       return try measureWhole(clip, index: index, keepsFeatures: keepsFeatures, onLogits: onLogits)
@@ -88,7 +88,7 @@ struct ClipMeasurer {
   }
 
   private func measureWhole(
-    _ clip: EvaluationSet.Clip, index: Int, keepsFeatures: Bool, onLogits: (Int, Int32, UnsafeBufferPointer<Float>) -> Void
+    _ clip: EvaluationSet.Clip, index: Int, keepsFeatures: Bool, onLogits: (Int, UnsafeBufferPointer<Float>, LogSum) -> Void
   ) throws(SlowFastError) -> ClipRecord {
     var record = ClipRecord(clip: index)
     let sources = try clip.source().map { [$0] } ?? []
@@ -113,8 +113,9 @@ struct ClipMeasurer {
       clip.questions, maximumTokens: maximumTokens, observer: sampler.map { sampler in { sampler.add(layer: $0, position: $1, $2) } },
       isCancelled: isCancelled, onFirst: isAlone ? { record.peakAnsweringBytes = peakBytes } : nil
     ) { question, token, logits in
-      logProbabilities[question].append(Float(Double(logits[Int(token)]) - LogSum(logits).value))
-      onLogits(question, token, logits)
+      let total = LogSum(logits)
+      logProbabilities[question].append(Float(Double(logits[Int(token)]) - total.value))
+      onLogits(question, logits, total)
     }
     record.questions = zip(answers, logProbabilities).map { QuestionRecord(isRight: $0.isRight, logProbabilities: PackedFloats($1)) }
     record.features = sampler?.sample

@@ -62,8 +62,10 @@ package struct SparseDistribution: Equatable {
   /// Tokens that are kept: about 1 KiB.
   package static let kept = 128
 
-  package init(_ logits: UnsafeBufferPointer<Float>, keeping count: Int = kept) {
-    let total = LogSum(logits)
+  package init(_ logits: UnsafeBufferPointer<Float>, keeping count: Int = kept) { self.init(logits, LogSum(logits), keeping: count) }
+
+  /// `total`: of these logits.
+  init(_ logits: UnsafeBufferPointer<Float>, _ total: LogSum, keeping count: Int = kept) {
     tokens = Self.likeliest(logits, count)
     logProbabilities = tokens.map { Float(Double(logits[Int($0)]) - total.value) }
     tail = Float(total.probability(of: logits, without: tokens))
@@ -71,8 +73,10 @@ package struct SparseDistribution: Equatable {
 
   /// Kullback–Leibler divergence in nats of what `logits` stand for from this distribution: Σ p · ln(p / q) over the tokens that are kept
   /// and the others as one. That is never more than the divergence over all tokens, and hardly less where the tail is small.
-  package func divergence(of logits: UnsafeBufferPointer<Float>) -> Double {
-    let total = LogSum(logits)
+  package func divergence(of logits: UnsafeBufferPointer<Float>) -> Double { divergence(of: logits, LogSum(logits)) }
+
+  /// `total`: of these logits.
+  func divergence(of logits: UnsafeBufferPointer<Float>, _ total: LogSum) -> Double {
     var sum = 0.0
     for (token, logProbability) in zip(tokens, logProbabilities) where logits.indices.contains(Int(token)) {
       let p = exp(Double(logProbability))
