@@ -17,6 +17,7 @@ import json
 import math
 import os
 import subprocess
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -33,27 +34,49 @@ SLOWFAST = os.environ.get("SLOWFAST", peers.BENCHMARKS.parent / ".build/release/
 PROMPT = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
 KEPT = 128  # likeliest tokens of the baseline that count one by one; all others count as one, as in `slowfast compare`
 
+# The type, whether an importance matrix weights the errors, and the embedding's own type if it is another.
 THEIRS = {
-    "Q8_0": (llama.LLAMA_FTYPE_MOSTLY_Q8_0, False),
-    "Q4_K_M, importance matrix": (llama.LLAMA_FTYPE_MOSTLY_Q4_K_M, True),
-    "Q4_K_M": (llama.LLAMA_FTYPE_MOSTLY_Q4_K_M, False),
-    "Q4_K_S, importance matrix": (llama.LLAMA_FTYPE_MOSTLY_Q4_K_S, True),
-    "IQ4_XS, importance matrix": (llama.LLAMA_FTYPE_MOSTLY_IQ4_XS, True),
-    "Q4_0, importance matrix": (llama.LLAMA_FTYPE_MOSTLY_Q4_0, True),
+    "Q8_0": (llama.LLAMA_FTYPE_MOSTLY_Q8_0, False, None),
+    "Q6_K": (llama.LLAMA_FTYPE_MOSTLY_Q6_K, False, None),
+    "Q5_K_S, importance matrix": (llama.LLAMA_FTYPE_MOSTLY_Q5_K_S, True, None),
+    "Q4_K_M, importance matrix": (llama.LLAMA_FTYPE_MOSTLY_Q4_K_M, True, None),
+    "Q4_K_M": (llama.LLAMA_FTYPE_MOSTLY_Q4_K_M, False, None),
+    "Q4_K_S, importance matrix": (llama.LLAMA_FTYPE_MOSTLY_Q4_K_S, True, None),
+    "Q4_0, importance matrix": (llama.LLAMA_FTYPE_MOSTLY_Q4_0, True, None),
+    "IQ4_NL, importance matrix": (llama.LLAMA_FTYPE_MOSTLY_IQ4_NL, True, None),
+    "IQ4_XS, importance matrix, Q8_0 embedding": (llama.LLAMA_FTYPE_MOSTLY_IQ4_XS, True, llama.GGML_TYPE_Q8_0),
+    "IQ4_XS, importance matrix": (llama.LLAMA_FTYPE_MOSTLY_IQ4_XS, True, None),
+    "Q3_K_M, importance matrix": (llama.LLAMA_FTYPE_MOSTLY_Q3_K_M, True, None),
+    "IQ3_M, importance matrix": (llama.LLAMA_FTYPE_MOSTLY_IQ3_M, True, None),
+    "Q2_K, importance matrix": (llama.LLAMA_FTYPE_MOSTLY_Q2_K, True, None),
 }
-# What convert is given beside the checkpoint. CALIBRATE stands for the calibration texts, TARGET for a --target-bits that leaves the tensors
-# that text goes through 4.5 bits a weight, all others having 4.
+# What convert is given beside the checkpoint. CALIBRATE stands for the calibration texts, TARGET=BITS for a --target-bits that leaves the
+# tensors that text goes through so many bits a weight, all others having 4.
 OURS = {
+    "8 bits, groups of 32": "--bits 8 --group 32",
     "8 bits": "--bits 8",
-    "gptq, calibrated, target": "--method gptq CALIBRATE TARGET",
-    "search, calibrated, target": "--method search CALIBRATE TARGET",
-    "rtn, target": "--method rtn TARGET",
+    "gptq, calibrated, target 6": "--method gptq CALIBRATE TARGET=6",
+    "gptq, calibrated, target 5.5": "--method gptq CALIBRATE TARGET=5.5",
+    "gptq, calibrated, target 5": "--method gptq CALIBRATE TARGET=5",
+    "search, groups of 32, uneven, 8 bits in embedding and head": "--group 32 --levels uneven --keep embedding=8 --keep head=8",
+    "search, groups of 32, 8 bits in embedding and head": "--group 32 --keep embedding=8 --keep head=8",
+    "search, groups of 32, uneven": "--group 32 --levels uneven",
+    "search, groups of 32": "--group 32",
+    "gptq, calibrated, groups of 32": "--method gptq CALIBRATE --group 32",
+    "gptq, calibrated, target 4.5": "--method gptq CALIBRATE TARGET=4.5",
+    "search, calibrated, target 4.5": "--method search CALIBRATE TARGET=4.5",
+    "rtn, target 4.5": "--method rtn TARGET=4.5",
     "gptq, calibrated": "--method gptq CALIBRATE",
     "search, calibrated": "--method search CALIBRATE",
     "search": "--method search",
+    "search, uneven": "--method search --levels uneven",
     "rtn": "--method rtn",
+    "gptq, calibrated, target 4": "--method gptq CALIBRATE TARGET=4",
+    "gptq, calibrated, 3 bits in perceptrons": "--method gptq CALIBRATE --keep mlp=3",
+    "gptq, calibrated, target 3.5": "--method gptq CALIBRATE TARGET=3.5",
+    "gptq, calibrated, 3 bits": "--method gptq CALIBRATE --bits 3",
+    "search, 3 bits": "--method search --bits 3",
 }
-BITS = 4.5
 
 
 @dataclass
@@ -64,6 +87,7 @@ class Row:
     embedding: str
     head: str
     divergence: float
+    interval: tuple[float, float]  # of its mean, 95 %, by question
     agreement: float
     perplexity: float
 
@@ -111,6 +135,15 @@ def divergences(baseline: np.ndarray, other: np.ndarray) -> np.ndarray:
     return ((np.exp(p) * (p - q)).sum(-1) + tails[0] * np.log(tails[0] / tails[1])).clip(0)
 
 
+def interval(divergence: np.ndarray, lengths: list[int]) -> tuple[float, float]:
+    """Of the mean over all tokens: questions of so many tokens each drawn again and again."""
+    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    sums, counts = np.add.reduceat(divergence, starts), np.array(lengths)
+    drawn = np.random.default_rng(1).integers(0, len(counts), (2000, len(counts)))
+    low, high = np.quantile(sums[drawn].sum(1) / counts[drawn].sum(1), [0.025, 0.975])
+    return float(low), float(high)
+
+
 class Theirs:
     """llama.cpp's files and what they say."""
 
@@ -134,22 +167,24 @@ class Theirs:
         convert(checkpoint, self.floats)
         importance = Importance()
         self.read(self.floats, calibration, F32, importance)
-        for name, (kind, weighted) in THEIRS.items():
-            quantize(self.floats, self.path(name), kind, importance if weighted else None, self.threads)
+        for name, (kind, weighted, embedding) in THEIRS.items():
+            quantize(self.floats, self.path(name), kind, importance if weighted else None, self.threads, embedding)
 
     def path(self, name: str) -> Path:
-        return self.work / (name.replace(", importance matrix", "-imatrix") + ".gguf")
+        return self.work / (name.replace(", importance matrix", "-imatrix").replace(", ", "-").replace(" ", "-") + ".gguf")
 
     def rows(self, items: list[tuple[str, str]]) -> tuple[list[Row], float, int]:
         baseline, perplexity = self.read(self.floats, items, F32)
+        lengths = [len(self.tokens(*item)[1]) for item in items]
         rows = []
         for name in THEIRS:
             found, own = self.read(self.path(name), items, F16)
             stored = {tensor.name: tensor for tensor in GGUFReader(self.path(name)).tensors}
             head = stored.get("output.weight", stored["token_embd.weight"])
+            away = divergences(baseline, found)
             rows.append(Row(
                 "llama.cpp", name, 8 * sum(int(t.n_bytes) for t in stored.values()) / sum(int(t.n_elements) for t in stored.values()),
-                stored["token_embd.weight"].tensor_type.name, head.tensor_type.name, float(divergences(baseline, found).mean()),
+                stored["token_embd.weight"].tensor_type.name, head.tensor_type.name, float(away.mean()), interval(away, lengths),
                 float((baseline.argmax(-1) == found.argmax(-1)).mean()), own))
         return rows, perplexity, len(baseline)
 
@@ -162,27 +197,31 @@ def bits(tensors: list[dict]) -> float:
     return 8 * sum(tensor["bytes"] for tensor in tensors) / sum(math.prod(tensor["shape"]) for tensor in tensors)
 
 
-def target(checkpoint: Path, text: set[str], work: Path) -> list[str]:
-    """Options after which the tensors of `text` have BITS a weight at most."""
+def target(checkpoint: Path, text: set[str], work: Path) -> Callable[[float], list[str]]:
+    """Options after which the tensors of `text` have so many bits a weight at most."""
     plain, rules = work / "plain.sfq", ["--keep", "tower=4", "--keep", "projector=4", "--keep", "cross=4"]
     slowfast("convert", checkpoint, plain, "--method", "rtn", *rules, "--force")
     tensors = json.loads(slowfast("inspect", plain, "--json"))["tensors"]
     weights = sum(math.prod(tensor["shape"]) for tensor in tensors)
     beside = [tensor for tensor in tensors if tensor["name"] not in text]
     share = sum(math.prod(tensor["shape"]) for tensor in beside) / weights
-    wanted = bits(beside) * share + BITS * (1 - share)
-    return [*rules, "--target-bits", f"{math.floor(1e4 * wanted) / 1e4}"]
+    return lambda wanted: [*rules, "--target-bits", f"{math.floor(1e4 * (bits(beside) * share + wanted * (1 - share))) / 1e4}"]
 
 
 def ours(checkpoint: Path, data: Path, calibration: Path, work: Path, threads: int) -> tuple[list[Row], float, int]:
     """slowfast's rows, the unquantized perplexity and the number of tokens."""
     config = json.loads((checkpoint / "config.json").read_text())
     text = {name for name, _ in names(config["num_hidden_layers"], config["tie_word_embeddings"])}
-    words = {"CALIBRATE": ["--calibrate", calibration], "TARGET": target(checkpoint, text, work)}
+    limit = target(checkpoint, text, work)
+
+    def words(option: str) -> list[object]:
+        if option.startswith("TARGET="):
+            return limit(float(option.removeprefix("TARGET=")))
+        return ["--calibrate", calibration] if option == "CALIBRATE" else [option]
     files = {}
     for name, options in OURS.items():
         files[name] = work / (name.replace(", ", "-").replace(" ", "") + ".sfq")
-        arguments = [word for option in options.split() for word in words.get(option, [option])]
+        arguments = [word for option in options.split() for word in words(option)]
         slowfast("convert", checkpoint, files[name], *arguments, "--force", "--threads", threads)
     report = json.loads(slowfast(
         "compare", checkpoint, *files.values(), "--data", data, "--parts", "none", "-o", work / "report", "--threads", threads, "--json"))
@@ -194,15 +233,15 @@ def ours(checkpoint: Path, data: Path, calibration: Path, work: Path, threads: i
         result = results[str(path)]
         rows.append(Row(
             "slowfast", name, bits(stored), kinds["model.embed_tokens.weight"], kinds.get("lm_head.weight", kinds["model.embed_tokens.weight"]), result["divergence"]["mean"],
-            result["top_agreement"]["count"] / result["top_agreement"]["total"], result["perplexity"]))
+            tuple(result["divergence"]["mean_interval"][end] for end in ("low", "high")), result["top_agreement"]["count"] / result["top_agreement"]["total"], result["perplexity"]))
     return rows, report["baseline"]["perplexity"], report["tokens"]
 
 
 def table(rows: list[Row]) -> str:
-    lines = ["| | | bits a weight | embedding | head | mean KL | top 1 | perplexity |", "|---|---|---|---|---|---|---|---|"]
-    for row in rows:
+    lines = ["| | | bits a weight | embedding | head | mean KL | interval | top 1 | perplexity |", "|---|---|---|---|---|---|---|---|---|"]
+    for row in sorted(rows, key=lambda row: -row.bits):
         lines.append(
-            f"| {row.program} | {row.name} | {row.bits:.2f} | {row.embedding} | {row.head} | {row.divergence:.6f} | {100 * row.agreement:.2f} % "
+            f"| {row.program} | {row.name} | {row.bits:.2f} | {row.embedding} | {row.head} | {row.divergence:.6f} | {row.interval[0]:.6f}–{row.interval[1]:.6f} | {100 * row.agreement:.2f} % "
             f"| {row.perplexity:.4f} |")
     return "\n".join(lines) + "\n"
 

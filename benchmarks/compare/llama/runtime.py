@@ -96,9 +96,11 @@ class Scorer(Model):
         return found
 
 
-def quantize(floats: Path, out: Path, kind: int, importance: Importance | None, threads: int) -> None:
+def quantize(floats: Path, out: Path, kind: int, importance: Importance | None, threads: int, embedding: int | None = None) -> None:
     settings = llama.llama_model_quantize_default_params()
     settings.ftype, settings.nthread = kind, threads
+    if embedding is not None:
+        settings.token_embedding_type = embedding
     entries = importance.array() if importance else None
     if entries is not None:
         settings.imatrix = ctypes.cast(entries, ctypes.POINTER(llama.llama_model_imatrix_data))
