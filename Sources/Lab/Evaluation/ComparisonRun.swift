@@ -130,27 +130,29 @@ struct ComparisonRun {
     _ missing: [Int], with model: VideoLanguageModel, _ name: String, _ place: Int, _ journal: MeasurementJournal,
     record: (ClipMeasurer, Int) throws(SlowFastError) -> ClipRecord
   ) throws(SlowFastError) {
+    if missing.isEmpty { return }
     let done = Mutex(clips.count - missing.count)
-    func take(_ index: Int, _ measurer: ClipMeasurer) throws(SlowFastError) {
+    /// Whether the clip could be measured.
+    func take(_ index: Int, _ measurer: ClipMeasurer) throws(SlowFastError) -> Bool {
       done.withLock { show(name, place, .measuring($0, of: clips.count)) }
-      try journal.append(try record(measurer, index))
+      let made = try record(measurer, index)
+      try journal.append(made)
       done.withLock { $0 += 1 }
+      return made.failure == nil
     }
     let pool = ThreadPool(threadCount: options.threads)
     let isShared = pool.threadCount > 1 && Self.isSmall(model, threads: pool.threadCount)
-    let alone = isShared ? missing.prefix(1) : missing[...]
-    if !alone.isEmpty {
-      let measurer = try ClipMeasurer(model, options, frames: frames, isCancelled: isCancelled)
-      for index in alone { try take(index, measurer) }
+    var left = missing[...]
+    let measurer = try ClipMeasurer(model, options, frames: frames, isCancelled: isCancelled)
+    while let index = left.popFirst() {
+      if try take(index, measurer), isShared { break }
     }
-    let rest = missing.dropFirst(alone.count)
-    if rest.isEmpty { return }
+    if left.isEmpty { return }
     let measurers = try (0..<pool.threadCount).map { _ throws(SlowFastError) in
       try ClipMeasurer(model, options, threads: 1, frames: frames, isCancelled: isCancelled)
     }
-    try pool.forEach(rest.count) { (number, worker) throws(SlowFastError) in
-      try take(rest[rest.startIndex + number], measurers[worker])
-    }
+    let rest = Array(left)
+    try pool.forEach(rest.count) { (number, worker) throws(SlowFastError) in _ = try take(rest[number], measurers[worker]) }
   }
 
   /// Whether its weights stay in the caches of processors, and there is memory for a conversation on each.

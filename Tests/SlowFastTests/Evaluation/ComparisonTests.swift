@@ -106,6 +106,20 @@ extension String {
     #expect("\(error)".contains("another model"))
   }
 
+  /// Memory and speed are told of the first clip that there is something to tell of.
+  @Test(arguments: [1, 2]) func theFirstClipIsBroken(threads: Int) throws {
+    try Data("no picture".utf8).write(to: URL(fileURLWithPath: directory.file("broken.png")))
+    let path = directory.file("broken.jsonl")
+    let lines = ["broken", "0", "1", "2"].map { #"{"video": "\#($0).png", "question": "How many?", "answer": "4"}"# }
+    try Data(lines.joined(separator: "\n").utf8).write(to: URL(fileURLWithPath: path))
+    let report = try comparison("8", data: try EvaluationSet(jsonLines: path), threads: threads).run(to: directory.file("report"))
+    #expect(report.failures.map(\.video) == ["broken.png"] && report.clips == 3)
+    for result in [report.baseline] + report.variants {
+      #expect(try #require(result.tokensPerSecond) > 0 && #require(result.peakEncodingBytes) > 1 << 20)
+      #expect(try #require(result.peakAnsweringBytes) > 1 << 20 && result.clips == 3)
+    }
+  }
+
   /// The page says it all by itself, and what is drawn is what was measured.
   @Test func thePageNeedsNothingElse() throws {
     let report = try comparison("8,4", parts: 8).run(to: directory.file("report"))
