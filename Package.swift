@@ -207,7 +207,7 @@ let package = Package(
         "Compute", "Conversion", "Lab", "ModelFile", "Models", "Parallel", "Runtime", "Safetensors", "SlowFast", "Support", "Tensors",
         "Tokenizer", "Video",
       ]),
-    tests("ServerTests", ["Server", "SlowFast"]),
+    tests("ServerTests", ["Server", "SlowFast", .product(name: "Logging", package: "swift-log", condition: withServer)]),
     tests("CommandTests", ["Safetensors", "ModelFile", "slowfast", "example-ask", "example-watch"], exclude: ["Data"]),
   ] + kernelTargets
 )

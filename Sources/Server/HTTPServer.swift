@@ -16,14 +16,12 @@
     private let options: ServerOptions
     private let logger: Logger
 
-    /// A server that has a model and listens to nobody yet; no weight is read.
-    public init(_ model: VideoLanguageModel, _ options: ServerOptions) throws(SlowFastError) {
+    /// A server that has a model and listens to nobody yet; no weight is read. `logger`: nil, one that writes to standard error.
+    public init(_ model: VideoLanguageModel, _ options: ServerOptions, logger: Logger? = nil) throws(SlowFastError) {
       self.options = options
       for rule in options.rules { try rule.check(model) }
       answering = try Answering(model, options)
-      var logger = Logger(label: "slowfast") { StreamLogHandler.standardError(label: $0) }
-      logger.logLevel = .info
-      self.logger = logger
+      self.logger = logger ?? Logger(label: "slowfast") { StreamLogHandler.standardError(label: $0) }
     }
 
     /// What the model is called.

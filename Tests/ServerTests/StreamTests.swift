@@ -1,9 +1,33 @@
 #if Server
   import Foundation
+  import Logging
   import Server
   import SlowFast
+  import Synchronization
   import TestSupport
   import Testing
+
+  /// A log that is kept.
+  private struct Told: LogHandler {
+    final class Words: Sendable {
+      private let words = Mutex<[String]>([])
+      var all: [String] { words.withLock { $0 } }
+      func add(_ word: String) { words.withLock { $0.append(word) } }
+    }
+
+    let words: Words
+    var metadata: Logger.Metadata = [:]
+    var logLevel = Logger.Level.info
+
+    init(_ words: Words) { self.words = words }
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+      get { metadata[key] }
+      set { metadata[key] = newValue }
+    }
+
+    func log(event: LogEvent) { words.add("\(event.message)") }
+  }
 
   /// What an operator has the server watch, and what is asked about it.
   @Suite struct StreamTests {
@@ -161,6 +185,25 @@
       options.rules = [Rule(name: "r", question: "?", choices: choices)]
       #expect(throws: SlowFastError.self) { try HTTPServer(try VideoLanguageModel(path: Repository.checkpoint), options) }
       #expect(NamedSource.isName("door-1") && !NamedSource.isName("..") && !NamedSource.isName("") && !NamedSource.isName("a/b"))
+    }
+
+    /// Who reads from the log where the server listens finds it first, whatever streams and rules have to tell by then.
+    @Test func whereItListensComesFirst() async throws {
+      var options = ServerOptions()
+      options.port = 0
+      options.streams = [try NamedSource(name: "door", address: Self.clip)]
+      // More frames than the clip has: the rule tells that it waits.
+      (options.live.every, options.live.window) = (0.5, 64)
+      options.rules = [Rule(name: "shapes", question: "How many?", choices: ["1", "2"])]
+      let told = Told.Words()
+      let server = try HTTPServer(
+        try VideoLanguageModel(path: Repository.checkpoint), options, logger: Logger(label: "test") { _ in Told(told) })
+      // Its frames are there by then.
+      try await Task.sleep(for: .seconds(2))
+      let work = Task { try await server.run(endingAt: [], interruptedBy: []) { _ in told.add("listening") } }
+      defer { work.cancel() }
+      for _ in 0..<1500 where !told.all.contains(where: { $0.hasPrefix("rule") }) { try await Task.sleep(for: .milliseconds(20)) }
+      #expect(told.all.first == "listening" && told.all.contains { $0.hasPrefix("rule shapes: door: asked") }, "\(told.all)")
     }
 
     /// Events come to a file, a whole line each.

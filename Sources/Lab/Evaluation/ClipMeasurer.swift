@@ -6,6 +6,10 @@ import Runtime
 import Support
 import Video
 
+#if canImport(Glibc)
+  import Glibc
+#endif
+
 /// Runs one model over clips and their questions.
 struct ClipMeasurer {
   let session: Session
@@ -142,8 +146,14 @@ extension Session {
 
 /// The most memory of a stretch of work.
 enum PeakMemory {
-  /// Forgets the peak so far, where the system can do that; else later peaks are at least the former ones.
+  /// Forgets the peak so far, where the system can do that; else later peaks are at least the former ones. What was given back is given
+  /// back to the system first: it is no longer in use.
   static func reset() {
+    #if canImport(Glibc)
+      // Its header is in no module.
+      typealias Trim = @convention(c) (Int) -> Int32
+      if let symbol = dlsym(nil, "malloc_trim") { _ = unsafeBitCast(symbol, to: Trim.self)(0) }
+    #endif
     guard let file = FileHandle(forWritingAtPath: "/proc/self/clear_refs") else { return }
     try? file.write(contentsOf: Data("5".utf8))
     try? file.close()

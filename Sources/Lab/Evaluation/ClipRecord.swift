@@ -13,10 +13,11 @@ struct ClipRecord: Codable {
   /// Of other models, where the baseline's features are there.
   var featureErrors: [FeatureError]?
   var times = StageTimes()
-  /// The most memory in use while the clip was encoded, and while its questions were answered.
+  /// The most memory in use while the clip was encoded, and while its first question was answered; nil where other clips were measured at
+  /// the same time.
   var peakEncodingBytes: Int?
   var peakAnsweringBytes: Int?
-  /// Of the first clips.
+  /// Of the first clips, where no others were measured at the same time.
   var tokensPerSecond: Double?
 }
 
@@ -33,8 +34,8 @@ struct QuestionRecord: Codable {
 }
 
 extension ClipRecord {
-  /// What is told of it beside other models': small.
-  var answers: ClipRecord {
+  /// What a tally takes of it: all but distributions and features, which are most of it.
+  var forTally: ClipRecord {
     var copy = self
     copy.features = nil
     for index in copy.questions.indices { copy.questions[index].distributions = nil }

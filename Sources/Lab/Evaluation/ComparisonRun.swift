@@ -44,7 +44,7 @@ struct ComparisonRun {
         failures.append(ClipFailure(video: clip.label, model: "baseline", reason: reason))
       } else {
         tally.add(record, of: clip, baseline: nil)
-        known[index] = record.answers
+        known[index] = record.forTally
       }
     }
     guard tally.questionCount > 0 else {
@@ -140,14 +140,15 @@ struct ComparisonRun {
       done.withLock { $0 += 1 }
       return made.failure == nil
     }
-    let pool = ThreadPool(threadCount: options.threads)
-    let isShared = pool.threadCount > 1 && Self.isSmall(model, threads: pool.threadCount)
+    let threads = options.threads ?? Resources.processors
+    let isShared = threads > 1 && Self.isSmall(model, threads: threads)
     var left = missing[...]
     let measurer = try ClipMeasurer(model, options, frames: frames, isCancelled: isCancelled)
     while let index = left.popFirst() {
       if try take(index, measurer), isShared { break }
     }
     if left.isEmpty { return }
+    let pool = ThreadPool(threadCount: threads)
     let measurers = try (0..<pool.threadCount).map { _ throws(SlowFastError) in
       try ClipMeasurer(model, options, threads: 1, frames: frames, isCancelled: isCancelled)
     }

@@ -96,12 +96,12 @@ package struct FrameFeed: Sendable {
     body: (FrameEvent<RGBImage>, inout StageTimes) throws(SlowFastError) -> Void
   ) throws(SlowFastError) -> SamplingReport {
     guard let kept else { return try forEachDecoded(visual, times: &times, isCancelled: isCancelled, body: body) }
-    if let known = kept.frames.find(kept.number, sampling, preprocessing), let report = known.report {
+    if let known = kept.frames.find(kept.number, sampling, preprocessing) {
       for event in known.events {
         if isCancelled() { throw .cancelled }
         try body(event, &times)
       }
-      return report
+      return known.report
     }
     var recording: KeptFrames.Recording? = KeptFrames.Recording()
     let report = try forEachDecoded(visual, times: &times, isCancelled: isCancelled) { (event, times) throws(SlowFastError) in

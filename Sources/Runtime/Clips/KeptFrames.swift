@@ -10,12 +10,12 @@ package final class KeptFrames: Sendable {
     /// nil: frames in their own size.
     var preprocessing: Preprocessing?
     var recording: Recording
+    var report: SamplingReport
   }
 
-  /// What a feed told of one clip.
+  /// What a feed told of one clip so far.
   package struct Recording: Sendable {
     package private(set) var events: [FrameEvent<RGBImage>] = []
-    package fileprivate(set) var report: SamplingReport?
     private(set) var bytes = 0
 
     package init() {}
@@ -44,9 +44,12 @@ package final class KeptFrames: Sendable {
   package func hasRoom(for recording: Recording) -> Bool { state.withLock { $0.bytes + recording.bytes <= limit } }
 
   /// What was kept of the clip of that number, if it was sampled and prepared in the same way.
-  package func find(_ number: Int, _ sampling: SamplingRequest, _ preprocessing: Preprocessing?) -> Recording? {
+  package func find(
+    _ number: Int, _ sampling: SamplingRequest, _ preprocessing: Preprocessing?
+  ) -> (events: [FrameEvent<RGBImage>], report: SamplingReport)? {
     state.withLock { state in
-      state.clips.first { $0.number == number && $0.sampling == sampling && $0.preprocessing == preprocessing }?.recording
+      let clip = state.clips.first { $0.number == number && $0.sampling == sampling && $0.preprocessing == preprocessing }
+      return clip.map { ($0.recording.events, $0.report) }
     }
   }
 
@@ -54,12 +57,11 @@ package final class KeptFrames: Sendable {
   package func keep(
     _ recording: Recording, _ report: SamplingReport, of number: Int, _ sampling: SamplingRequest, _ preprocessing: Preprocessing?
   ) {
-    var recording = recording
-    recording.report = report
     state.withLock { state in
       guard state.bytes + recording.bytes <= limit else { return }
       state.bytes += recording.bytes
-      state.clips.append(Clip(number: number, sampling: sampling, preprocessing: preprocessing, recording: recording))
+      state.clips.append(
+        Clip(number: number, sampling: sampling, preprocessing: preprocessing, recording: recording, report: report))
     }
   }
 }

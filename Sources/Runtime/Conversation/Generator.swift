@@ -222,8 +222,9 @@ extension Generator {
   /// Another conversation that has read what this one has, with room for `capacity` tokens.
   package func branch(capacity: Int) throws(SlowFastError) -> Generator { try Generator(self, capacity: capacity) }
 
-  /// Each generator reads its script, in passes that they share. `take` gets, of the script of that index, the logits
-  /// after the prompt and after each token of the answer: bit for bit what `prefill`, and then the answer read in one piece, would give.
+  /// Each generator reads its script, in passes that they share. `take` gets, of the script of that index, the logits after the prompt and
+  /// after each token of the answer: bit for bit what `prefill`, and then the answer read in one piece, would give. When this throws, each
+  /// has read its script in part.
   package static func read(
     _ scripts: [(generator: Generator, script: Script)], take: (_ index: Int, UnsafeBufferPointer<Float>) -> Void
   ) throws(SlowFastError) {

@@ -124,9 +124,9 @@ public struct ModelResult: Codable, Sendable {
   public var features: [FeatureError]
   /// Seconds by stage.
   public var stages: [StageResult]
-  /// Of the process while clips are encoded.
+  /// Of the process while a clip is encoded: the most, of those that were measured one at a time.
   public var peakEncodingBytes: Int?
-  /// Of the process while answers are made.
+  /// Of the process while a clip's first question is answered: the most, of the same clips.
   public var peakAnsweringBytes: Int?
 
   package init(
